@@ -1,0 +1,53 @@
+//! Space for what does not fit in memory: temporary files that vanish with their last handle.
+//!
+//! A leaf: pure rooms (`plan`, `compare`) open nothing themselves and are handed a [`SpillSpace`].
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A folder in which temporary files may be made. Each file is unlinked as soon as it is open, so nothing is left behind even
+/// after a crash.
+#[derive(Debug)]
+pub struct SpillSpace {
+    folder: PathBuf,
+    made: AtomicU64,
+}
+
+impl SpillSpace {
+    /// Uses `folder`, which must exist.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), made: AtomicU64::new(0) }
+    }
+
+    /// Uses the system's folder for temporary files.
+    pub fn system() -> Self {
+        Self::new(std::env::temp_dir())
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Opens a new empty file for reading and writing; it has no name any more when it is returned.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says, such as no room or no permission.
+    pub fn file(&self) -> io::Result<File> {
+        loop {
+            let number = self.made.fetch_add(1, Ordering::Relaxed);
+            let path = self.folder.join(format!(".rehearsal-spill-{}-{number}", std::process::id()));
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    std::fs::remove_file(&path)?;
+                    return Ok(file);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
