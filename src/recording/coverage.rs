@@ -1,0 +1,293 @@
+//! Which offsets a row group covers: kept in the footer, so that the segments alone are the truth.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::array::Array;
+use parquet::file::metadata::KeyValue;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{FORMAT, PartitionFacts, TimeSpan};
+use super::{EventBatch, RecordingError};
+
+/// Key of the coverage in a footer.
+pub(super) const COVERAGE_KEY: &str = "rehearsal.coverage";
+
+/// Key of the source in a footer.
+pub(super) const SOURCE_KEY: &str = "rehearsal.source";
+
+/// What each row group of a segment covers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Coverage {
+    /// Version of the recording.
+    pub(super) format: String,
+    /// Topics that extents refer to by index.
+    pub(super) topics: Vec<String>,
+    /// One entry a row group.
+    pub(super) row_groups: Vec<GroupCoverage>,
+}
+
+/// What one row group covers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GroupCoverage {
+    /// Number of events.
+    pub(super) rows: u64,
+    /// Span of timestamps.
+    pub(super) span: Option<TimeSpan>,
+    /// Partitions with events, in order of first appearance.
+    pub(super) extents: Vec<Extent>,
+}
+
+/// The stretch of offsets that a row group holds of one partition: topic (index), partition, first, last, count, gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ExtentTuple", into = "ExtentTuple")]
+pub(super) struct Extent {
+    pub(super) topic: u32,
+    pub(super) partition: i32,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) count: u64,
+    pub(super) gaps: u64,
+}
+
+// As a list: with names, a footer of a thousand partitions would be mostly names.
+type ExtentTuple = (u32, i32, i64, i64, u64, u64);
+
+impl From<ExtentTuple> for Extent {
+    fn from((topic, partition, first, last, count, gaps): ExtentTuple) -> Self {
+        Self { topic, partition, first, last, count, gaps }
+    }
+}
+
+impl From<Extent> for ExtentTuple {
+    fn from(extent: Extent) -> Self {
+        (extent.topic, extent.partition, extent.first, extent.last, extent.count, extent.gaps)
+    }
+}
+
+impl Coverage {
+    /// Writes it for a footer.
+    pub(super) fn to_key_value(&self) -> KeyValue {
+        KeyValue::new(COVERAGE_KEY.to_owned(), serde_json::to_string(self).ok())
+    }
+
+    /// Reads it from a footer's metadata; none where another tool wrote the segment.
+    pub(super) fn from_footer(entries: Option<&Vec<KeyValue>>, path: &Path) -> Result<Option<Self>, RecordingError> {
+        let text = entries
+            .into_iter()
+            .flatten()
+            .find(|entry| entry.key == COVERAGE_KEY)
+            .and_then(|entry| entry.value.as_ref());
+        let Some(text) = text else { return Ok(None) };
+        let footer = |problem: String| RecordingError::Footer { path: path.to_owned(), problem };
+        let coverage: Self = serde_json::from_str(text)
+            .map_err(|error| footer(format!("`{COVERAGE_KEY}` in the footer cannot be read: {error}")))?;
+        if coverage.format.split('.').next() != FORMAT.split('.').next() {
+            return Err(RecordingError::Version { path: path.to_owned(), found: coverage.format });
+        }
+        for group in &coverage.row_groups {
+            let count: u64 = group.extents.iter().map(|extent| extent.count).sum();
+            let known = group.extents.iter().all(|extent| (extent.topic as usize) < coverage.topics.len());
+            let whole = group.extents.iter().all(|extent| {
+                extent.count > 0 && i128::from(extent.last) - i128::from(extent.first) + 1 >= i128::from(extent.count)
+            });
+            if count != group.rows || !known || !whole {
+                return Err(footer(format!("`{COVERAGE_KEY}` in the footer contradicts itself")));
+            }
+        }
+        Ok(Some(coverage))
+    }
+}
+
+/// Follows the offsets of all partitions as events pass by in order.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    topics: Vec<String>,
+    index: BTreeMap<(u32, i32), usize>,
+    recent: Vec<Option<(u32, i32, usize)>>,
+    partitions: Vec<Tracked>,
+    touched: Vec<usize>,
+    group_rows: u64,
+    group_span: Option<TimeSpan>,
+    span: Option<TimeSpan>,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    total: Extent,
+    group: Option<Extent>,
+}
+
+/// Entries of the direct-mapped cache in front of the map of partitions.
+const RECENT: usize = 256;
+
+impl Tracker {
+    /// Takes in `batch`; `path` is the file that an error names.
+    ///
+    /// After an error the tracker may have taken in a part of the batch and is of no further use.
+    pub(super) fn observe(&mut self, batch: &EventBatch, path: &Path) -> Result<(), RecordingError> {
+        let topics: Vec<Option<u32>> = self.topics_of(batch);
+        let columns = batch.topic_codes().iter().zip(batch.partitions()).zip(batch.offsets());
+        for ((&code, &partition), &offset) in columns {
+            let topic = topics[code as usize].unwrap_or_default();
+            let at = self.partition_at(topic, partition, offset);
+            if let Some(after) = self.partitions[at].observe(offset) {
+                let topic = self.topics[topic as usize].clone();
+                return Err(RecordingError::OffsetOrder { path: path.to_owned(), topic, partition, offset, after });
+            }
+            if self.partitions[at].group.is_some_and(|group| group.count == 1) {
+                self.touched.push(at);
+            }
+        }
+        let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
+        for ms in (0..batch.len()).filter_map(|row| batch.timestamp_ms(row)) {
+            first_ms = first_ms.min(ms);
+            last_ms = last_ms.max(ms);
+        }
+        if first_ms <= last_ms {
+            self.group_span = TimeSpan::join(self.group_span, Some(TimeSpan { first_ms, last_ms }));
+        }
+        self.group_rows += batch.len() as u64;
+        Ok(())
+    }
+
+    /// Returns what the events since the last call cover.
+    pub(super) fn end_group(&mut self) -> GroupCoverage {
+        let touched = std::mem::take(&mut self.touched);
+        let extents = touched.iter().filter_map(|&at| self.partitions[at].group.take()).collect();
+        self.span = TimeSpan::join(self.span, self.group_span);
+        GroupCoverage { rows: std::mem::take(&mut self.group_rows), span: self.group_span.take(), extents }
+    }
+
+    /// Topics seen, by index.
+    pub(super) fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
+    /// Span of all ended groups.
+    pub(super) fn span(&self) -> Option<TimeSpan> {
+        self.span
+    }
+
+    /// Facts of all partitions, in order of topic and partition.
+    pub(super) fn facts(&self) -> Vec<PartitionFacts> {
+        let mut facts: Vec<PartitionFacts> =
+            self.partitions.iter().map(|tracked| tracked.total.facts(&self.topics)).collect();
+        facts.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        facts
+    }
+
+    /// Takes in what the footer of a segment says of one row group; its extents follow all that was seen before.
+    pub(super) fn observe_group(
+        &mut self,
+        coverage: &Coverage,
+        group: &GroupCoverage,
+        path: &Path,
+    ) -> Result<(), RecordingError> {
+        for extent in &group.extents {
+            let name = &coverage.topics[extent.topic as usize];
+            let topic = self.topic_at(name);
+            match self.index.get(&(topic, extent.partition)).copied() {
+                None => {
+                    self.index.insert((topic, extent.partition), self.partitions.len());
+                    self.partitions.push(Tracked { total: Extent { topic, ..*extent }, group: None });
+                }
+                Some(at) => {
+                    let total = &mut self.partitions[at].total;
+                    if extent.first <= total.last {
+                        return Err(RecordingError::OffsetOrder {
+                            path: path.to_owned(),
+                            topic: name.clone(),
+                            partition: extent.partition,
+                            offset: extent.first,
+                            after: total.last,
+                        });
+                    }
+                    let apart = extent.first - 1 > total.last;
+                    total.last = extent.last;
+                    total.count += extent.count;
+                    total.gaps += extent.gaps + u64::from(apart);
+                }
+            }
+        }
+        self.span = TimeSpan::join(self.span, group.span);
+        Ok(())
+    }
+
+    /// Index of the topic of each code of the batch that is used.
+    fn topics_of(&mut self, batch: &EventBatch) -> Vec<Option<u32>> {
+        let names = batch.topic_names();
+        let mut used = vec![false; names.len()];
+        for &code in batch.topic_codes() {
+            used[code as usize] = true;
+        }
+        (0..names.len()).map(|code| used[code].then(|| self.topic_at(names.value(code)))).collect()
+    }
+
+    fn topic_at(&mut self, name: &str) -> u32 {
+        let at = self.topics.iter().position(|topic| topic == name).unwrap_or_else(|| {
+            self.topics.push(name.to_owned());
+            self.topics.len() - 1
+        });
+        at as u32
+    }
+
+    #[inline]
+    fn partition_at(&mut self, topic: u32, partition: i32, offset: i64) -> usize {
+        if self.recent.is_empty() {
+            self.recent = vec![None; RECENT];
+        }
+        let slot = (topic as usize).wrapping_mul(31).wrapping_add(partition as usize) % RECENT;
+        if let Some((recent_topic, recent_partition, at)) = self.recent[slot]
+            && recent_topic == topic
+            && recent_partition == partition
+        {
+            return at;
+        }
+        let partitions = &mut self.partitions;
+        let at = *self.index.entry((topic, partition)).or_insert_with(|| {
+            let total = Extent { topic, partition, first: offset, last: offset, count: 0, gaps: 0 };
+            partitions.push(Tracked { total, group: None });
+            partitions.len() - 1
+        });
+        self.recent[slot] = Some((topic, partition, at));
+        at
+    }
+}
+
+impl Tracked {
+    /// Takes in the next offset; returns the one ahead of it where it does not rise.
+    #[inline]
+    fn observe(&mut self, offset: i64) -> Option<i64> {
+        let Tracked { total, group } = self;
+        if total.count > 0 && offset <= total.last {
+            return Some(total.last);
+        }
+        let apart = total.count > 0 && offset - 1 > total.last;
+        total.last = offset;
+        total.count += 1;
+        total.gaps += u64::from(apart);
+        match group {
+            Some(group) => {
+                group.last = offset;
+                group.count += 1;
+                group.gaps += u64::from(apart);
+            }
+            None => *group = Some(Extent { first: offset, last: offset, count: 1, gaps: 0, ..*total }),
+        }
+        None
+    }
+}
+
+impl Extent {
+    fn facts(&self, topics: &[String]) -> PartitionFacts {
+        PartitionFacts {
+            topic: topics[self.topic as usize].clone(),
+            partition: self.partition,
+            first: self.first,
+            last: self.last,
+            count: self.count,
+            gaps: self.gaps,
+        }
+    }
+}

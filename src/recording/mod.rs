@@ -1,0 +1,59 @@
+//! Events at rest: a directory with `manifest.json` and `segments/NNNNNN.parquet`, format 1.
+//!
+//! In come events, in batches ([`RecordingWriter`]); out come the same events, byte for byte, in batches
+//! ([`Recording::batches`]), by place ([`Lookup`]), or as coordinates alone ([`Recording::coordinates`]). Memory never depends on
+//! the length of a recording. What never happens here: an event is changed.
+
+mod batch;
+mod batches;
+mod builder;
+mod coordinates;
+mod coverage;
+mod error;
+mod event;
+mod import;
+mod lookup;
+mod manifest;
+mod opened;
+mod rebuild;
+mod same;
+mod schema;
+mod segment;
+mod segment_writer;
+mod shelf;
+mod summary;
+mod verify;
+mod writer;
+
+pub use batch::{EventBatch, EventView, HeadersView};
+pub use batches::Batches;
+pub use builder::EventBatchBuilder;
+pub use coordinates::{Coordinate, Coordinates};
+pub use error::RecordingError;
+pub use event::{Event, Header, TimestampType};
+pub use import::{
+    ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_event,
+};
+pub use lookup::Lookup;
+pub use manifest::{Manifest, Mask, PartitionFacts, Role, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource};
+pub use opened::{Partition, Recording};
+pub use rebuild::Rebuilt;
+pub use same::{Differing, EventDifference, same_events};
+pub use schema::Columns;
+pub use summary::{Busiest, Disorder, Gap, PartitionSummary, Rates, Summary, TopicSummary};
+pub use verify::Problem;
+pub use writer::RecordingWriter;
+
+/// Where an event stands in a recording: its segment, counted from zero, and its row in the segment, counted from zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Place {
+    /// Index into [`Manifest::segments`].
+    pub segment: u32,
+    /// Row in the segment's file.
+    pub row: u32,
+}
+
+/// Name and version of this program, as files name their maker.
+fn tool() -> String {
+    concat!("rehearsal ", env!("CARGO_PKG_VERSION")).to_owned()
+}

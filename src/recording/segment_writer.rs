@@ -1,0 +1,181 @@
+//! One segment as it is written: row groups, a footer after each, and the hash of every byte.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter};
+use parquet::file::writer::SerializedFileWriter;
+use sha2::{Digest, Sha256};
+
+use super::coverage::{Coverage, GroupCoverage, SOURCE_KEY};
+use super::manifest::{FORMAT, SegmentFacts, Source};
+use super::{EventBatch, RecordingError, schema};
+
+/// Row groups of a segment at most: each one repeats the footer of those before it.
+const GROUPS_MAX: usize = 100;
+
+/// Bytes of coverage in a footer after which a segment ends, so that many partitions do not make footers outweigh events.
+const COVERAGE_BYTES_MAX: usize = 256 << 10;
+
+/// Writes one segment.
+///
+/// After each row group but the last a whole footer is written, which the next row group follows: a file cut anywhere still holds
+/// a footer for all row groups that were whole, and readers of the finished file never look at it.
+pub(super) struct SegmentWriter {
+    path: PathBuf,
+    file: SerializedFileWriter<HashedFile>,
+    factory: ArrowRowGroupWriterFactory,
+    columns: Vec<ArrowColumnWriter>,
+    coverage: Coverage,
+    coverage_bytes: usize,
+    rows: u64,
+}
+
+impl SegmentWriter {
+    /// Creates the file, which must not exist.
+    pub(super) fn create(path: PathBuf) -> Result<Self, RecordingError> {
+        let file = File::create_new(&path).map_err(RecordingError::file("create", &path))?;
+        let hashed = HashedFile { file, hash: Sha256::new(), bytes: 0 };
+        let make = || {
+            let parquet_schema = ArrowSchemaConverter::new().convert(&schema::schema())?;
+            let file =
+                SerializedFileWriter::new(hashed, parquet_schema.root_schema_ptr(), Arc::new(schema::properties()))?;
+            let factory = ArrowRowGroupWriterFactory::new(&file, schema::schema());
+            Ok((file, factory))
+        };
+        let (file, factory) = make().map_err(RecordingError::parquet(&path))?;
+        let coverage = Coverage { format: FORMAT.to_owned(), ..Coverage::default() };
+        Ok(Self { path, file, factory, columns: Vec::new(), coverage, coverage_bytes: 0, rows: 0 })
+    }
+
+    /// Path of the file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds events to the row group that is being written.
+    pub(super) fn write(&mut self, batch: &EventBatch) -> Result<(), RecordingError> {
+        let arrays = batch.arrays().ok_or_else(|| RecordingError::ColumnsLeftOut { path: self.path.clone() })?;
+        self.write_arrays(&arrays).map_err(RecordingError::parquet(&self.path))
+    }
+
+    fn write_arrays(&mut self, arrays: &[arrow::array::ArrayRef]) -> Result<(), ParquetError> {
+        if self.columns.is_empty() {
+            self.columns = self.factory.create_column_writers(self.coverage.row_groups.len())?;
+        }
+        let mut columns = self.columns.iter_mut();
+        for (field, array) in schema::schema().fields().iter().zip(arrays) {
+            for leaf in compute_leaves(field, array)? {
+                columns
+                    .next()
+                    .ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?
+                    .write(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the row group, which covers `group`. `topics` are all topics by index.
+    pub(super) fn end_group(&mut self, group: GroupCoverage, topics: &[String]) -> Result<(), RecordingError> {
+        let end = |writer: &mut Self| {
+            let columns = std::mem::take(&mut writer.columns);
+            let mut row_group = writer.file.next_row_group()?;
+            for column in columns {
+                column.close()?.append_to_row_group(&mut row_group)?;
+            }
+            row_group.close().map(drop)
+        };
+        end(self).map_err(RecordingError::parquet(&self.path))?;
+        self.rows += group.rows;
+        self.coverage_bytes += 32 + group.extents.len() * 48;
+        self.coverage.topics = topics.to_vec();
+        self.coverage.row_groups.push(group);
+        Ok(())
+    }
+
+    /// Whether the next row group belongs into another segment.
+    pub(super) fn is_full(&self) -> bool {
+        self.coverage.row_groups.len() >= GROUPS_MAX || self.coverage_bytes >= COVERAGE_BYTES_MAX
+    }
+
+    /// Writes a footer for all row groups so far, which more may follow.
+    ///
+    /// It leaves out where the pages are: a recording that is rebuilt from such a footer reads single events slower, no more.
+    pub(super) fn write_footer(&mut self) -> Result<(), RecordingError> {
+        let write = |writer: &mut Self| -> Result<(), ParquetError> {
+            let metadata = FileMetaData::new(
+                writer.file.properties().writer_version().as_num(),
+                writer.rows as i64,
+                Some(writer.file.properties().created_by().to_owned()),
+                Some(vec![writer.coverage.to_key_value()]),
+                Arc::new(writer.file.schema_descr().clone()),
+                None,
+            );
+            let metadata = ParquetMetaData::new(metadata, writer.file.flushed_row_groups().to_vec());
+            let mut footer = Vec::new();
+            ParquetMetaDataWriter::new(&mut footer, &metadata).with_preserve_page_index_locations(false).finish()?;
+            writer.file.write_all(&footer)?;
+            Ok(())
+        };
+        write(self).map_err(RecordingError::parquet(&self.path))
+    }
+
+    /// Makes sure that all that was written is on the disk.
+    pub(super) fn sync(&mut self) -> Result<(), RecordingError> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.inner().file.sync_all())
+            .map_err(RecordingError::file("write", &self.path))
+    }
+
+    /// Writes the last footer, makes sure that the file is on the disk, and returns its facts; `name` is its path in the
+    /// recording.
+    pub(super) fn finish(mut self, name: String, source: &Source) -> Result<SegmentFacts, RecordingError> {
+        self.file.append_key_value_metadata(self.coverage.to_key_value());
+        if let Ok(source) = serde_json::to_string(source) {
+            self.file.append_key_value_metadata(KeyValue::new(SOURCE_KEY.to_owned(), source));
+        }
+        let hashed = self.file.into_inner().map_err(RecordingError::parquet(&self.path))?;
+        hashed.file.sync_all().map_err(RecordingError::file("write", &self.path))?;
+        Ok(SegmentFacts {
+            file: name,
+            rows: Some(self.rows),
+            bytes: Some(hashed.bytes),
+            sha256: Some(hex(&hashed.hash.finalize())),
+        })
+    }
+}
+
+/// A file that is hashed as it is written.
+struct HashedFile {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

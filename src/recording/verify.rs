@@ -1,0 +1,133 @@
+//! Whether a recording holds what it says: every hash, count, offset and time.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::coverage::{Coverage, Extent, GroupCoverage, Tracker};
+use super::manifest::{self, SegmentFacts, TimeSpan};
+use super::segment::Segment;
+use super::segment_writer::hex;
+use super::{Columns, Recording, RecordingError};
+
+/// One way in which a recording does not hold what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// File.
+    pub file: PathBuf,
+    /// What is wrong, as a lowercase fragment.
+    pub cause: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.cause)
+    }
+}
+
+impl Recording {
+    /// Reads the whole recording and holds it against its manifest and footers: hashes, counts, offsets and span. Without
+    /// problems the list is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] where a file could not be read; what is wrong in a file is a [`Problem`].
+    pub fn verify(&self) -> Result<Vec<Problem>, RecordingError> {
+        let mut problems = Vec::new();
+        let mut tracker = Tracker::default();
+        for (facts, index) in self.manifest().segments.iter().zip(&self.inner.segments) {
+            check_hash(facts, &index.path, &mut problems)?;
+            match verify_segment(&index.path, &mut tracker, &mut problems) {
+                Ok(()) => {}
+                Err(error @ RecordingError::File { .. }) => return Err(error),
+                Err(error) => problems.push(Problem { file: index.path.clone(), cause: cause(&error, &index.path) }),
+            }
+        }
+        if problems.is_empty() {
+            self.check_manifest(&tracker, &mut problems);
+        }
+        Ok(problems)
+    }
+
+    /// Holds the manifest against what all segments together hold.
+    fn check_manifest(&self, tracker: &Tracker, problems: &mut Vec<Problem>) {
+        let file = self.path().join(manifest::FILE);
+        let mut problem = |cause: &str| problems.push(Problem { file: file.clone(), cause: cause.to_owned() });
+        if self.manifest().partitions != tracker.facts() {
+            problem("the offsets it names are not those of the events");
+        }
+        if self.manifest().span.is_some() && self.manifest().span != tracker.span() {
+            problem("the span it names is not that of the events");
+        }
+    }
+}
+
+fn check_hash(facts: &SegmentFacts, path: &Path, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
+    let Some(expected) = &facts.sha256 else { return Ok(()) };
+    let found = sha256(path).map_err(RecordingError::file("read", path))?;
+    if !found.eq_ignore_ascii_case(expected) {
+        let cause = format!("wrong hash: SHA-256 is {found} where the manifest says {expected}");
+        problems.push(Problem { file: path.to_owned(), cause });
+    }
+    Ok(())
+}
+
+/// Hashes a file.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+fn verify_segment(path: &Path, tracker: &mut Tracker, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
+    let segment = Segment::open(path)?;
+    let coverage = segment.coverage()?;
+    for (group, expected) in coverage.row_groups.iter().enumerate() {
+        for batch in segment.read_group(group, Columns::ALL)? {
+            tracker.observe(&batch?, path)?;
+        }
+        let found = tracker.end_group();
+        if !same(&coverage, expected, tracker.topics(), &found) {
+            let cause = format!("row group {group} does not hold the events that the footer says");
+            problems.push(Problem { file: path.to_owned(), cause });
+        }
+    }
+    Ok(())
+}
+
+/// Compares what a footer says with what was found; their topics have indices of their own.
+fn same(coverage: &Coverage, expected: &GroupCoverage, topics: &[String], found: &GroupCoverage) -> bool {
+    type Facts<'a> = (u64, Option<TimeSpan>, Vec<(&'a str, Extent)>);
+    fn facts<'a>(topics: &'a [String], group: &GroupCoverage) -> Facts<'a> {
+        let mut extents: Vec<_> = group
+            .extents
+            .iter()
+            .map(|extent| (topics[extent.topic as usize].as_str(), Extent { topic: 0, ..*extent }))
+            .collect();
+        extents.sort_by_key(|(topic, extent)| (*topic, extent.partition));
+        (group.rows, group.span, extents)
+    }
+    facts(&coverage.topics, expected) == facts(topics, found)
+}
+
+/// The error with its sources, in one line, without the file that the problem names anyway.
+fn cause(error: &RecordingError, file: &Path) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    let named = file.display().to_string();
+    text.strip_prefix(&named).map_or(text.as_str(), |rest| rest.trim_start_matches([':', ' '])).to_owned()
+}
