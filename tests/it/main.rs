@@ -1,0 +1,6 @@
+//! Integration tests, a file a room.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod import;
+mod recording;
