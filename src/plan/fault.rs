@@ -1,0 +1,454 @@
+//! `[[fault]]`: what a scenario writes, and the checked fault made of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Legality;
+use super::distance::{Distance, Unit};
+use super::extent::{Extent, SetBack};
+use super::jitter::{Distribution, Jitter};
+use super::kind::Kind;
+use super::pace::positive;
+use super::selector::{Selector, WhereSettings};
+use super::trigger::{At, Bursts, Trigger};
+use crate::settings::{SettingError, Span};
+
+/// `[[fault]]`: something that happens to events on their way. Which parameters count depends on `kind`; those left out come
+/// from the preset.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct FaultSettings {
+    /// Name that keys the draws: the same name draws the same. Default: the kind and its number among its kind, `duplicate-1`.
+    pub name: Option<String>,
+    /// What happens: delay, jitter, straggle, stall, reorder, duplicate, rewind or drop.
+    pub kind: String,
+    /// Where parameters come from that are not written.
+    pub preset: Preset,
+    /// Which events may be touched; all where left out.
+    #[serde(rename = "where")]
+    pub selector: Option<WhereSettings>,
+    /// Trigger: the chance of each event, from 0 to 1.
+    pub probability: Option<f64>,
+    /// Trigger of `straggle` and `reorder`: the share of events touched, from 0 to 1.
+    pub share: Option<f64>,
+    /// Trigger: the one event of each partition at which this many recorded offsets have passed; 1 is offset 0.
+    pub nth: Option<u64>,
+    /// Trigger: every so many recorded offsets of each partition.
+    pub every: Option<u64>,
+    /// Trigger: this many instances, at drawn moments spread over the slice.
+    pub times: Option<u64>,
+    /// Trigger: the first event at or after each of these moments; a time ("2013-01-05T12:00:00Z") or event time since the
+    /// slice's first event ("90s").
+    pub at: Option<Vec<At>>,
+    /// Budget: instances at most, over the whole plan.
+    pub most: Option<u64>,
+    /// `delay`: how long. `straggle`: how far behind, a value or a range, in replay time or event time.
+    pub delay: Option<Distance>,
+    /// `jitter`: how delays are distributed.
+    pub distribution: Option<Distribution>,
+    /// `jitter`: smallest delay of `uniform`, scale (and smallest delay) of `pareto`.
+    pub min: Option<Span>,
+    /// `jitter`: largest delay, of every distribution.
+    pub max: Option<Span>,
+    /// `jitter`: mean of `normal` and `exponential`, median of `lognormal`.
+    pub mean: Option<Span>,
+    /// `jitter`: standard deviation of `normal`.
+    pub deviation: Option<Span>,
+    /// `jitter`: shape of `pareto`, sigma of `lognormal`.
+    pub shape: Option<f64>,
+    /// `stall`: how long nothing comes.
+    pub length: Option<Span>,
+    /// `stall`: which partitions fall silent: that of the event at which it begins, or all that `where` selects.
+    pub partitions: Option<StallScope>,
+    /// `reorder`: how far an event may be displaced: a number of recorded offsets (64), or event time ("30s").
+    pub extent: Option<Extent>,
+    /// `reorder`: among which events places change.
+    pub within: Option<Within>,
+    /// `duplicate`: how far behind the first the second comes.
+    pub after: Option<Distance>,
+    /// `rewind`: how many events the consumer is set back; "start" for all.
+    pub n: Option<SetBack>,
+    /// `rewind`: trigger: how often the consumer is set back, in replay time, event time or events.
+    pub period: Option<Distance>,
+    /// `drop`: losses that come in bursts (Gilbert-Elliott) instead of each by itself.
+    pub bursts: Option<BurstSettings>,
+}
+
+/// Where parameters come from that are not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// What a good day looks like.
+    Calm,
+    /// What happens in every week.
+    #[default]
+    Normal,
+    /// What happens once a year.
+    Harsh,
+}
+
+/// Which partitions a stall silences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StallScope {
+    /// The partition of the event at which it begins.
+    #[default]
+    Own,
+    /// All partitions that `where` selects.
+    All,
+}
+
+/// Among which events a reordering changes places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Within {
+    /// Events of one key change places among themselves; events without a key stay.
+    Key,
+    /// Events of one partition.
+    #[default]
+    Partition,
+    /// Event time is displaced, across partitions; takes an extent in event time.
+    Topic,
+}
+
+/// `bursts` of a `drop`: the Gilbert-Elliott model, good and bad times by turns.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BurstSettings {
+    /// Chance of each event that bad times begin with it.
+    pub enter: f64,
+    /// Chance of each event in bad times that they end with it.
+    pub leave: f64,
+    /// Chance that an event of bad times is lost. Default: 1.
+    #[serde(default = "one")]
+    pub loss: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// A checked fault, as far as that goes without a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fault {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) trigger: Trigger,
+    pub(super) effect: Effect,
+    pub(super) most: u64,
+    pub(super) selector: Selector,
+}
+
+/// What a fault does where it fires.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Effect {
+    Delay {
+        us: i64,
+    },
+    Jitter(Jitter),
+    Straggle(Distance),
+    /// Behind by so many times the p99.9 lateness of the recording.
+    StraggleByLateness {
+        times: i64,
+    },
+    Stall {
+        length_us: i64,
+        scope: StallScope,
+    },
+    Reorder {
+        within: Within,
+        extent: Extent,
+    },
+    Duplicate {
+        after: Distance,
+    },
+    Rewind {
+        n: u64,
+    },
+    Drop,
+}
+
+impl Fault {
+    pub(super) fn legality(&self) -> Legality {
+        self.kind.legality()
+    }
+}
+
+/// Checks all faults of a scenario.
+///
+/// # Errors
+///
+/// The setting at fault.
+pub(super) fn check_all(settings: &[FaultSettings]) -> Result<Vec<Fault>, SettingError> {
+    if settings.len() > 64 {
+        return Err(SettingError::new(
+            "fault[64]",
+            "a scenario takes 64 faults at most",
+            "Leave some out or make a second scenario.",
+        ));
+    }
+    let mut faults: Vec<Fault> = Vec::new();
+    for (index, one) in settings.iter().enumerate() {
+        let key = format!("fault[{index}]");
+        let kind = Kind::named(&one.kind, &format!("{key}.kind"))?;
+        let number = faults.iter().filter(|fault| fault.kind == kind).count() + 1;
+        let fault = Check { settings: one, kind, key: &key }.fault(number)?;
+        if faults.iter().any(|other| other.name == fault.name) {
+            return Err(SettingError::new(
+                format!("{key}.name"),
+                format!("another fault is named `{}`", fault.name),
+                "Draws are keyed by the name: give each fault its own.",
+            ));
+        }
+        faults.push(fault);
+    }
+    Ok(faults)
+}
+
+struct Check<'a> {
+    settings: &'a FaultSettings,
+    kind: Kind,
+    key: &'a str,
+}
+
+impl Check<'_> {
+    fn fault(&self, number: usize) -> Result<Fault, SettingError> {
+        self.refuse_what_the_kind_does_not_take()?;
+        let name = self.settings.name.clone().unwrap_or_else(|| format!("{}-{number}", self.kind.name()));
+        if name.is_empty() {
+            return Err(self.wrong("name", "a fault needs a name", "Leave `name` out to have one made."));
+        }
+        if self.settings.most == Some(0) {
+            return Err(self.wrong("most", "a fault that may never fire tests nothing", "Leave the fault out."));
+        }
+        Ok(Fault {
+            name,
+            kind: self.kind,
+            trigger: self.trigger()?,
+            effect: self.effect()?,
+            most: self.settings.most.unwrap_or(u64::MAX),
+            selector: match &self.settings.selector {
+                Some(selector) => selector.check(&format!("{}.where", self.key))?,
+                None => Selector::default(),
+            },
+        })
+    }
+
+    fn wrong(&self, key: &str, problem: impl Into<String>, instead: impl Into<String>) -> SettingError {
+        SettingError::new(format!("{}.{key}", self.key), problem, instead)
+    }
+
+    fn refuse_what_the_kind_does_not_take(&self) -> Result<(), SettingError> {
+        for (name, given) in self.given() {
+            if given && !self.kind.takes().contains(&name) {
+                let takes: Vec<String> = self.kind.takes().iter().map(|name| format!("`{name}`")).collect();
+                return Err(self.wrong(
+                    name,
+                    format!("a `{}` takes no `{name}`", self.kind.name()),
+                    format!(
+                        "It takes {}, and what every fault takes: `name`, `preset`, `where`, `most`.",
+                        takes.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The parameters that only some kinds take, and whether each is written.
+    fn given(&self) -> [(&'static str, bool); 21] {
+        let s = self.settings;
+        [
+            ("probability", s.probability.is_some()),
+            ("share", s.share.is_some()),
+            ("nth", s.nth.is_some()),
+            ("every", s.every.is_some()),
+            ("times", s.times.is_some()),
+            ("at", s.at.is_some()),
+            ("delay", s.delay.is_some()),
+            ("distribution", s.distribution.is_some()),
+            ("min", s.min.is_some()),
+            ("max", s.max.is_some()),
+            ("mean", s.mean.is_some()),
+            ("deviation", s.deviation.is_some()),
+            ("shape", s.shape.is_some()),
+            ("length", s.length.is_some()),
+            ("partitions", s.partitions.is_some()),
+            ("extent", s.extent.is_some()),
+            ("within", s.within.is_some()),
+            ("after", s.after.is_some()),
+            ("n", s.n.is_some()),
+            ("period", s.period.is_some()),
+            ("bursts", s.bursts.is_some()),
+        ]
+    }
+
+    fn trigger(&self) -> Result<Trigger, SettingError> {
+        let s = self.settings;
+        let given: Vec<&str> = ["probability", "share", "nth", "every", "times", "at", "period", "bursts"]
+            .into_iter()
+            .filter(|name| self.given().contains(&(name, true)))
+            .collect();
+        match given[..] {
+            ["probability"] => self.chance("probability", s.probability.unwrap_or_default()).map(Trigger::Probability),
+            ["share"] => self.chance("share", s.share.unwrap_or_default()).map(Trigger::Probability),
+            ["nth"] => self.above_zero("nth", s.nth.unwrap_or_default()).map(|n| Trigger::Nth(n - 1)),
+            ["every"] => self.above_zero("every", s.every.unwrap_or_default()).map(Trigger::Every),
+            ["times"] => {
+                self.above_zero("times", s.times.unwrap_or_default()).map(|times| Trigger::Times(times as u64))
+            }
+            ["at"] => match s.at.clone().unwrap_or_default() {
+                moments if moments.is_empty() => {
+                    Err(self.wrong("at", "no moment is named", "Write one, such as `at = [\"90s\"]`."))
+                }
+                moments => Ok(Trigger::At(moments)),
+            },
+            ["period"] => match s.period {
+                Some(period) if period.is_constant() && period.least > 0 => Ok(Trigger::Period(period)),
+                _ => Err(self.wrong(
+                    "period",
+                    "a period is one length above zero",
+                    "Write `30s`, `5m event-time` or `4000 events`.",
+                )),
+            },
+            ["bursts"] => self.bursts(),
+            [first, second, ..] => Err(self.wrong(
+                second,
+                format!("`{first}` already says when the fault fires"),
+                "A fault has one trigger: keep one of the two.",
+            )),
+            _ => self.preset_trigger(),
+        }
+    }
+
+    fn preset_trigger(&self) -> Result<Trigger, SettingError> {
+        self.kind.trigger(self.settings.preset).ok_or_else(|| {
+            self.wrong(
+                "kind",
+                "a `drop` is off in the presets `calm` and `normal`",
+                "Write a `probability` or `bursts`, or `preset = \"harsh\"`.",
+            )
+        })
+    }
+
+    fn bursts(&self) -> Result<Trigger, SettingError> {
+        let Some(bursts) = self.settings.bursts else { return self.preset_trigger() };
+        Ok(Trigger::Bursts(Bursts {
+            enter: self.chance("bursts.enter", bursts.enter)?,
+            leave: self.chance("bursts.leave", bursts.leave)?,
+            loss: self.chance("bursts.loss", bursts.loss)?,
+        }))
+    }
+
+    fn chance(&self, key: &str, value: f64) -> Result<f64, SettingError> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(value);
+        }
+        let instead = if value > 1.0 && value <= 100.0 {
+            format!("Write {} for {value} percent.", value / 100.0)
+        } else {
+            "Write a number from 0 to 1.".to_owned()
+        };
+        Err(self.wrong(key, format!("{value} is not between 0 and 1"), instead))
+    }
+
+    fn above_zero(&self, key: &str, value: u64) -> Result<i64, SettingError> {
+        i64::try_from(value)
+            .ok()
+            .filter(|value| *value > 0)
+            .ok_or_else(|| self.wrong(key, format!("{value} is out of range"), "Write a whole number from 1 on."))
+    }
+
+    fn effect(&self) -> Result<Effect, SettingError> {
+        let s = self.settings;
+        let mut effect = self.kind.effect(s.preset);
+        match &mut effect {
+            Effect::Delay { us } => {
+                if let Some(delay) = s.delay {
+                    if delay.unit != Unit::Replay || !delay.is_constant() {
+                        return Err(self.wrong(
+                            "delay",
+                            "a `delay` is one length of replay time",
+                            "Write `50ms`, say; for a range use `kind = \"jitter\"`, for event time `kind = \"straggle\"`.",
+                        ));
+                    }
+                    *us = delay.least;
+                }
+            }
+            Effect::Jitter(jitter) => *jitter = self.jitter(*jitter)?,
+            Effect::Straggle(_) | Effect::StraggleByLateness { .. } => {
+                if let Some(delay) = s.delay {
+                    if delay.unit == Unit::Events {
+                        return Err(self.wrong(
+                            "delay",
+                            "an event straggles by time",
+                            "Write `30s` or `5m event-time`.",
+                        ));
+                    }
+                    effect = Effect::Straggle(delay);
+                }
+            }
+            Effect::Stall { length_us, scope } => {
+                *length_us = s.length.map_or(*length_us, Span::us);
+                *scope = s.partitions.unwrap_or(*scope);
+            }
+            Effect::Reorder { within, extent } => {
+                (*within, *extent) = self.reorder(*extent)?;
+            }
+            Effect::Duplicate { after } => *after = s.after.unwrap_or(*after),
+            Effect::Rewind { n } => *n = s.n.map_or(*n, |n| n.0),
+            Effect::Drop => {}
+        }
+        Ok(effect)
+    }
+
+    fn jitter(&self, preset: Jitter) -> Result<Jitter, SettingError> {
+        let s = self.settings;
+        let mut jitter = s.distribution.map_or(preset, Jitter::of);
+        for (name, given) in self.given() {
+            if given && matches!(name, "min" | "mean" | "deviation" | "shape") && !jitter.takes(name) {
+                return Err(self.wrong(
+                    name,
+                    format!("the distribution `{}` takes no `{name}`", jitter.name()),
+                    format!("It takes {}.", jitter.parameters()),
+                ));
+            }
+        }
+        let shape = positive(&format!("{}.shape", self.key), s.shape)?;
+        jitter.set(s.min.map(Span::us), s.mean.map(Span::us), s.deviation.map(Span::us), shape, s.max.map(Span::us));
+        jitter.check().map_err(|(name, problem, instead)| self.wrong(name, problem, instead))?;
+        Ok(jitter)
+    }
+
+    fn reorder(&self, preset: Extent) -> Result<(Within, Extent), SettingError> {
+        let within = self.settings.within.unwrap_or_default();
+        let extent = match (self.settings.extent, within) {
+            (Some(extent), _) => extent,
+            // A preset counts places where places are what changes.
+            (None, Within::Key) => preset.in_offsets(),
+            (None, Within::Topic) => preset.in_event_time(),
+            (None, Within::Partition) => preset,
+        };
+        match (within, extent) {
+            (_, Extent::Offsets(0) | Extent::EventTime(0)) => {
+                Err(self.wrong("extent", "an extent of nothing reorders nothing", "Write 1 or more."))
+            }
+            (_, Extent::Offsets(offsets)) if offsets > Extent::OFFSETS_MAX => Err(self.wrong(
+                "extent",
+                format!("{offsets} events would have to be held back at once"),
+                format!("Write {} at most, or event time such as `extent = \"30s\"`.", Extent::OFFSETS_MAX),
+            )),
+            (Within::Topic, Extent::Offsets(_)) => Err(self.wrong(
+                "extent",
+                "partitions of a topic share no offsets",
+                "Write event time, such as `extent = \"30s\"`.",
+            )),
+            (Within::Key, Extent::EventTime(_) | Extent::Lateness) => Err(self.wrong(
+                "extent",
+                "events of a key change places, not times",
+                "Write a number of offsets, such as `extent = 64`.",
+            )),
+            pair => Ok(pair),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Kinds of faults: what each takes, how grave it is, and what the presets say.
+
+use super::Legality;
+use super::distance::{Distance, Unit};
+use super::extent::Extent;
+use super::fault::{Effect, Preset, StallScope, Within};
+use super::jitter::Jitter;
+use super::trigger::Trigger;
+use crate::settings::SettingError;
+
+/// A kind of fault that this version can plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Delay,
+    Jitter,
+    Straggle,
+    Stall,
+    Reorder,
+    Duplicate,
+    Rewind,
+    Drop,
+}
+
+const KINDS: [Kind; 8] =
+    [Kind::Delay, Kind::Jitter, Kind::Straggle, Kind::Stall, Kind::Reorder, Kind::Duplicate, Kind::Rewind, Kind::Drop];
+
+/// Kinds that the catalogue names and this version cannot make.
+const LATER: [&str; 34] = [
+    "burst",
+    "idle",
+    "slow-reader",
+    "slow-sink",
+    "freeze",
+    "clock",
+    "skew",
+    "interleave",
+    "batch",
+    "late",
+    "swap",
+    "crash",
+    "restart",
+    "rebalance",
+    "zombie",
+    "resend",
+    "lost-ack",
+    "compact",
+    "tombstone",
+    "empty",
+    "unknown-field",
+    "unknown-header",
+    "missing-field",
+    "other-type",
+    "corrupt",
+    "oversize",
+    "partition-split",
+    "broker-down",
+    "broker-slow",
+    "disconnect",
+    "partial-loss",
+    "throttle",
+    "not-leader",
+    "loading",
+];
+
+const SECOND: i64 = 1_000_000;
+
+impl Kind {
+    /// Finds the kind of that name.
+    ///
+    /// # Errors
+    ///
+    /// Says whether the kind is unknown or not available yet, and names those that are.
+    pub(super) fn named(name: &str, key: &str) -> Result<Self, SettingError> {
+        if let Some(kind) = KINDS.into_iter().find(|kind| kind.name() == name) {
+            return Ok(kind);
+        }
+        let kinds: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.name())).collect();
+        let problem = if name.is_empty() {
+            "the fault has no kind".to_owned()
+        } else if LATER.contains(&name) {
+            format!("the fault `{name}` is not available yet in this version over stdio")
+        } else {
+            format!("there is no fault `{name}`")
+        };
+        let nearest = KINDS.iter().map(|kind| kind.name()).find(|kind| strsim::damerau_levenshtein(kind, name) <= 2);
+        let instead = match nearest {
+            Some(nearest) if !LATER.contains(&name) => {
+                format!("Write `{nearest}`; available are {}.", kinds.join(", "))
+            }
+            _ => format!("Available are {}.", kinds.join(", ")),
+        };
+        Err(SettingError::new(key, problem, instead))
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Delay => "delay",
+            Self::Jitter => "jitter",
+            Self::Straggle => "straggle",
+            Self::Stall => "stall",
+            Self::Reorder => "reorder",
+            Self::Duplicate => "duplicate",
+            Self::Rewind => "rewind",
+            Self::Drop => "drop",
+        }
+    }
+
+    pub(super) fn legality(self) -> Legality {
+        match self {
+            Self::Delay | Self::Jitter | Self::Stall | Self::Rewind => Legality::A,
+            Self::Straggle | Self::Reorder | Self::Duplicate => Legality::B,
+            Self::Drop => Legality::C,
+        }
+    }
+
+    /// Parameters of this kind, triggers included.
+    pub(super) fn takes(self) -> &'static [&'static str] {
+        match self {
+            Self::Delay => &["delay", "probability", "nth", "every", "times", "at"],
+            Self::Jitter => &[
+                "distribution",
+                "min",
+                "max",
+                "mean",
+                "deviation",
+                "shape",
+                "probability",
+                "nth",
+                "every",
+                "times",
+                "at",
+            ],
+            Self::Straggle => &["share", "delay", "nth", "every", "times", "at"],
+            Self::Stall => &["length", "partitions", "probability", "nth", "every", "times", "at"],
+            Self::Reorder => &["share", "extent", "within", "nth", "every", "times", "at"],
+            Self::Duplicate => &["probability", "after", "nth", "every", "times", "at"],
+            Self::Rewind => &["n", "period", "nth", "every", "times", "at"],
+            Self::Drop => &["probability", "bursts", "nth", "every", "times", "at"],
+        }
+    }
+
+    /// What fires the fault where the scenario does not say; none where the preset has it off.
+    pub(super) fn trigger(self, preset: Preset) -> Option<Trigger> {
+        Some(match self {
+            Self::Delay | Self::Jitter => Trigger::Probability(1.0),
+            Self::Stall => Trigger::Times(preset.choose(1, 3, 5)),
+            Self::Reorder => Trigger::Probability(preset.choose(0.01, 0.05, 0.2)),
+            Self::Straggle | Self::Duplicate => Trigger::Probability(preset.choose(0.001, 0.01, 0.05)),
+            Self::Rewind => Trigger::Times(preset.choose(1, 5, 1)),
+            Self::Drop if preset == Preset::Harsh => Trigger::Probability(0.01),
+            Self::Drop => return None,
+        })
+    }
+
+    /// What the fault does where the scenario does not say.
+    pub(super) fn effect(self, preset: Preset) -> Effect {
+        match self {
+            Self::Delay => Effect::Delay { us: preset.choose(10_000, 50_000, SECOND) },
+            Self::Jitter => Effect::Jitter(preset.choose(
+                Jitter::Normal { mean_us: 50_000, deviation_us: 10_000, max_us: i64::MAX },
+                Jitter::Exponential { mean_us: 100_000, max_us: i64::MAX },
+                Jitter::Pareto { min_us: 10_000, shape: 1.5, max_us: 30 * SECOND },
+            )),
+            Self::Straggle => match preset {
+                Preset::Calm => Effect::Straggle(Distance::event_time_us(5 * SECOND)),
+                Preset::Normal => Effect::Straggle(Distance::event_time_us(30 * SECOND)),
+                Preset::Harsh => Effect::StraggleByLateness { times: 2 },
+            },
+            Self::Stall => {
+                Effect::Stall { length_us: preset.choose(SECOND, 5 * SECOND, 60 * SECOND), scope: StallScope::Own }
+            }
+            Self::Reorder => Effect::Reorder {
+                within: Within::Partition,
+                extent: preset.choose(Extent::Offsets(4), Extent::Offsets(64), Extent::Lateness),
+            },
+            Self::Duplicate => Effect::Duplicate {
+                after: preset.choose(
+                    Distance::replay_us(0, 100_000),
+                    Distance::events(100_000),
+                    // Beyond a day, what stores of ids seen commonly keep.
+                    Distance { unit: Unit::EventTime, least: 90_000 * SECOND, most: 90_000 * SECOND },
+                ),
+            },
+            Self::Rewind => Effect::Rewind { n: preset.choose(100, 4_000, u64::MAX) },
+            Self::Drop => Effect::Drop,
+        }
+    }
+}
+
+impl Preset {
+    fn choose<T>(self, calm: T, normal: T, harsh: T) -> T {
+        match self {
+            Self::Calm => calm,
+            Self::Normal => normal,
+            Self::Harsh => harsh,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where a plan's coordinates come from: a recording, or anything else that can list partitions and what stands in them.
+
+use std::fmt::Debug;
+
+use crate::recording::{Columns, Coordinate, Partition, Place, Recording, RecordingError, Role};
+
+/// Events as a plan sees them: partitions, and the coordinates that stand in each.
+///
+/// A [`Recording`] is one. Everything must come back the same each time it is asked for.
+pub trait Source: Debug + Send + Sync {
+    /// Returns the partitions that hold events, in order of topic and partition.
+    fn partitions(&self) -> Vec<Partition>;
+
+    /// Whether events of `topic` are handed over where the scenario names no topics.
+    fn is_input(&self, topic: &str) -> bool {
+        let _ = topic;
+        true
+    }
+
+    /// Starts to read the coordinates of `partition` in order of offset; with `keys`, their key hashes too.
+    fn coordinates(&self, partition: &Partition, keys: bool) -> CoordinateCursor;
+
+    /// Starts to read values by place.
+    fn values(&self) -> Box<dyn Values + Send>;
+}
+
+/// Coordinates of one partition in order of offset.
+pub struct CoordinateCursor(Box<dyn Iterator<Item = Result<Coordinate, RecordingError>> + Send>);
+
+impl CoordinateCursor {
+    /// Reads from `coordinates`, which come in order of offset.
+    pub fn new(coordinates: impl Iterator<Item = Result<Coordinate, RecordingError>> + Send + 'static) -> Self {
+        Self(Box::new(coordinates))
+    }
+}
+
+impl Debug for CoordinateCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CoordinateCursor")
+    }
+}
+
+impl Iterator for CoordinateCursor {
+    type Item = Result<Coordinate, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// Reads the values of events by place.
+pub trait Values {
+    /// Hands the value of each event of `places` to `take`, with its index in `places`; a null value is none.
+    ///
+    /// # Errors
+    ///
+    /// What the recording says.
+    fn each(&mut self, places: &[Place], take: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), RecordingError>;
+}
+
+impl Source for Recording {
+    fn partitions(&self) -> Vec<Partition> {
+        Self::partitions(self)
+    }
+
+    fn is_input(&self, topic: &str) -> bool {
+        let topics = &self.manifest().source.topics;
+        topics
+            .iter()
+            .find(|known| known.name == topic)
+            .is_none_or(|known| matches!(known.role, Role::Input | Role::Table))
+    }
+
+    fn coordinates(&self, partition: &Partition, keys: bool) -> CoordinateCursor {
+        CoordinateCursor::new(Self::coordinates(self, partition, keys))
+    }
+
+    fn values(&self) -> Box<dyn Values + Send> {
+        Box::new(self.lookup(Columns { key: false, value: true, headers: false }))
+    }
+}
+
+impl Values for crate::recording::Lookup {
+    fn each(&mut self, places: &[Place], take: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), RecordingError> {
+        Self::each(self, places, |index, event| {
+            take(index, event.value);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! What a plan comes to: counts, and what each fault achieves.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::checked::Checked;
+use super::fault::Effect;
+use super::faults::bits;
+use super::kind::Kind;
+use super::stream::{Deliveries, Trace};
+use super::{Delivery, Legality, Phase, PlanError};
+
+/// A fault of a plan, in the order in which [`Delivery::faults`] counts them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// Name that keys its draws.
+    pub name: String,
+    /// Kind, as in the catalogue.
+    pub kind: String,
+    /// Legality class.
+    pub legality: Legality,
+    /// Whether events are handed over more than once because of it.
+    pub redelivers: bool,
+}
+
+/// What a plan comes to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PlanSummary {
+    /// Events in the slice under test.
+    pub events: u64,
+    /// Events of the warm-up.
+    pub warm_up_events: u64,
+    /// Deliveries in all, warm-up included.
+    pub deliveries: u64,
+    /// Deliveries with attempt > 0.
+    pub redeliveries: u64,
+    /// Due time of the last delivery, in microseconds.
+    pub length_us: i64,
+    /// Silences cut by `gap-max`.
+    pub gaps_cut: u64,
+    /// Replay time saved by cutting, in microseconds.
+    pub gaps_cut_us: i64,
+    /// Each fault of the scenario, in order.
+    pub faults: Vec<FaultSummary>,
+}
+
+/// What a fault did in a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultSummary {
+    /// Name that keys its draws.
+    pub name: String,
+    /// Kind, as in the catalogue.
+    pub kind: String,
+    /// Legality class.
+    pub legality: Legality,
+    /// Instances planned (events or stretches touched).
+    pub planned: u64,
+    /// What was achieved, as name and figure in order, such as `("share", 0.049)`, `("extent-max", 64.0)`.
+    pub coverage: Vec<(String, f64)>,
+}
+
+/// Runs through a plan once.
+pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result<PlanSummary, PlanError> {
+    let mut summary = PlanSummary::default();
+    let mut coverage = Coverage::new(checked);
+    while let Some(delivery) = deliveries.next().transpose()? {
+        summary.deliveries += 1;
+        summary.redeliveries += u64::from(delivery.attempt > 0);
+        summary.length_us = delivery.due_us;
+        coverage.add(&delivery, deliveries.trace);
+    }
+    summary.events = deliveries.counts.main;
+    summary.warm_up_events = deliveries.counts.warm_up;
+    summary.gaps_cut = deliveries.schedule.gaps_cut;
+    summary.gaps_cut_us = deliveries.schedule.cut_us();
+    summary.faults = deliveries
+        .fired()
+        .iter()
+        .enumerate()
+        .map(|(index, planned)| {
+            let PlannedFault { name, kind, legality, .. } = checked.named[index].clone();
+            FaultSummary { name, kind, legality, planned: *planned, coverage: coverage.figures(checked, index) }
+        })
+        .collect();
+    Ok(summary)
+}
+
+/// Arrivals looked back at for the extent of a reordering; one that reaches further counts as reaching this far.
+const LOOK_BACK: usize = 1 << 17;
+
+/// Follows a plan and notes what its faults achieve.
+struct Coverage {
+    faults: Vec<FaultCoverage>,
+    lanes: Vec<Arrivals>,
+    first_attempts: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct FaultCoverage {
+    touched: u64,
+    reordered: u64,
+    extent_max: u64,
+    behind_us_max: i64,
+    behind_us_min: Option<i64>,
+    distance_max: i64,
+    partitions: BTreeSet<usize>,
+}
+
+/// First attempts of a partition that came ahead of all smaller offsets: those that anything later is measured against.
+#[derive(Debug, Clone, Default)]
+struct Arrivals {
+    count: u64,
+    /// Arrival and offset, both rising.
+    highest: VecDeque<(u64, i64)>,
+}
+
+impl Coverage {
+    fn new(checked: &Checked) -> Self {
+        Self {
+            faults: vec![FaultCoverage::default(); checked.named.len()],
+            lanes: vec![Arrivals::default(); checked.partitions.len()],
+            first_attempts: 0,
+        }
+    }
+
+    fn add(&mut self, delivery: &Delivery, trace: Trace) {
+        if delivery.phase == Phase::WarmUp {
+            return;
+        }
+        let mut extent = 0;
+        if delivery.attempt == 0 {
+            self.first_attempts += 1;
+            extent = self.lanes[trace.partition].extent(delivery.offset);
+        }
+        for fault in bits(delivery.faults) {
+            let coverage = &mut self.faults[fault];
+            coverage.touched += 1;
+            coverage.reordered += u64::from(extent > 0);
+            coverage.extent_max = coverage.extent_max.max(extent);
+            coverage.partitions.insert(trace.partition);
+            if delivery.attempt > 0 {
+                let behind = delivery.due_us - trace.origin_us;
+                coverage.behind_us_max = coverage.behind_us_max.max(behind);
+                coverage.behind_us_min = Some(coverage.behind_us_min.map_or(behind, |least| least.min(behind)));
+                coverage.distance_max = coverage.distance_max.max(trace.distance);
+            }
+        }
+    }
+
+    fn figures(&self, checked: &Checked, index: usize) -> Vec<(String, f64)> {
+        let coverage = &self.faults[index];
+        let fault = &checked.faults.all[index];
+        let figures = match fault.kind {
+            Kind::Reorder | Kind::Straggle => vec![
+                ("share", coverage.reordered as f64 / self.first_attempts.max(1) as f64),
+                ("extent-max", coverage.extent_max as f64),
+            ],
+            Kind::Duplicate => vec![
+                ("redelivered", coverage.touched as f64),
+                ("distance-min-s", coverage.behind_us_min.unwrap_or(0) as f64 / 1e6),
+                ("distance-max-s", coverage.behind_us_max as f64 / 1e6),
+                ("distance-max-events", coverage.distance_max as f64),
+            ],
+            Kind::Rewind => {
+                vec![("redelivered", coverage.touched as f64), ("partitions", coverage.partitions.len() as f64)]
+            }
+            Kind::Stall => {
+                let length_us = if let Effect::Stall { length_us, .. } = fault.effect { length_us } else { 0 };
+                vec![
+                    ("partitions", coverage.partitions.len() as f64),
+                    ("events-held", coverage.touched as f64),
+                    ("length-s", length_us as f64 / 1e6),
+                ]
+            }
+            Kind::Delay | Kind::Jitter => vec![("share", coverage.touched as f64 / self.first_attempts.max(1) as f64)],
+            Kind::Drop => Vec::new(),
+        };
+        figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect()
+    }
+}
+
+impl Arrivals {
+    /// Adds a first attempt and returns its reordering extent: how many arrivals ago the first larger offset came, 0 where none
+    /// did (RFC 4737, section 4.2).
+    fn extent(&mut self, offset: i64) -> u64 {
+        let arrival = self.count;
+        self.count += 1;
+        if self.highest.back().is_none_or(|(_, highest)| offset > *highest) {
+            self.highest.push_back((arrival, offset));
+            while self.highest.front().is_some_and(|(first, _)| arrival - first > LOOK_BACK as u64) {
+                self.highest.pop_front();
+            }
+            return 0;
+        }
+        let first = self.highest.partition_point(|(_, highest)| *highest <= offset);
+        self.highest.get(first).map_or(0, |(first, _)| arrival - first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extent_reaches_back_to_the_first_larger_offset() {
+        let mut arrivals = Arrivals::default();
+        let extents: Vec<u64> = [0, 3, 4, 1, 2, 5].into_iter().map(|offset| arrivals.extent(offset)).collect();
+        assert_eq!(extents, [0, 0, 0, 2, 3, 0]);
+    }
+}
