@@ -1,0 +1,219 @@
+//! What one build did with one plan: outputs, receipts, ending, gauges. Format 1: a directory with `outputs.parquet`,
+//! `deliveries.parquet`, `gauges.parquet`, `ending.json` and `stderr.log`.
+//!
+//! Written in batches while a drive goes on, read in batches by `compare`; memory never depends on its length. What never
+//! happens here: an outcome is judged.
+
+mod batch;
+mod columns;
+mod deliveries;
+mod ending;
+mod gauges;
+mod open;
+mod outputs;
+mod table;
+mod writer;
+
+pub use batch::{CauseView, OutputBatch, OutputView};
+pub use deliveries::{DeliveriesWriter, DeliveryBatches, Receipt};
+pub use gauges::{Gauge, GaugesWriter};
+pub use open::{Outcome, OutputBatches};
+pub use outputs::{OutputRow, OutputsWriter};
+pub use writer::OutcomeWriter;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Phase;
+use crate::recording::Header;
+
+/// How a drive ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Drained past every cause.
+    Finished,
+    /// The build's process ended by itself before it was asked to, or with another exit code than 0.
+    Died,
+    /// A bound of the settings passed, or the drive was interrupted from outside; the report's reason says which.
+    TimedOut,
+    /// The build took no more input.
+    StoppedReading,
+}
+
+/// Where an output went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// An ordinary output.
+    #[default]
+    Output,
+    /// What the build could not process.
+    DeadLetter,
+    /// A call to the outside.
+    Http,
+    /// A line of a sink's snapshot.
+    Sink,
+}
+
+/// How an output's cause is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CauseBy {
+    /// The build said so.
+    Build,
+    /// Found by `[lineage]`.
+    Lineage,
+    /// The last delivery of the same key.
+    Inferred,
+}
+
+/// The delivery behind an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset as recorded (not the position).
+    pub offset: i64,
+    /// Attempt.
+    pub attempt: i32,
+    /// How it is known.
+    pub by: CauseBy,
+}
+
+/// One event that a build wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// Order of arrival, from zero.
+    pub sequence: i64,
+    /// When it arrived, in microseconds since the schedule's start (negative during warm-up).
+    pub arrived_us: i64,
+    /// Phase of its cause; without a cause, by arrival.
+    pub phase: Phase,
+    /// Where it went.
+    pub channel: Channel,
+    /// Topic; where the build named none, the first of `outputs`, else `output`.
+    pub topic: String,
+    /// Partition, 0 where the build named none.
+    pub partition: i32,
+    /// Timestamp in milliseconds, where the build gave one.
+    pub timestamp_ms: Option<i64>,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value: the JSON text as the build wrote it, or bytes.
+    pub value: Option<Vec<u8>>,
+    /// Headers.
+    pub headers: Vec<Header>,
+    /// Delivery behind it.
+    pub cause: Option<Cause>,
+    /// Why the line could not be read; the line is then the value. None for an output that is well-formed. (A column beyond the
+    /// design's: readers ignore columns they do not know.)
+    pub malformed: Option<String>,
+}
+
+/// How a drive went: `ending.json`. Only `format` and `ending` are required when read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndingReport {
+    /// Format version, `1.0`.
+    pub format: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// Sentence that says why, such as "exit code 3 after 1,204 of 26,398 deliveries"; its last lines of standard error are in `stderr.log`.
+    #[serde(default)]
+    pub reason: String,
+    /// Exit code of the build's process.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// Deliveries planned for this drive; none where unknown.
+    #[serde(default)]
+    pub deliveries: Option<u64>,
+    /// Deliveries handed over.
+    #[serde(default)]
+    pub sent: Option<u64>,
+    /// Redeliveries (attempt > 0) handed over.
+    #[serde(default)]
+    pub redelivered: Option<u64>,
+    /// Outputs kept.
+    #[serde(default)]
+    pub outputs: Option<u64>,
+    /// Next positions wanted, by topic and partition, as the build committed them.
+    #[serde(default)]
+    pub committed: Vec<Committed>,
+    /// Length of the drive from the schedule's start, in microseconds.
+    #[serde(default)]
+    pub length_us: Option<i64>,
+    /// How well the schedule was kept; none where unpaced.
+    #[serde(default)]
+    pub lateness: Option<Lateness>,
+    /// Bytes of standard error that were not kept because of its bound.
+    #[serde(default)]
+    pub stderr_dropped_bytes: u64,
+}
+
+/// A committed position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Next position wanted.
+    pub position: i64,
+}
+
+/// How late deliveries were handed over against their due times.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Lateness {
+    /// Median, in microseconds.
+    pub p50_us: i64,
+    /// 99th percentile, in microseconds.
+    pub p99_us: i64,
+    /// 99.9th percentile, in microseconds.
+    pub p999_us: i64,
+    /// Largest, in microseconds.
+    pub max_us: i64,
+    /// Share later than 5 ms.
+    pub beyond_5ms: f64,
+    /// Length of the replay over the planned length, minus one.
+    pub slow_down: f64,
+}
+
+/// Why an outcome cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutcomeError {
+    /// A file could not be read or written.
+    #[error("could not access {path}")]
+    Io {
+        /// File.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not what the format says.
+    #[error("{path} is no outcome of format 1: {problem}")]
+    Format {
+        /// File.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl OutcomeError {
+    /// Blames the system's refusal on `path`.
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Says what is wrong with the content of `path`.
+    pub(crate) fn format(path: &Path, problem: impl std::fmt::Display) -> Self {
+        Self::Format { path: path.to_owned(), problem: problem.to_string() }
+    }
+}

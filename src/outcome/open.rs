@@ -1,0 +1,316 @@
+//! Opening an outcome and reading its outputs, in order or by sequence.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::error::ArrowError;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescriptor;
+
+use super::columns::Columns;
+use super::deliveries::{DeliveryBatches, Names};
+use super::table::failed;
+use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, gauges};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8_192;
+
+/// An outcome on disk, opened for reading. Cheap to clone; many readers may read at once.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    path: PathBuf,
+    ending: Arc<EndingReport>,
+    outputs: Opened,
+    deliveries: Option<Opened>,
+    names: Arc<Names>,
+}
+
+impl Outcome {
+    /// Opens the directory `path`; checks format version and columns.
+    ///
+    /// `outputs.parquet` (with the columns `sequence`, `topic`, `key` and `value`) and `ending.json` suffice.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] where a file is missing or cannot be read, [`OutcomeError::Format`] where it is not what the format
+    /// says; both name the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OutcomeError> {
+        let path = path.as_ref().to_owned();
+        let ending = EndingReport::read(&path)?;
+        let outputs = Opened::open(path.join("outputs.parquet"))?;
+        for column in ["sequence", "topic", "key", "value"] {
+            if !outputs.has(column) {
+                return Err(OutcomeError::format(&outputs.path, format_args!("column `{column}` is missing")));
+            }
+        }
+        // A batch of no rows still has every column, so each type is checked here and not hours later.
+        OutputBatch::read(&RecordBatch::new_empty(Arc::clone(outputs.metadata.schema())), &outputs.path)?;
+        let deliveries = path.join("deliveries.parquet");
+        let deliveries = if deliveries.exists() { Some(Opened::open(deliveries)?) } else { None };
+        let names = deliveries.as_ref().map(Names::read).transpose()?.unwrap_or_default();
+        Ok(Self { path, ending: Arc::new(ending), outputs, deliveries, names: Arc::new(names) })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it ended.
+    pub fn ending(&self) -> &EndingReport {
+        &self.ending
+    }
+
+    /// Topics that its deliveries point into; empty where it has no deliveries.
+    pub fn topics(&self) -> &[String] {
+        &self.names.topics
+    }
+
+    /// Names of the faults that its deliveries point into: bit n stands for the n-th.
+    pub fn faults(&self) -> &[String] {
+        &self.names.faults
+    }
+
+    /// Number of outputs, from the footer.
+    pub fn output_count(&self) -> u64 {
+        self.outputs.metadata.metadata().file_metadata().num_rows().max(0) as u64
+    }
+
+    /// Whether it is known when outputs arrived; an outcome made by another tool need not say.
+    pub fn is_timed(&self) -> bool {
+        self.outputs.has("arrived")
+    }
+
+    /// Outputs in order of sequence, in batches.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read. A batch is an error where rows do not ascend by sequence.
+    pub fn outputs(&self) -> Result<OutputBatches, OutcomeError> {
+        Ok(OutputBatches { batches: self.outputs.batches(None)?, file: self.outputs.clone(), last: i64::MIN })
+    }
+
+    /// Deliveries in the order of the plan, in batches; none where the outcome has no `deliveries.parquet`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] or [`OutcomeError::Format`] where the file cannot be read; both name it.
+    pub fn deliveries(&self) -> Result<Option<DeliveryBatches>, OutcomeError> {
+        self.deliveries.as_ref().map(|file| DeliveryBatches::start(file, &self.names)).transpose()
+    }
+
+    /// Figures over time, in the order they were taken; empty where the outcome has no `gauges.parquet`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] or [`OutcomeError::Format`] where the file cannot be read; both name it.
+    pub fn gauges(&self) -> Result<Vec<Gauge>, OutcomeError> {
+        let path = self.path.join("gauges.parquet");
+        if path.exists() { gauges::read(&Opened::open(path)?) } else { Ok(Vec::new()) }
+    }
+
+    /// Reads the outputs with these sequences (ascending), wherever they stand. Sequences that are not there are left out.
+    ///
+    /// Costs about a page a sequence, whatever the length of the file: row groups are skipped by their statistics, pages by
+    /// their index.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] or [`OutcomeError::Format`] where the file cannot be read; both name it.
+    pub fn outputs_at(&self, sequences: &[i64]) -> Result<Vec<Output>, OutcomeError> {
+        let (mut groups, mut selectors) = (Vec::new(), Vec::new());
+        for (number, group) in self.outputs.metadata.metadata().row_groups().iter().enumerate() {
+            let rows = self.rows_of(number, group, sequences)?;
+            if !rows.is_empty() {
+                groups.push(number);
+                select(&mut selectors, &rows, group.num_rows() as usize);
+            }
+        }
+        let reader = self.outputs.builder()?.with_row_groups(groups).with_row_selection(RowSelection::from(selectors));
+        let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| failed(&self.outputs.path, error))?;
+        let mut outputs = Vec::new();
+        for batch in reader {
+            let batch = OutputBatch::read(&self.outputs.batch(batch)?, &self.outputs.path)?;
+            outputs.extend((0..batch.len()).map(|row| batch.get(row).to_output()));
+        }
+        Ok(outputs)
+    }
+
+    /// Finds the rows of a row group that hold one of `sequences`, ascending.
+    fn rows_of(&self, number: usize, group: &RowGroupMetaData, sequences: &[i64]) -> Result<Vec<usize>, OutcomeError> {
+        let Some((least, most)) = bounds(group) else { return self.scan(number, sequences) };
+        let from = sequences.partition_point(|sequence| *sequence < least);
+        let inside = &sequences[from..sequences.partition_point(|sequence| *sequence <= most)];
+        // Sequences are distinct, so as many as fit between the bounds stand there without a gap, row by row.
+        if most - least + 1 == group.num_rows() {
+            return Ok(inside.iter().map(|sequence| (sequence - least) as usize).collect());
+        }
+        if inside.is_empty() { Ok(Vec::new()) } else { self.scan(number, inside) }
+    }
+
+    /// Reads the sequences of one row group to find rows.
+    fn scan(&self, number: usize, sequences: &[i64]) -> Result<Vec<usize>, OutcomeError> {
+        let projection = ProjectionMask::columns(self.outputs.parquet_schema(), ["sequence"]);
+        let reader = self.outputs.builder()?.with_row_groups(vec![number]).with_projection(projection);
+        let reader = reader.build().map_err(|error| failed(&self.outputs.path, error))?;
+        let (mut rows, mut base) = (Vec::new(), 0);
+        for batch in reader {
+            let batch = self.outputs.batch(batch)?;
+            let columns = Columns { batch: &batch, path: &self.outputs.path };
+            let found: Int64Array = columns.required("sequence", columns.long("sequence")?)?;
+            let wanted = |row: &usize| sequences.binary_search(&found.value(*row)).is_ok();
+            rows.extend((0..found.len()).filter(wanted).map(|row| base + row));
+            base += found.len();
+        }
+        Ok(rows)
+    }
+}
+
+/// Least and greatest sequence of a row group, where its statistics say.
+fn bounds(group: &RowGroupMetaData) -> Option<(i64, i64)> {
+    let column = group.columns().iter().find(|column| column.column_path().string() == "sequence")?;
+    match column.statistics()? {
+        Statistics::Int64(found) => Some((*found.min_opt()?, *found.max_opt()?)),
+        Statistics::Int32(found) => Some(((*found.min_opt()?).into(), (*found.max_opt()?).into())),
+        _ => None,
+    }
+}
+
+/// Adds the selection of `rows` (ascending, perhaps repeated) out of `total`.
+fn select(selectors: &mut Vec<RowSelector>, rows: &[usize], total: usize) {
+    let mut at = 0;
+    for row in rows {
+        if *row >= at {
+            selectors.push(RowSelector::skip(row - at));
+            selectors.push(RowSelector::select(1));
+            at = row + 1;
+        }
+    }
+    selectors.push(RowSelector::skip(total - at));
+}
+
+/// Batches of outputs, borrowed by row.
+#[derive(Debug)]
+pub struct OutputBatches {
+    file: Opened,
+    batches: ParquetRecordBatchReader,
+    last: i64,
+}
+
+impl OutputBatches {
+    fn check(&mut self, batch: &OutputBatch) -> Result<(), OutcomeError> {
+        for row in 0..batch.len() {
+            let sequence = batch.get(row).sequence;
+            if sequence <= self.last {
+                let problem = format!("sequence {sequence} stands after {}; rows must ascend by sequence", self.last);
+                return Err(OutcomeError::format(&self.file.path, problem));
+            }
+            self.last = sequence;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for OutputBatches {
+    type Item = Result<OutputBatch, OutcomeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.next()?;
+        let read = |batch| OutputBatch::read(&batch, &self.file.path);
+        Some(self.file.batch(batch).and_then(read).and_then(|batch| self.check(&batch).map(|()| batch)))
+    }
+}
+
+/// A Parquet file whose footer has been read.
+#[derive(Debug, Clone)]
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Opened {
+    pub(super) fn open(path: PathBuf) -> Result<Self, OutcomeError> {
+        let file = File::open(&path).map_err(|source| OutcomeError::io(&path, source))?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(&path, error))?;
+        Ok(Self { path, metadata })
+    }
+
+    pub(super) fn parquet_schema(&self) -> &SchemaDescriptor {
+        self.metadata.parquet_schema()
+    }
+
+    /// Text that the footer keeps under `name`.
+    pub(super) fn note(&self, name: &str) -> Option<&str> {
+        let notes = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        notes.iter().find(|note| note.key == name)?.value.as_deref()
+    }
+
+    /// All rows in batches, of all columns or of some.
+    pub(super) fn batches(&self, projection: Option<ProjectionMask>) -> Result<ParquetRecordBatchReader, OutcomeError> {
+        let builder = self.builder()?.with_batch_size(BATCH_ROWS);
+        let builder = match projection {
+            Some(projection) => builder.with_projection(projection),
+            None => builder,
+        };
+        builder.build().map_err(|error| failed(&self.path, error))
+    }
+
+    /// Names the file of a batch that could not be decoded.
+    pub(super) fn batch(&self, batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, OutcomeError> {
+        batch.map_err(|error| {
+            let problem = match compression(&error.to_string()) {
+                Some(name) => {
+                    format!("its pages are compressed with {name}, which is not built in: write zstd, or none")
+                }
+                None => format!("damaged: {error}"),
+            };
+            OutcomeError::Format { path: self.path.clone(), problem }
+        })
+    }
+
+    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, OutcomeError> {
+        let file = File::open(&self.path).map_err(|source| OutcomeError::io(&self.path, source))?;
+        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()))
+    }
+
+    fn has(&self, column: &str) -> bool {
+        self.metadata.schema().field_with_name(column).is_ok()
+    }
+}
+
+/// Names the compression that a reader lacks, if that is what `error` says.
+fn compression(error: &str) -> Option<&str> {
+    let (_, name) = error.split_once("Disabled feature at compile time: ")?;
+    Some(name.trim_end()).filter(|name| !name.contains(' '))
+}
+
+fn damaged(path: &Path, error: ParquetError) -> OutcomeError {
+    match failed(path, error) {
+        OutcomeError::Format { path, problem } => {
+            OutcomeError::Format { path, problem: format!("truncated or no Parquet file ({problem})") }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compression;
+
+    #[test]
+    fn a_compression_that_is_not_built_in_is_told_from_damage() {
+        let lacking = "Parquet argument error: Parquet error: Disabled feature at compile time: snap";
+        assert_eq!(compression(lacking), Some("snap"));
+        assert_eq!(compression("Parquet argument error: EOF: eof decoding byte array"), None);
+    }
+}
