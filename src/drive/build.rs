@@ -1,0 +1,312 @@
+//! `[old]` and `[new]`: a build's command, checked before anything is started.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::{Digest, Sha256};
+
+use super::placeholders::{Piece, pieces};
+use crate::settings::SettingError;
+
+/// One version of the processor and how it is started.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BuildSettings {
+    /// What the report calls it; the program's name where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Program and arguments. `{rehearsal}` is the running program, `{dir}` a directory of the drive's own, `{drive}` its name,
+    /// `{port}` and `{port.NAME}` free TCP ports.
+    pub command: Vec<String>,
+    /// Environment variables, in addition to those that Rehearsal itself has. Placeholders as in `command`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Flags: `new-rounding = false` becomes the environment variable `REHEARSAL_FLAG_NEW_ROUNDING=false`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flags: BTreeMap<String, Flag>,
+    /// Working directory; the scenario's folder where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+}
+
+impl fmt::Debug for BuildSettings {
+    /// Leaves the values of the environment out: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildSettings")
+            .field("name", &self.name)
+            .field("command", &self.command)
+            .field("env", &self.env.keys())
+            .field("flags", &self.flags)
+            .field("directory", &self.directory)
+            .finish()
+    }
+}
+
+/// A flag's value as text: written as a boolean, a number or text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flag(pub String);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FlagVisitor)
+    }
+}
+
+impl JsonSchema for Flag {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Flag".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["boolean", "string", "number"], "description": "A flag's value" })
+    }
+}
+
+struct FlagVisitor;
+
+impl de::Visitor<'_> for FlagVisitor {
+    type Value = Flag;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean, a number or text")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Flag, E> {
+        Ok(Flag(value.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Flag, E> {
+        Ok(Flag(value.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Flag, E> {
+        Ok(Flag(value.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Flag, E> {
+        Ok(Flag(value.to_string()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Flag, E> {
+        Ok(Flag(value.to_owned()))
+    }
+}
+
+/// A build that can be started: its program has been found.
+#[derive(Clone)]
+pub struct Build {
+    name: String,
+    command: Vec<String>,
+    env: BTreeMap<String, String>,
+    directory: PathBuf,
+}
+
+impl fmt::Debug for Build {
+    /// Leaves the values of the environment out: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Build")
+            .field("name", &self.name)
+            .field("command", &self.command)
+            .field("env", &self.env.keys())
+            .field("directory", &self.directory)
+            .finish()
+    }
+}
+
+impl BuildSettings {
+    /// Checks the settings, which stand under `key` (`old` or `new`) in a scenario in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// The key of what cannot be used: a program that is not there or not executable, a directory that is not there, a
+    /// placeholder that nobody fills.
+    pub fn check(&self, key: &str, folder: &Path) -> Result<Build, SettingError> {
+        let directory = self.directory.as_ref().map_or_else(|| folder.to_owned(), |directory| folder.join(directory));
+        let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
+        if !directory.is_dir() {
+            let key = format!("{key}.{}", if self.directory.is_some() { "directory" } else { "command" });
+            let problem = format!("the directory {} does not exist", plain(&directory).display());
+            return Err(SettingError::new(key, problem, "Write a directory relative to the scenario's folder."));
+        }
+        for (index, part) in self.command.iter().enumerate() {
+            pieces(part)
+                .map_err(|(problem, instead)| SettingError::new(format!("{key}.command[{index}]"), problem, instead))?;
+        }
+        let mut env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
+        for (name, value) in &self.flags {
+            env.insert(variable(name, &format!("{key}.flags"))?, value.0.clone());
+        }
+        for (name, value) in &self.env {
+            let at = format!("{key}.env.{name}");
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(SettingError::new(
+                    at,
+                    "no environment variable can be called that",
+                    "Write a name without `=`.",
+                ));
+            }
+            pieces(value).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
+            env.insert(name.clone(), value.clone());
+        }
+        let program = self.program(key, &directory, &env)?;
+        let name = self.name.clone().unwrap_or(program);
+        Ok(Build { name, command: self.command.clone(), env, directory })
+    }
+
+    /// Makes sure that the program is there; returns what to call the build.
+    fn program(&self, key: &str, directory: &Path, env: &BTreeMap<String, String>) -> Result<String, SettingError> {
+        let wrong = |problem: String, instead: &str| Err(SettingError::new(format!("{key}.command"), problem, instead));
+        let Some(program) = self.command.first().filter(|program| !program.is_empty()) else {
+            return wrong("there is no program to run".to_owned(), "Write `command = [\"./my-processor\"]`, say.");
+        };
+        if self.command.iter().any(|part| part.contains('\0')) {
+            return wrong("a command cannot hold a zero byte".to_owned(), "Leave it out.");
+        }
+        match pieces(program).as_deref() {
+            Ok([Piece::Rehearsal]) => return Ok(self.command[1..].join(" ")),
+            Ok([Piece::Text(_)]) => {}
+            // Where the program's own path is filled in later, only the start can tell.
+            _ => return Ok(program.clone()),
+        }
+        let candidates: Vec<PathBuf> = if program.contains('/') {
+            vec![directory.join(program)]
+        } else {
+            let path = env.get("PATH").map(OsString::from).or_else(|| env::var_os("PATH")).unwrap_or_default();
+            env::split_paths(&path).map(|folder| directory.join(folder).join(program)).collect()
+        };
+        let found: Vec<_> = candidates.iter().filter(|path| path.is_file()).collect();
+        if found.iter().any(|path| is_executable(path)) {
+            let name = Path::new(program).file_name().unwrap_or_default();
+            return Ok(name.to_string_lossy().into_owned());
+        }
+        match (found.first(), program.contains('/')) {
+            (Some(path), _) => wrong(
+                format!("{} is not executable", plain(path).display()),
+                "Make it so with `chmod +x`, or name its interpreter first.",
+            ),
+            (None, true) => wrong(
+                format!("{} does not exist", plain(&candidates[0]).display()),
+                "Build it first, or write a path relative to the build's directory.",
+            ),
+            (None, false) => wrong(
+                format!("the program `{program}` is on no path of PATH"),
+                "Install it, or write a path with a slash, such as `./my-processor`.",
+            ),
+        }
+    }
+}
+
+fn variable(flag: &str, key: &str) -> Result<String, SettingError> {
+    if flag.is_empty() || !flag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+        let problem = format!("`{flag}` cannot become an environment variable");
+        return Err(SettingError::new(key, problem, "Write letters, digits and hyphens, such as `new-rounding`."));
+    }
+    Ok(format!("REHEARSAL_FLAG_{}", flag.to_ascii_uppercase().replace('-', "_")))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o111 != 0)
+}
+
+impl Build {
+    /// What the report calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Program and arguments, placeholders unfilled.
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
+    /// Working directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Names of the environment variables that are set for it, flags included, in order.
+    pub fn env_names(&self) -> impl Iterator<Item = &str> {
+        self.env.keys().map(String::as_str)
+    }
+
+    /// SHA-256 over names and values of its environment, in hexadecimal: all that is kept of the values.
+    pub fn env_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, value) in &self.env {
+            for text in [name, value] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+        }
+        hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+
+    pub(super) fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+}
+
+/// Leaves out every `.` of a path.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Build, SettingError> {
+        toml::from_str::<BuildSettings>(text).unwrap().check("new", Path::new("."))
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_found_before_anything_is_started() {
+        for (text, key, problem) in [
+            ("command = []", "new.command", "no program"),
+            ("command = ['']", "new.command", "no program"),
+            ("command = ['./no-such-thing']", "new.command", "no-such-thing does not exist"),
+            ("command = ['no-such-program-anywhere']", "new.command", "on no path"),
+            ("command = ['./Cargo.toml']", "new.command", "not executable"),
+            ("command = ['cat']\nenv = { PATH = '/nowhere' }", "new.command", "on no path"),
+            ("command = ['cat', '{prot}']", "new.command[1]", "{prot}"),
+            ("command = ['cat']\nenv = { A = '{dri}' }", "new.env.A", "{dri}"),
+            ("command = ['cat']\ndirectory = 'nowhere'", "new.directory", "does not exist"),
+            ("command = ['cat']\nflags = { 'a b' = true }", "new.flags", "a b"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.key == key && error.problem.contains(problem), "{text}: {error}");
+            assert!(!error.problem.starts_with("./"), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_become_environment_variables() {
+        let build = check("command = ['cat']\nflags = { new-rounding = false, share = 3, name = 'x' }").unwrap();
+        assert_eq!(build.env()["REHEARSAL_FLAG_NEW_ROUNDING"], "false");
+        assert_eq!((&*build.env()["REHEARSAL_FLAG_SHARE"], &*build.env()["REHEARSAL_FLAG_NAME"]), ("3", "x"));
+        assert_eq!(build.env()["PYTHONUNBUFFERED"], "1");
+    }
+
+    #[test]
+    fn a_build_without_a_name_is_called_by_its_program() {
+        assert_eq!(check("command = ['sh', '-c', 'cat']").unwrap().name(), "sh");
+        assert_eq!(check("command = ['{rehearsal}', 'sample', 'alerts-old']").unwrap().name(), "sample alerts-old");
+        assert_eq!(check("command = ['cat']\nname = 'old 1.4'").unwrap().name(), "old 1.4");
+    }
+
+    #[test]
+    fn secrets_of_the_environment_show_nowhere() {
+        let text = "command = ['cat']\nenv = { TOKEN = 'hush' }";
+        let (settings, build) = (toml::from_str::<BuildSettings>(text).unwrap(), check(text).unwrap());
+        assert!(!format!("{settings:?} {build:?} {}", build.env_hash()).contains("hush"));
+        assert!(build.env_names().any(|name| name == "TOKEN"));
+        assert_ne!(build.env_hash(), check("command = ['cat']\nenv = { TOKEN = 'hash' }").unwrap().env_hash());
+    }
+}

@@ -1,0 +1,304 @@
+//! Standard output of a build, on a thread of its own: lines to outputs.
+
+use std::io::BufRead;
+
+use regex::bytes::Regex;
+
+use super::feed::Announced;
+use super::ledger::{Found, Ledger};
+use super::pipe::Pipe;
+use super::reply::{Reply, Said, Spot};
+use super::shared::Shared;
+use super::{DriveRules, Payload};
+use crate::clock::Clock;
+use crate::outcome::{CauseBy, CauseView, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
+use crate::plan::Phase;
+
+/// Bytes asked for at once.
+const READ_BYTES: usize = 512 << 10;
+
+/// Microseconds between footers that make what was written readable.
+const CHECKPOINT_US: i64 = 20_000_000;
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Next positions wanted.
+    pub(super) committed: Vec<Committed>,
+    /// Whether the build closed its standard output itself, and when, in microseconds of the drive's clock.
+    pub(super) ended_us: Option<i64>,
+}
+
+/// Listens to one build.
+pub(super) struct Listener<'a> {
+    rules: &'a DriveRules,
+    shared: &'a Shared,
+    clock: &'a dyn Clock,
+    topics: &'a [String],
+    outputs: &'a mut OutputsWriter,
+    ledger: Ledger,
+    announced: Vec<Announced>,
+    sequence: i64,
+    arrived_us: i64,
+    phase: Phase,
+}
+
+impl<'a> Listener<'a> {
+    pub(super) fn new(
+        rules: &'a DriveRules,
+        shared: &'a Shared,
+        clock: &'a dyn Clock,
+        topics: &'a [String],
+        outputs: &'a mut OutputsWriter,
+    ) -> Self {
+        Self {
+            rules,
+            shared,
+            clock,
+            topics,
+            outputs,
+            ledger: Ledger::new(topics),
+            announced: Vec::new(),
+            sequence: 0,
+            arrived_us: 0,
+            phase: Phase::Main,
+        }
+    }
+
+    /// Reads standard output to its end, or until the drive is closed.
+    pub(super) fn run(mut self, stdout: &mut Pipe) -> Result<Heard, OutcomeError> {
+        let mut lines = Lines::new(self.rules.line_bytes_max);
+        let (mut bytes, mut ended_us, mut saved_us) = (0_u64, None, self.clock.now().as_micros() as i64);
+        while !self.shared.is_closed() {
+            // A pipe that breaks while it is read has ended.
+            let read = lines.fill(stdout).unwrap_or(Some(0));
+            let now_us = self.clock.now().as_micros() as i64;
+            match read {
+                Some(0) => {
+                    ended_us = Some(now_us);
+                    break;
+                }
+                Some(count) => {
+                    bytes += count as u64;
+                    self.shared.note_output(now_us);
+                    self.begin(now_us);
+                    while let Some((line, cut)) = lines.next() {
+                        self.line(line, cut)?;
+                    }
+                    self.end();
+                }
+                None if self.shared.is_closing() => break,
+                None => {
+                    self.begin(now_us);
+                    self.end();
+                    // Reading again will tell what is wrong with the pipe.
+                    let _ = stdout.wait();
+                }
+            }
+            if bytes > self.rules.output_bytes_max {
+                self.shared.set_flooded();
+                break;
+            }
+            if now_us - saved_us > CHECKPOINT_US {
+                self.outputs.checkpoint()?;
+                saved_us = now_us;
+            }
+        }
+        self.begin(self.clock.now().as_micros() as i64);
+        if let Some((line, cut)) = lines.rest() {
+            self.line(line, cut)?;
+        }
+        self.end();
+        Ok(Heard { committed: self.ledger.committed(), ended_us })
+    }
+
+    /// Prepares for the lines of one read: they arrived together, after all that had been announced.
+    fn begin(&mut self, now_us: i64) {
+        self.shared.take_announced(&mut self.announced);
+        // A bare value names nothing that would have to be found.
+        if self.rules.payload == Payload::Envelope {
+            for announced in &self.announced {
+                self.ledger.announce(announced);
+            }
+        }
+        self.arrived_us = self.shared.relative_us(now_us);
+        self.phase = match (self.shared.has_started(), self.shared.input_end_us()) {
+            (false, _) => Phase::WarmUp,
+            (true, None) => Phase::Main,
+            (true, Some(_)) => Phase::Drain,
+        };
+    }
+
+    fn end(&mut self) {
+        self.shared.set_outputs(self.sequence as u64);
+        if self.rules.payload == Payload::Envelope {
+            self.shared.set_lag(self.ledger.lag());
+            if let Some(covered) = self.ledger.warm_up_covered() {
+                self.shared.cover_warm_up(covered);
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], cut: bool) -> Result<(), OutcomeError> {
+        let matches = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(line));
+        if !self.shared.is_ready() && matches(&self.rules.ready) {
+            self.shared.set_ready();
+            return Ok(());
+        }
+        if matches(&self.rules.not_an_output) {
+            return Ok(());
+        }
+        if cut {
+            return self.malformed(line, "longer than `line-bytes-max`");
+        }
+        match self.rules.payload {
+            Payload::Value => self.bare(line),
+            Payload::Envelope => match Reply::read(line) {
+                Ok(reply) => self.reply(line, reply),
+                Err(why) => self.malformed(line, why),
+            },
+        }
+    }
+
+    fn reply(&mut self, line: &[u8], reply: Reply<'_>) -> Result<(), OutcomeError> {
+        if let Some(Spot { topic, partition, offset, .. }) = reply.commit
+            && !self.ledger.commit(&topic, partition, offset)
+        {
+            return self.malformed(line, "a commit for a partition it was given nothing of");
+        }
+        reply.output.map_or(Ok(()), |said| self.said(&said))
+    }
+
+    fn said(&mut self, said: &Said<'_>) -> Result<(), OutcomeError> {
+        let cause = self.cause(said);
+        // A key's last event may lie in the warm-up, whatever made the build write now: only a stated cause takes back the
+        // phase in which an output came.
+        let phase = match cause {
+            Some((Found { phase: Phase::WarmUp, .. }, CauseBy::Inferred)) | None => self.phase,
+            Some((found, _)) => found.phase,
+        };
+        self.outputs.append(&OutputRow {
+            sequence: self.sequence,
+            arrived_us: self.arrived_us,
+            phase,
+            channel: Channel::Output,
+            topic: said.topic.as_deref().unwrap_or(&self.rules.output_topic),
+            partition: said.partition.unwrap_or(0),
+            timestamp_ms: said.timestamp_ms,
+            key: said.key.as_deref(),
+            value: said.value.as_deref(),
+            headers: &said.headers,
+            cause: cause.map(|(found, by)| CauseView {
+                topic: &self.topics[found.topic as usize],
+                partition: found.partition,
+                offset: found.offset,
+                attempt: found.attempt,
+                by,
+            }),
+            malformed: None,
+        })?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Finds the delivery behind an output: the one it names; else, where it carries topic and offset of a delivery, as a filter
+    /// does that passes its input on, that one; else the last one of the same key.
+    fn cause(&mut self, said: &Said<'_>) -> Option<(Found, CauseBy)> {
+        if let Some(spot) = &said.cause
+            && let Some(found) = self.ledger.at(&spot.topic, spot.partition, spot.offset)
+        {
+            let attempt = spot.attempt.unwrap_or(found.attempt);
+            return Some((Found { attempt, ..found }, CauseBy::Build));
+        }
+        if said.cause.is_none()
+            && let (Some(topic), Some(partition), Some(offset)) = (&said.topic, said.partition, said.offset)
+            && let Some(found) = self.ledger.at(topic, partition, offset)
+        {
+            let attempt = said.attempt.unwrap_or(found.attempt);
+            return Some((Found { attempt, ..found }, CauseBy::Build));
+        }
+        let found = self.ledger.last_of_key(said.key.as_deref()?)?;
+        Some((found, CauseBy::Inferred))
+    }
+
+    fn bare(&mut self, line: &[u8]) -> Result<(), OutcomeError> {
+        self.as_is(line, None)
+    }
+
+    fn malformed(&mut self, line: &[u8], why: &'static str) -> Result<(), OutcomeError> {
+        self.as_is(line, Some(why))
+    }
+
+    fn as_is(&mut self, line: &[u8], malformed: Option<&str>) -> Result<(), OutcomeError> {
+        self.outputs.append(&OutputRow {
+            sequence: self.sequence,
+            arrived_us: self.arrived_us,
+            phase: self.phase,
+            channel: Channel::Output,
+            topic: &self.rules.output_topic,
+            partition: 0,
+            timestamp_ms: None,
+            key: None,
+            value: Some(line),
+            headers: &[],
+            cause: None,
+            malformed,
+        })?;
+        self.sequence += 1;
+        Ok(())
+    }
+}
+
+/// Cuts what is read into lines of a bounded length.
+struct Lines {
+    buffer: Vec<u8>,
+    /// What has been read and not been cut off yet.
+    from: usize,
+    to: usize,
+    line_max: usize,
+    /// The line at `from` is too long: it has been kept up to `line_max`, and what follows is skipped to its end.
+    skipping: bool,
+}
+
+impl Lines {
+    fn new(line_max: usize) -> Self {
+        Self { buffer: vec![0; READ_BYTES], from: 0, to: 0, line_max, skipping: false }
+    }
+
+    /// Reads what is there behind what is left of the last line; none where nothing is, zero at the end.
+    fn fill(&mut self, stdout: &mut Pipe) -> std::io::Result<Option<usize>> {
+        self.buffer.copy_within(self.from..self.to, 0);
+        (self.from, self.to) = (0, self.to - self.from);
+        if self.buffer.len() - self.to < READ_BYTES / 2 {
+            self.buffer.resize(self.to + READ_BYTES, 0);
+        }
+        let read = stdout.read(&mut self.buffer[self.to..])?;
+        self.to += read.unwrap_or(0);
+        Ok(read)
+    }
+
+    /// The next whole line without its end, and whether it was cut.
+    fn next(&mut self) -> Option<(&[u8], bool)> {
+        let mut rest = &self.buffer[self.from..self.to];
+        // The only fast search for a byte that the standard library lends out.
+        let length = rest.skip_until(b'\n').unwrap_or(0);
+        let (start, end) = (self.from, self.from + length);
+        if length == 0 || self.buffer[end - 1] != b'\n' {
+            // No end in sight: of a line that is too long only what is kept stays in memory.
+            if length > self.line_max {
+                self.skipping = true;
+                self.to = self.from + self.line_max;
+            }
+            return None;
+        }
+        self.from = end;
+        let cut = std::mem::take(&mut self.skipping) || length - 1 > self.line_max;
+        Some((&self.buffer[start..(end - 1).min(start + self.line_max)], cut))
+    }
+
+    /// What stands behind the last line end.
+    fn rest(&mut self) -> Option<(&[u8], bool)> {
+        let end = self.to.min(self.from + self.line_max);
+        (self.from < self.to).then(|| (&self.buffer[self.from..end], self.skipping || self.to > end))
+    }
+}

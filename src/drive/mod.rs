@@ -1,0 +1,201 @@
+//! Plan and build to outcome: processes, pipes, pace.
+//!
+//! In come a plan, a recording and a [`Build`]; the build's process is started, each delivery is written to its standard input
+//! when it is due, and what it writes to standard output is kept as an [`Outcome`]. What never happens here: two drives share
+//! anything that can block; a build outlives its drive; a wait has no bound.
+//!
+//! # Lines
+//!
+//! With the payload `envelope` a delivery is one JSON object a line:
+//! `{"topic","partition","offset","timestamp_ms","key","value","headers":[[name,text]]}`, `offset` being the position in the
+//! replayed log. A value that is no JSON comes as `value_base64`, a key that is no UTF-8 as `key_base64`, a header's value that is
+//! no UTF-8 as `{"base64": …}`. JSON's own `null` as a value comes as `value_base64` too: `"value":null` is a tombstone.
+//!
+//! An output has the same keys, of which only `value` is required, and may name its `cause` (`{"topic","partition","offset"}`, and
+//! `attempt` where it knows). An output without a cause that carries `topic`, `partition` and `offset` of a delivery, as a filter
+//! writes that passes its input on, has that delivery as its cause; else the last delivery of the same key, marked as inferred.
+//! `{"commit":{"topic","partition","offset"}}` names the next position wanted. Any other line is kept as bytes, `malformed`.
+//!
+//! With the payload `value` a line is a value, both ways. Line breaks of a JSON value become blanks in both payloads.
+//!
+//! # Endings
+//!
+//! `finished`: everything was taken, end of input was reached, exit code 0. `died`: another exit code, a signal, or an exit
+//! before all input was taken. `stopped-reading`: input waited for longer than `drain-timeout` without a sign of life, or standard
+//! input was closed. `timed-out`: `timeout`, `ready-timeout` or `output-bytes-max` passed, or nothing came for `drain-timeout`
+//! after the end of input.
+
+mod build;
+mod complaints;
+mod feed;
+mod ledger;
+mod line;
+mod listen;
+mod memory;
+mod pace;
+mod pipe;
+mod placeholders;
+mod process;
+mod reply;
+mod settings;
+mod shared;
+mod stdio;
+
+pub use build::{Build, BuildSettings, Flag};
+pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
+
+use std::fmt;
+use std::path::PathBuf;
+use std::thread;
+
+use crate::clock::{Clock, Stop, SystemClock};
+use crate::outcome::{Outcome, OutcomeError};
+use crate::plan::{Delivery, Plan, PlanError};
+use crate::recording::{Recording, RecordingError};
+
+/// Where deliveries come from: a [`Plan`], or a list made otherwise.
+pub trait DeliverySource: fmt::Debug + Sync {
+    /// Topics that deliveries point into.
+    fn topics(&self) -> &[String];
+
+    /// Names of the faults: bit n of [`Delivery::faults`] stands for the n-th.
+    fn fault_names(&self) -> Vec<String>;
+
+    /// Whether due times are waited for; `false` drops the waiting and nothing else.
+    fn paced(&self) -> bool;
+
+    /// Starts the stream of deliveries, ordered by due time, warm-up first; each drive takes one of its own.
+    fn deliveries(&self) -> Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + '_>;
+}
+
+impl DeliverySource for Plan {
+    fn topics(&self) -> &[String] {
+        Plan::topics(self)
+    }
+
+    fn fault_names(&self) -> Vec<String> {
+        self.faults().iter().map(|fault| fault.name.clone()).collect()
+    }
+
+    fn paced(&self) -> bool {
+        Plan::paced(self)
+    }
+
+    fn deliveries(&self) -> Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + '_> {
+        Box::new(Plan::deliveries(self))
+    }
+}
+
+/// One drive to be done.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// Name of the drive, such as `old-again`.
+    pub name: &'a str,
+    /// What is handed over.
+    pub plan: &'a dyn DeliverySource,
+    /// Where its events are.
+    pub recording: &'a Recording,
+    /// Deliveries planned, where known: only for sentences such as "after 12 of 40 deliveries".
+    pub deliveries: Option<u64>,
+    /// Who is driven.
+    pub build: &'a Build,
+    /// How.
+    pub rules: &'a DriveRules,
+    /// Directory of the outcome; made here, and must not hold one.
+    pub out: PathBuf,
+}
+
+/// How far a drive has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Name of the drive.
+    pub drive: &'a str,
+    /// Deliveries handed over.
+    pub sent: u64,
+    /// Outputs kept.
+    pub outputs: u64,
+}
+
+/// Why there is no outcome of a drive. How a build ended is never an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// The build's process could not be started.
+    #[error("could not start the build {build}")]
+    Start {
+        /// Name of the build.
+        build: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The plan cannot be read on.
+    #[error("cannot read the plan on")]
+    Plan(#[from] PlanError),
+    /// The recording cannot be read.
+    #[error("cannot read the events of the plan")]
+    Recording(#[from] RecordingError),
+    /// The outcome could not be kept.
+    #[error("could not keep the outcome")]
+    Outcome(#[from] OutcomeError),
+    /// An event cannot be handed over as a bare value.
+    #[error(
+        "the value of {topic} partition {partition} offset {offset} holds a line break and is no JSON, so it cannot be a line of its \
+         own; set `payload = \"envelope\"`"
+    )]
+    Unfit {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset as recorded.
+        offset: i64,
+    },
+    /// Somebody asked to stop. What was written up to then is kept.
+    #[error("the drive {drive} was stopped; what it wrote is kept in {path}")]
+    Stopped {
+        /// Name of the drive.
+        drive: String,
+        /// Directory of the outcome.
+        path: PathBuf,
+    },
+}
+
+/// Drives one build with one plan and keeps what it did in [`Job::out`].
+///
+/// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome.
+///
+/// # Errors
+///
+/// [`DriveError`]: never for what the build does, only for what keeps the drive from taking place. The outcome up to then is kept.
+pub fn drive(
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, DriveError> {
+    stdio::drive(job, clock, stop, progress)
+}
+
+/// Does several drives, side by side where `together` says so, else one after the other; each has a clock of its own.
+///
+/// Returns one result a job, in order: a drive that fails takes no other's outcome with it.
+pub fn drive_all(
+    jobs: &[Job<'_>],
+    together: bool,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Vec<Result<Outcome, DriveError>> {
+    let one = |job: &Job<'_>| drive(job, &SystemClock::start_spinning(job.rules.spin), stop, progress);
+    if !together {
+        return jobs.iter().map(one).collect();
+    }
+    let outcomes = thread::scope(|scope| {
+        let threads: Vec<_> = jobs.iter().map(|job| scope.spawn(move || one(job))).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    memory::give_back();
+    outcomes
+}

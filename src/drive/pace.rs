@@ -1,0 +1,305 @@
+//! Handing over by an absolute schedule, on a thread of its own.
+//!
+//! Every due time is measured from one start. Late is late: no due time moves because an earlier one slipped.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::feed::{Announced, Batch, Chunk};
+use super::pipe::Pipe;
+use super::shared::Shared;
+use super::{DriveError, DriveRules};
+use crate::clock::Clock;
+use crate::outcome::Lateness;
+use crate::plan::Phase;
+
+/// Longest wait for a due time before looking whether the drive is still wanted.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Longest that receipts wait for the end of their chunk.
+const RECEIPTS_LATE: Duration = Duration::from_millis(250);
+
+/// Pause between looks at a pipe that is waited on to run empty.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// Lateness beyond this counts as this, in microseconds (a day).
+const LATENESS_MAX_US: u64 = 86_400_000_000;
+
+/// What the pacing thread tells.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// Deliveries and when each was handed over, in microseconds since the schedule's start; none if never.
+    Receipts { batch: Arc<Batch>, from: usize, sent_us: Vec<Option<i64>> },
+    /// Handing over has ended.
+    Ended { end: PaceEnd, lateness: Option<Lateness> },
+}
+
+/// Why handing over ended.
+#[derive(Debug)]
+pub(super) enum PaceEnd {
+    /// Everything was taken and end of input was reached.
+    Complete,
+    /// The build took nothing for longer than the drain time-out.
+    Stuck,
+    /// The build closed its standard input.
+    Closed,
+    /// The drive was cut short.
+    Cut,
+    /// The plan or the recording could not be read on.
+    Failed(DriveError),
+}
+
+pub(super) struct Pace<'a> {
+    pub(super) stdin: Pipe,
+    pub(super) rules: &'a DriveRules,
+    pub(super) paced: bool,
+    pub(super) shared: &'a Shared,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) notes: SyncSender<Note>,
+    /// Takes the memory of chunks that have been handed over.
+    pub(super) used: SyncSender<Vec<u8>>,
+    pub(super) timing: Timing,
+}
+
+/// How well the schedule is kept.
+#[derive(Debug)]
+pub(super) struct Timing {
+    lateness: Histogram<u64>,
+    late: u64,
+    planned_us: i64,
+    sent_us: i64,
+    warm_up: u64,
+}
+
+impl Timing {
+    pub(super) fn new() -> Result<Self, hdrhistogram::CreationError> {
+        let lateness = Histogram::new_with_bounds(1, LATENESS_MAX_US, 3)?;
+        Ok(Self { lateness, late: 0, planned_us: 0, sent_us: 0, warm_up: 0 })
+    }
+
+    fn note(&mut self, due_us: i64, sent_us: i64) {
+        let late_us = (sent_us - due_us).max(0);
+        self.lateness.saturating_record(late_us as u64);
+        self.late += u64::from(late_us > 5_000);
+        self.planned_us = self.planned_us.max(due_us);
+        self.sent_us = self.sent_us.max(sent_us);
+    }
+
+    fn report(&self) -> Option<Lateness> {
+        let at = |quantile| self.lateness.value_at_quantile(quantile) as i64;
+        (!self.lateness.is_empty()).then(|| Lateness {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: self.lateness.max() as i64,
+            beyond_5ms: self.late as f64 / self.lateness.len() as f64,
+            slow_down: if self.planned_us > 0 { self.sent_us as f64 / self.planned_us as f64 - 1.0 } else { 0.0 },
+        })
+    }
+}
+
+impl Pace<'_> {
+    /// Hands over all chunks and closes the build's standard input.
+    pub(super) fn run(mut self, chunks: &Receiver<Result<Chunk, DriveError>>) {
+        let mut end = self.hand_over_all(chunks).err();
+        if end.is_none() {
+            end = self.finish().err();
+        }
+        // Deliveries that are never handed over have receipts that say so.
+        for chunk in chunks {
+            match chunk {
+                Ok(chunk) => self.receipt(&chunk.batch, 0, vec![None; chunk.batch.deliveries.len()]),
+                Err(error) => end = end.or(Some(PaceEnd::Failed(error))),
+            }
+        }
+        self.shared.end_input(self.clock.now());
+        let lateness = self.timing.report().filter(|_| self.paced);
+        let Self { stdin, notes, .. } = self;
+        drop(stdin);
+        // Nobody listens only where the drive has failed already.
+        let _ = notes.send(Note::Ended { end: end.unwrap_or(PaceEnd::Complete), lateness });
+    }
+
+    fn hand_over_all(&mut self, chunks: &Receiver<Result<Chunk, DriveError>>) -> Result<(), PaceEnd> {
+        while !self.shared.is_ready() {
+            self.go_on()?;
+            thread::park_timeout(LOOK);
+        }
+        for chunk in chunks {
+            let chunk = chunk.map_err(PaceEnd::Failed)?;
+            self.hand_over(&chunk)?;
+            // Where it is not wanted back it is simply freed.
+            let _ = self.used.try_send(chunk.lines);
+        }
+        Ok(())
+    }
+
+    /// Hands over one chunk; its deliveries have receipts in any case.
+    fn hand_over(&mut self, chunk: &Chunk) -> Result<(), PaceEnd> {
+        let count = chunk.batch.deliveries.len();
+        let (mut row, mut written, mut noted_at) = (0, 0, self.clock.now());
+        let mut sent_us: Vec<Option<i64>> = Vec::with_capacity(count);
+        let mut result = self.go_on();
+        while row < count && result.is_ok() {
+            result = self.hand_over_group(chunk, &mut row, &mut written, &mut sent_us);
+            let now = self.clock.now();
+            if self.paced && now.saturating_sub(noted_at) >= RECEIPTS_LATE {
+                noted_at = now;
+                let from = row - sent_us.len();
+                self.receipt(&chunk.batch, from, std::mem::take(&mut sent_us));
+            }
+        }
+        let from = row - sent_us.len();
+        sent_us.resize(count - from, None);
+        if !sent_us.is_empty() {
+            self.receipt(&chunk.batch, from, sent_us);
+        }
+        result
+    }
+
+    /// Hands over the deliveries from `row` on that are due together.
+    fn hand_over_group(
+        &mut self,
+        chunk: &Chunk,
+        row: &mut usize,
+        written: &mut usize,
+        sent_us: &mut Vec<Option<i64>>,
+    ) -> Result<(), PaceEnd> {
+        let deliveries = &chunk.batch.deliveries;
+        let warm_up = deliveries[*row].phase == Phase::WarmUp;
+        if !warm_up && !self.shared.has_started() {
+            self.wait_for_warm_up()?;
+            self.shared.start(self.clock.now());
+        }
+        let until_us = if warm_up || !self.paced { i64::MAX } else { self.wait_until_due(deliveries[*row].due_us)? };
+        let together = |delivery: &&crate::plan::Delivery| {
+            (delivery.phase == Phase::WarmUp) == warm_up && (warm_up || delivery.due_us <= until_us)
+        };
+        let rows = *row..*row + deliveries[*row..].iter().take_while(together).count();
+        let now = self.clock.now();
+        let announced =
+            Announced { batch: Arc::clone(&chunk.batch), rows: rows.clone(), at_us: now.as_micros() as i64 };
+        self.shared.announce(announced);
+        let result = self.write(&chunk.lines[..chunk.batch.ends[rows.end - 1]], written);
+        let taken = chunk.batch.ends[rows.clone()].iter().take_while(|end| **end <= *written).count();
+        self.note(&chunk.batch, rows.start..rows.start + taken, warm_up, sent_us);
+        *row = rows.start + taken;
+        result
+    }
+
+    fn note(&mut self, batch: &Batch, rows: Range<usize>, warm_up: bool, sent_us: &mut Vec<Option<i64>>) {
+        self.shared.add_sent(rows.len());
+        let now_us = self.shared.relative_us(self.clock.now().as_micros() as i64);
+        if warm_up {
+            self.timing.warm_up += rows.len() as u64;
+        } else if self.paced {
+            batch.deliveries[rows.clone()].iter().for_each(|delivery| self.timing.note(delivery.due_us, now_us));
+        }
+        sent_us.extend(rows.map(|_| Some(now_us)));
+    }
+
+    /// Waits for a due time; returns the time it is then, in microseconds since the schedule's start.
+    fn wait_until_due(&self, due_us: i64) -> Result<i64, PaceEnd> {
+        loop {
+            let now = self.clock.now();
+            let now_us = self.shared.relative_us(now.as_micros() as i64);
+            if now_us >= due_us {
+                return Ok(now_us);
+            }
+            self.go_on()?;
+            let left = Duration::from_micros((due_us - now_us) as u64);
+            self.clock.wait_until(now + left.min(SLICE));
+        }
+    }
+
+    /// Writes `lines[written..]`, as fast as the build takes it.
+    fn write(&mut self, lines: &[u8], written: &mut usize) -> Result<(), PaceEnd> {
+        let mut blocked: Option<i64> = None;
+        while *written < lines.len() {
+            match self.stdin.write(&lines[*written..]) {
+                Ok(Some(count)) => {
+                    *written += count;
+                    if blocked.take().is_some() {
+                        self.shared.note_taken(self.clock.now());
+                    }
+                }
+                Ok(None) => {
+                    self.go_on()?;
+                    self.stuck_since(&mut blocked)?;
+                    self.stdin.wait().map_err(|_| PaceEnd::Closed)?;
+                }
+                Err(_) => return Err(PaceEnd::Closed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up on a build that has shown no sign of life since `blocked` for longer than the drain time-out.
+    fn stuck_since(&self, blocked: &mut Option<i64>) -> Result<(), PaceEnd> {
+        let now_us = self.clock.now().as_micros() as i64;
+        let since = (*blocked.get_or_insert(now_us)).max(self.shared.progress_us());
+        if now_us - since > self.rules.drain_timeout.as_micros() as i64 { Err(PaceEnd::Stuck) } else { Ok(()) }
+    }
+
+    /// Waits until commits cover the warm-up, or its outputs have been quiet for a while after its last line was taken.
+    fn wait_for_warm_up(&mut self) -> Result<(), PaceEnd> {
+        if self.timing.warm_up == 0 {
+            return Ok(());
+        }
+        let settle = self.rules.settle.as_micros() as i64;
+        let taken = self.wait_until_taken()?;
+        loop {
+            let now_us = self.clock.now().as_micros() as i64;
+            let quiet = now_us - self.shared.output_us().max(taken) >= settle;
+            let long = now_us - taken >= self.rules.drain_timeout.as_micros() as i64;
+            if quiet || long || self.shared.warm_up_covered() >= self.timing.warm_up {
+                return Ok(());
+            }
+            self.go_on()?;
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Waits until the build has read all that was written; returns when that was.
+    fn wait_until_taken(&mut self) -> Result<i64, PaceEnd> {
+        let (mut last, mut blocked) = (u64::MAX, None);
+        loop {
+            // Where the system cannot tell, what is in the pipe counts as taken.
+            let unread = self.stdin.unread().unwrap_or(0);
+            if unread == 0 {
+                return Ok(self.clock.now().as_micros() as i64);
+            }
+            if unread < last {
+                (last, blocked) = (unread, None);
+                self.shared.note_taken(self.clock.now());
+            }
+            self.go_on()?;
+            self.stuck_since(&mut blocked)?;
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Sees to it that the build takes the last line before its input ends.
+    fn finish(&mut self) -> Result<(), PaceEnd> {
+        self.wait_until_taken()?;
+        if !self.shared.has_started() {
+            self.wait_for_warm_up()?;
+            self.shared.start(self.clock.now());
+        }
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), PaceEnd> {
+        if self.shared.is_cut() { Err(PaceEnd::Cut) } else { Ok(()) }
+    }
+
+    fn receipt(&self, batch: &Arc<Batch>, from: usize, sent_us: Vec<Option<i64>>) {
+        // Nobody listens only where the drive has failed already.
+        let _ = self.notes.send(Note::Receipts { batch: Arc::clone(batch), from, sent_us });
+    }
+}

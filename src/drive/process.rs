@@ -1,0 +1,140 @@
+//! A build's process, with everything it starts: one process group, ended as one and reaped.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::build::Build;
+use super::pipe::Pipe;
+use super::placeholders::Filling;
+
+/// Ticks of a second in `/proc`, which Linux fixes for all programs.
+const TICKS: u64 = 100;
+
+/// How long a build that is ended may take to tidy up, in looks of [`LOOK`].
+const GRACE_LOOKS: u32 = 50;
+
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A running build.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    pid: Pid,
+}
+
+/// Its pipes.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdin: Pipe,
+    pub(super) stdout: Pipe,
+    pub(super) stderr: Pipe,
+}
+
+impl Process {
+    /// Starts `build` for the drive named `drive`, whose own directory is `dir`.
+    pub(super) fn start(build: &Build, dir: &Path, drive: &str) -> io::Result<(Self, Pipes)> {
+        let mut filling = Filling::new(dir, drive)?;
+        let (program, arguments) = build.command().split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = filling.fill(program)?;
+        // What a relative path is relative to is the system's choice; an absolute one leaves none.
+        let program =
+            if name.contains('/') { std::path::absolute(build.directory().join(&name))? } else { name.into() };
+        let mut command = Command::new(program);
+        for argument in arguments {
+            command.arg(filling.fill(argument)?);
+        }
+        for (name, value) in build.env() {
+            command.env(name, filling.fill(value)?);
+        }
+        command.current_dir(build.directory()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The ports are free again from here on: the build may take them.
+        drop(filling);
+        let mut process = Self::spawn(&mut command)?;
+        let pipes = process.pipes();
+        if pipes.is_err() {
+            process.end();
+        }
+        Ok((process, pipes?))
+    }
+
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        Ok(Self { child, pid })
+    }
+
+    fn pipes(&mut self) -> io::Result<Pipes> {
+        let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
+        Ok(Pipes {
+            stdin: Pipe::writing(self.child.stdin.take().ok_or_else(lost)?)?,
+            stdout: Pipe::reading(self.child.stdout.take().ok_or_else(lost)?)?,
+            stderr: Pipe::reading(self.child.stderr.take().ok_or_else(lost)?)?,
+        })
+    }
+
+    /// Whether it has ended. It is not reaped yet, so its number still stands for its group.
+    pub(super) fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
+    /// Asks the whole group to end.
+    pub(super) fn ask_to_end(&self) {
+        // It may have ended by itself.
+        let _ = kill_process_group(self.pid, Signal::TERM);
+    }
+
+    /// Ends the whole group, at once; what the build started and left behind, too. Reaps it.
+    pub(super) fn end(&mut self) -> Option<ExitStatus> {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.child.wait().ok()
+    }
+
+    /// Ends the whole group, after a moment to tidy up, and reaps it.
+    pub(super) fn end_gently(&mut self) -> Option<ExitStatus> {
+        self.ask_to_end();
+        for _ in 0..GRACE_LOOKS {
+            if self.has_ended() {
+                break;
+            }
+            thread::park_timeout(LOOK);
+        }
+        self.end()
+    }
+
+    /// Processor time used so far, in microseconds, and resident memory, in bytes, where the system tells.
+    pub(super) fn usage(&self) -> Option<(u64, u64)> {
+        let folder = format!("/proc/{}", self.pid.as_raw_nonzero());
+        let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+        // The name in parentheses may hold anything, even spaces and parentheses.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = memory.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some((ticks * 1_000_000 / TICKS, kib * 1_024))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Says how a process ended, such as `exit code 3`.
+pub(super) fn describe(status: Option<ExitStatus>) -> String {
+    match status.map(|status| (status.code(), status.signal())) {
+        Some((Some(code), _)) => format!("exit code {code}"),
+        Some((None, Some(signal))) => format!("signal {signal}"),
+        _ => "an unknown exit code".to_owned(),
+    }
+}

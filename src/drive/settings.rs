@@ -1,0 +1,328 @@
+//! `[drive]`: how deliveries reach a build and how long it is waited for.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::settings::{SettingError, Span};
+
+/// Most drives of the old build beyond the first: each is a process, and far fewer tell what differs by chance.
+const REPEAT_OLD_MAX: u32 = 100;
+
+/// How deliveries reach the builds, what they write, and how long they are waited for.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DriveSettings {
+    /// How a build is spoken to: over its standard input and output, as a Kafka client, or by HTTP.
+    pub transport: Transport,
+    /// What stands on a line: `envelope` (an object with topic, partition, offset, key, value ...) or `value` (the bare value).
+    pub payload: Payload,
+    /// Topics that the builds write. An output that names none belongs to the first; without any to `output`.
+    pub outputs: Vec<String>,
+    /// Longest wait for a build that makes no progress: while it takes no input, drains or ends.
+    pub drain_timeout: Span,
+    /// Longest time that a drive may take in all.
+    pub timeout: Span,
+    /// Whether all drives run side by side; `false`: one after the other.
+    pub together: bool,
+    /// Drives of the old build beyond the first: they tell what differs by chance.
+    pub repeat_old: u32,
+    /// How long outputs must be quiet until the warm-up counts as over, where commits do not say so.
+    pub settle: Span,
+    /// When the schedule starts; without it at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<ReadySettings>,
+    /// Longest wait for a build to be ready.
+    pub ready_timeout: Span,
+    /// Whether each delivery says how often it was handed over before. Production does not.
+    pub show_attempt: bool,
+    /// Lines of standard output that are no outputs, as a regular expression: log lines, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_an_output: Option<String>,
+    /// Largest lateness (99th percentile) of deliveries against their due times at which timing still counts.
+    pub lateness_p99_max: Span,
+    /// Largest slow-down of the whole schedule at which timing still counts, such as `"1%"`.
+    pub slow_down_max: Percent,
+    /// How long before each due time to watch the clock instead of sleeping: exact to a microsecond, at the price of a core.
+    pub spin: Span,
+    /// Most bytes of one line that are kept; what is beyond is cut off and the line is malformed.
+    pub line_bytes_max: u64,
+    /// Most bytes that a build may write to standard output before it is ended.
+    pub output_bytes_max: u64,
+    /// Most bytes of standard error that are kept: the first half and the last.
+    pub stderr_bytes_max: u64,
+}
+
+impl Default for DriveSettings {
+    fn default() -> Self {
+        let seconds = |seconds| Span(Duration::from_secs(seconds));
+        Self {
+            transport: Transport::Stdio,
+            payload: Payload::Envelope,
+            outputs: Vec::new(),
+            drain_timeout: seconds(10),
+            timeout: seconds(30 * 60),
+            together: true,
+            repeat_old: 1,
+            settle: seconds(1),
+            ready: None,
+            ready_timeout: seconds(60),
+            show_attempt: false,
+            not_an_output: None,
+            lateness_p99_max: Span(Duration::from_millis(50)),
+            slow_down_max: Percent(0.01),
+            spin: Span(Duration::ZERO),
+            line_bytes_max: 16 << 20,
+            output_bytes_max: 64 << 30,
+            stderr_bytes_max: 2 << 20,
+        }
+    }
+}
+
+/// How a build is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// One JSON object a line on standard input and output.
+    #[default]
+    Stdio,
+    /// As a client of Kafka.
+    Kafka,
+    /// One POST a delivery.
+    Http,
+}
+
+/// What stands on a line of standard input and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// A JSON object with topic, partition, offset, timestamp, key, value and headers.
+    #[default]
+    Envelope,
+    /// The bare value.
+    Value,
+}
+
+/// When a build is ready for its first delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReadySettings {
+    /// Regular expression; the first line of standard output or standard error that it matches says that the build is ready. On
+    /// standard output that line is no output.
+    pub line: String,
+}
+
+/// A share as people write it: `"1%"` or `0.01`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percent(pub f64);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PercentVisitor)
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number"], "description": "A share: \"1%\" or 0.01" })
+    }
+}
+
+struct PercentVisitor;
+
+impl de::Visitor<'_> for PercentVisitor {
+    type Value = Percent;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share, such as \"1%\" or 0.01")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Percent, E> {
+        let wrong = || E::custom(format!("`{text}` is no share; write `\"1%\"` or `0.01`"));
+        match text.trim().strip_suffix('%') {
+            Some(number) => number.trim().parse().map(|number: f64| Percent(number / 100.0)).map_err(|_| wrong()),
+            None => text.trim().parse().map(Percent).map_err(|_| wrong()),
+        }
+    }
+
+    fn visit_f64<E: de::Error>(self, share: f64) -> Result<Percent, E> {
+        Ok(Percent(share))
+    }
+
+    fn visit_i64<E: de::Error>(self, share: i64) -> Result<Percent, E> {
+        Ok(Percent(share as f64))
+    }
+
+    fn visit_u64<E: de::Error>(self, share: u64) -> Result<Percent, E> {
+        Ok(Percent(share as f64))
+    }
+}
+
+/// Checked settings of drives.
+#[derive(Debug, Clone)]
+pub struct DriveRules {
+    /// What stands on a line.
+    pub payload: Payload,
+    /// Topic of an output that names none.
+    pub output_topic: String,
+    /// Longest wait for a build that makes no progress.
+    pub drain_timeout: Duration,
+    /// Longest time of a drive.
+    pub timeout: Duration,
+    /// Whether drives run side by side.
+    pub together: bool,
+    /// Drives of old beyond the first.
+    pub repeat_old: u32,
+    /// How long outputs must be quiet after the warm-up.
+    pub settle: Duration,
+    /// Line that says that the build is ready.
+    pub ready: Option<Regex>,
+    /// Longest wait for that line.
+    pub ready_timeout: Duration,
+    /// Whether deliveries carry their attempt.
+    pub show_attempt: bool,
+    /// Lines that are no outputs.
+    pub not_an_output: Option<Regex>,
+    /// Bound of the lateness (99th percentile) at which timing counts.
+    pub lateness_p99_max: Duration,
+    /// Bound of the slow-down at which timing counts, as a share.
+    pub slow_down_max: f64,
+    /// How long before a due time the clock is watched.
+    pub spin: Duration,
+    /// Most bytes of a line that are kept.
+    pub line_bytes_max: usize,
+    /// Most bytes of standard output.
+    pub output_bytes_max: u64,
+    /// Most bytes of standard error that are kept.
+    pub stderr_bytes_max: usize,
+}
+
+impl DriveSettings {
+    /// Checks the settings, which stand under `drive`.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be used, by its key.
+    pub fn check(&self) -> Result<DriveRules, SettingError> {
+        let later = |name: &str| {
+            let problem = format!("the transport `{name}` is not available yet");
+            Err(SettingError::new("drive.transport", problem, "Write `transport = \"stdio\"`."))
+        };
+        match self.transport {
+            Transport::Stdio => {}
+            Transport::Kafka => return later("kafka"),
+            Transport::Http => return later("http"),
+        }
+        for (key, span) in [
+            ("drive.drain-timeout", self.drain_timeout),
+            ("drive.timeout", self.timeout),
+            ("drive.ready-timeout", self.ready_timeout),
+        ] {
+            if span.0.is_zero() {
+                return Err(SettingError::new(
+                    key,
+                    "no build is that fast",
+                    "Write a duration above zero, such as `\"10s\"`.",
+                ));
+            }
+        }
+        if self.repeat_old > REPEAT_OLD_MAX {
+            let problem = format!("{} drives of old are more than one machine bears", self.repeat_old);
+            let instead = format!("Write a number from 0 to {REPEAT_OLD_MAX}.");
+            return Err(SettingError::new("drive.repeat-old", problem, instead));
+        }
+        for (key, bytes, least) in [
+            ("drive.line-bytes-max", self.line_bytes_max, 1_024),
+            ("drive.output-bytes-max", self.output_bytes_max, 1_024),
+            ("drive.stderr-bytes-max", self.stderr_bytes_max, 1_024),
+        ] {
+            if bytes < least || bytes > 1 << 44 {
+                let problem = format!("{bytes} bytes are out of range");
+                return Err(SettingError::new(key, problem, format!("Write a number of at least {least}.")));
+            }
+        }
+        if !(self.slow_down_max.0 >= 0.0 && self.slow_down_max.0.is_finite()) {
+            return Err(SettingError::new("drive.slow-down-max", "a share is not below zero", "Write `\"1%\"`, say."));
+        }
+        let regex = |key: &str, text: &str| {
+            let instead = "Write a regular expression, such as `\"^INFO \"`.";
+            Regex::new(text).map_err(|error| SettingError::new(key, error.to_string(), instead))
+        };
+        Ok(DriveRules {
+            payload: self.payload,
+            output_topic: self.outputs.first().cloned().unwrap_or_else(|| "output".to_owned()),
+            drain_timeout: self.drain_timeout.0,
+            timeout: self.timeout.0,
+            together: self.together,
+            repeat_old: self.repeat_old,
+            settle: self.settle.0,
+            ready: self.ready.as_ref().map(|ready| regex("drive.ready.line", &ready.line)).transpose()?,
+            ready_timeout: self.ready_timeout.0,
+            show_attempt: self.show_attempt,
+            not_an_output: self.not_an_output.as_ref().map(|text| regex("drive.not-an-output", text)).transpose()?,
+            lateness_p99_max: self.lateness_p99_max.0,
+            slow_down_max: self.slow_down_max.0,
+            spin: self.spin.0,
+            line_bytes_max: usize::try_from(self.line_bytes_max).unwrap_or(usize::MAX),
+            output_bytes_max: self.output_bytes_max,
+            stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<DriveRules, SettingError> {
+        toml::from_str::<DriveSettings>(text).unwrap().check()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let rules = check("").unwrap();
+        assert_eq!((rules.drain_timeout, rules.timeout), (Duration::from_secs(10), Duration::from_secs(1_800)));
+        assert_eq!((rules.settle, rules.lateness_p99_max), (Duration::from_secs(1), Duration::from_millis(50)));
+        assert_eq!((rules.together, rules.repeat_old, rules.payload), (true, 1, Payload::Envelope));
+        assert_eq!(rules.output_topic, "output");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_by_its_key() {
+        for (text, key) in [
+            ("transport = \"kafka\"", "drive.transport"),
+            ("transport = \"http\"", "drive.transport"),
+            ("timeout = \"0s\"", "drive.timeout"),
+            ("not-an-output = \"(\"", "drive.not-an-output"),
+            ("ready = { line = \"[\" }", "drive.ready.line"),
+            ("slow-down-max = -1", "drive.slow-down-max"),
+            ("line-bytes-max = 3", "drive.line-bytes-max"),
+            ("repeat-old = 4000000000", "drive.repeat-old"),
+        ] {
+            assert_eq!(check(text).unwrap_err().key, key, "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_as_percent_or_number() {
+        for (text, share) in [("\"1%\"", 0.01), ("\" 2.5 %\"", 0.025), ("0.5", 0.5), ("1", 1.0), ("\"0.25\"", 0.25)] {
+            let settings: DriveSettings = toml::from_str(&format!("slow-down-max = {text}")).unwrap();
+            assert!((settings.slow_down_max.0 - share).abs() < 1e-12, "{text}");
+        }
+        assert!(toml::from_str::<DriveSettings>("slow-down-max = \"fast\"").is_err());
+    }
+}

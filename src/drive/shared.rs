@@ -1,0 +1,203 @@
+//! What the threads of one drive tell each other. Nothing here blocks: the locks are held to push or to swap a list.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::feed::Announced;
+use super::ledger::Lag;
+
+/// Marks a moment that has not come.
+const NEVER: i64 = i64::MIN;
+
+/// State of one drive. Times are microseconds of the drive's clock.
+#[derive(Debug)]
+pub(super) struct Shared {
+    begun_us: i64,
+    timeout_us: i64,
+    cut: AtomicBool,
+    abandoned: AtomicBool,
+    closing: AtomicU8,
+    ready: AtomicBool,
+    flooded: AtomicBool,
+    start_us: AtomicI64,
+    input_end_us: AtomicI64,
+    output_us: AtomicI64,
+    taken_us: AtomicI64,
+    sent: AtomicU64,
+    outputs: AtomicU64,
+    warm_up_covered: AtomicU64,
+    announced: Mutex<Vec<Announced>>,
+    lag: Mutex<Option<Lag>>,
+}
+
+impl Shared {
+    pub(super) fn new(begun: Duration, timeout: Duration) -> Self {
+        let begun_us = begun.as_micros() as i64;
+        Self {
+            begun_us,
+            timeout_us: i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX / 4),
+            cut: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            closing: AtomicU8::new(0),
+            ready: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
+            start_us: AtomicI64::new(NEVER),
+            input_end_us: AtomicI64::new(NEVER),
+            output_us: AtomicI64::new(begun_us),
+            taken_us: AtomicI64::new(begun_us),
+            sent: AtomicU64::new(0),
+            outputs: AtomicU64::new(0),
+            warm_up_covered: AtomicU64::new(0),
+            announced: Mutex::new(Vec::new()),
+            lag: Mutex::new(None),
+        }
+    }
+
+    /// Ends all handing over: the build has ended, or is about to be.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Ends the plan: not even receipts of what was never handed over are wanted.
+    pub(super) fn abandon(&self) {
+        self.cut();
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
+    }
+
+    /// Ends reading as soon as nothing is there.
+    pub(super) fn close_when_quiet(&self) {
+        self.closing.fetch_max(1, Ordering::SeqCst);
+    }
+
+    /// Ends reading.
+    pub(super) fn close_now(&self) {
+        self.closing.store(2, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.load(Ordering::SeqCst) > 1
+    }
+
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_flooded(&self) {
+        self.flooded.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::SeqCst)
+    }
+
+    /// Starts the schedule at this moment.
+    pub(super) fn start(&self, now: Duration) {
+        self.start_us.store(now.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    /// A moment against the schedule's start. Before the start is known times count from the beginning of the drive, set back by
+    /// its time-out: so they are negative, in order, and a second apart where they were.
+    pub(super) fn relative_us(&self, now_us: i64) -> i64 {
+        match self.start_us.load(Ordering::SeqCst) {
+            NEVER => now_us - self.begun_us - self.timeout_us,
+            start => now_us - start,
+        }
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.start_us.load(Ordering::SeqCst) != NEVER
+    }
+
+    /// End of input has been reached, at this moment.
+    pub(super) fn end_input(&self, now: Duration) {
+        self.input_end_us.store(now.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    pub(super) fn input_end_us(&self) -> Option<i64> {
+        Some(self.input_end_us.load(Ordering::SeqCst)).filter(|at| *at != NEVER)
+    }
+
+    /// The build wrote something.
+    pub(super) fn note_output(&self, now_us: i64) {
+        self.output_us.fetch_max(now_us, Ordering::SeqCst);
+    }
+
+    pub(super) fn output_us(&self) -> i64 {
+        self.output_us.load(Ordering::SeqCst)
+    }
+
+    /// The build took some input.
+    pub(super) fn note_taken(&self, now: Duration) {
+        self.taken_us.fetch_max(now.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    /// When the build last did something that shows.
+    pub(super) fn progress_us(&self) -> i64 {
+        self.output_us().max(self.taken_us.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn add_sent(&self, count: usize) {
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_outputs(&self, count: u64) {
+        self.outputs.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn outputs(&self) -> u64 {
+        self.outputs.load(Ordering::Relaxed)
+    }
+
+    /// Commits cover this many deliveries of the warm-up, which are all that have been announced.
+    pub(super) fn cover_warm_up(&self, deliveries: u64) {
+        self.warm_up_covered.store(deliveries, Ordering::SeqCst);
+    }
+
+    pub(super) fn warm_up_covered(&self) -> u64 {
+        self.warm_up_covered.load(Ordering::SeqCst)
+    }
+
+    /// Announces deliveries before they are handed over, so that whoever reads an answer can know what it answers to.
+    pub(super) fn announce(&self, announced: Announced) {
+        lock(&self.announced).push(announced);
+    }
+
+    /// Takes what has been announced since.
+    pub(super) fn take_announced(&self, into: &mut Vec<Announced>) {
+        into.clear();
+        std::mem::swap(&mut *lock(&self.announced), into);
+    }
+
+    pub(super) fn set_lag(&self, lag: Option<Lag>) {
+        *lock(&self.lag) = lag;
+    }
+
+    pub(super) fn lag(&self) -> Option<Lag> {
+        *lock(&self.lag)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,429 @@
+//! One drive over standard input and output, from start to ending.
+
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
+
+use super::complaints::Complaints;
+use super::feed::{CHUNKS_WAITING, Feed};
+use super::line::LineFormat;
+use super::listen::{Heard, Listener};
+use super::pace::{Note, Pace, PaceEnd, Timing};
+use super::process::{Pipes, Process, describe};
+use super::shared::Shared;
+use super::{DriveError, Job, Progress};
+use crate::clock::{Clock, Stop};
+use crate::outcome::{
+    DeliveriesWriter, Ending, EndingReport, GaugesWriter, Lateness, Outcome, OutcomeError, OutcomeWriter,
+};
+use crate::settings::Span;
+
+/// How often the drive looks at its build.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Microseconds between figures.
+const GAUGES_US: i64 = 1_000_000;
+
+/// Microseconds between reports of progress.
+const PROGRESS_US: i64 = 100_000;
+
+/// Microseconds between footers that make what was written readable.
+const CHECKPOINT_US: i64 = 20_000_000;
+
+/// Notes that may wait to be written.
+const NOTES_WAITING: usize = 64;
+
+/// Drives one build and keeps what it did.
+pub(super) fn drive(
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, DriveError> {
+    let topics = job.plan.topics();
+    let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
+    let log = job.out.join("stderr.log");
+    let complaints = Complaints::create(&log, job.rules.stderr_bytes_max)
+        .map_err(|source| OutcomeError::Io { path: log.clone(), source })?;
+    let shared = Shared::new(clock.now(), job.rules.timeout);
+    if job.rules.ready.is_none() {
+        shared.set_ready();
+    }
+    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name) {
+        Ok(started) => started,
+        Err(source) => {
+            writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
+            return Err(DriveError::Start { build: job.build.name().to_owned(), source });
+        }
+    };
+    let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
+    let Pipes { stdin, mut stdout, mut stderr } = pipes;
+    let timing = Timing::new().map_err(|error| DriveError::Start {
+        build: job.build.name().to_owned(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    let report = thread::scope(|scope| {
+        let (chunk_sender, chunks) = sync_channel(CHUNKS_WAITING);
+        let (note_sender, notes) = sync_channel(NOTES_WAITING);
+        let shared = &shared;
+        let format = LineFormat::new(job.rules.payload, job.rules.show_attempt, topics);
+        let (used, used_chunks) = sync_channel(CHUNKS_WAITING);
+        let feed = Feed::new(job.plan, job.recording, format, shared, used_chunks);
+        scope.spawn(move || feed.run(&chunk_sender));
+        let pace =
+            Pace { stdin, rules: job.rules, paced: job.plan.paced(), shared, clock, notes: note_sender, used, timing };
+        scope.spawn(move || pace.run(&chunks));
+        let listener = Listener::new(job.rules, shared, clock, topics, outputs);
+        let listening = scope.spawn(move || listener.run(&mut stdout));
+        let ready = job.rules.ready.as_ref();
+        let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
+        let watch = Watch {
+            job,
+            clock,
+            stop,
+            progress,
+            shared,
+            process,
+            deliveries,
+            gauges,
+            counts: Counts::default(),
+            begun_us: micros(clock.now()),
+            sampled_us: i64::MIN,
+            told_us: i64::MIN,
+            saved_us: micros(clock.now()),
+        };
+        watch.run(&notes, listening, complaining, &log)
+    });
+    // What was written is kept whatever went wrong.
+    let (report, failed) = report;
+    let outcome = writer.finish(&report)?;
+    progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
+    failed.map_or(Ok(outcome), Err)
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    planned: u64,
+    sent: u64,
+    redelivered: u64,
+}
+
+/// Why a drive is cut short.
+#[derive(Debug)]
+enum Cut {
+    Ending(Ending, String),
+    Stopped,
+    Failed(DriveError),
+}
+
+/// Watches over a build and decides how its drive ends.
+struct Watch<'a, 'b> {
+    job: &'a Job<'a>,
+    clock: &'a dyn Clock,
+    stop: &'a Stop,
+    progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    shared: &'a Shared,
+    process: Process,
+    deliveries: &'b mut DeliveriesWriter,
+    gauges: &'b mut GaugesWriter,
+    counts: Counts,
+    begun_us: i64,
+    sampled_us: i64,
+    told_us: i64,
+    saved_us: i64,
+}
+
+/// What is known of the end so far.
+#[derive(Default)]
+struct Ends {
+    pace: Option<PaceEnd>,
+    pace_us: i64,
+    lateness: Option<Lateness>,
+    exited_us: Option<i64>,
+    cut: Option<Cut>,
+    held_open: bool,
+}
+
+impl Watch<'_, '_> {
+    fn run(
+        mut self,
+        notes: &Receiver<Note>,
+        listening: ScopedJoinHandle<'_, Result<Heard, OutcomeError>>,
+        complaining: ScopedJoinHandle<'_, std::io::Result<u64>>,
+        log: &Path,
+    ) -> (EndingReport, Option<DriveError>) {
+        let mut ends = Ends::default();
+        loop {
+            if let Err(error) = self.take_notes(notes, &mut ends) {
+                ends.cut.get_or_insert(Cut::Failed(error.into()));
+            }
+            if let Some(PaceEnd::Failed(error)) = ends.pace.take_if(|end| matches!(end, PaceEnd::Failed(_))) {
+                ends.pace = Some(PaceEnd::Cut);
+                ends.cut.get_or_insert(Cut::Failed(error));
+            }
+            if ends.cut.is_none() && listening.is_finished() && self.shared.is_flooded() {
+                let bytes = self.job.rules.output_bytes_max;
+                let reason = format!("wrote more than {} bytes (`output-bytes-max`)", grouped(bytes));
+                ends.cut = Some(Cut::Ending(Ending::TimedOut, reason));
+            }
+            if ends.cut.is_none() {
+                ends.cut = self.look(&ends);
+            }
+            if ends.exited_us.is_none() && self.process.has_ended() {
+                ends.exited_us = Some(self.now_us());
+            }
+            match &ends.cut {
+                Some(Cut::Stopped | Cut::Failed(_)) => self.shared.abandon(),
+                Some(Cut::Ending(..)) => self.shared.cut(),
+                None if ends.exited_us.is_some() => self.shared.cut(),
+                None => {}
+            }
+            if ends.cut.is_some() {
+                break;
+            }
+            if let Some(exited_us) = ends.exited_us {
+                if ends.pace.is_some() && listening.is_finished() && complaining.is_finished() {
+                    break;
+                }
+                // Whoever else holds the pipes gets as long as the build itself would have.
+                let quiet_us = self.now_us() - exited_us.max(self.shared.output_us()).max(ends.pace_us);
+                if ends.pace.is_some() && quiet_us > micros(self.job.rules.drain_timeout) {
+                    ends.held_open = true;
+                    break;
+                }
+            }
+            if let Err(error) = self.sample() {
+                ends.cut = Some(Cut::Failed(error.into()));
+            }
+        }
+        let status = if ends.exited_us.is_some() { self.process.end() } else { self.process.end_gently() };
+        if self.shared.is_flooded() {
+            self.shared.close_now();
+        } else {
+            self.shared.close_when_quiet();
+        }
+        // The pacing thread has receipts for what was never handed over; it needs somebody to take them.
+        while ends.pace.is_none() {
+            if let Err(error) = self.take_notes(notes, &mut ends) {
+                ends.cut = Some(Cut::Failed(error.into()));
+            }
+        }
+        let heard = self.join(listening);
+        let dropped = join(complaining).map_err(|source| OutcomeError::Io { path: log.to_owned(), source });
+        self.conclude(ends, status, heard, dropped)
+    }
+
+    /// Waits for all that listens. What escaped from the process group and goes on writing is cut off after the drain time-out.
+    fn join(&self, listening: ScopedJoinHandle<'_, Result<Heard, OutcomeError>>) -> Result<Heard, OutcomeError> {
+        let from_us = self.now_us();
+        while !listening.is_finished() {
+            if self.now_us() - from_us > micros(self.job.rules.drain_timeout) {
+                self.shared.close_now();
+            }
+            thread::park_timeout(LOOK / 10);
+        }
+        join(listening)
+    }
+
+    /// Takes notes of the pacing thread for a moment.
+    fn take_notes(&mut self, notes: &Receiver<Note>, ends: &mut Ends) -> Result<(), OutcomeError> {
+        let mut wait = LOOK;
+        loop {
+            match notes.recv_timeout(wait) {
+                Ok(Note::Receipts { batch, from, sent_us }) => {
+                    for (delivery, sent_us) in batch.deliveries[from..].iter().zip(sent_us) {
+                        self.counts.planned += 1;
+                        self.counts.sent += u64::from(sent_us.is_some());
+                        self.counts.redelivered += u64::from(sent_us.is_some() && delivery.attempt > 0);
+                        self.deliveries.append(delivery, sent_us)?;
+                    }
+                }
+                Ok(Note::Ended { end, lateness }) => {
+                    (ends.pace, ends.lateness, ends.pace_us) = (Some(end), lateness, self.now_us());
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    if ends.pace.is_none() {
+                        ends.pace = Some(PaceEnd::Cut);
+                    }
+                    thread::park_timeout(wait);
+                    return Ok(());
+                }
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Looks whether the drive has to be cut short.
+    fn look(&self, ends: &Ends) -> Option<Cut> {
+        let rules = self.job.rules;
+        let now_us = self.now_us();
+        let cut = |ending, reason| Some(Cut::Ending(ending, reason));
+        if self.stop.raised() {
+            return Some(Cut::Stopped);
+        }
+        if now_us - self.begun_us > micros(rules.timeout) {
+            let reason = format!("did not end within {} (`timeout`) {}", Span(rules.timeout), self.after());
+            return cut(Ending::TimedOut, reason);
+        }
+        if !self.shared.is_ready() && now_us - self.begun_us > micros(rules.ready_timeout) {
+            let reason = format!("was not ready within {} (`ready-timeout`)", Span(rules.ready_timeout));
+            return cut(Ending::TimedOut, reason);
+        }
+        let quiet_us = now_us - self.shared.output_us().max(ends.pace_us);
+        let quiet = quiet_us > micros(rules.drain_timeout) && ends.exited_us.is_none();
+        let limit = format!("{} (`drain-timeout`)", Span(rules.drain_timeout));
+        match &ends.pace {
+            Some(PaceEnd::Stuck) => {
+                cut(Ending::StoppedReading, format!("took no more input for {limit} {}", self.after()))
+            }
+            Some(PaceEnd::Closed) if quiet => {
+                cut(Ending::StoppedReading, format!("closed its standard input {} and went on", self.after()))
+            }
+            Some(PaceEnd::Complete) if quiet => {
+                cut(Ending::TimedOut, format!("neither wrote nor ended for {limit} after the end of input"))
+            }
+            _ => None,
+        }
+    }
+
+    fn conclude(
+        mut self,
+        mut ends: Ends,
+        status: Option<ExitStatus>,
+        heard: Result<Heard, OutcomeError>,
+        dropped: Result<u64, OutcomeError>,
+    ) -> (EndingReport, Option<DriveError>) {
+        use std::os::unix::process::ExitStatusExt;
+        // What cut the drive short comes before what went wrong on the way out.
+        let mut failed = None;
+        let (ending, reason) = match ends.cut.take() {
+            Some(Cut::Ending(ending, reason)) => (ending, reason),
+            Some(Cut::Stopped) => {
+                let drive = self.job.name.to_owned();
+                failed = failed.or(Some(DriveError::Stopped { drive, path: self.job.out.clone() }));
+                (Ending::TimedOut, format!("stopped on request {}", self.after()))
+            }
+            Some(Cut::Failed(error)) => {
+                let reason = format!("the drive could not go on {}: {error}", self.after());
+                failed = failed.or(Some(error));
+                (Ending::TimedOut, reason)
+            }
+            None => self.judge(&ends, status, heard.as_ref().ok()),
+        };
+        let mut report = EndingReport::new(ending, reason);
+        report.exit_code = status.and_then(|status| status.code());
+        report.signal = status.and_then(|status| status.signal());
+        report.deliveries = Some(self.counts.planned);
+        report.sent = Some(self.counts.sent);
+        report.redelivered = Some(self.counts.redelivered);
+        report.outputs = Some(self.shared.outputs());
+        report.length_us = Some(self.shared.relative_us(self.now_us()).max(0));
+        report.lateness = ends.lateness;
+        match heard {
+            Ok(heard) => report.committed = heard.committed,
+            Err(error) => failed = failed.or(Some(error.into())),
+        }
+        match dropped {
+            Ok(bytes) => report.stderr_dropped_bytes = bytes,
+            Err(error) => failed = failed.or(Some(error.into())),
+        }
+        // The last figures, so that short drives have some.
+        self.sampled_us = i64::MIN;
+        if let Err(error) = self.sample() {
+            failed = failed.or(Some(error.into()));
+        }
+        (report, failed)
+    }
+
+    /// Decides how a build that ended by itself did.
+    fn judge(&self, ends: &Ends, status: Option<ExitStatus>, heard: Option<&Heard>) -> (Ending, String) {
+        let code = describe(status);
+        if !matches!(ends.pace, Some(PaceEnd::Complete)) {
+            return (Ending::Died, format!("{code} {}, before the end of its input", self.after()));
+        }
+        if !status.is_some_and(|status| status.success()) {
+            return (Ending::Died, format!("{code} {}, after the end of its input", self.after()));
+        }
+        let mut reason = format!("{code} {}", self.after());
+        let closed_us = heard.and_then(|heard| heard.ended_us);
+        if ends.held_open {
+            reason += "; what it started went on and was ended";
+        } else if let (Some(closed_us), Some(ended_us)) = (closed_us, self.shared.input_end_us())
+            && closed_us < ended_us
+        {
+            reason += "; it closed its standard output before the end of its input";
+        }
+        (Ending::Finished, reason)
+    }
+
+    /// `after 1,204 of 26,398 deliveries`, or of those known so far.
+    fn after(&self) -> String {
+        let (sent, planned) = (self.shared.sent(), self.counts.planned.max(self.job.deliveries.unwrap_or(0)));
+        if planned > sent {
+            format!("after {} of {} deliveries", grouped(sent), grouped(planned))
+        } else {
+            format!("after {} deliveries", grouped(sent))
+        }
+    }
+
+    fn sample(&mut self) -> Result<(), OutcomeError> {
+        let now_us = self.now_us();
+        if now_us.saturating_sub(self.told_us) >= PROGRESS_US {
+            self.told_us = now_us;
+            (self.progress)(Progress {
+                drive: self.job.name,
+                sent: self.shared.sent(),
+                outputs: self.shared.outputs(),
+            });
+        }
+        if now_us.saturating_sub(self.saved_us) >= CHECKPOINT_US {
+            self.saved_us = now_us;
+            self.deliveries.checkpoint()?;
+            self.gauges.checkpoint()?;
+        }
+        if now_us.saturating_sub(self.sampled_us) < GAUGES_US {
+            return Ok(());
+        }
+        self.sampled_us = now_us;
+        let time_us = self.shared.relative_us(now_us);
+        if let Some(lag) = self.shared.lag() {
+            let age_us = lag.since_us.map_or(0, |since| (now_us - since).max(0));
+            self.gauges.append(time_us, "lag", lag.positions as f64)?;
+            self.gauges.append(time_us, "freshness-us", age_us as f64)?;
+        }
+        if let Some((cpu_us, memory_bytes)) = self.process.usage() {
+            self.gauges.append(time_us, "cpu-us", cpu_us as f64)?;
+            self.gauges.append(time_us, "memory-bytes", memory_bytes as f64)?;
+        }
+        Ok(())
+    }
+
+    fn now_us(&self) -> i64 {
+        micros(self.clock.now())
+    }
+}
+
+/// Waits for a thread; its panic is ours.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+/// Writes a number with commas: `26,398`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
