@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod compare;
 mod drive;
 mod import;
 mod outcome;
 mod plan;
 mod recording;
+mod verdict;

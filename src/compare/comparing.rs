@@ -1,0 +1,229 @@
+//! The comparison of all drives, on one page.
+
+use std::collections::BTreeMap;
+
+use super::buckets::Buckets;
+use super::drives::{Drive, EventTimes};
+use super::engine::{Engine, Totals};
+use super::family::settle;
+use super::gates::Gates;
+use super::gather::gather;
+use super::matching::Signature;
+use super::noise::{Counts, Drives, measure};
+use super::patterns::{OTHERS, Tally};
+use super::rules::Rules;
+use super::sightings::{EXAMPLES_MAX, Sightings};
+use super::{CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
+use crate::outcome::{Ending, Outcome};
+use crate::recording::Recording;
+use crate::spill::SpillSpace;
+
+/// Compares outcomes: `old` holds the drives of the old build, the first being the one compared, the others the noise; `new`
+/// holds one drive of the new build, or two where it was driven again.
+///
+/// Each outcome is read once; what does not agree is read again. Memory is bounded by the rules' `memory`; beyond it, outputs
+/// are partitioned in `spill`. `recording` knows the event times of causes; without it no output is `later` or `earlier`.
+/// Outputs of the warm-up are left out.
+///
+/// Of `differences` each output is in one at most, so that the outputs of old are those `matched` and those of the differences
+/// that have an old side. Two kinds stand beside: `final-state` counts keys that were updated and end on another value,
+/// `benign-reorder` counts matched outputs that came late among independent ones.
+///
+/// Patterns are judged as the only tests of the run, under the default gates: whoever adds others, or has gates of their own,
+/// calls [`settle`](super::settle) on the whole.
+///
+/// # Errors
+///
+/// [`CompareError`] where an outcome or the recording cannot be read, or spilling fails.
+pub fn compare(
+    old: &[Outcome],
+    new: &[Outcome],
+    rules: &Rules,
+    recording: Option<&Recording>,
+    spill: &SpillSpace,
+) -> Result<Comparison, CompareError> {
+    let old: Vec<&dyn Drive> = old.iter().map(|outcome| outcome as &dyn Drive).collect();
+    let new: Vec<&dyn Drive> = new.iter().map(|outcome| outcome as &dyn Drive).collect();
+    compare_drives(&old, &new, rules, recording.map(|recording| recording as &dyn EventTimes), spill)
+}
+
+/// Compares drives, wherever their outputs are; otherwise as [`compare`].
+///
+/// # Errors
+///
+/// As [`compare`].
+pub fn compare_drives(
+    old: &[&dyn Drive],
+    new: &[&dyn Drive],
+    rules: &Rules,
+    times: Option<&dyn EventTimes>,
+    spill: &SpillSpace,
+) -> Result<Comparison, CompareError> {
+    let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
+        return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
+    };
+    let drives: Vec<&dyn Drive> = old.iter().chain(new.iter().take(2)).copied().collect();
+    if drives.len() > 60 {
+        return Err(CompareError::TooManyDrives { drives: drives.len() });
+    }
+    let gathered = gather(&drives, rules, spill)?;
+    let by_drive = |counts: &[u64]| names(old.len()).zip(counts.iter().copied()).collect();
+    let (outputs, unreadable) = (by_drive(&gathered.counts), by_drive(&gathered.unreadable));
+    let pairs = Buckets::new(rules.settings.memory << 17, spill);
+    let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), pairs);
+    engine.identities(gathered.identities)?;
+    if let Some(subsets) = gathered.subsets {
+        engine.subsets(subsets)?;
+    }
+    let (mut totals, _) = engine.finish()?;
+    note_endings(&mut totals, old, *first_new);
+
+    let counted = Drives { old: old.len(), new_again: new.len() > 1 };
+    // Where nothing was written, nothing can be looked for.
+    let looked_in = gathered.counts.iter().any(|count| *count > 0);
+    let written = rules.settings.identity.iter().enumerate().filter(|_| looked_in);
+    let unfound: Vec<String> =
+        written.filter(|(path, _)| gathered.identity_found >> path & 1 == 0).map(|(_, path)| path.clone()).collect();
+    let mut comparison = Comparison {
+        identity_lost: !unfound.is_empty() && gathered.identity_found == 0,
+        identity_unfound: unfound,
+        outputs,
+        unreadable,
+        identities: totals.identities,
+        matched: totals.matched,
+        differences: std::mem::take(&mut totals.differences),
+        noise: (old.len() > 1).then(|| std::mem::take(&mut totals.noise)),
+        silenced: std::mem::take(&mut totals.silenced),
+        reordering: Reordering {
+            compared: totals.ordered,
+            late: totals.late,
+            share: totals.late as f64 / totals.ordered.max(1) as f64,
+            extent: totals.extent,
+        },
+        ..Comparison::default()
+    };
+    let found = found(totals, old.len());
+    let candidates = found.iter().flat_map(|(_, tally)| &tally.candidates);
+    let sightings = Sightings::look_up(candidates, (*first_old, *first_new), rules, times)?;
+    let patterns = found.into_iter().map(|(signature, tally)| pattern(signature, &tally, counted, rules, &sightings));
+    comparison.patterns = patterns.collect();
+    settle(&mut comparison, &Gates::default());
+    Ok(comparison)
+}
+
+/// Compares two drives of one build: by kind, how often it does not do the same twice. Information is left out.
+///
+/// # Errors
+///
+/// As [`compare`].
+pub fn unsteadiness(
+    first: &Outcome,
+    again: &Outcome,
+    rules: &Rules,
+    recording: Option<&Recording>,
+    spill: &SpillSpace,
+) -> Result<BTreeMap<Kind, u64>, CompareError> {
+    let times = recording.map(|recording| recording as &dyn EventTimes);
+    let compared = compare_drives(&[first as &dyn Drive], &[again as &dyn Drive], rules, times, spill)?;
+    let mut differences = compared.differences;
+    for pattern in compared.patterns.iter().filter(|pattern| pattern.information) {
+        if let Some(number) = differences.get_mut(&pattern.kind) {
+            *number = number.saturating_sub(pattern.count);
+        }
+    }
+    differences.retain(|_, number| *number > 0);
+    Ok(differences)
+}
+
+/// Names of the drives, in order.
+fn names(olds: usize) -> impl Iterator<Item = String> {
+    let old = (0..olds).map(|drive| match drive {
+        0 => "old".to_owned(),
+        1 => "old_again".to_owned(),
+        further => format!("old_again_{further}"),
+    });
+    old.chain(["new".to_owned(), "new_again".to_owned()])
+}
+
+/// Notes that new died or stood still where old did not.
+fn note_endings(totals: &mut Totals, old: &[&dyn Drive], new: &dyn Drive) {
+    let kind = match new.ending() {
+        Ending::Finished => return,
+        Ending::Died => Kind::Died,
+        Ending::TimedOut | Ending::StoppedReading => Kind::NoProgress,
+    };
+    let finished = old.iter().filter(|drive| drive.ending() == Ending::Finished).count();
+    if finished == 0 {
+        return;
+    }
+    let signature = Signature { kind, topic: String::new(), path: None, change: None };
+    totals.differences.insert(kind, 1);
+    let tally = totals.patterns.tally(&signature);
+    tally.counts = Counts { raw: 1, noise: (old.len() - finished) as u64, ..Counts::default() };
+}
+
+/// Signatures that old against new shows, in order, with the identities their topics hold.
+fn found(totals: Totals, new: usize) -> Vec<(Signature, Tally)> {
+    let Totals { patterns, compared, identities, .. } = totals;
+    let all: Vec<(Signature, Tally)> = patterns.finish(new).collect();
+    let moving: Vec<(u64, u64)> = all
+        .iter()
+        .map(|(signature, _)| {
+            let moving = all.iter().filter(|(other, _)| signature.is_moved_by(other));
+            let moving = moving.map(|(_, tally)| (tally.counts.odd_old, tally.counts.odd_all));
+            moving.fold((0, 0), |(odd, unsteady), (old, all)| (odd + old, unsteady + old + all))
+        })
+        .collect();
+    let counted = all.into_iter().zip(moving).map(|((signature, mut tally), (odd_moving, unsteady))| {
+        let in_topic = compared.get(&signature.topic).copied();
+        tally.counts.compared = in_topic.unwrap_or(if signature.topic == OTHERS { identities } else { 0 });
+        tally.counts.unsteady = unsteady.min(tally.counts.compared);
+        tally.counts.odd_moving = odd_moving.min(tally.counts.compared);
+        (signature, tally)
+    });
+    counted.filter(|(_, tally)| tally.counts.raw > 0).collect()
+}
+
+/// Whether a pattern is one of the tests that could turn a run red.
+fn is_tested(signature: &Signature, counts: &Counts, rules: &Rules) -> bool {
+    counts.raw > 0 && !signature.is_information(rules) && !is_ending(signature.kind)
+}
+
+fn is_ending(kind: Kind) -> bool {
+    matches!(kind, Kind::Died | Kind::NoProgress)
+}
+
+/// What no test of chance is about: an ending is a fact, information is nothing to judge.
+fn untested(signature: &Signature, counts: &Counts) -> (Standing, Statistics) {
+    let proven = is_ending(signature.kind) && counts.noise == 0;
+    let standing = if proven { Standing::Proven } else { Standing::Suspected };
+    (standing, Statistics { compared: counts.compared, ..Statistics::default() })
+}
+
+/// A pattern with its test, not yet judged: that takes the family.
+fn pattern(signature: Signature, tally: &Tally, drives: Drives, rules: &Rules, sightings: &Sightings<'_>) -> Pattern {
+    let (standing, statistics) = if is_tested(&signature, &tally.counts, rules) {
+        (Standing::Suspected, measure(&tally.counts, drives))
+    } else {
+        untested(&signature, &tally.counts)
+    };
+    let sights = tally.candidates.iter().filter_map(|candidate| sightings.sighting(candidate));
+    let mut examples: Vec<_> = tally.candidates.iter().map(|candidate| sightings.example(candidate)).collect();
+    // Candidates are the earliest to arrive; among them, what was due first is shown first.
+    examples.sort_by_key(|example| example.cause.as_ref().map_or(i64::MAX, |cause| cause.replay_us));
+    examples.truncate(EXAMPLES_MAX);
+    Pattern {
+        information: signature.is_information(rules),
+        kind: signature.kind,
+        topic: signature.topic,
+        path: signature.path,
+        change: signature.change,
+        standing,
+        count: tally.counts.raw,
+        noise_count: tally.counts.noise,
+        unjudgeable: false,
+        statistics,
+        first: sights.min_by_key(|sighting| sighting.replay_us),
+        examples,
+    }
+}

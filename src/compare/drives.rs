@@ -1,0 +1,288 @@
+//! Drives as the comparison reads them: outputs in order, some of them again, and what was delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::CompareError;
+use super::scan::mix;
+use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, Receipt};
+use crate::plan::Phase;
+use crate::recording::{Partition, Recording};
+
+/// A drive to compare: an [`Outcome`] on disk, or outputs in memory ([`Remembered`]).
+pub trait Drive {
+    /// How it ended.
+    fn ending(&self) -> Ending;
+
+    /// Shows every output to `take`, in order of sequence; headers in `ignored` are left out of [`Row::headers`].
+    ///
+    /// # Errors
+    ///
+    /// The outcome cannot be read, or `take` fails.
+    fn each(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError>;
+
+    /// Reads the outputs with these sequences (ascending, none twice).
+    ///
+    /// # Errors
+    ///
+    /// The outcome cannot be read.
+    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError>;
+
+    /// Shows every delivery with its topic to `take`, in the order of the plan; false where deliveries are not known.
+    ///
+    /// # Errors
+    ///
+    /// The outcome cannot be read.
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError>;
+}
+
+/// One output as the comparison reads it. Fields as in [`Output`].
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Order of arrival.
+    pub sequence: i64,
+    /// Phase.
+    pub phase: Phase,
+    /// Channel.
+    pub channel: Channel,
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Timestamp.
+    pub timestamp_ms: Option<i64>,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value.
+    pub value: Option<&'a [u8]>,
+    /// Cause.
+    pub cause: Option<CauseView<'a>>,
+    /// Whether it could not be read.
+    pub malformed: bool,
+    /// Hash of the headers in order; zero for none.
+    pub headers: u64,
+}
+
+/// Hash of headers in order; those in `ignored` are left out.
+pub(super) fn headers_hash<'h>(
+    headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ignored: &BTreeSet<String>,
+) -> u64 {
+    headers.filter(|(name, _)| !ignored.contains(*name)).fold(0, |hash, (name, value)| {
+        mix(mix(hash, xxh3_64(name.as_bytes())), value.map_or(1, |value| xxh3_64(value) | 2))
+    })
+}
+
+impl Drive for Outcome {
+    fn ending(&self) -> Ending {
+        Outcome::ending(self).ending
+    }
+
+    fn each(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        for batch in self.outputs()? {
+            let batch = batch?;
+            for row in 0..batch.len() {
+                let view = batch.get(row);
+                take(&Row {
+                    sequence: view.sequence,
+                    phase: view.phase,
+                    channel: view.channel,
+                    topic: view.topic,
+                    partition: view.partition,
+                    timestamp_ms: view.timestamp_ms,
+                    key: view.key,
+                    value: view.value,
+                    cause: view.cause,
+                    malformed: view.malformed.is_some(),
+                    headers: if view.headers.is_empty() { 0 } else { headers_hash(view.headers.iter(), ignored) },
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+        // A page a sequence costs more than reading everything once where many are asked for, unless they stand together.
+        let reach = sequences.first().zip(sequences.last()).map_or(0, |(first, last)| first.abs_diff(*last));
+        let count = sequences.len() as u64;
+        if count.saturating_mul(64) < self.output_count() || reach < count.saturating_mul(8) {
+            return Ok(self.outputs_at(sequences)?);
+        }
+        let mut found = Vec::with_capacity(sequences.len());
+        let mut wanted = sequences.iter().copied().peekable();
+        for batch in self.outputs()? {
+            let batch = batch?;
+            for row in 0..batch.len() {
+                let Some(next) = wanted.peek() else { return Ok(found) };
+                let view = batch.get(row);
+                if view.sequence == *next {
+                    found.push(view.to_output());
+                    wanted.next();
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError> {
+        let Some(batches) = self.deliveries()? else { return Ok(false) };
+        for batch in batches {
+            for receipt in batch? {
+                if let Some(topic) = self.topics().get(receipt.delivery.topic as usize) {
+                    take(topic, &receipt);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A drive whose outputs are in memory: for tests of a processor within one process, and of this room.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// Outputs, ascending by sequence.
+    pub outputs: Vec<Output>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Topics that `receipts` point into.
+    pub topics: Vec<String>,
+    /// Deliveries; none where they are not known.
+    pub receipts: Option<Vec<Receipt>>,
+}
+
+impl Remembered {
+    /// A drive that finished with `outputs`, ascending by sequence; what was delivered is not known.
+    pub fn finished(outputs: Vec<Output>) -> Self {
+        Self { outputs, ending: Ending::Finished, topics: Vec::new(), receipts: None }
+    }
+}
+
+impl Drive for Remembered {
+    fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    fn each(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        for output in &self.outputs {
+            let headers = output.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
+            take(&Row {
+                sequence: output.sequence,
+                phase: output.phase,
+                channel: output.channel,
+                topic: &output.topic,
+                partition: output.partition,
+                timestamp_ms: output.timestamp_ms,
+                key: output.key.as_deref(),
+                value: output.value.as_deref(),
+                cause: output.cause.as_ref().map(|cause| CauseView {
+                    topic: &cause.topic,
+                    partition: cause.partition,
+                    offset: cause.offset,
+                    attempt: cause.attempt,
+                    by: cause.by,
+                }),
+                malformed: output.malformed.is_some(),
+                headers: headers_hash(headers, ignored),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+        let find = |sequence: &i64| self.outputs.binary_search_by_key(sequence, |output| output.sequence).ok();
+        Ok(sequences.iter().filter_map(find).map(|at| self.outputs[at].clone()).collect())
+    }
+
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError> {
+        let Some(receipts) = &self.receipts else { return Ok(false) };
+        for receipt in receipts {
+            if let Some(topic) = self.topics.get(receipt.delivery.topic as usize) {
+                take(topic, receipt);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// An event by its coordinates as recorded: topic, partition, offset.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Coordinates {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// Knows the timestamps of recorded events.
+pub trait EventTimes {
+    /// Finds the timestamps of `events`, in milliseconds since the Unix epoch; events without one are left out.
+    ///
+    /// # Errors
+    ///
+    /// The recording cannot be read.
+    fn times(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, i64>, CompareError>;
+}
+
+/// Lookups in one partition from which on reading all its coordinates is cheaper.
+const LOOKUPS_MAX: usize = 256;
+
+impl EventTimes for Recording {
+    fn times(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
+        let mut partitions: BTreeMap<Partition, Vec<i64>> = BTreeMap::new();
+        for event in events {
+            let partition = Partition { topic: event.topic.clone(), partition: event.partition };
+            partitions.entry(partition).or_default().push(event.offset);
+        }
+        let mut times = BTreeMap::new();
+        for (partition, offsets) in partitions {
+            let mut found = Vec::new();
+            if offsets.len() > LOOKUPS_MAX {
+                for coordinate in self.coordinates(&partition, false) {
+                    let coordinate = coordinate?;
+                    if offsets.binary_search(&coordinate.offset).is_ok() {
+                        found.push(coordinate);
+                    }
+                }
+            } else {
+                for offset in &offsets {
+                    found.extend(self.at(&partition, *offset)?);
+                }
+            }
+            times.extend(found.into_iter().filter_map(|coordinate| {
+                let event = Coordinates {
+                    topic: partition.topic.clone(),
+                    partition: partition.partition,
+                    offset: coordinate.offset,
+                };
+                Some((event, coordinate.timestamp_ms?))
+            }));
+        }
+        Ok(times)
+    }
+}
+
+impl EventTimes for BTreeMap<Coordinates, i64> {
+    fn times(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
+        Ok(events.iter().filter_map(|event| Some((event.clone(), *self.get(event)?))).collect())
+    }
+}
+
+/// Whether a cause was stated, not guessed: only then does it tell two outputs apart.
+pub(super) fn is_stated(by: CauseBy) -> bool {
+    by != CauseBy::Inferred
+}

@@ -1,0 +1,822 @@
+//! Identity by identity: what agrees is counted and forgotten, what does not is read again, compared drive with drive, and
+//! counted by pattern.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::align::align;
+use super::buckets::{BUCKETS, Buckets};
+use super::drives::{Coordinates, Drive, EventTimes};
+use super::gather::{Entry, Topics, is_ordered, lane_bits};
+use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
+use super::order::{self, Marks, Pair};
+use super::patterns::{Candidate, Odd, Patterns, count};
+use super::rules::{EventTime, Order, Rules};
+use super::scan::mix;
+use super::strays::{Stray, Strays, Tag};
+use super::{CompareError, Kind};
+use crate::outcome::{Ending, Output};
+
+/// Outputs read again at a time.
+const READ_MAX: usize = 1 << 16;
+
+/// Outputs that wait to be read again: the more, the fewer times outcomes are gone through.
+const WAITING_MAX: usize = 1 << 19;
+
+/// Outputs of one identity, in all drives, that are compared as a whole.
+const GROUP_MAX: usize = 4_096;
+
+/// Outputs of a drive that are compared with each other at a time, in an identity of more than [`GROUP_MAX`].
+const WINDOW: usize = 1_024;
+
+/// Outputs without any identity that wait to be paired.
+const ANONYMOUS_MAX: usize = 1 << 19;
+
+/// Compares identities and keeps count.
+pub(super) struct Engine<'a> {
+    drives: &'a [&'a dyn Drive],
+    /// Drives of old; the next one is new, then perhaps new again.
+    olds: usize,
+    rules: &'a Rules,
+    times: Option<&'a dyn EventTimes>,
+    topics: Topics,
+    last: Vec<i64>,
+    jobs: Vec<Job>,
+    waiting: usize,
+    anonymous: Vec<Entry>,
+    strays: Strays,
+    pairs: Buckets<'a, Pair>,
+    reordered: Marks,
+    /// What was counted.
+    pub(super) tally: Totals,
+}
+
+/// What was counted over all identities.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) patterns: Patterns,
+    pub(super) identities: u64,
+    pub(super) matched: u64,
+    pub(super) differences: BTreeMap<Kind, u64>,
+    pub(super) noise: BTreeMap<Kind, u64>,
+    pub(super) silenced: BTreeMap<String, u64>,
+    /// Identities by topic.
+    pub(super) compared: BTreeMap<String, u64>,
+    /// Equal outputs whose order was looked at, how many came late in new, and how far the latest fell behind.
+    pub(super) ordered: u64,
+    pub(super) late: u64,
+    pub(super) extent: u64,
+    compared_by_number: Vec<u64>,
+}
+
+/// Outputs to be read again and compared.
+struct Job {
+    entries: Vec<Entry>,
+    what: What,
+}
+
+enum What {
+    /// All outputs of an identity, or a window of them; drives that wrote more of it.
+    Identity { wrote_more: u64, ordered: bool },
+    /// The last output of a key in each drive.
+    Final,
+}
+
+impl<'a> Engine<'a> {
+    pub(super) fn new(
+        drives: &'a [&'a dyn Drive],
+        olds: usize,
+        rules: &'a Rules,
+        times: Option<&'a dyn EventTimes>,
+        (topics, last): (Topics, Vec<i64>),
+        pairs: Buckets<'a, Pair>,
+    ) -> Self {
+        Self {
+            drives,
+            olds,
+            rules,
+            times,
+            topics,
+            last,
+            jobs: Vec::new(),
+            waiting: 0,
+            anonymous: Vec::new(),
+            strays: Strays::default(),
+            pairs,
+            reordered: Marks::default(),
+            tally: Totals::default(),
+        }
+    }
+
+    /// Compares all identities of `buckets`.
+    pub(super) fn identities(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
+        for bucket in 0..BUCKETS {
+            let mut entries = buckets.take(bucket)?;
+            entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
+            for group in entries.chunk_by(|one, other| one.identity == other.identity) {
+                self.identity(group)?;
+            }
+        }
+        self.pair_anonymous()?;
+        self.work()
+    }
+
+    /// Compares order and last values within the subsets of `buckets`, where those are not the identities.
+    pub(super) fn subsets(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
+        for bucket in 0..BUCKETS {
+            let mut entries = buckets.take(bucket)?;
+            entries.sort_unstable_by_key(|entry| (entry.subset, entry.drive, entry.sequence));
+            for group in entries.chunk_by(|one, other| one.subset == other.subset) {
+                let sides = self.sides(group);
+                if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
+                    continue;
+                }
+                self.push_final(&sides)?;
+                if self.rules.settings.order == Order::Key {
+                    self.subset_order(&sides);
+                }
+            }
+        }
+        self.work()
+    }
+
+    /// Ends the comparison: strays are settled and order across identities is measured.
+    pub(super) fn finish(mut self) -> Result<(Totals, Topics), CompareError> {
+        std::mem::take(&mut self.strays).settle(&mut self.tally);
+        self.total_order()?;
+        for (number, compared) in self.tally.compared_by_number.iter().enumerate() {
+            self.tally.compared.insert(self.topics.name(number as u16).to_owned(), *compared);
+        }
+        Ok((self.tally, self.topics))
+    }
+
+    fn sides<'g>(&self, group: &'g [Entry]) -> Vec<&'g [Entry]> {
+        let mut rest = group;
+        (0..self.drives.len())
+            .map(|drive| {
+                let (side, others) = rest.split_at(rest.partition_point(|entry| usize::from(entry.drive) <= drive));
+                rest = others;
+                side
+            })
+            .collect()
+    }
+
+    fn identity(&mut self, group: &[Entry]) -> Result<(), CompareError> {
+        let sides = self.sides(group);
+        self.note_identity(group, &sides);
+        let ordered = is_ordered(&group[0], self.rules);
+        let agrees = agrees(&sides, ordered);
+        // Where keys are not the identities, last values are compared key by key.
+        if !(agrees && (ordered || sides[0].len() == 1)) && !self.rules.has_identity() && group[0].subset != 0 {
+            self.push_final(&sides)?;
+        }
+        if agrees {
+            return self.agreed(&sides, ordered);
+        }
+        if group[0].is(Entry::ANONYMOUS) {
+            return self.keep_anonymous(&sides);
+        }
+        if ordered && self::agrees(&sides, false) {
+            // The same outputs in another order: nothing of them needs to be read.
+            self.agreed(&sides, false)?;
+            self.subset_order(&sides);
+            return Ok(());
+        }
+        if group.len() > GROUP_MAX {
+            return self.windows(&sides, ordered);
+        }
+        self.push(Job { entries: group.to_vec(), what: What::Identity { wrote_more: 0, ordered } })
+    }
+
+    fn note_identity(&mut self, group: &[Entry], sides: &[&[Entry]]) {
+        self.tally.identities += u64::from(!sides[0].is_empty() || !sides[self.olds].is_empty());
+        let mut topic = None;
+        for entry in group {
+            if topic != Some(entry.topic) {
+                topic = Some(entry.topic);
+                let number = entry.topic as usize;
+                if self.tally.compared_by_number.len() <= number {
+                    self.tally.compared_by_number.resize(number + 1, 0);
+                }
+                let first = group.iter().find(|other| other.topic == entry.topic);
+                // An identity with outputs in several topics counts once in each.
+                if first.is_some_and(|first| std::ptr::eq(first, entry)) {
+                    self.tally.compared_by_number[number] += 1;
+                }
+            }
+        }
+    }
+
+    /// Counts an identity on which all drives agree.
+    fn agreed(&mut self, sides: &[&[Entry]], ordered: bool) -> Result<(), CompareError> {
+        self.tally.matched += sides[0].len() as u64;
+        if ordered || sides[0].len() == 1 {
+            return self.common(sides);
+        }
+        let sorted: Vec<Vec<Entry>> = sides.iter().map(|side| by_content(side)).collect();
+        self.common(&sorted.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// Notes outputs that stand on every side, the n-th of each side being equal.
+    fn common(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
+        let others =
+            if self.rules.settings.order == Order::Total { 1..self.drives.len() } else { self.olds..self.olds + 1 };
+        for (at, old) in sides[0].iter().enumerate() {
+            for drive in others.clone() {
+                self.push_pair(old, drive, sides[drive][at].sequence)?;
+            }
+            self.note_ignored(old.ignored, sides[self.olds][at].ignored);
+        }
+        Ok(())
+    }
+
+    fn push_pair(&mut self, old: &Entry, drive: usize, other: i64) -> Result<(), CompareError> {
+        let pair = Pair { old: old.sequence, other, topic: old.topic, drive: drive as u8, channel: old.channel() };
+        self.pairs.push(order::bucket(other, self.last[drive]), pair)
+    }
+
+    fn note_ignored(&mut self, old: u64, new: u64) {
+        if old == new {
+            return;
+        }
+        let bits = lane_bits(self.rules);
+        let first = self.rules.settings.identity.len() as u32;
+        for (number, text) in self.rules.ignore_texts() {
+            let lane = (number - first) * bits;
+            let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            if (old ^ new) >> lane & mask != 0 {
+                *self.tally.silenced.entry(text).or_default() += 1;
+            }
+        }
+    }
+
+    // ---- outputs without an identity ----
+
+    /// Keeps what not every drive wrote; what all wrote is counted.
+    fn keep_anonymous(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
+        let common = sides.iter().map(|side| side.len()).min().unwrap_or_default();
+        self.tally.matched += common as u64;
+        self.common(&sides.iter().map(|side| &side[..common]).collect::<Vec<_>>())?;
+        let echo = if common > 0 { Entry::ECHO } else { 0 };
+        let left = sides.iter().flat_map(|side| &side[common..]);
+        self.anonymous.extend(left.map(|entry| Entry { flags: entry.flags | echo, ..*entry }));
+        if self.anonymous.len() > ANONYMOUS_MAX { self.pair_anonymous() } else { Ok(()) }
+    }
+
+    /// Pairs outputs without an identity: first the same values, then what drives wrote in place of each other by occurrence.
+    fn pair_anonymous(&mut self) -> Result<(), CompareError> {
+        let mut entries = std::mem::take(&mut self.anonymous);
+        let token = |entry: &Entry| mix(entry.value, u64::from(entry.topic) << 8 | entry.channel() as u64);
+        entries.sort_unstable_by_key(|entry| (token(entry), entry.drive, entry.sequence));
+        let mut rows: Vec<Vec<Entry>> = Vec::new();
+        for group in entries.chunk_by(|one, other| token(one) == token(other)) {
+            let sides = self.sides(group);
+            let most = sides.iter().map(|side| side.len()).max().unwrap_or_default();
+            rows.extend((0..most).map(|at| sides.iter().filter_map(|side| side.get(at).copied()).collect()));
+        }
+        rows.sort_unstable_by_key(|row: &Vec<Entry>| {
+            (row.iter().map(|entry| entry.sequence).min(), row.first().map(token))
+        });
+        for entries in merge(rows) {
+            self.push(Job { entries, what: What::Identity { wrote_more: 0, ordered: false } })?;
+        }
+        Ok(())
+    }
+
+    // ---- identities of very many outputs ----
+
+    /// Sets aside what all drives wrote of a large identity and compares the rest window by window.
+    fn windows(&mut self, sides: &[&[Entry]], ordered: bool) -> Result<(), CompareError> {
+        let sorted: Vec<Vec<Entry>> = sides.iter().map(|side| by_content(side)).collect();
+        let (mut common, mut left) = (vec![Vec::new(); sides.len()], vec![Vec::new(); sides.len()]);
+        let mut places = vec![0; sides.len()];
+        loop {
+            let next = |(side, at): (&Vec<Entry>, &usize)| side.get(*at).map(|entry| entry.content);
+            let Some(content) = sorted.iter().zip(&places).filter_map(next).min() else { break };
+            let runs: Vec<usize> = sorted
+                .iter()
+                .zip(&places)
+                .map(|(side, at)| side[*at..].iter().take_while(|entry| entry.content == content).count())
+                .collect();
+            let shared = runs.iter().copied().min().unwrap_or_default();
+            for (drive, run) in runs.into_iter().enumerate() {
+                let from = places[drive];
+                common[drive].extend_from_slice(&sorted[drive][from..from + shared]);
+                let echo = if shared > 0 { Entry::ECHO } else { 0 };
+                let rest = sorted[drive][from + shared..from + run].iter();
+                left[drive].extend(rest.map(|entry| Entry { flags: entry.flags | echo, ..*entry }));
+                places[drive] += run;
+            }
+        }
+        self.tally.matched += common[0].len() as u64;
+        self.common(&common.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        if ordered {
+            for side in &mut common {
+                side.sort_unstable_by_key(|entry| entry.sequence);
+            }
+            self.subset_order(&common.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+        for side in &mut left {
+            side.sort_unstable_by_key(|entry| entry.sequence);
+        }
+        let wrote_more = (0..sides.len()).fold(0, |set, drive| set | u64::from(!sides[drive].is_empty()) << drive);
+        let most = left.iter().map(Vec::len).max().unwrap_or_default();
+        for from in (0..most).step_by(WINDOW) {
+            let entries = left.iter().flat_map(|side| side.iter().skip(from).take(WINDOW).copied()).collect();
+            self.push(Job { entries, what: What::Identity { wrote_more, ordered } })?;
+        }
+        Ok(())
+    }
+
+    // ---- order and last values of subsets ----
+
+    fn push_final(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
+        let is_updated = sides.iter().any(|side| side.len() > 1);
+        let lasts: Vec<Entry> = sides.iter().filter_map(|side| side.last().copied()).collect();
+        let differ = lasts.windows(2).any(|two| two[0].content != two[1].content);
+        if is_updated && differ { self.push(Job { entries: lasts, what: What::Final }) } else { Ok(()) }
+    }
+
+    /// Compares the order of equal outputs of one subset.
+    fn subset_order(&mut self, sides: &[&[Entry]]) {
+        let tokens: Vec<Vec<u64>> = sides
+            .iter()
+            .map(|side| side.iter().map(|entry| mix(entry.content, entry.identity as u64)).collect())
+            .collect();
+        let moved = |one: usize, other: usize| align(&tokens[one], &tokens[other]).moved;
+        let Some(first) = sides.iter().find_map(|side| side.first()) else { return };
+        let signature = |entry: &Entry| {
+            let topic = self.topics.name(entry.topic).to_owned();
+            on_channel(Signature { kind: Kind::Reordered, topic, path: None, change: None }, entry.channel())
+        };
+        let raw = moved(0, self.olds);
+        self.tally.matched = self.tally.matched.saturating_sub(raw.len() as u64);
+        for (at, to) in &raw {
+            let (old, new) = (&sides[0][*at], &sides[self.olds][*to]);
+            let found = signature(old);
+            count(&mut self.tally.differences, found.kind);
+            let candidate = Candidate { at: new.sequence, old: Some(old.sequence), new: Some(new.sequence) };
+            self.tally.patterns.raw(&found, candidate);
+            self.reordered.set(new.sequence);
+        }
+        if self.olds < 2 {
+            return;
+        }
+        let found = signature(first);
+        let noise = moved(0, 1).len() as u64;
+        self.tally.patterns.tally(&found).counts.noise += noise;
+        if noise > 0 {
+            *self.tally.noise.entry(found.kind).or_default() += noise;
+        }
+        match odd(self.olds + 1, |one, other| moved(one, other).is_empty()) {
+            Agreement::Odd(drive) => {
+                let recurred =
+                    drive == self.olds && sides.len() > self.olds + 1 && moved(self.olds, self.olds + 1).is_empty();
+                self.tally.patterns.odd(&found, Odd { drive, new: self.olds, recurred, unit: None });
+                self.tally.patterns.tally(&found).counts.first_odd += if drive == 0 { raw.len() as u64 } else { 0 };
+            }
+            Agreement::None => self.tally.patterns.tally(&found).counts.odd_all += 1,
+            Agreement::All | Agreement::Mixed => {}
+        }
+    }
+
+    /// Measures order across all outputs: where order is total, late outputs are reordered, else the swap is benign.
+    fn total_order(&mut self) -> Result<(), CompareError> {
+        let is_total = self.rules.settings.order == Order::Total;
+        let new = self.olds as u8;
+        let mut late = Vec::new();
+        let (tally, reordered, topics) = (&mut self.tally, &self.reordered, &self.topics);
+        // What moved within its subset is counted there; left out here, it makes nothing else seem late.
+        let moved = |pair: &Pair| pair.drive == new && reordered.has(pair.other);
+        order::lateness(&mut self.pairs, self.drives.len(), moved, |pair, behind| {
+            if pair.drive == new {
+                tally.ordered += 1;
+                tally.late += u64::from(behind > 0);
+                tally.extent = tally.extent.max(behind);
+            }
+            if behind > 0 && is_total {
+                late.push(*pair);
+            } else if behind > 0 && pair.drive == new {
+                let topic = topics.name(pair.topic).to_owned();
+                let signature = Signature { kind: Kind::BenignReorder, topic, path: None, change: None };
+                count(&mut tally.differences, signature.kind);
+                let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other) };
+                tally.patterns.raw(&signature, candidate);
+            }
+        })?;
+        late.sort_unstable_by_key(|pair| (pair.old, pair.drive));
+        for output in late.chunk_by(|one, other| one.old == other.old) {
+            self.late_output(output);
+        }
+        Ok(())
+    }
+
+    /// Counts one output of the first drive of old that came late in the drives of `late`.
+    fn late_output(&mut self, late: &[Pair]) {
+        let topic = self.topics.name(late[0].topic).to_owned();
+        let signature =
+            on_channel(Signature { kind: Kind::Reordered, topic, path: None, change: None }, late[0].channel);
+        let is_late = |drive: usize| late.iter().any(|pair| usize::from(pair.drive) == drive);
+        if let Some(pair) = late.iter().find(|pair| usize::from(pair.drive) == self.olds) {
+            count(&mut self.tally.differences, signature.kind);
+            self.tally.matched = self.tally.matched.saturating_sub(1);
+            let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other) };
+            self.tally.patterns.raw(&signature, candidate);
+        }
+        if self.olds < 2 {
+            return;
+        }
+        if is_late(1) {
+            *self.tally.noise.entry(signature.kind).or_default() += 1;
+            self.tally.patterns.tally(&signature).counts.noise += 1;
+        }
+        // The first drive of old is what lateness is measured against: where all others came late, it is the odd one.
+        let judged = (1..=self.olds).filter(|drive| is_late(*drive)).collect::<Vec<_>>();
+        let drive = match judged.as_slice() {
+            [drive] => *drive,
+            all if all.len() == self.olds => 0,
+            _ => return,
+        };
+        let recurred = drive == self.olds && is_late(self.olds + 1);
+        self.tally.patterns.odd(&signature, Odd { drive, new: self.olds, recurred, unit: None });
+        self.tally.patterns.tally(&signature).counts.first_odd += u64::from(drive == 0);
+    }
+
+    // ---- close comparison ----
+
+    fn push(&mut self, job: Job) -> Result<(), CompareError> {
+        self.waiting += job.entries.len();
+        self.jobs.push(job);
+        if self.waiting >= WAITING_MAX { self.work() } else { Ok(()) }
+    }
+
+    /// Reads the outputs of all waiting jobs and compares them.
+    fn work(&mut self) -> Result<(), CompareError> {
+        self.waiting = 0;
+        let mut jobs = std::mem::take(&mut self.jobs);
+        // In order of arrival, so that what is read together stands together.
+        jobs.sort_by_key(|job| job.entries.first().map(|entry| (entry.sequence, entry.drive)));
+        let mut rest = jobs.as_slice();
+        while !rest.is_empty() {
+            let mut read = 0;
+            let fit = rest.iter().take_while(|job| {
+                read += job.entries.len();
+                read <= READ_MAX
+            });
+            let (batch, others) = rest.split_at(fit.count().max(1));
+            self.work_on(batch)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    fn work_on(&mut self, jobs: &[Job]) -> Result<(), CompareError> {
+        let mut outputs: Vec<Vec<Rc<Output>>> = Vec::with_capacity(self.drives.len());
+        for (number, drive) in self.drives.iter().enumerate() {
+            let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| usize::from(entry.drive) == number);
+            let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
+            sequences.sort_unstable();
+            sequences.dedup();
+            let read = if sequences.is_empty() { Vec::new() } else { drive.at(&sequences)? };
+            outputs.push(read.into_iter().map(Rc::new).collect());
+        }
+        let see = |entry: &Entry| {
+            let drive = &outputs[usize::from(entry.drive)];
+            let at = drive.binary_search_by_key(&entry.sequence, |output| output.sequence);
+            let at = at.map_err(|_| CompareError::Vanished { sequence: entry.sequence })?;
+            Ok::<_, CompareError>(Seen::new(Rc::clone(&drive[at]), entry, self.rules))
+        };
+        let mut all = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let mut sides: Vec<Vec<Seen>> = (0..self.drives.len()).map(|_| Vec::new()).collect();
+            for entry in &job.entries {
+                sides[usize::from(entry.drive)].push(see(entry)?);
+            }
+            all.push(sides);
+        }
+        let times = self.times_of(&all)?;
+        for (job, sides) in jobs.iter().zip(&all) {
+            match job.what {
+                What::Identity { wrote_more, ordered } => {
+                    self.compare_identity(sides, job, wrote_more, ordered, &times)?;
+                }
+                What::Final => self.compare_final(sides, &job.entries),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the event times of causes, where drives name different ones.
+    fn times_of(&self, jobs: &[Vec<Vec<Seen>>]) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
+        let Some(times) = self.times.filter(|_| self.rules.settings.event_time == EventTime::Cause) else {
+            return Ok(BTreeMap::new());
+        };
+        let mut wanted = BTreeSet::new();
+        for sides in jobs {
+            let causes: BTreeSet<Coordinates> = sides.iter().flatten().filter_map(Seen::stated_cause).collect();
+            if causes.len() > 1 {
+                wanted.extend(causes);
+            }
+        }
+        if wanted.is_empty() { Ok(BTreeMap::new()) } else { times.times(&wanted) }
+    }
+
+    fn compare_identity(
+        &mut self,
+        sides: &[Vec<Seen>],
+        job: &Job,
+        wrote_more: u64,
+        ordered: bool,
+        times: &BTreeMap<Coordinates, i64>,
+    ) -> Result<(), CompareError> {
+        let new = self.olds;
+        let mut compared = Compared::default();
+        for one in 0..sides.len() {
+            for other in 0..sides.len() {
+                let needed = one < other && (other <= new || one == 0 || one == new);
+                if needed || (one == 1 && other == 0 && new > 1) {
+                    let context = Context {
+                        rules: self.rules,
+                        topics: &self.topics,
+                        times,
+                        ordered,
+                        drives: (one, other),
+                        finished: self.drives[other].ending() == Ending::Finished,
+                        wrote_more: wrote_more >> one & 1 == 1,
+                    };
+                    compared.by_drives.insert((one, other), context.compare(&sides[one], &sides[other]));
+                }
+            }
+        }
+        self.note_raw(sides, job, &compared)?;
+        if self.olds >= 2 {
+            self.note_noise(sides, &compared);
+            self.note_odd(sides, job, &compared);
+        }
+        Ok(())
+    }
+
+    fn note_raw(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) -> Result<(), CompareError> {
+        let new = self.olds;
+        let raw = compared.between(0, new);
+        let entry =
+            |drive: usize, at: usize| job.entries.iter().filter(|entry| usize::from(entry.drive) == drive).nth(at);
+        self.tally.matched += raw.equal.len() as u64;
+        for (at, to) in &raw.equal {
+            self.note_ignored(sides[0][*at].ignored(), sides[new][*to].ignored());
+        }
+        let drives = if self.rules.settings.order == Order::Total { 1..self.drives.len() } else { new..new + 1 };
+        for drive in drives {
+            for (at, to) in &compared.between(0, drive).equal {
+                if let Some(old) = entry(0, *at).copied() {
+                    self.push_pair(&old, drive, sides[drive][*to].output.sequence)?;
+                }
+            }
+        }
+        for (text, silenced) in &raw.tolerated {
+            *self.tally.silenced.entry(text.clone()).or_default() += silenced;
+        }
+        for finding in &raw.findings {
+            self.note(finding, (&sides[0], &sides[new]), Tag::Raw);
+        }
+        Ok(())
+    }
+
+    fn note_noise(&mut self, sides: &[Vec<Seen>], compared: &Compared) {
+        for finding in &compared.between(0, 1).findings {
+            self.note(finding, (&sides[0], &sides[1]), Tag::Noise);
+        }
+    }
+
+    /// Hands a finding to its pattern, or lets it wait where the output may stand under another identity.
+    fn note(&mut self, finding: &Finding, (old, new): (&[Seen], &[Seen]), tag: Tag) {
+        let seen = finding.new.map(|to| &new[to]).or(finding.old.map(|at| &old[at]));
+        let Some(seen) = seen else { return };
+        let candidate = Candidate {
+            at: seen.output.arrived_us,
+            old: finding.old.map(|at| old[at].output.sequence),
+            new: finding.new.map(|to| new[to].output.sequence),
+        };
+        let stray = Stray {
+            signature: finding.signature.clone(),
+            said: seen.said(),
+            key: seen.output.key.clone(),
+            cause: seen.stated_cause(),
+            candidate,
+            tag,
+        };
+        let may_stray = !self.rules.has_identity()
+            && matches!(finding.signature.kind, Kind::Missing | Kind::Extra)
+            && seen.output.value.as_ref().is_some_and(|value| value.len() > 1);
+        if may_stray && self.strays.has_room() {
+            self.strays.keep(stray);
+        } else {
+            stray.note(finding.counts, &mut self.tally);
+        }
+    }
+
+    /// Finds for each feature on which drives disagree which one of them is odd.
+    fn note_odd(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) {
+        let new = self.olds;
+        let is_unit = self.rules.has_identity() && self.rules.settings.order == Order::Key;
+        let unit = job.entries.first().map(|entry| entry.subset).filter(|subset| is_unit && *subset != 0);
+        // Where the others agree, what new again does differently tells whether new does the like at other identities.
+        if sides.len() > new + 1 {
+            let alone = &compared.between(0, new + 1).findings;
+            let others = compared.features(new + 1);
+            let also = compared.between(new, new + 1);
+            let odd = alone.iter().map(|finding| &finding.signature);
+            let odd = odd.filter(|found| !others.contains(&found.feature()) && also.has(&found.feature()));
+            for signature in odd.collect::<BTreeSet<_>>() {
+                self.tally.patterns.tally(signature).counts.odd_again += 1;
+            }
+        }
+        for feature in compared.features(new + 1) {
+            let agree = |one: usize, other: usize| !compared.between(one, other).has(&feature);
+            match odd(new + 1, agree) {
+                Agreement::Odd(drive) => {
+                    let recurred = drive == new && sides.len() > new + 1 && agree(new, new + 1);
+                    let from = usize::from(drive == 0);
+                    let odd = Odd { drive, new, recurred, unit };
+                    let mut seen = BTreeSet::new();
+                    for finding in &compared.between(from, drive).findings {
+                        // Value and precision may become one pattern, in which the identity counts once.
+                        if finding.signature.feature() == feature && seen.insert(finding.signature.beyond_precision()) {
+                            self.note(finding, (&sides[from], &sides[drive]), Tag::Odd(odd));
+                        }
+                    }
+                    if drive == 0 {
+                        for finding in compared
+                            .between(0, new)
+                            .findings
+                            .iter()
+                            .filter(|found| found.signature.feature() == feature)
+                        {
+                            self.tally.patterns.tally(&finding.signature).counts.first_odd += 1;
+                        }
+                    }
+                }
+                Agreement::None => {
+                    let found = compared.between(0, new).findings.iter().map(|finding| &finding.signature);
+                    let mut seen = BTreeSet::new();
+                    for signature in found.filter(|found| found.feature() == feature) {
+                        if seen.insert(signature.beyond_precision()) {
+                            self.tally.patterns.tally(signature).counts.odd_all += 1;
+                        }
+                    }
+                }
+                Agreement::All | Agreement::Mixed => {}
+            }
+        }
+    }
+
+    /// Compares the last values of one key, which stand at `lasts`.
+    fn compare_final(&mut self, sides: &[Vec<Seen>], lasts: &[Entry]) {
+        let identity =
+            |drive: usize| lasts.iter().find(|last| usize::from(last.drive) == drive).map(|last| last.identity);
+        let new = self.olds;
+        let mut compared = Compared::default();
+        for one in 0..sides.len() {
+            for other in 0..sides.len() {
+                let finished = [one, other].iter().all(|drive| self.drives[*drive].ending() == Ending::Finished);
+                let (Some(old), Some(last)) = (sides[one].last(), sides[other].last()) else { continue };
+                if one == other || !finished {
+                    continue;
+                }
+                let found = if identity(one) == identity(other) {
+                    final_state(old, last, self.rules)
+                } else {
+                    other_last(old, last)
+                };
+                let findings = found
+                    .into_iter()
+                    .enumerate()
+                    .map(|(number, signature)| Finding { signature, old: Some(0), new: Some(0), counts: number == 0 })
+                    .collect();
+                compared.by_drives.insert((one, other), Differences { findings, ..Differences::default() });
+            }
+        }
+        for finding in &compared.between(0, new).findings {
+            self.note(finding, (&sides[0], &sides[new]), Tag::Raw);
+        }
+        if self.olds >= 2 {
+            self.note_noise(sides, &compared);
+            self.note_odd(sides, &Job { entries: Vec::new(), what: What::Final }, &compared);
+        }
+    }
+}
+
+/// Differences between drives at one identity.
+#[derive(Debug, Default)]
+struct Compared {
+    by_drives: BTreeMap<(usize, usize), Differences>,
+}
+
+static NOTHING: Differences = Differences { findings: Vec::new(), equal: Vec::new(), tolerated: BTreeMap::new() };
+
+impl Compared {
+    fn between(&self, one: usize, other: usize) -> &Differences {
+        self.by_drives.get(&(one, other)).unwrap_or(&NOTHING)
+    }
+
+    fn features(&self, judged: usize) -> BTreeSet<Feature> {
+        let between_judged = self.by_drives.iter().filter(|((one, other), _)| *one < judged && *other < judged);
+        between_judged.flat_map(|(_, found)| &found.findings).map(|finding| finding.signature.feature()).collect()
+    }
+}
+
+impl Differences {
+    fn has(&self, feature: &Feature) -> bool {
+        self.findings.iter().any(|finding| finding.signature.feature() == *feature)
+    }
+}
+
+/// How drives agree.
+#[derive(Debug, PartialEq, Eq)]
+enum Agreement {
+    All,
+    /// Exactly this one disagrees with all others, which agree.
+    Odd(usize),
+    /// No two agree.
+    None,
+    Mixed,
+}
+
+fn odd(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Agreement {
+    let mut disagreements = vec![0; drives];
+    let mut total = 0;
+    for one in 0..drives {
+        for other in one + 1..drives {
+            if !agree(one, other) {
+                disagreements[one] += 1;
+                disagreements[other] += 1;
+                total += 1;
+            }
+        }
+    }
+    if total == 0 {
+        return Agreement::All;
+    }
+    if drives > 2 && total == drives * (drives - 1) / 2 {
+        return Agreement::None;
+    }
+    let alone = disagreements.iter().position(|count| *count == drives - 1);
+    alone.filter(|_| drives > 2 && total == drives - 1).map_or(Agreement::Mixed, Agreement::Odd)
+}
+
+fn contents(side: &[Entry]) -> impl Iterator<Item = u64> + '_ {
+    side.iter().map(|entry| entry.content)
+}
+
+fn by_content(side: &[Entry]) -> Vec<Entry> {
+    let mut sorted = side.to_vec();
+    sorted.sort_unstable_by_key(|entry| (entry.content, entry.sequence));
+    sorted
+}
+
+/// Whether all drives wrote the same: in the same order where it counts, else as often.
+fn agrees(sides: &[&[Entry]], ordered: bool) -> bool {
+    if sides[1..].iter().any(|side| side.len() != sides[0].len()) {
+        return false;
+    }
+    if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
+        return true;
+    }
+    if ordered {
+        return false;
+    }
+    let sorted = |side: &[Entry]| {
+        let mut contents: Vec<u64> = contents(side).collect();
+        contents.sort_unstable();
+        contents
+    };
+    let first = sorted(sides[0]);
+    sides[1..].iter().all(|side| sorted(side) == first)
+}
+
+/// Joins rows of different drives in order: what one drive wrote stands for what another wrote in its place.
+fn merge(rows: Vec<Vec<Entry>>) -> Vec<Vec<Entry>> {
+    let mut merged: Vec<Vec<Entry>> = Vec::new();
+    // By topic and channel, then by the drives present: rows that still lack a drive, earliest first.
+    let mut open: BTreeMap<(u16, u8), BTreeMap<u64, std::collections::VecDeque<usize>>> = BTreeMap::new();
+    let drives = |row: &[Entry]| row.iter().fold(0_u64, |set, entry| set | 1 << entry.drive);
+    for row in rows {
+        let Some(first) = row.first() else { continue };
+        let waiting = open.entry((first.topic, first.channel() as u8)).or_default();
+        let present = drives(&row);
+        let earliest = waiting
+            .iter()
+            .filter(|(set, queue)| *set & present == 0 && !queue.is_empty())
+            .min_by_key(|(_, queue)| queue.front().copied())
+            .map(|(set, _)| *set);
+        let at = earliest.and_then(|set| waiting.get_mut(&set)?.pop_front()).unwrap_or(merged.len());
+        if at == merged.len() {
+            merged.push(row);
+        } else {
+            merged[at].extend(row);
+        }
+        merged[at].sort_unstable_by_key(|entry| entry.drive);
+        waiting.entry(drives(&merged[at])).or_default().push_back(at);
+    }
+    merged
+}

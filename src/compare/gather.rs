@@ -1,0 +1,270 @@
+//! One pass over every drive: each output becomes a fixed-size entry, filed by its identity.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+use super::CompareError;
+use super::buckets::{Buckets, Item};
+use super::drives::{Drive, Row, is_stated};
+use super::rules::{Order, Rules};
+use super::scan::mix;
+use crate::outcome::Channel;
+use crate::plan::Phase;
+use crate::spill::SpillSpace;
+
+/// One output of one drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Hash of the identity.
+    pub(super) identity: u128,
+    /// Hash of all that is compared: equal contents are equal outputs, and nothing of them is looked at again.
+    pub(super) content: u64,
+    /// Hash of the value alone.
+    pub(super) value: u64,
+    /// Dependence subset (topic and key); zero for an output without a key, which depends on none.
+    pub(super) subset: u64,
+    /// Hashes of what each rule ignored, a lane a rule.
+    pub(super) ignored: u64,
+    /// Sequence in its drive.
+    pub(super) sequence: i64,
+    /// Topic, as numbered by [`Topics`].
+    pub(super) topic: u16,
+    /// Drive.
+    pub(super) drive: u8,
+    /// [`Entry::ANONYMOUS`], [`Entry::ECHO`], and the channel in the bits above.
+    pub(super) flags: u8,
+}
+
+impl Entry {
+    /// It has no identity but its content.
+    pub(super) const ANONYMOUS: u8 = 1;
+    /// The same content stands on every side; this one is beyond that.
+    pub(super) const ECHO: u8 = 2;
+
+    /// Its cause is a redelivered delivery.
+    pub(super) const REDELIVERED: u8 = 16;
+
+    /// Channel it went to.
+    pub(super) fn channel(&self) -> Channel {
+        match self.flags >> 2 & 3 {
+            0 => Channel::Output,
+            1 => Channel::DeadLetter,
+            2 => Channel::Http,
+            _ => Channel::Sink,
+        }
+    }
+
+    /// Whether `flag` is set.
+    pub(super) fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Item for Entry {
+    const SIZE: usize = 60;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.identity.to_le_bytes());
+        for number in [self.content, self.value, self.subset, self.ignored, self.sequence as u64] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(self.topic.to_le_bytes());
+        bytes.extend([self.drive, self.flags]);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let number =
+            |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        Self {
+            identity: u128::from(number(8)) << 64 | u128::from(number(0)),
+            content: number(16),
+            value: number(24),
+            subset: number(32),
+            ignored: number(40),
+            sequence: number(48) as i64,
+            topic: u16::from_le_bytes([bytes[56], bytes[57]]),
+            drive: bytes[58],
+            flags: bytes[59],
+        }
+    }
+}
+
+/// Topics seen, numbered in order of appearance, and how many partitions each drive used.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    names: Vec<String>,
+    numbers: BTreeMap<String, u16>,
+    last: u16,
+    /// By topic and drive: first partition seen, and whether there was another.
+    partitions: BTreeMap<(u16, u8), (i32, bool)>,
+    last_partition: Option<(u16, u8, i32)>,
+}
+
+impl Topics {
+    /// Name of a topic.
+    pub(super) fn name(&self, number: u16) -> &str {
+        self.names.get(number as usize).map_or("", String::as_str)
+    }
+
+    /// Whether a drive wrote more than one partition of a topic.
+    pub(super) fn is_partitioned(&self, topic: &str, drive: usize) -> bool {
+        let number = self.numbers.get(topic);
+        number.and_then(|number| self.partitions.get(&(*number, drive as u8))).is_some_and(|(_, more)| *more)
+    }
+
+    fn number(&mut self, topic: &str) -> Result<u16, CompareError> {
+        if self.names.get(self.last as usize).is_some_and(|last| last == topic) {
+            return Ok(self.last);
+        }
+        self.last = if let Some(number) = self.numbers.get(topic) {
+            *number
+        } else {
+            let number = u16::try_from(self.names.len()).map_err(|_| CompareError::TooManyTopics)?;
+            self.names.push(topic.to_owned());
+            self.numbers.insert(topic.to_owned(), number);
+            number
+        };
+        Ok(self.last)
+    }
+
+    fn note(&mut self, topic: u16, drive: u8, partition: i32) {
+        if self.last_partition != Some((topic, drive, partition)) {
+            self.last_partition = Some((topic, drive, partition));
+            let seen = self.partitions.entry((topic, drive)).or_insert((partition, false));
+            seen.1 |= seen.0 != partition;
+        }
+    }
+}
+
+/// Entries of all drives.
+pub(super) struct Gathered<'s> {
+    /// By identity.
+    pub(super) identities: Buckets<'s, Entry>,
+    /// By dependence subset; only where subsets are not the identities themselves.
+    pub(super) subsets: Option<Buckets<'s, Entry>>,
+    /// Topics.
+    pub(super) topics: Topics,
+    /// Outputs of each drive, warm-up left out.
+    pub(super) counts: Vec<u64>,
+    /// Those of them that cannot be read.
+    pub(super) unreadable: Vec<u64>,
+    /// Highest sequence of each drive.
+    pub(super) last: Vec<i64>,
+    /// Paths of the identity that at least one output has, a bit each.
+    pub(super) identity_found: u32,
+}
+
+/// Reads all `drives` once.
+pub(super) fn gather<'s>(
+    drives: &[&dyn Drive],
+    rules: &Rules,
+    spill: &'s SpillSpace,
+) -> Result<Gathered<'s>, CompareError> {
+    let bytes = rules.settings.memory << 20;
+    let needs_subsets = rules.has_identity();
+    let share = if needs_subsets { bytes * 3 / 16 } else { bytes * 3 / 8 };
+    let mut gathered = Gathered {
+        identities: Buckets::new(share, spill),
+        subsets: needs_subsets.then(|| Buckets::new(share, spill)),
+        topics: Topics::default(),
+        counts: vec![0; drives.len()],
+        unreadable: vec![0; drives.len()],
+        last: vec![0; drives.len()],
+        identity_found: 0,
+    };
+    for (number, drive) in drives.iter().enumerate() {
+        drive.each(&rules.ignore_headers, &mut |row| {
+            if row.phase == Phase::WarmUp {
+                return Ok(());
+            }
+            let topic = gathered.topics.number(row.topic)?;
+            gathered.topics.note(topic, number as u8, row.partition);
+            gathered.counts[number] += 1;
+            gathered.unreadable[number] += u64::from(row.malformed);
+            gathered.last[number] = row.sequence;
+            let entry = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
+            if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {
+                subsets.push((entry.subset >> 56) as usize, entry)?;
+            }
+            gathered.identities.push((entry.identity >> 120) as usize, entry)
+        })?;
+    }
+    Ok(gathered)
+}
+
+/// Makes the entry of one output, and notes in `paths` which of the identity it has.
+fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> Entry {
+    let mut scanned = match row.value {
+        Some(value) if rules.reads_values() && !row.malformed => rules.scan(unframed(value).1).ok(),
+        _ => None,
+    };
+    let value = match (&scanned, row.value) {
+        (Some(scanned), Some(value)) => mix(mix(scanned.spelled, scanned.tolerated), xxh3_64(unframed(value).0)),
+        (_, Some(value)) => xxh3_64(value),
+        _ => 1,
+    };
+    let subset = row.key.map_or(0, |key| xxh3_64_with_seed(key, u64::from(topic) + 1) | 1);
+    let route = mix(subset, u64::from(topic) << 40 | (row.channel as u64) << 32 | u64::from(row.partition as u32));
+    let timestamp = if rules.settings.timestamps { row.timestamp_ms } else { None };
+    let cause = row
+        .cause
+        .filter(|cause| is_stated(cause.by))
+        .map_or(0, |cause| mix(xxh3_64(cause.topic.as_bytes()), mix(cause.partition as u64, cause.offset as u64)));
+    let about = if rules.is_of_values() {
+        0
+    } else {
+        mix(row.headers, timestamp.map_or(3, |time| mix(5, time as u64)) ^ cause)
+    };
+    let content = mix(mix(value, route), about ^ u64::from(row.malformed));
+    for (path, _) in scanned.iter().flat_map(|scanned| &scanned.identity) {
+        *paths |= 1 << path;
+    }
+    let found = scanned.as_mut().and_then(Rules::identity);
+    let (identity, anonymous) = match (found, row.key) {
+        _ if row.malformed => (xxh3_128(row.value.unwrap_or_default()) ^ u128::from(topic), false),
+        (Some(identity), _) => (identity, false),
+        (None, Some(key)) => (xxh3_128(key) ^ u128::from(mix(u64::from(topic), 0x7091C)), false),
+        (None, None) => (u128::from(mix(content, 11)) << 64 | u128::from(content), true),
+    };
+    let redelivered = if row.cause.is_some_and(|cause| cause.attempt > 0) { Entry::REDELIVERED } else { 0 };
+    let channel = if row.channel == Channel::Output { 0 } else { mix(row.channel as u64, 0xC4A7) };
+    Entry {
+        identity: identity ^ u128::from(channel) << 64 ^ u128::from(channel),
+        content,
+        value,
+        subset,
+        ignored: scanned.map_or(0, |scanned| lanes(&scanned.ignored, rules)),
+        sequence: row.sequence,
+        topic,
+        drive,
+        flags: u8::from(anonymous) | (row.channel as u8) << 2 | redelivered,
+    }
+}
+
+/// Width in bits of a lane of [`Entry::ignored`].
+pub(super) fn lane_bits(rules: &Rules) -> u32 {
+    64 / (rules.settings.ignore.len() as u32).clamp(1, 32)
+}
+
+/// Folds what each rule ignored into its lane, so that what a rule silences can be counted without reading it again.
+fn lanes(ignored: &[(u32, u64)], rules: &Rules) -> u64 {
+    let bits = lane_bits(rules);
+    let first = rules.settings.identity.len() as u32;
+    ignored.iter().fold(0, |lanes: u64, (number, hash)| {
+        let lane = (number - first) * bits;
+        let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+        let held = lanes >> lane & mask;
+        lanes & !(mask << lane) | (mix(held, *hash) & mask) << lane
+    })
+}
+
+/// Parts the frame of a schema registry (a zero byte and a four-byte schema id) from what it frames.
+pub(super) fn unframed(value: &[u8]) -> (&[u8], &[u8]) {
+    if value.len() > 5 && value[0] == 0 { value.split_at(5) } else { value.split_at(0) }
+}
+
+/// Whether the order of outputs of one identity counts at the group itself.
+pub(super) fn is_ordered(entry: &Entry, rules: &Rules) -> bool {
+    rules.orders_identities() && rules.settings.order == Order::Key && entry.subset != 0
+}

@@ -1,0 +1,491 @@
+//! Outcomes to a comparison: matching, values, order, noise, idempotency, latency, gates and the verdict.
+//!
+//! Pure: reads the outcomes it is handed, spills to the space it is handed, reads no clock. What never happens here: a first
+//! difference stops the rest; a difference is silenced without being counted; "cannot tell" becomes green.
+
+mod align;
+mod arrivals;
+mod assess;
+mod bootstrap;
+mod buckets;
+mod comparing;
+mod drives;
+mod engine;
+mod family;
+mod figure;
+mod gates;
+mod gather;
+mod json;
+mod latency;
+mod matching;
+mod noise;
+mod order;
+mod paths;
+mod patterns;
+mod redelivery;
+mod rules;
+mod scan;
+mod sentences;
+mod sightings;
+mod strays;
+mod timing;
+mod values;
+mod verdict;
+
+pub use comparing::{compare, compare_drives, unsteadiness};
+pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
+pub use family::settle;
+pub use figure::Figure;
+pub use gates::{Gate, GateSettings, Gates, Limit};
+pub use latency::{Quantile, latency};
+pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
+pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
+pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::OutcomeError;
+use crate::recording::RecordingError;
+
+/// Why outcomes cannot be compared. A difference is never one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// An outcome cannot be read.
+    #[error("cannot read an outcome")]
+    Outcome(#[from] OutcomeError),
+    /// The recording cannot be read.
+    #[error("cannot read the recording")]
+    Recording(#[from] RecordingError),
+    /// Entries could not be spilled.
+    #[error("could not spill to the folder for temporary files")]
+    Spill(#[source] std::io::Error),
+    /// A comparison needs a drive of old and one of new.
+    #[error("there is no drive of {build} to compare")]
+    NoDrive {
+        /// `old` or `new`.
+        build: &'static str,
+    },
+    /// More drives than can be told apart.
+    #[error("{drives} drives are too many; 60 can be compared")]
+    TooManyDrives {
+        /// Drives handed over.
+        drives: usize,
+    },
+    /// More topics than can be told apart.
+    #[error("outputs stand in more than 65,536 topics")]
+    TooManyTopics,
+    /// An output that was read once is not there any more.
+    #[error("output {sequence} vanished while outcomes were compared")]
+    Vanished {
+        /// Its sequence.
+        sequence: i64,
+    },
+}
+
+/// Kinds of difference, spelled as in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// In old, not in new, and new finished.
+    Missing,
+    /// In old, not in new, without proof that new was through.
+    Unseen,
+    /// In new, not in old, drained.
+    Extra,
+    /// More outputs of an identity than old wrote.
+    Repeated,
+    /// Same identity, other value.
+    Changed,
+    /// Same value, other topic, key or partition.
+    Rerouted,
+    /// Headers or a given timestamp differ.
+    Metadata,
+    /// Two dependent outputs swapped.
+    Reordered,
+    /// Two independent outputs swapped; never failed.
+    BenignReorder,
+    /// Same output at a later event time.
+    Later,
+    /// Same output at an earlier event time.
+    Earlier,
+    /// Same final value, other intermediate updates; information.
+    Refinement,
+    /// The last value of a key differs.
+    FinalState,
+    /// Calls to the outside differ.
+    Effect,
+    /// What went to the error channel differs.
+    DeadLetter,
+    /// An output that cannot be read.
+    Malformed,
+    /// Input pending and nothing moves.
+    NoProgress,
+    /// The build died.
+    Died,
+}
+
+/// How a value changed at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Another value of the same type.
+    Value,
+    /// Another type.
+    Type,
+    /// A number equal up to its precision (old or new is the other rounded).
+    Precision,
+    /// Only new has it.
+    Added,
+    /// Only old has it.
+    Removed,
+    /// Same value under another name.
+    Renamed,
+    /// Null on one side, absent on the other.
+    NullOrAbsent,
+    /// Same elements in another order.
+    ArrayOrder,
+    /// Same JSON, other bytes.
+    Encoding,
+    /// Exactly the same bytes again (`repeated`).
+    Exact,
+    /// Same value again in other bytes (`repeated`).
+    Semantic,
+    /// Another value under the same identity (`repeated`).
+    Conflicting,
+    /// Other topic (`rerouted`).
+    Topic,
+    /// Other key (`rerouted`).
+    Key,
+    /// Other partition (`rerouted`).
+    Partition,
+    /// Headers (`metadata`).
+    Headers,
+    /// Timestamp (`metadata`).
+    Timestamp,
+}
+
+/// What is known of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// New broke it, beyond noise.
+    Proven,
+    /// Not ruled out to be chance.
+    Suspected,
+    /// Old against itself shows the same.
+    Noise,
+    /// Declared as intended.
+    Expected,
+}
+
+/// Differences of one signature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pattern {
+    /// Kind.
+    pub kind: Kind,
+    /// Topic of the outputs.
+    pub topic: String,
+    /// Path within the value, as `$.a.b[*]`; none where the kind has no path.
+    pub path: Option<String>,
+    /// Change at the path.
+    pub change: Option<Change>,
+    /// What is known of it.
+    pub standing: Standing,
+    /// Differences of old against new.
+    pub count: u64,
+    /// Differences of old against old again with the same signature.
+    pub noise_count: u64,
+    /// Whether its kind is information only (`benign-reorder`, `refinement`).
+    pub information: bool,
+    /// Whether all drives differ there, so that it cannot be judged.
+    pub unjudgeable: bool,
+    /// The test behind the standing.
+    pub statistics: Statistics,
+    /// Where it first showed, by due time.
+    pub first: Option<Sighting>,
+    /// A few examples, first ones first.
+    pub examples: Vec<Example>,
+}
+
+/// The odd-one-out test of a pattern.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Identities compared.
+    pub compared: u64,
+    /// Identities on which only new disagrees.
+    pub odd_new: u64,
+    /// Identities on which exactly one drive disagrees with all others.
+    pub odd_any: u64,
+    /// Identities on which all drives differ.
+    pub odd_all: u64,
+    /// One-sided binomial p-value at share 1/(k+1); none with one drive of old.
+    pub p_value: Option<f64>,
+    /// Benjamini-Hochberg adjusted p-value over the run's family.
+    pub q_value: Option<f64>,
+    /// Identities that `new-again` confirmed with the same value; none where it was not driven.
+    pub recurred: Option<u64>,
+    /// Share of identities on which drives of old do not agree, or its upper bound 3/n where that is more; none with one drive
+    /// of old.
+    pub noise_rate: Option<f64>,
+    /// Whether old against itself shows the like.
+    #[serde(default)]
+    pub seen_in_old: bool,
+    /// Identities on which a drive of old is odd in whatever way: what adds an output here takes one away there.
+    #[serde(default)]
+    pub odd_moving: u64,
+    /// As `p_value`, beside `odd_moving`.
+    #[serde(default)]
+    pub p_beside_noise: Option<f64>,
+    /// As `p_beside_noise`, for the identities on which only new again disagrees; none where it was not driven.
+    #[serde(default)]
+    pub p_again: Option<f64>,
+}
+
+impl Statistics {
+    /// Whether driving new once more could tell more: chance can be ruled out at all, new is odd alone somewhere, and was not
+    /// yet driven again.
+    fn could_recur(&self) -> bool {
+        self.p_value.is_some() && self.odd_new > 0 && self.recurred.is_none()
+    }
+}
+
+/// Where a pattern first showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Topic of the causing event; none where no cause is known.
+    pub topic: Option<String>,
+    /// Partition of the causing event.
+    pub partition: Option<i32>,
+    /// Offset of the causing event, as recorded.
+    pub offset: Option<i64>,
+    /// Whether the event is only the last delivery of the same key before the output arrived; neither the build nor the
+    /// lineage names it.
+    #[serde(default)]
+    pub inferred: bool,
+    /// Event time of the cause in milliseconds since the Unix epoch; none where unknown.
+    pub event_time_ms: Option<i64>,
+    /// Replay time: due time of the cause, else arrival, in microseconds since the schedule's start.
+    pub replay_us: i64,
+}
+
+/// One difference, shown side by side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Identity of the outputs, as text.
+    pub identity: String,
+    /// What old wrote; none where it wrote nothing.
+    pub old: Option<Shown>,
+    /// What new wrote; none where it wrote nothing.
+    pub new: Option<Shown>,
+    /// The event behind it.
+    pub cause: Option<Sighting>,
+}
+
+/// An output as shown in a report, cut to a bounded length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Sequence in its outcome.
+    pub sequence: i64,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Key as text; bytes that are no UTF-8 in hex behind `0x`.
+    pub key: Option<String>,
+    /// Value as text, likewise; at most 4 KiB.
+    pub value: Option<String>,
+    /// Arrival in microseconds.
+    pub arrived_us: i64,
+}
+
+/// What the comparison of all drives found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Outputs by drive (`old`, `old_again`, `new`, …), warm-up left out.
+    pub outputs: BTreeMap<String, u64>,
+    /// Those of them that cannot be read, likewise.
+    #[serde(default)]
+    pub unreadable: BTreeMap<String, u64>,
+    /// Identities that stood on at least one side.
+    pub identities: u64,
+    /// Paths of the scenario's identity that no output has; they told nothing apart.
+    #[serde(default)]
+    pub identity_unfound: Vec<String>,
+    /// Whether those are all paths of the identity, so that outputs stood for each other by topic and key alone.
+    #[serde(default)]
+    pub identity_lost: bool,
+    /// Outputs of old that found an equal partner in new.
+    pub matched: u64,
+    /// Old against new, raw: one an output, by kind.
+    pub differences: BTreeMap<Kind, u64>,
+    /// Old against old again, likewise; none with a single drive of old.
+    pub noise: Option<BTreeMap<Kind, u64>>,
+    /// Order of the outputs that are equal in old and new.
+    #[serde(default)]
+    pub reordering: Reordering,
+    /// Differences by signature: proven first, then by count.
+    pub patterns: Vec<Pattern>,
+    /// Smallest number of outputs whose change would have been proven with 95 % probability; none with a single drive of old.
+    pub power: Option<u64>,
+    /// New against new again, information left out; none where new was driven once.
+    #[serde(default)]
+    pub noise_of_new: Option<BTreeMap<Kind, u64>>,
+    /// Whether `new` should be driven once more to settle what the count alone cannot prove and a gate could fail by.
+    pub wants_new_again: bool,
+    /// How much each rule silenced, by its text.
+    pub silenced: BTreeMap<String, u64>,
+    /// Redelivery idempotence; none where no fault redelivered or the relation is off.
+    pub idempotency: Option<Idempotency>,
+    /// Latency of each build; none where unpaced.
+    pub latency: Option<Latency>,
+}
+
+/// How far the order of new is from old's, over all outputs that are equal in both (RFC 4737).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Reordering {
+    /// Outputs whose order was looked at.
+    pub compared: u64,
+    /// Outputs that came after one that stands behind them in old.
+    pub late: u64,
+    /// `late` over `compared`; 0 where nothing was compared.
+    pub share: f64,
+    /// How far the latest fell behind, in outputs of old.
+    pub extent: u64,
+}
+
+/// Redelivery idempotence of both builds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Old against itself.
+    pub old: Redelivery,
+    /// New against itself.
+    pub new: Redelivery,
+    /// Standing of what new broke beyond old, tested over identities.
+    pub increase: Option<Standing>,
+    /// Identities that only new repeats.
+    pub broken_by_new: u64,
+    /// Identities that both repeat.
+    pub broken_by_both: u64,
+    /// Identities that only old repeats.
+    pub mended_by_new: u64,
+    /// The test behind `increase`; it looks at identities of which new repeats more than old.
+    #[serde(default)]
+    pub statistics: Statistics,
+}
+
+impl Idempotency {
+    /// Whether `new` should be driven once more to settle whether it repeats more than old: only where old was driven twice, so
+    /// that chance can be ruled out at all, and new not yet again.
+    pub fn wants_new_again(&self) -> bool {
+        self.increase == Some(Standing::Suspected) && self.statistics.could_recur()
+    }
+}
+
+/// One build against itself, with and without redelivery.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Redelivery {
+    /// Deliveries with attempt > 0 that were sent.
+    pub redelivered: u64,
+    /// Σ over identities of max(0, outputs with redelivery − without).
+    pub repeated_effects: u64,
+    /// Identities whose last value differs with redelivery.
+    pub changed_finals: u64,
+    /// A few, with the redelivered event.
+    pub examples: Vec<Example>,
+}
+
+/// Latency of both builds and how they differ.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// Old, from due time to arrival.
+    pub old: LatencyFigures,
+    /// New, likewise.
+    pub new: LatencyFigures,
+    /// Increase at each quantile, new over old.
+    pub increases: Vec<LatencyIncrease>,
+}
+
+/// Quantiles of one build's latency.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LatencyFigures {
+    /// Outputs with a cause.
+    pub count: u64,
+    /// Median, in microseconds; none where too few.
+    pub p50_us: Option<i64>,
+    /// 90th percentile.
+    pub p90_us: Option<i64>,
+    /// 95th percentile.
+    pub p95_us: Option<i64>,
+    /// 99th percentile.
+    pub p99_us: Option<i64>,
+    /// 99.9th percentile.
+    pub p999_us: Option<i64>,
+    /// Largest.
+    pub max_us: Option<i64>,
+}
+
+/// Increase of one quantile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyIncrease {
+    /// Quantile, such as 0.99.
+    pub quantile: f64,
+    /// New over old minus one.
+    pub increase: f64,
+    /// 95 % interval of `increase` from a block bootstrap.
+    pub interval: (f64, f64),
+    /// Whether interval, minimum effect and adjusted p-value all say that new is slower.
+    pub slower: bool,
+    /// Two-sided p-value of no difference; joins the run's family of tests.
+    #[serde(default)]
+    pub p_value: f64,
+    /// Benjamini-Hochberg adjusted p-value over the run's family; none until the family is known.
+    #[serde(default)]
+    pub q_value: Option<f64>,
+}
+
+/// What the run says about the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// No gate failed and all that was asked could be judged.
+    Agree,
+    /// A gate failed.
+    Differ,
+    /// Something that the verdict rests on could not be told.
+    NoVerdict,
+}
+
+/// One gate and how it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateResult {
+    /// Figure, as in the scenario.
+    pub name: String,
+    /// Limit as written.
+    pub limit: String,
+    /// What was observed, in the limit's unit; none where it could not be judged.
+    pub observed: Option<String>,
+    /// Whether the figure keeps the limit; none where it could not be judged.
+    pub pass: Option<bool>,
+    /// Why it could not be judged, or what stands behind it.
+    pub note: Option<String>,
+    /// Whether it is one of the default gates.
+    pub default: bool,
+    /// Whether it is only a warning.
+    pub warning: bool,
+}
+
+/// Verdict with its reasons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Sentences, gravest first.
+    pub reasons: Vec<String>,
+    /// Every gate, then every gate that only warns.
+    pub gates: Vec<GateResult>,
+    /// Sentences on what changes no verdict, what both builds break first.
+    pub warnings: Vec<String>,
+}

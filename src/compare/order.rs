@@ -1,0 +1,95 @@
+//! Order across identities: which outputs came late in a drive, measured in one pass over the pairs in order of arrival.
+//!
+//! An output is late where one that stands behind it in the first drive of old has already come (RFC 4737, type-P-reordered);
+//! its extent is how far it fell behind, in outputs.
+
+use std::collections::BTreeMap;
+
+use super::CompareError;
+use super::buckets::{BUCKETS, Buckets, Item};
+use crate::outcome::Channel;
+
+/// An output of the first drive of old and its equal in another drive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair {
+    /// Sequence in the first drive of old.
+    pub(super) old: i64,
+    /// Sequence in `drive`.
+    pub(super) other: i64,
+    pub(super) topic: u16,
+    pub(super) drive: u8,
+    pub(super) channel: Channel,
+}
+
+impl Item for Pair {
+    const SIZE: usize = 20;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.old.to_le_bytes());
+        bytes.extend(self.other.to_le_bytes());
+        bytes.extend(self.topic.to_le_bytes());
+        bytes.extend([self.drive, self.channel as u8]);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let number =
+            |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let channel = match bytes[19] {
+            0 => Channel::Output,
+            1 => Channel::DeadLetter,
+            2 => Channel::Http,
+            _ => Channel::Sink,
+        };
+        Self {
+            old: number(0) as i64,
+            other: number(8) as i64,
+            topic: u16::from_le_bytes([bytes[16], bytes[17]]),
+            drive: bytes[18],
+            channel,
+        }
+    }
+}
+
+/// A set of sequences, a bit each where they are dense.
+#[derive(Debug, Default)]
+pub(super) struct Marks(BTreeMap<i64, u64>);
+
+impl Marks {
+    /// Adds a sequence.
+    pub(super) fn set(&mut self, sequence: i64) {
+        *self.0.entry(sequence >> 6).or_default() |= 1 << (sequence & 63);
+    }
+
+    /// Whether a sequence was added.
+    pub(super) fn has(&self, sequence: i64) -> bool {
+        self.0.get(&(sequence >> 6)).is_some_and(|bits| bits >> (sequence & 63) & 1 == 1)
+    }
+}
+
+/// Bucket of a sequence, so that buckets follow each other in order.
+pub(super) fn bucket(sequence: i64, last: i64) -> usize {
+    let (sequence, last) = (sequence.max(0) as u128, last.max(0) as u128);
+    ((sequence * BUCKETS as u128 / (last + 1)) as usize).min(BUCKETS - 1)
+}
+
+/// Shows every pair but those that `leave_out` names to `take`, drive by drive in order of arrival, with how far it came late
+/// (zero: in time).
+pub(super) fn lateness(
+    pairs: &mut Buckets<'_, Pair>,
+    drives: usize,
+    leave_out: impl Fn(&Pair) -> bool,
+    mut take: impl FnMut(&Pair, u64),
+) -> Result<(), CompareError> {
+    let mut furthest = vec![i64::MIN; drives];
+    for bucket in 0..BUCKETS {
+        let mut pairs = pairs.take(bucket)?;
+        pairs.sort_unstable_by_key(|pair| (pair.drive, pair.other));
+        for pair in pairs.iter().filter(|pair| !leave_out(pair)) {
+            let furthest = &mut furthest[pair.drive as usize];
+            let late = if pair.old < *furthest { furthest.abs_diff(pair.old) } else { 0 };
+            *furthest = (*furthest).max(pair.old);
+            take(pair, late);
+        }
+    }
+    Ok(())
+}

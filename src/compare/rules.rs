@@ -1,0 +1,436 @@
+//! The scenario's `[compare]`: which outputs stand for each other, where order counts and what does not.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json_path::JsonPath;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::json::NoJson;
+use super::paths::{Automaton, Query};
+use super::scan::{Scanned, Wanted, mix, scan};
+use crate::settings::{SettingError, Span};
+
+/// How outputs of two builds are compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CompareSettings {
+    /// Paths whose values together say which outputs stand for each other, such as `["$.payment_id"]`. Default: topic and key.
+    /// An output on which none of the paths is found falls back to topic and key.
+    pub identity: Vec<String>,
+    /// Where the order of outputs counts: `none`, `key` (within a topic and key; outputs without a key are independent) or
+    /// `total`.
+    pub order: Order,
+    /// Paths that are left out of every comparison, such as `["$.paid_at"]`.
+    pub ignore: Vec<String>,
+    /// Headers that are left out of every comparison, such as `["traceparent"]`.
+    pub ignore_headers: Vec<String>,
+    /// Numbers that may differ a little.
+    pub tolerance: Vec<ToleranceSettings>,
+    /// How far apart in event time the same output may be written before it counts as `later` or `earlier`, and how far two
+    /// given timestamps may differ before it counts as `metadata`.
+    pub time_tolerance: Span,
+    /// What says at which event time an output was written: the event that caused it, or its own timestamp.
+    pub event_time: EventTime,
+    /// Whether a timestamp given by the build is compared.
+    pub timestamps: bool,
+    /// Topics that carry updates of which only the last for each identity counts. Other intermediate updates are then a
+    /// `refinement`, which is information; the last value is judged as everywhere.
+    pub updates: Vec<String>,
+    /// Whether the same JSON in other bytes (order of fields, white space, `1.0` for `1`) is a change. By default it is counted
+    /// and shown as information.
+    pub bytes: bool,
+    /// Memory in MiB for matching; beyond it, outputs are partitioned on disk.
+    #[schemars(range(min = 16))]
+    pub memory: u64,
+}
+
+impl Default for CompareSettings {
+    fn default() -> Self {
+        Self {
+            identity: Vec::new(),
+            order: Order::Key,
+            ignore: Vec::new(),
+            ignore_headers: Vec::new(),
+            tolerance: Vec::new(),
+            time_tolerance: Span::default(),
+            event_time: EventTime::Cause,
+            timestamps: true,
+            updates: Vec::new(),
+            bytes: false,
+            memory: 256,
+        }
+    }
+}
+
+/// Where the order of outputs counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Nowhere.
+    None,
+    /// Among outputs of one topic and key.
+    #[default]
+    Key,
+    /// Among all outputs.
+    Total,
+}
+
+/// What says at which event time an output was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventTime {
+    /// The timestamp of the event that caused it, where the build or `[lineage]` states the cause.
+    #[default]
+    Cause,
+    /// The output's own timestamp.
+    Timestamp,
+}
+
+/// A number that may differ a little.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ToleranceSettings {
+    /// Path of the number, such as `$.amount` or `$.items[*].price`.
+    pub path: String,
+    /// Largest difference that is still equal.
+    #[serde(default)]
+    pub absolute: Option<f64>,
+    /// Largest difference that is still equal, as a share of the larger number.
+    #[serde(default)]
+    pub relative: Option<f64>,
+}
+
+impl CompareSettings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// Names the key, such as `compare.identity[0]`: a path that is none, a tolerance that tolerates nothing.
+    pub fn check(&self) -> Result<Rules, SettingError> {
+        Rules::new(self)
+    }
+}
+
+/// Checked rules of a comparison.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub(super) settings: CompareSettings,
+    pub(super) tolerances: Vec<Tolerance>,
+    pub(super) ignore_headers: BTreeSet<String>,
+    pub(super) updates: BTreeSet<String>,
+    pub(super) automaton: Automaton,
+    pub(super) wanted: Wanted,
+    /// Whether only values count, not what stands around them.
+    of_values: bool,
+    /// Identity paths that need the whole value, with their place among the identity's paths.
+    identity_queries: Vec<(u32, JsonPath)>,
+    /// Ignored paths that need the whole value.
+    ignore_queries: Vec<(u32, JsonPath)>,
+}
+
+impl Default for Rules {
+    /// Rules that no setting changed: identity is topic and key, order counts within them.
+    fn default() -> Self {
+        Self {
+            settings: CompareSettings::default(),
+            tolerances: Vec::new(),
+            ignore_headers: BTreeSet::new(),
+            updates: BTreeSet::new(),
+            automaton: Automaton::default(),
+            wanted: Wanted::default(),
+            of_values: false,
+            identity_queries: Vec::new(),
+            ignore_queries: Vec::new(),
+        }
+    }
+}
+
+/// How far two numbers at a path may be apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tolerance {
+    absolute: f64,
+    relative: f64,
+}
+
+impl Tolerance {
+    fn check(settings: &ToleranceSettings, key: &str) -> Result<Self, SettingError> {
+        for (name, amount) in [("absolute", settings.absolute), ("relative", settings.relative)] {
+            if let Some(amount) = amount.filter(|amount| !amount.is_finite() || *amount < 0.0) {
+                let instead = format!("Write a positive number, such as `{name} = 0.005`.");
+                return Err(SettingError::new(
+                    format!("{key}.{name}"),
+                    format!("{amount} is no positive number"),
+                    instead,
+                ));
+            }
+        }
+        let tolerance =
+            Self { absolute: settings.absolute.unwrap_or_default(), relative: settings.relative.unwrap_or_default() };
+        if tolerance.absolute == 0.0 && tolerance.relative == 0.0 {
+            return Err(SettingError::new(key, "tolerates nothing", "Write `absolute = 0.005` or `relative = 0.01`."));
+        }
+        Ok(tolerance)
+    }
+
+    /// Whether two numbers are near enough. Reaches a hair beyond the limit, as decimal fractions have no exact binary form.
+    pub(super) fn allows(self, old: f64, new: f64) -> bool {
+        let apart = (old - new).abs();
+        let hair = 4.0 * f64::EPSILON * old.abs().max(new.abs());
+        apart <= self.absolute + hair || apart <= self.relative * old.abs().max(new.abs()) + hair
+    }
+}
+
+/// Number of the first ignore path and of the first tolerance in the automaton; identity paths come first.
+const NUMBERS_MAX: usize = 32;
+
+impl Rules {
+    fn new(settings: &CompareSettings) -> Result<Self, SettingError> {
+        if settings.memory < 16 {
+            return Err(SettingError::new("compare.memory", "is too little to match in", "Write 16 (MiB) or more."));
+        }
+        let paths = settings.identity.len() + settings.ignore.len() + settings.tolerance.len();
+        if paths > NUMBERS_MAX {
+            let problem = format!("{paths} paths in `identity`, `ignore` and `tolerance` are too many");
+            return Err(SettingError::new(
+                "compare",
+                problem,
+                format!("Write {NUMBERS_MAX} paths at most; `$..name` covers many."),
+            ));
+        }
+        let mut rules = Self {
+            ignore_headers: settings.ignore_headers.iter().cloned().collect(),
+            updates: settings.updates.iter().cloned().collect(),
+            settings: settings.clone(),
+            ..Self::default()
+        };
+        let mut scans = Vec::new();
+        let mut number = 0;
+        for (at, text) in settings.identity.iter().enumerate() {
+            match Query::read(text, &format!("compare.identity[{at}]"))? {
+                query @ Query::Scan(_) if !query.is_singular() => {
+                    let general = JsonPath::parse(text)
+                        .map_err(|error| SettingError::new(format!("compare.identity[{at}]"), error.to_string(), ""))?;
+                    rules.identity_queries.push((number, general));
+                }
+                Query::Scan(path) => {
+                    rules.wanted.identity |= 1 << number;
+                    scans.push((number, path));
+                }
+                Query::General(query) => rules.identity_queries.push((number, query)),
+            }
+            number += 1;
+        }
+        for (at, text) in settings.ignore.iter().enumerate() {
+            rules.wanted.ignore |= 1 << number;
+            match Query::read(text, &format!("compare.ignore[{at}]"))? {
+                Query::Scan(path) => scans.push((number, path)),
+                Query::General(query) => rules.ignore_queries.push((number, query)),
+            }
+            number += 1;
+        }
+        for (at, tolerance) in settings.tolerance.iter().enumerate() {
+            let key = format!("compare.tolerance[{at}]");
+            rules.tolerances.push(Tolerance::check(tolerance, &key)?);
+            match Query::read(&tolerance.path, &format!("{key}.path"))? {
+                Query::Scan(path) => {
+                    rules.wanted.tolerance |= 1 << number;
+                    scans.push((number, path));
+                }
+                Query::General(_) => {
+                    let problem = format!("`{}` is more than names, indices and wildcards", tolerance.path);
+                    return Err(SettingError::new(
+                        format!("{key}.path"),
+                        problem,
+                        "Write a path such as `$.items[*].price`.",
+                    ));
+                }
+            }
+            number += 1;
+        }
+        let automaton = Automaton::new(scans.iter().map(|(number, path)| (*number, path)));
+        rules.automaton = automaton.ok_or_else(|| {
+            SettingError::new(
+                "compare",
+                "the paths have too many steps in all",
+                "Write fewer or shorter paths; `$..name` covers many.",
+            )
+        })?;
+        Ok(rules)
+    }
+
+    /// Settings as they were written.
+    pub fn settings(&self) -> &CompareSettings {
+        &self.settings
+    }
+
+    /// The same rules for a build against itself: an effect is its value, whatever timestamp, headers or cause it has.
+    pub(super) fn of_values(&self) -> Self {
+        Self { of_values: true, ..self.clone() }
+    }
+
+    /// Whether only values count, not what stands around them.
+    pub(super) fn is_of_values(&self) -> bool {
+        self.of_values
+    }
+
+    /// Whether identities are read from values.
+    pub(super) fn has_identity(&self) -> bool {
+        !self.settings.identity.is_empty()
+    }
+
+    /// Whether order counts and its subsets are the identities themselves.
+    pub(super) fn orders_identities(&self) -> bool {
+        self.settings.order == Order::Key && !self.has_identity()
+    }
+
+    /// Whether each value must be scanned to know what counts in it.
+    pub(super) fn reads_values(&self) -> bool {
+        self.has_identity() || self.wanted.ignore != 0
+    }
+
+    pub(super) fn time_tolerance_ms(&self) -> i64 {
+        self.settings.time_tolerance.us() / 1_000
+    }
+
+    /// Tolerance of the path `number`.
+    pub(super) fn tolerance(&self, number: u32) -> Option<(Tolerance, String)> {
+        let at = (number as usize).checked_sub(self.settings.identity.len() + self.settings.ignore.len())?;
+        Some((*self.tolerances.get(at)?, format!("tolerance {}", self.settings.tolerance[at].path)))
+    }
+
+    /// Rules on `ignore` by number, with their text.
+    pub(super) fn ignore_texts(&self) -> impl Iterator<Item = (u32, String)> + '_ {
+        let first = self.settings.identity.len() as u32;
+        (first..).zip(self.settings.ignore.iter().map(|path| format!("ignore {path}")))
+    }
+
+    /// Removes what only a query can find; borrowed where no such rule is there or the value is no JSON.
+    pub(super) fn reduced<'v>(&self, value: &'v [u8]) -> (Cow<'v, [u8]>, Vec<(u32, u64)>) {
+        if self.ignore_queries.is_empty() {
+            return (Cow::Borrowed(value), Vec::new());
+        }
+        let Ok(mut tree) = serde_json::from_slice::<serde_json::Value>(value) else {
+            return (Cow::Borrowed(value), Vec::new());
+        };
+        let mut removed = Vec::new();
+        for (number, query) in &self.ignore_queries {
+            let located = query.query_located(&tree);
+            let pointers: Vec<String> =
+                located.locations().map(serde_json_path::NormalizedPath::to_json_pointer).collect();
+            // From the back, so that the indices of an array still hold.
+            for pointer in pointers.iter().rev() {
+                if let Some(gone) = remove(&mut tree, pointer) {
+                    removed.push((*number, xxh3_64(gone.to_string().as_bytes())));
+                }
+            }
+        }
+        if removed.is_empty() {
+            (Cow::Borrowed(value), removed)
+        } else {
+            (Cow::Owned(tree.to_string().into_bytes()), removed)
+        }
+    }
+
+    /// Scans a value with these rules.
+    pub(super) fn scan(&self, value: &[u8]) -> Result<Scanned, NoJson> {
+        let (reduced, removed) = self.reduced(value);
+        let mut found = scan(&reduced, &self.automaton, self.wanted)?;
+        found.ignored.extend(removed);
+        if !self.identity_queries.is_empty() {
+            self.query_identity(value, &mut found);
+        }
+        Ok(found)
+    }
+
+    fn query_identity(&self, value: &[u8], found: &mut Scanned) {
+        let Ok(tree) = serde_json::from_slice::<serde_json::Value>(value) else { return };
+        for (number, query) in &self.identity_queries {
+            let nodes = query.query(&tree).all();
+            if !nodes.is_empty() {
+                let texts: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                found.identity.push((*number, xxh3_128(texts.join("\u{0}").as_bytes())));
+            }
+        }
+    }
+
+    /// Joins the values of an identity; none where no path was found.
+    pub(super) fn identity(found: &mut Scanned) -> Option<u128> {
+        if found.identity.is_empty() {
+            return None;
+        }
+        found.identity.sort_unstable();
+        Some(found.identity.iter().fold(0x1DE_u128, |joined, (path, value)| {
+            let high = mix((joined >> 64) as u64 ^ u64::from(*path), (value >> 64) as u64);
+            let low = mix(joined as u64 ^ u64::from(*path), *value as u64);
+            u128::from(high) << 64 | u128::from(low)
+        }))
+    }
+}
+
+/// Takes the value at a JSON pointer out of a tree.
+fn remove(tree: &mut serde_json::Value, pointer: &str) -> Option<serde_json::Value> {
+    let (parent, last) = pointer.rsplit_once('/')?;
+    match tree.pointer_mut(parent)? {
+        serde_json::Value::Object(members) => members.remove(&last.replace("~1", "/").replace("~0", "~")),
+        serde_json::Value::Array(elements) => {
+            let at: usize = last.parse().ok()?;
+            (at < elements.len()).then(|| elements.remove(at))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str) -> Result<Rules, SettingError> {
+        toml::from_str::<CompareSettings>(toml).unwrap().check()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_key() {
+        for (toml, key) in [
+            ("identity = ['payment_id']", "compare.identity[0]"),
+            ("ignore = ['$.a', '$.[']", "compare.ignore[1]"),
+            ("tolerance = [{ path = '$.a' }]", "compare.tolerance[0]"),
+            ("tolerance = [{ path = '$.a', absolute = -1.0 }]", "compare.tolerance[0].absolute"),
+            ("tolerance = [{ path = 'a', absolute = 1.0 }]", "compare.tolerance[0].path"),
+            ("tolerance = [{ path = '$.a[?@.b]', absolute = 1.0 }]", "compare.tolerance[0].path"),
+            ("memory = 1", "compare.memory"),
+        ] {
+            let error = check(toml).unwrap_err();
+            assert_eq!(error.key, key, "{toml}");
+            assert!(!error.instead.is_empty(), "{toml}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_read_by_path_and_by_query_alike() {
+        let identity =
+            |toml: &str, value: &str| Rules::identity(&mut check(toml).unwrap().scan(value.as_bytes()).unwrap());
+        for toml in
+            ["identity = ['$.id', '$.part']", "identity = ['$.items[?@.main].id']", "identity = ['$.items[*].id']"]
+        {
+            let one = identity(toml, r#"{"id":1,"part":2,"items":[{"main":true,"id":"a"}],"x":1}"#);
+            assert!(one.is_some(), "{toml}");
+            assert_eq!(one, identity(toml, r#"{"items":[{"id":"a","main":true}],"part":2.0,"id":1,"x":2}"#), "{toml}");
+            assert_ne!(one, identity(toml, r#"{"id":2,"part":1,"items":[{"main":true,"id":"b"}]}"#), "{toml}");
+            assert_eq!(identity(toml, "{}"), None, "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_be_ignored() {
+        let rules = check("ignore = ['$.items[?@.volatile]', '$.at']").unwrap();
+        let said = |value: &str| rules.scan(value.as_bytes()).unwrap().said;
+        assert_eq!(
+            said(r#"{"at":1,"items":[{"volatile":1,"n":1},{"n":2},{"volatile":1,"n":3}]}"#),
+            said(r#"{"items":[{"n":2}]}"#)
+        );
+        assert_ne!(said(r#"{"items":[{"n":2}]}"#), said(r#"{"items":[{"n":3}]}"#));
+    }
+}

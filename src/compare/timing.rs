@@ -1,0 +1,119 @@
+//! Gates on time: how much slower new is, how slow, and whether the replay kept its schedule.
+
+use super::Latency;
+use super::assess::Seen;
+use super::gates::Gate;
+use super::latency::Quantile;
+use super::sentences::{counted, percent, time};
+use super::verdict::{Facts, FidelityBounds, is_new, is_old, off_schedule};
+use crate::outcome::Lateness;
+
+/// Holds the increase of a quantile against `limit`: it fails beyond both the limit and chance, and is a suspicion beyond the
+/// limit alone.
+pub(super) fn increase(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds, quantile: Quantile, limit: f64) -> Seen {
+    let latency = match measured(facts, bounds) {
+        Ok(latency) => latency,
+        Err(reason) => return Seen::untold(gate, &reason),
+    };
+    let name = quantile.name();
+    let Some(found) = latency.increase_at(quantile) else {
+        return Seen::untold(
+            gate,
+            &format!("too few pairs of outputs, or in too few stretches of time, to tell {name}"),
+        );
+    };
+    let observed = percent(found.increase);
+    let interval = format!("95% interval {} to {}", percent(found.interval.0), percent(found.interval.1));
+    if found.increase <= limit {
+        return Seen::kept(observed, Some(interval));
+    }
+    if !found.is_proven() {
+        return Seen::suspected(
+            gate,
+            observed.clone(),
+            &format!("{name} latency grew by {observed}, perhaps by chance ({interval})"),
+        );
+    }
+    let figures = match (latency.old.at(quantile), latency.new.at(quantile)) {
+        (Some(old), Some(new)) => format!(", {} to {}", time(old), time(new)),
+        _ => String::new(),
+    };
+    let what = format!("{name} latency grew by {observed}{figures} ({interval})");
+    Seen::broken(gate, observed, Some(interval), &what)
+}
+
+/// Holds a quantile of the latency of new against `limit_us`.
+pub(super) fn of_new(
+    facts: &Facts<'_>,
+    gate: &Gate,
+    bounds: FidelityBounds,
+    quantile: Quantile,
+    limit_us: i64,
+) -> Seen {
+    let latency = match measured(facts, bounds) {
+        Ok(latency) => latency,
+        Err(reason) => return Seen::untold(gate, &reason),
+    };
+    let name = quantile.name();
+    let Some(new_us) = latency.new.at(quantile) else {
+        return Seen::untold(
+            gate,
+            &format!("{} of new are too few to tell {name}", counted(latency.new.count, "output")),
+        );
+    };
+    let note = latency.old.at(quantile).map(|old_us| format!("{} in old", time(old_us)));
+    if new_us <= limit_us {
+        return Seen::kept(time(new_us), note);
+    }
+    let what = format!("{name} latency of new is {}", time(new_us));
+    Seen::broken(gate, time(new_us), note, &what)
+}
+
+/// How well the replay kept its schedule: what only new's drives miss, new broke by taking its input late; what old's miss too
+/// is the machine's doing and proves nothing.
+pub(super) fn replay(
+    facts: &Facts<'_>,
+    gate: &Gate,
+    limit: f64,
+    figure: impl Fn(&Lateness) -> f64,
+    show: impl Fn(f64) -> String,
+) -> Seen {
+    let worst = |chosen: fn(&str) -> bool| {
+        let drives = facts.endings.iter().filter(|(drive, _)| chosen(drive));
+        drives.filter_map(|(_, report)| report.lateness.as_ref().map(&figure)).max_by(f64::total_cmp)
+    };
+    if !facts.paced {
+        return Seen::untold(gate, "the replay was not paced, so it had no schedule to keep");
+    }
+    let (Some(old), Some(new)) = (worst(is_old), worst(is_new)) else {
+        return Seen::untold(gate, "nothing tells whether the replay kept its schedule");
+    };
+    let (name, note) = (gate.figure.name(), format!("{} in old, {} in new", show(old), show(new)));
+    if old > limit {
+        return Seen::suspected(gate, show(old.max(new)), &format!("{note}: the replay into old missed it too"));
+    }
+    if new > limit {
+        let what = format!("{name} of the replay into new is {}, {} into old", show(new), show(old));
+        return Seen::broken(gate, show(new), Some(note), &what);
+    }
+    Seen::kept(show(old.max(new)), Some(note))
+}
+
+/// Returns the latency of both builds, or why nothing can be said about time.
+fn measured<'a>(facts: &Facts<'a>, bounds: FidelityBounds) -> Result<&'a Latency, String> {
+    if !facts.paced {
+        return Err("the replay was not paced, so it says nothing of time".to_owned());
+    }
+    let strayed = off_schedule(facts.endings, bounds);
+    if let Some(sentence) =
+        strayed.iter().find(|(drive, _)| matches!(drive.as_str(), "old" | "new")).map(|(_, text)| text)
+    {
+        return Err(sentence.clone());
+    }
+    for drive in ["old", "new"] {
+        if facts.endings.get(drive).is_none_or(|report| report.lateness.is_none()) {
+            return Err(format!("nothing tells whether the replay into {drive} kept its schedule"));
+        }
+    }
+    facts.comparison.latency.as_ref().ok_or_else(|| "no output has a known cause with a due time".to_owned())
+}

@@ -1,0 +1,310 @@
+//! Where two values of one identity differ, path by path.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
+use super::Change;
+use super::json::{Decimal, Node};
+use super::paths::{Mask, push_name};
+use super::rules::Rules;
+use super::scan::mix;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Elements of an array that are aligned exactly; longer arrays are compared place by place.
+const ALIGNED_MAX: usize = 2_000;
+
+/// What the comparison of two values found.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// Changes by path, array indices generalised to `[*]`; a path stands once for each change.
+    pub(super) changes: Vec<(String, Change)>,
+    /// Differences that a tolerance silenced, by its text.
+    pub(super) tolerated: BTreeMap<String, u64>,
+}
+
+/// Compares two values. Values that are no JSON have one place, `$`.
+pub(super) fn differences(old: Option<&[u8]>, new: Option<&[u8]>, rules: &Rules) -> Found {
+    let (Some(old), Some(new)) = (old, new) else {
+        let changes = if old == new { Vec::new() } else { vec![("$".to_owned(), Change::Type)] };
+        return Found { changes, ..Found::default() };
+    };
+    let (old, new) = (rules.reduced(old).0, rules.reduced(new).0);
+    let mut walk = Walk { rules, path: "$".to_owned(), found: Found::default() };
+    match (Node::read(&old), Node::read(&new)) {
+        (Ok(old), Ok(new)) => walk.value(&old, &new, rules.automaton.start()),
+        (Err(_), Err(_)) if old == new => {}
+        (Err(_), Err(_)) => walk.push(Change::Value),
+        _ => walk.push(Change::Type),
+    }
+    let mut found = walk.found;
+    found.changes.sort();
+    found.changes.dedup();
+    // Of several numbers at one path, one that differs beyond its precision is enough.
+    let values = found.changes.clone();
+    found.changes.retain(|(path, change)| {
+        *change != Change::Precision || !values.iter().any(|(other, value)| other == path && *value == Change::Value)
+    });
+    found
+}
+
+struct Walk<'r> {
+    rules: &'r Rules,
+    path: String,
+    found: Found,
+}
+
+impl Walk<'_> {
+    fn push(&mut self, change: Change) {
+        self.found.changes.push((self.path.clone(), change));
+    }
+
+    fn value(&mut self, old: &Node<'_>, new: &Node<'_>, mask: Mask) {
+        match (old, new) {
+            (Node::Object(old), Node::Object(new)) => self.objects(old, new, mask),
+            (Node::Array(old), Node::Array(new)) => self.arrays(old, new, mask),
+            (Node::Number(old), Node::Number(new)) => self.numbers(old, new),
+            (Node::Text(old), Node::Text(new)) if old != new => self.push(Change::Value),
+            (Node::Bool(old), Node::Bool(new)) if old != new => self.push(Change::Value),
+            (Node::Text(_), Node::Text(_)) | (Node::Bool(_), Node::Bool(_)) | (Node::Null, Node::Null) => {}
+            _ => self.push(Change::Type),
+        }
+    }
+
+    fn numbers(&mut self, old_text: &str, new_text: &str) {
+        let (old, new) = (Decimal::read(old_text), Decimal::read(new_text));
+        if old == new {
+            return;
+        }
+        // Places behind the point; zeros in front of it are not a matter of precision.
+        let (old_place, new_place) = (Decimal::last_place(old_text).min(0), Decimal::last_place(new_text).min(0));
+        let coarser = old_place.max(new_place);
+        let rounded = old_place != new_place && old.rounded(coarser) == new.rounded(coarser);
+        self.push(if rounded { Change::Precision } else { Change::Value });
+    }
+
+    /// Goes down to a member or element that both sides have, unless a rule ends there.
+    fn below(&mut self, old: &Node<'_>, new: &Node<'_>, (mask, ends): (Mask, u32)) {
+        if ends & self.rules.wanted.ignore != 0 {
+            return;
+        }
+        if ends & self.rules.wanted.tolerance != 0 && self.is_tolerated(old, new, ends) {
+            return;
+        }
+        self.value(old, new, mask);
+    }
+
+    fn is_tolerated(&mut self, old: &Node<'_>, new: &Node<'_>, ends: u32) -> bool {
+        let (Node::Number(old), Node::Number(new)) = (old, new) else { return false };
+        let (Ok(old_number), Ok(new_number)) = (old.parse::<f64>(), new.parse::<f64>()) else { return false };
+        let mut left = ends & self.rules.wanted.tolerance;
+        while left != 0 {
+            let rule = self.rules.tolerance(left.trailing_zeros());
+            left &= left - 1;
+            if let Some((_, text)) = rule.filter(|(tolerance, _)| tolerance.allows(old_number, new_number)) {
+                if Decimal::read(old) != Decimal::read(new) {
+                    *self.found.tolerated.entry(text).or_default() += 1;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn at_name(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        push_name(&mut self.path, name);
+        inner(self);
+        self.path.truncate(length);
+    }
+
+    fn at_element(&mut self, inner: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str("[*]");
+        inner(self);
+        self.path.truncate(length);
+    }
+
+    fn objects(&mut self, old: &[(Cow<'_, str>, Node<'_>)], new: &[(Cow<'_, str>, Node<'_>)], mask: Mask) {
+        let (old, new) = (by_name(old), by_name(new));
+        let mut removed = Vec::new();
+        let mut added: Vec<(&str, &Node<'_>)> = Vec::new();
+        for (name, value) in &old {
+            let step = self.rules.automaton.name(mask, name);
+            match new.get(name) {
+                Some(other) => self.at_name(name, |walk| walk.below(value, other, step)),
+                None if step.1 & self.rules.wanted.ignore != 0 => {}
+                None => removed.push((*name, *value)),
+            }
+        }
+        for (name, value) in &new {
+            let step = self.rules.automaton.name(mask, name);
+            if !old.contains_key(name) && step.1 & self.rules.wanted.ignore == 0 {
+                added.push((*name, *value));
+            }
+        }
+        for (name, value) in removed {
+            let twin = added.iter().position(|(_, other)| *other == value && *value != Node::Null);
+            let change = match (value, twin) {
+                (Node::Null, _) => Change::NullOrAbsent,
+                (_, Some(at)) => {
+                    added.remove(at);
+                    Change::Renamed
+                }
+                _ => Change::Removed,
+            };
+            self.at_name(name, |walk| walk.push(change));
+        }
+        for (name, value) in added {
+            let change = if *value == Node::Null { Change::NullOrAbsent } else { Change::Added };
+            self.at_name(name, |walk| walk.push(change));
+        }
+    }
+
+    fn arrays(&mut self, old: &[Node<'_>], new: &[Node<'_>], mask: Mask) {
+        if old == new {
+            return;
+        }
+        let (old_hashes, new_hashes) = (hashes(old), hashes(new));
+        if is_permutation(&old_hashes, &new_hashes) && mask == 0 {
+            if old_hashes != new_hashes {
+                self.push(Change::ArrayOrder);
+            }
+            return;
+        }
+        if mask != 0 || old.len().max(new.len()) > ALIGNED_MAX {
+            return self.places(old, new, mask, 0);
+        }
+        for operation in capture_diff_slices(Algorithm::Myers, &old_hashes, &new_hashes) {
+            if !matches!(operation, DiffOp::Equal { .. }) {
+                self.places(
+                    &old[operation.old_range()],
+                    &new[operation.new_range()],
+                    mask,
+                    operation.old_range().start,
+                );
+            }
+        }
+    }
+
+    /// Compares place by place, the first of `old` being the element `first` of its array.
+    fn places(&mut self, old: &[Node<'_>], new: &[Node<'_>], mask: Mask, first: usize) {
+        for at in 0..old.len().max(new.len()) {
+            let step = self.rules.automaton.index(mask, (first + at) as u64);
+            if step.1 & self.rules.wanted.ignore != 0 {
+                continue;
+            }
+            self.at_element(|walk| match (old.get(at), new.get(at)) {
+                (Some(old), Some(new)) => walk.below(old, new, step),
+                (Some(_), None) => walk.push(Change::Removed),
+                _ => walk.push(Change::Added),
+            });
+        }
+    }
+}
+
+/// Members by name; of a name that stands twice the last counts, as for most readers.
+fn by_name<'n, 'a>(members: &'n [(Cow<'a, str>, Node<'a>)]) -> BTreeMap<&'n str, &'n Node<'a>> {
+    members.iter().map(|(name, value)| (name.as_ref(), value)).collect()
+}
+
+fn hashes(elements: &[Node<'_>]) -> Vec<u64> {
+    elements.iter().map(node_hash).collect()
+}
+
+fn is_permutation(old: &[u64], new: &[u64]) -> bool {
+    let sorted = |hashes: &[u64]| {
+        let mut hashes = hashes.to_vec();
+        hashes.sort_unstable();
+        hashes
+    };
+    old.len() == new.len() && sorted(old) == sorted(new)
+}
+
+/// Hash of an element, equal where [`Node`]s are: enough to align arrays by.
+fn node_hash(node: &Node<'_>) -> u64 {
+    match node {
+        Node::Null => 1,
+        Node::Bool(value) => 2 + u64::from(*value),
+        Node::Number(text) => {
+            let number = Decimal::read(text);
+            mix(xxh3_64(&number.digits), (number.exponent as u64) << 1 | u64::from(number.negative))
+        }
+        Node::Text(text) => mix(4, xxh3_64(text.as_bytes())),
+        Node::Array(elements) => elements.iter().fold(5, |hash, element| mix(hash, node_hash(element))),
+        Node::Object(members) => {
+            let member = |(name, value): (&&str, &&Node<'_>)| mix(xxh3_64(name.as_bytes()), node_hash(value));
+            by_name(members).iter().map(member).fold(6, mix)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::CompareSettings;
+
+    fn check(toml: &str, old: &str, new: &str, expected: &[(&str, Change)]) {
+        let rules = toml::from_str::<CompareSettings>(toml).unwrap().check().unwrap();
+        let found = differences(Some(old.as_bytes()), Some(new.as_bytes()), &rules);
+        let expected: Vec<(String, Change)> =
+            expected.iter().map(|(path, change)| ((*path).to_owned(), *change)).collect();
+        assert_eq!(found.changes, expected, "{old} {new}");
+    }
+
+    #[test]
+    fn each_change_is_named_at_its_path() {
+        for (old, new, path, change) in [
+            (r#"{"a":{"b":1}}"#, r#"{"a":{"b":2}}"#, "$.a.b", Change::Value),
+            (r#"{"a":1}"#, r#"{"a":"1"}"#, "$.a", Change::Type),
+            (r#"{"a":1.237}"#, r#"{"a":1.24}"#, "$.a", Change::Precision),
+            (r#"{"a":10}"#, r#"{"a":10.4}"#, "$.a", Change::Precision),
+            (r#"{"a":100}"#, r#"{"a":130}"#, "$.a", Change::Value),
+            (r#"{"a":1.000}"#, r#"{"a":1.016}"#, "$.a", Change::Value),
+            ("{}", r#"{"a":1}"#, "$.a", Change::Added),
+            (r#"{"a":1}"#, "{}", "$.a", Change::Removed),
+            (r#"{"a":1}"#, r#"{"b":1}"#, "$.a", Change::Renamed),
+            (r#"{"a":null}"#, "{}", "$.a", Change::NullOrAbsent),
+            (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, "$.a", Change::ArrayOrder),
+            (r#"{"a":[{"p":1},{"p":2}]}"#, r#"{"a":[{"p":1},{"p":3}]}"#, "$.a[*].p", Change::Value),
+            (r#"{"a":[{"p":1.25},{"p":2}]}"#, r#"{"a":[{"p":1.3},{"p":2.4}]}"#, "$.a[*].p", Change::Precision),
+            (r#"{"a":[{"p":1.25},{"p":2}]}"#, r#"{"a":[{"p":1.3},{"p":3}]}"#, "$.a[*].p", Change::Value),
+            (r#"{"a":[1,2,3]}"#, r#"{"a":[2,3]}"#, "$.a[*]", Change::Removed),
+            (r#"{"a b":1}"#, r#"{"a b":2}"#, "$['a b']", Change::Value),
+            ("1", "[1]", "$", Change::Type),
+            ("not json", "nor this", "$", Change::Value),
+            ("12345678901234567890123", "12345678901234567890124", "$", Change::Value),
+        ] {
+            check("", old, new, &[(path, change)]);
+        }
+    }
+
+    #[test]
+    fn what_says_the_same_has_no_change() {
+        for (old, new) in [(r#"{"a":1.0,"b":[1]}"#, r#"{"b":[1e0],"a":1}"#), (r#""\u0061""#, r#""a""#), ("raw", "raw")]
+        {
+            check("", old, new, &[]);
+        }
+    }
+
+    #[test]
+    fn ignored_and_tolerated_places_have_no_change() {
+        let toml = "ignore = ['$..at']
+tolerance = [{ path = '$.items[*].price', absolute = 0.01 }]";
+        check(toml, r#"{"at":1,"items":[{"price":1.00,"at":1}]}"#, r#"{"items":[{"price":1.01,"at":2}]}"#, &[]);
+        check(
+            toml,
+            r#"{"items":[{"price":1.00}]}"#,
+            r#"{"items":[{"price":1.02}]}"#,
+            &[("$.items[*].price", Change::Value)],
+        );
+        check("tolerance = [{ path = '$.p', relative = 0.1 }]", r#"{"p":100}"#, r#"{"p":91}"#, &[]);
+        check(
+            "tolerance = [{ path = '$.p', relative = 0.1 }]",
+            r#"{"p":100}"#,
+            r#"{"p":"91"}"#,
+            &[("$.p", Change::Type)],
+        );
+    }
+}
