@@ -35,5 +35,6 @@ pub mod drive;
 pub mod outcome;
 pub mod plan;
 pub mod recording;
+pub mod report;
 pub mod settings;
 pub mod spill;

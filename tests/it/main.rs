@@ -8,4 +8,5 @@ mod import;
 mod outcome;
 mod plan;
 mod recording;
+mod report;
 mod verdict;

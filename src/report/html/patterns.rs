@@ -1,0 +1,226 @@
+//! Patterns: when each first showed, an overview, then each with its examples.
+
+use super::chart;
+use super::example::example;
+use super::page::Page;
+use crate::compare::{Pattern, Standing, Statistics};
+use crate::report::Report;
+use crate::report::figures::{count, counted, probability, share};
+use crate::report::words::{self, marks, name, or_dash, patterns_of, sighting, signature};
+use std::fmt::Write as _;
+
+/// Bytes of the overview of one standing.
+const OVERVIEW_BYTES: usize = 150_000;
+
+/// Bytes of the patterns of one standing with their examples: what counts gets most of the room.
+fn details_bytes(standing: Standing) -> usize {
+    match standing {
+        Standing::Proven => 1_200_000,
+        Standing::Suspected => 400_000,
+        Standing::Noise | Standing::Expected => 200_000,
+    }
+}
+
+/// Bytes of the examples of one pattern.
+const EXAMPLES_BYTES: usize = 150_000;
+
+/// Bytes of the rules.
+const RULES_BYTES: usize = 60_000;
+
+/// How many patterns stand open at first.
+const OPEN: usize = 4;
+
+/// Writes the section.
+pub(super) fn patterns(report: &Report, page: &mut Page) {
+    page.section("section id=\"patterns\"", "What differs", |page| {
+        if report.patterns.is_empty() {
+            let compared = counted(report.identities, "identity", "identities");
+            page.leaf("p", &format!("No pattern: nothing differs in {compared} compared."));
+        }
+        chart::first_sightings(report, page);
+        let mut before = 0;
+        for (standing, title) in words::STANDINGS {
+            let patterns = patterns_of(report, standing);
+            if !patterns.is_empty() {
+                group(Group { standing, title, before }, &patterns, page);
+            }
+            before += patterns.len();
+        }
+        totals(report, page);
+    });
+}
+
+/// Patterns of one standing.
+#[derive(Clone, Copy)]
+struct Group {
+    standing: Standing,
+    title: &'static str,
+    /// How many patterns stand before it, for their numbers go on.
+    before: usize,
+}
+
+fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
+    page.leaf("h3", &format!("{}: {}", group.title, counted(patterns.len() as u64, "pattern", "patterns")));
+    page.leaf("p class=\"about\"", words::standing_meaning(group.standing));
+    // Written first, because the overview links to those that found room.
+    let mut side_by_side = Page::new();
+    let written = details(group, patterns, &mut side_by_side);
+    overview(group, patterns, written, page);
+    page.append(&side_by_side);
+}
+
+fn overview(group: Group, patterns: &[&Pattern], linked: usize, page: &mut Page) {
+    let headings = ["", "kind", "topic", "path", "change", "#new against old", "#old against itself", "first seen"];
+    let mut written = usize::MAX;
+    page.table(group.title, &headings, |page| {
+        written = page.within(OVERVIEW_BYTES, patterns.iter().enumerate(), |page, (index, pattern)| {
+            overview_row(group.before + index + 1, index < linked, pattern, page);
+        });
+    });
+    page.left_out(written, patterns.len(), "patterns");
+}
+
+fn overview_row(number: usize, linked: bool, pattern: &Pattern, page: &mut Page) {
+    page.inside("tr", |page| {
+        page.inside("td", |page| {
+            let text = number.to_string();
+            if linked { page.link_numbered("pattern", number, &text) } else { page.text(&text) }
+        });
+        page.inside("th scope=\"row\"", |page| {
+            page.leaf("span class=\"kind\"", &name(pattern.kind));
+            for mark in marks(pattern) {
+                page.leaf("small", mark);
+            }
+        });
+        page.inside("td", |page| page.leaf("code", &pattern.topic));
+        page.inside("td", |page| page.leaf("code", pattern.path.as_deref().unwrap_or_default()));
+        page.leaf("td", &pattern.change.map(name).unwrap_or_default());
+        page.leaf("td class=\"figure\"", &count(pattern.count));
+        page.leaf("td class=\"figure\"", &count(pattern.noise_count));
+        page.leaf("td", &or_dash(pattern.first.as_ref().map(sighting)));
+    });
+}
+
+/// Writes patterns with their examples and returns how many found room.
+fn details(group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
+    let written = page.within(details_bytes(group.standing), patterns.iter().enumerate(), |page, (index, pattern)| {
+        let opened = index < OPEN && matches!(group.standing, Standing::Proven | Standing::Suspected);
+        let tag = if opened { "details class=\"pattern\" open" } else { "details class=\"pattern\"" };
+        let number = group.before + index + 1;
+        page.inside_numbered(tag, "pattern", number, |page| detail(number, pattern, page));
+    });
+    page.left_out(written, patterns.len(), "patterns with their examples");
+    written
+}
+
+fn detail(number: usize, pattern: &Pattern, page: &mut Page) {
+    page.inside("summary", |page| {
+        page.leaf("span class=\"number\"", &number.to_string());
+        page.leaf(
+            match pattern.standing {
+                Standing::Proven => "span class=\"tag bad\"",
+                Standing::Suspected => "span class=\"tag unsure\"",
+                Standing::Noise | Standing::Expected => "span class=\"tag\"",
+            },
+            &name(pattern.standing),
+        );
+        page.leaf("span class=\"signature\"", &signature(pattern));
+        page.leaf("span class=\"figure\"", &counted(pattern.count, "difference", "differences"));
+    });
+    page.inside("div class=\"within\"", |page| {
+        let about = std::iter::once(words::meaning(pattern.kind)).chain(marks(pattern)).collect::<Vec<_>>().join("; ");
+        page.leaf("p", &about);
+        if let Some(first) = &pattern.first {
+            page.leaf("p", &format!("First: {}", sighting(first)));
+        }
+        page.leaf("p class=\"about\"", &statistics(pattern));
+        let written =
+            page.within(EXAMPLES_BYTES, pattern.examples.iter(), |page, each| example(pattern.kind, each, page));
+        page.left_out(written, pattern.examples.len(), "examples");
+    });
+}
+
+/// Says what stands behind a standing.
+fn statistics(pattern: &Pattern) -> String {
+    let Statistics { compared, odd_new, odd_any, odd_all, p_value, q_value, recurred, noise_rate, seen_in_old, .. } =
+        &pattern.statistics;
+    let mut text = format!(
+        "Of {} compared, new alone disagrees at {}, exactly one drive at {}, all differ at {}. Old against itself: {}.",
+        counted(*compared, "identity", "identities"),
+        count(*odd_new),
+        count(*odd_any),
+        count(*odd_all),
+        count(pattern.noise_count)
+    );
+    if *odd_any > 0 && *odd_any < pattern.count {
+        text += " What differs in one go, by key, counts there once.";
+    }
+    match (p_value, q_value) {
+        (Some(p), Some(q)) => {
+            let _ = write!(text, " Chance: p {}, adjusted {}.", probability(*p), probability(*q));
+        }
+        (Some(p), None) => {
+            let _ = write!(text, " Chance: p {}.", probability(*p));
+        }
+        (None, _) => text += " Chance was not tested: old was driven once.",
+    }
+    if let Some(p) = pattern.statistics.p_beside_noise.filter(|p| Some(*p) != *p_value) {
+        let _ = write!(text, " Beside all that is odd in old: p {}.", probability(p));
+    }
+    if let Some(rate) = noise_rate {
+        let _ = match seen_in_old {
+            true => write!(text, " Noise: about {} of identities.", share(*rate)),
+            false => write!(text, " Noise: none seen here, so at most {} of identities (95 %).", share(*rate)),
+        };
+    }
+    if let Some(recurred) = recurred {
+        let _ = write!(
+            text,
+            " When new was driven again, {} came back with the same value.",
+            counted(*recurred, "identity", "identities")
+        );
+    }
+    if let Some(p) = pattern.statistics.p_again {
+        let _ = write!(text, " What it did elsewhere: p {}.", probability(p));
+    }
+    text
+}
+
+fn totals(report: &Report, page: &mut Page) {
+    page.leaf("h3", "All of it, by kind");
+    page.inside("dl", |page| {
+        let mut fact = |label: &str, text: &str| {
+            page.leaf("dt", label);
+            page.leaf("dd", text);
+        };
+        fact("Outputs compared", &outputs(report));
+        fact("Identities", &count(report.identities));
+        fact("Old against new", &words::by_kind(&report.differences));
+        let noise = report.noise.as_ref().map_or("not measured: old was driven once".to_owned(), words::by_kind);
+        fact("Old against old again (noise)", &noise);
+        let power = report
+            .power
+            .map(|power| format!("a change of {} would have been proven (95 %)", counted(power, "output", "outputs")));
+        fact("Power", &power.unwrap_or_else(|| "not known: old was driven once".to_owned()));
+    });
+    if !report.silenced.is_empty() {
+        page.leaf("h3", "Silenced by rules");
+        let rules: Vec<_> = report.silenced.iter().collect();
+        page.list(RULES_BYTES, "rules", &rules, |page, (rule, n)| {
+            page.leaf("code", rule);
+            page.text(&format!(" {}", counted(**n, "difference", "differences")));
+        });
+    }
+}
+
+fn outputs(report: &Report) -> String {
+    if report.outputs.is_empty() {
+        return "none".to_owned();
+    }
+    report
+        .outputs
+        .iter()
+        .map(|(drive, n)| format!("{} {}", drive.replace('_', "-"), count(*n)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,337 @@
+//! `summary.md`: the report as the comment of a pull request, under 60 kB.
+//!
+//! Text from recordings and builds stands in code spans, in which nothing is a link, a mention or markup.
+
+use super::Report;
+use super::answers::{answers, builds_line, quantile};
+use super::figures::{Lines, change, count, cut, figure, time, visible};
+use super::words::{self, given, marks, name, or_dash, patterns_of, sighting};
+use crate::compare::{Example, Pattern, Shown, Standing, Verdict};
+use crate::outcome::Ending;
+use std::fmt::Write as _;
+
+/// Bytes of the whole comment: GitHub takes 65,536 characters.
+const BYTES_MAX: usize = 60_000;
+
+/// Bytes that the patterns may take, so that the rest always has room.
+const PATTERNS_BYTES_MAX: usize = 24_000;
+
+/// Bytes that the rows of any other list may take.
+const LIST_BYTES_MAX: usize = 4_000;
+
+/// Characters of one cell or span.
+const SPAN_MAX: usize = 200;
+
+/// Writes `report` for a pull request.
+pub(super) fn markdown(report: &Report) -> String {
+    let sections: [fn(&Report) -> String; 10] =
+        [head, answer_table, patterns, idempotency, latency, faults, drives, gates, warnings, foot];
+    let mut text = String::new();
+    for section in sections {
+        let written = section(report);
+        // Every section is bounded by itself; this holds even if one grows.
+        if text.len() + written.len() > BYTES_MAX {
+            text += "\n_The rest is left out; `report.html` has it._\n";
+            break;
+        }
+        text += &written;
+    }
+    text
+}
+
+fn head(report: &Report) -> String {
+    let mark = match report.verdict {
+        Verdict::Agree => "✅",
+        Verdict::Differ => "❌",
+        Verdict::NoVerdict => "⚠️",
+    };
+    let scenario = given(&report.scenario.name).map(|name| format!("{}: ", prose(name))).unwrap_or_default();
+    let mut text =
+        format!("## {mark} {} · {scenario}{}\n\n", words::verdict(report.verdict), prose(&builds_line(report)));
+    if let Some(question) = &report.scenario.question {
+        let _ = write!(text, "> {}\n\n", prose(question));
+    }
+    if report.reasons.is_empty() {
+        let _ = writeln!(text, "{}", words::verdict_meaning(report.verdict));
+    }
+    text + &listed(&report.reasons, "reasons", |reason| format!("- {}\n", prose(reason)))
+}
+
+fn answer_table(report: &Report) -> String {
+    let mut text = String::from("\n| | |\n|---|---|\n");
+    for answer in answers(report) {
+        let lines = answer.lines.iter().map(|line| prose(line)).collect::<Vec<_>>().join("<br>");
+        let _ = writeln!(text, "| **{}** | **{}**<br>{lines} |", answer.question, prose(&answer.headline));
+    }
+    text
+}
+
+fn patterns(report: &Report) -> String {
+    let mut text = String::new();
+    let mut left_out = 0;
+    for (standing, title) in words::STANDINGS {
+        let patterns = patterns_of(report, standing);
+        if patterns.is_empty() {
+            continue;
+        }
+        let opened = format!(
+            "\n### {title} ({})\n\n{}\n\n| kind | topic | path | change | new | noise | first |\n|---|---|---|---|--:|--:|---|\n",
+            count(patterns.len() as u64),
+            words::standing_meaning(standing)
+        );
+        text += &opened;
+        for pattern in &patterns {
+            let row = pattern_row(pattern);
+            if text.len() + row.len() > PATTERNS_BYTES_MAX {
+                left_out += 1;
+            } else {
+                text += &row;
+            }
+        }
+        if standing == Standing::Proven {
+            text += &example(&patterns);
+        }
+    }
+    if left_out > 0 {
+        let left = count(left_out);
+        let _ = writeln!(text, "\n_{left} more patterns are left out; `report.html` and `run.json` have them._");
+    }
+    text
+}
+
+fn pattern_row(pattern: &Pattern) -> String {
+    let kind = std::iter::once(name(pattern.kind))
+        .chain(marks(pattern).into_iter().map(str::to_owned))
+        .collect::<Vec<_>>()
+        .join("; ");
+    format!(
+        "| {kind} | {} | {} | {} | {} | {} | {} |\n",
+        cell(&pattern.topic),
+        pattern.path.as_deref().map(cell).unwrap_or_default(),
+        pattern.change.map(name).unwrap_or_default(),
+        count(pattern.count),
+        count(pattern.noise_count),
+        or_dash(pattern.first.as_ref().map(|first| prose(&sighting(first)))),
+    )
+}
+
+/// Writes the first example of the first pattern as a diff.
+fn example(patterns: &[&Pattern]) -> String {
+    let found = patterns.iter().find_map(|pattern| Some((pattern.kind, pattern.examples.first()?)));
+    let Some((kind, Example { identity, old, new, .. })) = found else { return String::new() };
+    let value = |shown: &Option<Shown>| match shown {
+        Some(shown) => shown.value.clone().unwrap_or_else(|| "null".to_owned()),
+        None => format!("({})", words::absent(kind)),
+    };
+    // A fence longer than any run of backticks within cannot be closed by a value.
+    let (old, new) = (visible(&value(old), Lines::Show).into_owned(), visible(&value(new), Lines::Show).into_owned());
+    let fence = "`".repeat(3.max(longest_backticks(&old).max(longest_backticks(&new)) + 1));
+    format!(
+        "\nFirst example, {}:\n\n{fence}diff\n- {}\n+ {}\n{fence}\n",
+        code(identity),
+        cut(&old, 1_000),
+        cut(&new, 1_000)
+    )
+}
+
+fn idempotency(report: &Report) -> String {
+    let Some(idempotency) = &report.idempotency else { return String::new() };
+    let (old, new) = (&idempotency.old, &idempotency.new);
+    let mut text =
+        String::from("\n### If deliveries repeat\n\n| each build against itself | old | new |\n|---|--:|--:|\n");
+    for (label, old, new) in [
+        ("redelivered", old.redelivered, new.redelivered),
+        ("repeated effects", old.repeated_effects, new.repeated_effects),
+        ("changed final values", old.changed_finals, new.changed_finals),
+    ] {
+        let _ = writeln!(text, "| {label} | {} | {} |", count(old), count(new));
+    }
+    text += "\n";
+    for example in new.examples.iter().take(3) {
+        let cause = example.cause.as_ref().map_or("cause not known".to_owned(), |cause| prose(&sighting(cause)));
+        let _ = writeln!(text, "- {} repeated by new: {cause}", code(&example.identity));
+    }
+    text
+}
+
+fn latency(report: &Report) -> String {
+    let Some(latency) = &report.latency else { return String::new() };
+    let (old, new) = (&latency.old, &latency.new);
+    let mut text = String::from("\n### Latency\n\n| | old | new | increase (95 % interval) |\n|---|--:|--:|---|\n");
+    for (q, old, new) in [
+        (0.5, old.p50_us, new.p50_us),
+        (0.9, old.p90_us, new.p90_us),
+        (0.95, old.p95_us, new.p95_us),
+        (0.99, old.p99_us, new.p99_us),
+        (0.999, old.p999_us, new.p999_us),
+    ] {
+        let increase = latency.increases.iter().find(|increase| (increase.quantile - q).abs() < 1e-9).map(|increase| {
+            let (from, to) = increase.interval;
+            let slower = if increase.slower { " **slower**" } else { "" };
+            format!("{} ({} to {}){slower}", change(increase.increase), change(from), change(to))
+        });
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            quantile(q),
+            or_dash(old.map(time)),
+            or_dash(new.map(time)),
+            or_dash(increase)
+        );
+    }
+    text
+}
+
+fn faults(report: &Report) -> String {
+    if report.faults.is_empty() {
+        return String::new();
+    }
+    let rows = listed(&report.faults, "faults", |fault| {
+        let coverage =
+            fault.coverage.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect::<Vec<_>>();
+        format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            cell(&fault.name),
+            prose(&fault.kind),
+            prose(&fault.legality),
+            count(fault.planned),
+            count(fault.fired),
+            prose(&coverage.join(", "))
+        )
+    });
+    format!("\n### Faults\n\n| name | kind | class | planned | fired | coverage |\n|---|---|---|--:|--:|---|\n{rows}")
+}
+
+fn drives(report: &Report) -> String {
+    let failed: Vec<_> = report.drives.iter().filter(|drive| drive.ending != Ending::Finished).collect();
+    if failed.is_empty() {
+        return String::new();
+    }
+    let rows = listed(&failed, "drives", |drive| {
+        format!(
+            "- **{}** {}: {}\n",
+            prose(&drive.drive),
+            name(drive.ending),
+            prose(given(&drive.reason).unwrap_or("no reason is known"))
+        )
+    });
+    format!("\n### Drives that did not finish\n\n{rows}")
+}
+
+fn gates(report: &Report) -> String {
+    if report.gates.is_empty() {
+        return String::new();
+    }
+    // Those that are not kept come first, as the list may be cut.
+    let (kept, shown): (Vec<_>, Vec<_>) = report.gates.iter().partition(|gate| gate.default && gate.pass == Some(true));
+    let rows = listed(&shown, "gates", |gate| {
+        format!(
+            "| {} | {} | {} | {} | {} |\n",
+            cell(&gate.name),
+            prose(&gate.limit),
+            or_dash(gate.observed.as_deref().map(prose)),
+            words::gate_result(gate),
+            gate.note.as_deref().map(prose).unwrap_or_default()
+        )
+    });
+    let table = "| gate | limit | observed | result | |\n|---|---|---|---|---|\n";
+    let table = if shown.is_empty() { String::new() } else { format!("{table}{rows}") };
+    format!("\n### Gates\n\n{table}\n{} default gates kept.\n", count(kept.len() as u64))
+}
+
+fn warnings(report: &Report) -> String {
+    if report.warnings.is_empty() {
+        return String::new();
+    }
+    format!("\n### Warnings\n\n{}", listed(&report.warnings, "warnings", |warning| format!("- {}\n", prose(warning))))
+}
+
+fn foot(report: &Report) -> String {
+    let mut parts = vec![format!("seed {}", report.seed)];
+    if let Some(path) = given(&report.recording.path) {
+        parts.push(format!("recording {} ({} events)", code(path), count(report.recording.events)));
+    }
+    if let Some(tool) = given(&report.tool) {
+        parts.push(format!("rehearsal {}", prose(tool)));
+    }
+    let mut text = format!("\n---\n{}\n", parts.join(" · "));
+    if let Some(reproduce) = given(&report.reproduce) {
+        let _ = write!(text, "\nReproduce: {}\n", code_of(reproduce, 2_000));
+    }
+    text
+}
+
+/// Writes items until their bytes are spent and says how many are left out.
+fn listed<T>(items: &[T], what: &str, row: impl Fn(&T) -> String) -> String {
+    let mut text = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let written = row(item);
+        if text.len() + written.len() > LIST_BYTES_MAX {
+            return text + &format!("\n_{} more {what} are left out._\n", count((items.len() - index) as u64));
+        }
+        text += &written;
+    }
+    text
+}
+
+/// Writes a sentence so that nothing in it is markup, a mention or the end of a table's cell.
+fn prose(text: &str) -> String {
+    let shown = visible(text, Lines::Show).into_owned();
+    let mut escaped = String::with_capacity(shown.len() + 16);
+    for c in cut(&shown, 4 * SPAN_MAX).chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '$' => escaped.extend(['\\', c]),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            // An empty comment between them keeps `@name` from calling somebody.
+            '@' => escaped.push_str("@<!-- -->"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Writes text as a code span.
+fn code(text: &str) -> String {
+    code_of(text, SPAN_MAX)
+}
+
+/// Writes text as a code span within a table, where a bar would end the cell even in code.
+fn cell(text: &str) -> String {
+    code(text).replace('|', "\\|")
+}
+
+fn code_of(text: &str, most: usize) -> String {
+    let shown = visible(text, Lines::Show).into_owned();
+    let shown = cut(&shown, most);
+    if shown.trim().is_empty() {
+        return String::new();
+    }
+    let fence = "`".repeat(longest_backticks(&shown) + 1);
+    let space = if shown.starts_with('`') || shown.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{shown}{space}{fence}")
+}
+
+fn longest_backticks(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_cannot_be_closed_from_within() {
+        assert_eq!(code("plain"), "`plain`");
+        assert_eq!(code("a`b"), "``a`b``");
+        assert_eq!(code("`"), "`` ` ``");
+        assert_eq!((code("a|b").as_str(), cell("a|b").as_str()), ("`a|b`", "`a\\|b`"));
+        assert_eq!(code(" "), "");
+    }
+
+    #[test]
+    fn prose_neither_calls_somebody_nor_ends_a_cell() {
+        assert_eq!(prose("@all | <b> `x`\n"), "@<!-- -->all \\| &lt;b&gt; \\`x\\`␊");
+    }
+}

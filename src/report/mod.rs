@@ -1,0 +1,278 @@
+//! A comparison to bytes: one file a format. Renderers compute nothing; all show the same [`Report`].
+//!
+//! In comes a [`Report`], which is `run.json`; out comes text in one of the [`Format`]s. Pure: opens nothing, reads no clock, so
+//! the same report gives the same bytes on every machine. What never happens here: a figure is worked out that the report does
+//! not hold; text from a recording or a build acts on what shows it (a browser, a terminal, a parser); "cannot tell" looks like
+//! a pass.
+
+mod answers;
+mod figures;
+mod html;
+mod json;
+mod junit;
+mod markdown;
+mod terminal;
+mod words;
+
+pub use json::ReportError;
+pub use junit::junit;
+pub use terminal::{Colours, TerminalStyle, terminal};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::{GateResult, Idempotency, Kind, Latency, Pattern, Verdict};
+use crate::outcome::{Ending, Lateness};
+use crate::plan::PlanSummary;
+
+/// Version of `run.json` that this program writes. Any `1.x` is read.
+pub const FORMAT: &str = "1.0";
+
+/// Writes `report` in `format`. The same report gives the same text, byte for byte.
+///
+/// [`Format::Terminal`] comes without colours and without the place of the files; [`terminal()`] takes both.
+pub fn render(report: &Report, format: Format) -> String {
+    match format {
+        Format::Html => html::html(report),
+        Format::Json => json::json(report),
+        Format::Junit => junit(&[report]),
+        Format::Markdown => markdown::markdown(report),
+        Format::Terminal => terminal(report, TerminalStyle::default()),
+    }
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// One page for a browser that opens offline: `report.html`, at most 5 MB.
+    Html,
+    /// `run.json`, from which every other format is made.
+    Json,
+    /// JUnit XML, as GitHub, GitLab and Jenkins read it: `junit.xml`. A testcase a gate; what is no pass is never green.
+    Junit,
+    /// For the comment of a pull request: `summary.md`, under 60 kB.
+    Markdown,
+    /// What `rehearsal run` prints at the end, 100 columns wide.
+    Terminal,
+}
+
+impl Format {
+    /// Every format, in alphabetical order.
+    pub const ALL: [Self; 5] = [Self::Html, Self::Json, Self::Junit, Self::Markdown, Self::Terminal];
+
+    /// Returns the name, as after `--format`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Json => "json",
+            Self::Junit => "junit",
+            Self::Markdown => "markdown",
+            Self::Terminal => "terminal",
+        }
+    }
+
+    /// Returns the name of the file that a run writes in this format; none for the terminal.
+    pub fn file_name(self) -> Option<&'static str> {
+        match self {
+            Self::Html => Some("report.html"),
+            Self::Json => Some("run.json"),
+            Self::Junit => Some("junit.xml"),
+            Self::Markdown => Some("summary.md"),
+            Self::Terminal => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = ReportError;
+
+    fn from_str(text: &str) -> Result<Self, ReportError> {
+        let found = Self::ALL.into_iter().find(|format| format.name() == text);
+        found.ok_or_else(|| ReportError::Format { name: text.to_owned() })
+    }
+}
+
+/// All that a run found: `run.json`, from which every other format is rendered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Format version, [`FORMAT`].
+    pub format: String,
+    /// Version of the program that wrote it.
+    pub tool: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why the verdict is what it is: sentences, gravest first.
+    pub reasons: Vec<String>,
+    /// The scenario behind the run; its texts are empty for a comparison without one.
+    pub scenario: ScenarioFacts,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// The recording that was replayed; its texts are empty where it is not known.
+    pub recording: RecordingFacts,
+    /// Builds by role: `old`, `new`; empty where outcomes of unknown builds were compared.
+    pub builds: BTreeMap<String, BuildFacts>,
+    /// Each drive, by name in run order.
+    pub drives: Vec<DriveFacts>,
+    /// The plan.
+    pub plan: PlanSummary,
+    /// How well the schedule was kept.
+    pub fidelity: Fidelity,
+    /// Each fault of the scenario, in its order, and what came of it.
+    pub faults: Vec<FaultFacts>,
+    /// Outputs by drive (`old`, `old_again`, `new`, `old_once`, `new_once`), warm-up left out.
+    pub outputs: BTreeMap<String, u64>,
+    /// Identities compared.
+    pub identities: u64,
+    /// Differences of old against new by kind, raw: one an output, noise included; zeros left out.
+    pub differences: BTreeMap<Kind, u64>,
+    /// Differences of old against old again, likewise; none with a single drive of old.
+    pub noise: Option<BTreeMap<Kind, u64>>,
+    /// Differences by signature: proven first, then by count.
+    pub patterns: Vec<Pattern>,
+    /// Smallest number of outputs whose change would have been proven with 95 % probability; none with a single drive of old.
+    pub power: Option<u64>,
+    /// How many differences each rule silenced, by its text.
+    pub silenced: BTreeMap<String, u64>,
+    /// Redelivery idempotence of each build; none where nothing redelivers or the relation is off.
+    pub idempotency: Option<Idempotency>,
+    /// Relations and who broke them.
+    pub relations: Vec<RelationFacts>,
+    /// Latency of each build, from due time to arrival; none where unpaced.
+    pub latency: Option<Latency>,
+    /// Lag in events; none where it was not measured.
+    pub lag: Option<serde_json::Value>,
+    /// Freshness; none where it was not measured.
+    pub freshness: Option<serde_json::Value>,
+    /// Processor time and memory of each build; none where they were not measured.
+    pub resources: Option<serde_json::Value>,
+    /// Layers of isolation, enforced or not, and attempts to leave it; none where drives are not isolated.
+    pub isolation: Option<serde_json::Value>,
+    /// Every gate, default or written, and how it went.
+    pub gates: Vec<GateResult>,
+    /// Things to know that change no verdict.
+    pub warnings: Vec<String>,
+    /// One command that repeats the run.
+    pub reproduce: String,
+}
+
+/// The scenario behind a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioFacts {
+    /// Name: the file's stem, or its folder's where the stem is `scenario`.
+    pub name: String,
+    /// Question it asks: its first comment line.
+    pub question: Option<String>,
+    /// Path as given; empty where there is none.
+    pub path: String,
+}
+
+/// The recording behind a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordingFacts {
+    /// Path as given.
+    pub path: String,
+    /// Events in it.
+    pub events: u64,
+    /// First event time, milliseconds since the Unix epoch.
+    pub first_ms: Option<i64>,
+    /// Last event time, likewise.
+    pub last_ms: Option<i64>,
+    /// SHA-256 over its segments' hashes, in hex; empty where unknown.
+    pub hash: String,
+    /// Gaps that capture left in it: stretches of offsets that are missing.
+    pub gaps: u64,
+}
+
+/// One version of the processor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuildFacts {
+    /// Name as written; its role where none was.
+    pub name: String,
+    /// Command and arguments as written, placeholders included.
+    pub command: Vec<String>,
+    /// SHA-256 of its program, where it could be read.
+    pub program_hash: Option<String>,
+    /// Flags as written.
+    pub flags: BTreeMap<String, serde_json::Value>,
+    /// Names of the variables given to it, sorted; never their values.
+    pub env_names: Vec<String>,
+    /// SHA-256 over names and values, in hex.
+    pub env_hash: String,
+}
+
+/// One build fed with one plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriveFacts {
+    /// Name: `old`, `old-again`, `new`, `old-once`, `new-once`, `new-again`.
+    pub drive: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, as a fragment such as `exit code 3 after 1,204 of 26,398 deliveries`; may be empty.
+    pub reason: String,
+    /// Deliveries handed over.
+    pub sent: u64,
+    /// Deliveries planned.
+    pub deliveries: u64,
+    /// Outputs that were kept.
+    pub outputs: u64,
+    /// Length from the schedule's start, in microseconds.
+    pub length_us: i64,
+    /// Last lines of standard error.
+    pub stderr_tail: Vec<String>,
+}
+
+/// How well the schedule was kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fidelity {
+    /// Pace as written, such as `accelerated, 3600 times`.
+    pub pace: String,
+    /// Lateness of deliveries against their due times, by drive; empty where unpaced.
+    pub lateness: BTreeMap<String, Lateness>,
+    /// Whether every drive kept the bounds; none where unpaced.
+    pub on_schedule: Option<bool>,
+    /// Bounds as a phrase, such as `p99 lateness 50 ms, slow-down 1 %`.
+    pub bounds: String,
+    /// Silences cut.
+    pub gaps_cut: u64,
+    /// Replay time saved by cutting them, in microseconds.
+    pub gaps_cut_us: i64,
+}
+
+/// A fault and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultFacts {
+    /// Name that keys its draws.
+    pub name: String,
+    /// Kind, as in the catalogue.
+    pub kind: String,
+    /// Legality class: `A` (can happen with nothing broken), `B` (under failures or ordinary settings), `C` (outside Kafka's
+    /// promise).
+    pub legality: String,
+    /// Instances planned.
+    pub planned: u64,
+    /// Instances that were handed over to `new`.
+    pub fired: u64,
+    /// What was achieved, as name and figure in order.
+    pub coverage: Vec<(String, f64)>,
+}
+
+/// A relation and who broke it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RelationFacts {
+    /// Name, such as `redelivery` or `determinism`.
+    pub name: String,
+    /// `kept by both` · `broken by both` · `broken by new` · `mended by new` · `not judged`; where one build alone could be judged,
+    /// `kept by old`, `broken by old` and so on.
+    pub result: String,
+    /// Sentence that says what stands behind it; may be empty.
+    pub note: String,
+}

@@ -1,0 +1,65 @@
+//! Patterns in the terminal: proven first, each with where it began and one example.
+
+use super::lines::{Paint, Printed, around_difference};
+use crate::compare::{Example, Kind, Pattern, Shown, Standing};
+use crate::report::Report;
+use crate::report::figures::{count, counted};
+use crate::report::words::{self, marks, patterns_of, sighting, signature};
+
+/// How many patterns of one standing are printed; the other formats hold the rest.
+const PATTERNS_MAX: usize = 12;
+
+/// How many columns an old or new value takes in an example.
+const VALUE_WIDTH: usize = 84;
+
+/// Prints the patterns of every standing.
+pub(super) fn patterns(report: &Report, out: &mut Printed) {
+    for (standing, title) in words::STANDINGS {
+        let patterns = patterns_of(report, standing);
+        if patterns.is_empty() {
+            continue;
+        }
+        out.heading(
+            &format!("{title}: {}", counted(patterns.len() as u64, "pattern", "patterns")),
+            words::standing_meaning(standing),
+        );
+        out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
+        for pattern in patterns.iter().take(PATTERNS_MAX) {
+            one_pattern(pattern, out);
+        }
+        if patterns.len() > PATTERNS_MAX {
+            let left = (patterns.len() - PATTERNS_MAX) as u64;
+            out.wrapped(
+                2,
+                Paint::Quiet,
+                &format!("{} more not printed; run.json has all.", counted(left, "pattern", "patterns")),
+            );
+        }
+    }
+}
+
+fn one_pattern(pattern: &Pattern, out: &mut Printed) {
+    out.columns(
+        Paint::Plain,
+        &[&signature(pattern), &count(pattern.count), &count(pattern.noise_count)],
+        &[70, 13, 13],
+    );
+    let about = std::iter::once(words::meaning(pattern.kind)).chain(marks(pattern)).collect::<Vec<_>>().join("; ");
+    out.wrapped(4, Paint::Quiet, &about);
+    if let Some(first) = &pattern.first {
+        out.wrapped(4, Paint::Plain, &format!("first: {}", sighting(first)));
+    }
+    if pattern.standing != Standing::Noise {
+        pattern.examples.iter().take(1).for_each(|example| one_example(pattern.kind, example, out));
+    }
+}
+
+fn one_example(kind: Kind, example: &Example, out: &mut Printed) {
+    let text = |shown: &Option<Shown>| match shown {
+        Some(shown) => shown.value.clone().unwrap_or_else(|| "null".to_owned()),
+        None => words::absent(kind).to_owned(),
+    };
+    let (old, new) = around_difference(&text(&example.old), &text(&example.new), VALUE_WIDTH);
+    out.line(4, Paint::Removed, &format!("old  {old}"));
+    out.line(4, Paint::Added, &format!("new  {new}"));
+}

@@ -1,0 +1,178 @@
+//! The words that every renderer uses for the same thing.
+
+use serde::Serialize;
+use std::fmt::Write as _;
+
+use super::figures::{count, date, time};
+use super::{BuildFacts, Report};
+use crate::compare::{GateResult, Kind, Pattern, Sighting, Standing, Verdict};
+
+/// Returns the name of a kind, change, standing or ending as `run.json` spells it, such as `final-state`.
+pub(super) fn name(of: impl Serialize) -> String {
+    match serde_json::to_value(of) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+/// Returns the verdict as a heading.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Agree => "Agree",
+        Verdict::Differ => "Differ",
+        Verdict::NoVerdict => "No verdict",
+    }
+}
+
+/// Says what a verdict means to somebody who has never seen one.
+pub(super) fn verdict_meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Agree => "The new build did what the old one does, within every gate.",
+        Verdict::Differ => "The new build fails a gate: it does not do what the old one does.",
+        Verdict::NoVerdict => "Cannot tell. This is no pass: something the verdict rests on could not be judged.",
+    }
+}
+
+/// Says what a kind of difference means.
+pub(super) fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Missing => "old wrote it, new did not",
+        Kind::Unseen => "old wrote it; new stopped before it could be told",
+        Kind::Extra => "new wrote it, old did not",
+        Kind::Repeated => "new wrote it more often than old",
+        Kind::Changed => "both wrote it, with another value",
+        Kind::Rerouted => "same value, sent elsewhere",
+        Kind::Metadata => "same value, other headers or timestamp",
+        Kind::Reordered => "outputs that depend on each other changed places",
+        Kind::BenignReorder => "independent outputs changed places",
+        Kind::Later => "same output, at a later event time",
+        Kind::Earlier => "same output, at an earlier event time",
+        Kind::Refinement => "same final value, other updates on the way",
+        Kind::FinalState => "the last value of a key differs",
+        Kind::Effect => "calls to the outside differ",
+        Kind::DeadLetter => "what went to the error channel differs",
+        Kind::Malformed => "an output that cannot be read",
+        Kind::NoProgress => "input was pending and nothing moved",
+        Kind::Died => "the build died",
+    }
+}
+
+/// Says what a build wrote at a difference of which it has no output: of what is repeated it wrote the rest as the other did.
+pub(super) fn absent(kind: Kind) -> &'static str {
+    if kind == Kind::Repeated { "nothing more" } else { "nothing" }
+}
+
+/// Says what a standing means.
+pub(super) fn standing_meaning(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Proven => "New broke it, beyond what old does to itself by chance.",
+        Standing::Suspected => "Seen, but chance could not be ruled out.",
+        Standing::Noise => "Old differs from itself in the same way.",
+        Standing::Expected => "Declared as intended by the scenario.",
+    }
+}
+
+/// Returns the order in which standings are shown, each with its heading.
+pub(super) const STANDINGS: [(Standing, &str); 4] = [
+    (Standing::Proven, "Proven"),
+    (Standing::Suspected, "Suspected"),
+    (Standing::Noise, "Noise"),
+    (Standing::Expected, "Expected"),
+];
+
+/// Returns the patterns of one standing, in the order of the report.
+pub(super) fn patterns_of(report: &Report, standing: Standing) -> Vec<&Pattern> {
+    report.patterns.iter().filter(|pattern| pattern.standing == standing).collect()
+}
+
+/// Writes what kind, topic, path and change say, such as `changed in payouts at $.amount (value)`.
+pub(super) fn signature(pattern: &Pattern) -> String {
+    let mut text = name(pattern.kind);
+    if !pattern.topic.is_empty() {
+        let _ = write!(text, " in {}", pattern.topic);
+    }
+    if let Some(path) = &pattern.path {
+        let _ = write!(text, " at {path}");
+    }
+    if let Some(change) = pattern.change {
+        let _ = write!(text, " ({})", name(change));
+    }
+    text
+}
+
+/// Writes the marks of a pattern that keep it from counting; empty for most.
+pub(super) fn marks(pattern: &Pattern) -> Vec<&'static str> {
+    let mut marks = Vec::new();
+    if pattern.information {
+        marks.push("information only");
+    }
+    if pattern.unjudgeable {
+        marks.push("cannot be judged: all drives differ");
+    }
+    marks
+}
+
+/// Writes which event a sighting points at, such as `event flights/3 at offset 1,204`.
+pub(super) fn event(sighting: &Sighting) -> Option<String> {
+    let topic = sighting.topic.as_deref()?;
+    let partition = sighting.partition.map(|partition| format!("/{partition}")).unwrap_or_default();
+    let offset =
+        sighting.offset.map(|offset| format!(" at offset {}", super::figures::signed(offset))).unwrap_or_default();
+    let inferred = if sighting.inferred { ", inferred from the key" } else { "" };
+    Some(format!("event {topic}{partition}{offset}{inferred}"))
+}
+
+/// Writes event and times of a sighting in one line.
+pub(super) fn sighting(sighting: &Sighting) -> String {
+    let mut parts = vec![event(sighting).unwrap_or_else(|| "cause not known".to_owned())];
+    parts.extend(sighting.event_time_ms.map(date));
+    parts.push(format!("{} into the replay", time(sighting.replay_us)));
+    parts.join(" · ")
+}
+
+/// Returns the name of a build, or its role where it has none.
+pub(super) fn build<'a>(report: &'a Report, role: &'a str) -> &'a str {
+    report.builds.get(role).map(|build| build.name.as_str()).filter(|name| !name.is_empty()).unwrap_or(role)
+}
+
+/// Writes a build's command as one would type it.
+pub(super) fn command(build: &BuildFacts) -> String {
+    build.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,{}".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Says how a gate went in one word.
+pub(super) fn gate_result(gate: &GateResult) -> &'static str {
+    match (gate.pass, gate.warning) {
+        (Some(true), _) => "kept",
+        (Some(false), true) => "warning",
+        (Some(false), false) => "failed",
+        (None, _) => "not judged",
+    }
+}
+
+/// Writes a count by kind in one line, such as `1,204 changed, 3 missing`.
+pub(super) fn by_kind(counts: &std::collections::BTreeMap<Kind, u64>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    counts.iter().map(|(kind, n)| format!("{} {}", count(*n), name(kind))).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes a figure that may be missing.
+pub(super) fn or_dash(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "–".to_owned())
+}
+
+/// Returns text, or nothing where it is empty.
+pub(super) fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.trim().is_empty())
+}

@@ -1,0 +1,549 @@
+//! Reports as runs leave them: the compensation of delayed flights, and the edges of what a report can hold.
+
+use std::collections::BTreeMap;
+
+use rehearsal::compare::{
+    Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, Pattern, Redelivery,
+    Shown, Sighting, Standing, Statistics, Verdict,
+};
+use rehearsal::outcome::{Ending, Lateness};
+use rehearsal::plan::PlanSummary;
+use rehearsal::report::{
+    BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
+};
+
+/// New pays twice under redelivery, and the rounding of one fare class moved.
+pub(crate) fn differ() -> Report {
+    Report {
+        verdict: Verdict::Differ,
+        reasons: vec![
+            "new repeats 38 effects when deliveries repeat; old repeats none (gate repeated-effects-increase, limit 0).".into(),
+            "changed in payouts at $.amount: 214 outputs, proven beyond noise (gate changed, limit 0).".into(),
+            "repeated in payouts: 38 outputs, proven beyond noise (gate repeated, limit 0).".into(),
+        ],
+        differences: BTreeMap::from([(Kind::Repeated, 38), (Kind::Changed, 215), (Kind::BenignReorder, 61)]),
+        patterns: vec![rounding(), paid_twice(), suspicion(), timestamps(), reordering()],
+        idempotency: Some(Idempotency {
+            old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
+            new: Redelivery {
+                redelivered: 1_061,
+                repeated_effects: 38,
+                changed_finals: 0,
+                examples: vec![
+                    redelivered("2013-01-01/EV4412/EWR-MCI", 2_531, 400, 1_357_081_260_000),
+                    redelivered("2013-01-02/MQ4079/EWR-BWI", 4_018, 250, 1_357_161_600_000),
+                ],
+            },
+            increase: Some(Standing::Proven),
+            broken_by_new: 38,
+            broken_by_both: 0,
+            mended_by_new: 0,
+            statistics: Statistics::default(),
+        }),
+        relations: vec![
+            relation("determinism", "kept by both", "old against old again: 1 output of 1,204 differs."),
+            relation("redelivery", "broken by new", "new repeats 38 effects, old none."),
+        ],
+        gates: vec![
+            gate("repeated-effects-increase", "0", Some("38"), Some(false), true, Some("proven over 1,204 identities")),
+            gate("changed", "0", Some("214"), Some(false), true, Some("$.amount in payouts")),
+            gate("repeated", "0", Some("38"), Some(false), true, None),
+            gate("missing", "0", Some("0"), Some(true), true, None),
+            gate("extra", "0", Some("0"), Some(true), true, None),
+            gate("final-state", "0", Some("0"), Some(true), true, None),
+            gate("p99-latency-increase", "20%", Some("3.1%"), Some(true), false, None),
+            gate("lag-events", "50,000", None, None, false, Some("lag was not measured")),
+            GateResult { warning: true, ..gate("freshness-p99", "5s", Some("6.2s"), Some(false), false, None) },
+        ],
+        warnings: vec!["The builds may act on their own clock: what a timer caused cannot be told under an accelerated pace.".into()],
+        ..agree()
+    }
+}
+
+/// Both builds did the same.
+pub(crate) fn agree() -> Report {
+    Report {
+        format: "1.0".into(),
+        tool: "0.1.0".into(),
+        verdict: Verdict::Agree,
+        reasons: Vec::new(),
+        scenario: ScenarioFacts {
+            name: "compensation".into(),
+            question: Some("Does the new compensation build pay twice when events are redelivered?".into()),
+            path: "scenarios/compensation/scenario.toml".into(),
+        },
+        seed: 7,
+        recording: RecordingFacts {
+            path: "recordings/flights".into(),
+            events: 53_402,
+            first_ms: Some(1_357_035_420_000),
+            last_ms: Some(1_359_687_000_000),
+            hash: "9f2c4a7b01d35e6688aa10c2f4be97d35a60e1c7b2480f19dd36c5b8e7a41f02".into(),
+            gaps: 0,
+        },
+        builds: BTreeMap::from([
+            ("old".into(), build("compensation 1.4", "compensation-old", false)),
+            ("new".into(), build("compensation 2.0", "compensation-new", true)),
+        ]),
+        drives: ["old", "old-again", "new", "old-once", "new-once"].map(drive).into(),
+        plan: PlanSummary {
+            events: 53_402,
+            warm_up_events: 0,
+            deliveries: 54_463,
+            redeliveries: 1_061,
+            length_us: 13_260_000,
+            gaps_cut: 31,
+            gaps_cut_us: 1_840_000,
+            faults: Vec::new(),
+        },
+        fidelity: Fidelity {
+            pace: "accelerated, 200,000 times".into(),
+            lateness: ["new", "old", "old-again"].map(|drive| (drive.to_owned(), lateness())).into(),
+            on_schedule: Some(true),
+            bounds: "p99 lateness 50 ms, slow-down 1 %".into(),
+            gaps_cut: 31,
+            gaps_cut_us: 1_840_000,
+        },
+        faults: vec![
+            fault(
+                "twice",
+                "duplicate",
+                1_061,
+                &[("share", 0.019_87), ("distance-p50-events", 1_204.0), ("distance-max-events", 8_112.0)],
+            ),
+            fault("shuffled", "reorder", 2_664, &[("share", 0.049_9), ("extent-p50", 17.0), ("extent-max", 64.0)]),
+        ],
+        outputs: [("new", 1_204), ("new_once", 1_204), ("old", 1_204), ("old_again", 1_204), ("old_once", 1_204)]
+            .map(|(drive, n)| (drive.to_owned(), n))
+            .into(),
+        identities: 1_204,
+        differences: BTreeMap::from([(Kind::BenignReorder, 61)]),
+        noise: Some(BTreeMap::from([(Kind::Changed, 1), (Kind::BenignReorder, 58)])),
+        patterns: vec![reordering()],
+        power: Some(9),
+        silenced: BTreeMap::from([("ignore $.paid_at".into(), 1_204)]),
+        idempotency: Some(Idempotency {
+            old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
+            new: Redelivery { redelivered: 1_061, ..Redelivery::default() },
+            ..Idempotency::default()
+        }),
+        relations: vec![relation("redelivery", "kept by both", "")],
+        latency: Some(latency()),
+        lag: None,
+        freshness: None,
+        resources: None,
+        isolation: None,
+        gates: vec![
+            gate("changed", "0", Some("0"), Some(true), true, None),
+            gate("missing", "0", Some("0"), Some(true), true, None),
+        ],
+        warnings: Vec::new(),
+        reproduce: "rehearsal run scenarios/compensation/scenario.toml --seed 7".into(),
+    }
+}
+
+/// New hung, and nothing was redelivered before it did.
+pub(crate) fn no_verdict() -> Report {
+    let mut report = agree();
+    report.verdict = Verdict::NoVerdict;
+    report.reasons = vec![
+        "the fault twice fired nothing: no delivery was repeated, so idempotence was not tested.".into(),
+        "old-again stopped reading after 1,204 of 54,463 deliveries.".into(),
+    ];
+    report.faults[0].fired = 0;
+    report.faults[0].coverage.clear();
+    report.drives[1].ending = Ending::StoppedReading;
+    report.drives[1].reason = "took no input for 10 s".into();
+    report.drives[1].sent = 1_204;
+    report.drives[1].stderr_tail = vec!["WARN pool exhausted".into(), "ERROR waiting for a connection".into()];
+    report.fidelity.on_schedule = Some(false);
+    report.patterns = vec![suspicion()];
+    report.idempotency = Some(Idempotency::default());
+    report.gates[0] =
+        gate("changed", "0", None, None, true, Some("1 output is suspected; chance could not be ruled out"));
+    report.gates.push(gate("repeated-effects", "0", None, None, false, Some("nothing was redelivered")));
+    report
+}
+
+/// Nothing is known but that a comparison took place.
+pub(crate) fn nothing_known() -> Report {
+    Report {
+        verdict: Verdict::NoVerdict,
+        reasons: Vec::new(),
+        scenario: ScenarioFacts { name: String::new(), question: None, path: String::new() },
+        seed: 0,
+        recording: RecordingFacts {
+            path: String::new(),
+            events: 0,
+            first_ms: None,
+            last_ms: None,
+            hash: String::new(),
+            gaps: 0,
+        },
+        builds: BTreeMap::new(),
+        drives: Vec::new(),
+        plan: PlanSummary::default(),
+        fidelity: Fidelity {
+            pace: String::new(),
+            lateness: BTreeMap::new(),
+            on_schedule: None,
+            bounds: String::new(),
+            gaps_cut: 0,
+            gaps_cut_us: 0,
+        },
+        faults: Vec::new(),
+        outputs: BTreeMap::new(),
+        identities: 0,
+        differences: BTreeMap::new(),
+        noise: None,
+        patterns: Vec::new(),
+        power: None,
+        silenced: BTreeMap::new(),
+        idempotency: None,
+        relations: Vec::new(),
+        latency: None,
+        gates: Vec::new(),
+        reproduce: String::new(),
+        ..agree()
+    }
+}
+
+/// What other people's systems may write: markup, escape sequences, quotes, fences, tables, turned text.
+pub(crate) const HOSTILE: &str = "<script>alert(1)</script> ]]> --> \u{1b}[31m \0 \u{202e}abc | `code` ``` **bold** @everyone \"quoted\" 'x' & \r\n# heading";
+
+/// Every text of the report is hostile.
+pub(crate) fn hostile() -> Report {
+    let mut report = no_verdict();
+    let text = || HOSTILE.to_owned();
+    report.reasons = vec![text()];
+    report.warnings = vec![text()];
+    report.scenario = ScenarioFacts { name: text(), question: Some(text()), path: text() };
+    report.recording.path = text();
+    report.reproduce = text();
+    report.silenced = BTreeMap::from([(text(), 1)]);
+    report.relations = vec![relation(HOSTILE, HOSTILE, HOSTILE)];
+    report.resources = Some(serde_json::json!({ HOSTILE: [HOSTILE, 1, { "memory_bytes": 123_456 }] }));
+    report.fidelity.pace = text();
+    report.fidelity.bounds = text();
+    report.faults[0] = fault(HOSTILE, HOSTILE, 1, &[(HOSTILE, 0.5)]);
+    report.gates = vec![gate(HOSTILE, HOSTILE, Some(HOSTILE), Some(false), false, Some(HOSTILE))];
+    report.drives[1].reason = text();
+    report.drives[1].stderr_tail = vec![text()];
+    let mut facts = build(HOSTILE, HOSTILE, true);
+    facts.flags.insert(text(), serde_json::json!(HOSTILE));
+    facts.env_names.push(text());
+    report.builds.insert("new".into(), facts);
+    for (key, value) in
+        [(Some(text()), Some(text())), (None, None), (None, Some(format!("{{\"a\": {}}}", serde_json::json!(HOSTILE))))]
+    {
+        let mut pattern = rounding();
+        pattern.topic = text();
+        pattern.path = Some(text());
+        for example in &mut pattern.examples {
+            example.identity = text();
+            if let Some(new) = &mut example.new {
+                (new.topic, new.key, new.value) = (text(), key.clone(), value.clone());
+            }
+            if let Some(cause) = &mut example.cause {
+                cause.topic = Some(text());
+            }
+        }
+        report.patterns.push(pattern);
+    }
+    let examples = report.patterns[1].examples.clone();
+    report.idempotency = Some(Idempotency {
+        new: Redelivery { redelivered: 3, repeated_effects: 1, changed_finals: 1, examples },
+        ..Idempotency::default()
+    });
+    report
+}
+
+/// Ten thousand patterns with long examples, and lists without end.
+pub(crate) fn monstrous() -> Report {
+    let mut report = differ();
+    let members = |changed: usize| {
+        let members = (0..80).map(|n| {
+            format!("\"member {n:02}\":\"{}\"", if n % 3 == changed { "<&>".repeat(8) } else { "y".repeat(20) })
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    };
+    report.patterns = (0..10_000)
+        .map(|n| {
+            let mut pattern = rounding();
+            pattern.path = Some(format!("$.fares[*].class_{n}"));
+            pattern.standing = [Standing::Proven, Standing::Suspected, Standing::Noise, Standing::Expected][n % 4];
+            pattern.examples = vec![pattern.examples[0].clone(); 2];
+            for example in &mut pattern.examples {
+                example.identity = "identity & ".repeat(40);
+                if let (Some(old), Some(new)) = (&mut example.old, &mut example.new) {
+                    (old.value, new.value) = (Some(members(0)), Some(members(1)));
+                }
+            }
+            pattern
+        })
+        .collect();
+    let example = report.patterns[0].examples[0].clone();
+    for redelivery in report.idempotency.iter_mut().flat_map(|both| [&mut both.old, &mut both.new]) {
+        redelivery.examples = vec![example.clone(); 1_000];
+    }
+    let sentence = "A sentence that was written by somebody who had a lot of time & <space>. ".repeat(5);
+    report.reasons = vec![sentence.clone(); 2_000];
+    report.warnings = vec![sentence.clone(); 2_000];
+    report.gates = vec![gate(&sentence, &sentence, Some(&sentence), Some(false), false, Some(&sentence)); 2_000];
+    report.faults = vec![fault(&sentence, "duplicate", 1, &[("share", 0.5)]); 2_000];
+    report.relations = vec![relation(&sentence, "broken by new", &sentence); 2_000];
+    report.silenced = (0..2_000).map(|n| (format!("{sentence}{n}"), 1)).collect();
+    report.lag = Some(serde_json::json!(vec![sentence.as_str(); 2_000]));
+    for drive in &mut report.drives {
+        drive.ending = Ending::Died;
+        drive.stderr_tail = vec![sentence.clone(); 1_000];
+    }
+    for build in report.builds.values_mut() {
+        build.env_names = vec![sentence.clone(); 2_000];
+        build.command = vec![sentence.clone(); 2_000];
+    }
+    report
+}
+
+fn rounding() -> Pattern {
+    Pattern {
+        kind: Kind::Changed,
+        topic: "payouts".into(),
+        path: Some("$.amount".into()),
+        change: Some(Change::Value),
+        standing: Standing::Proven,
+        count: 214,
+        noise_count: 0,
+        information: false,
+        unjudgeable: false,
+        statistics: Statistics {
+            compared: 1_204,
+            odd_new: 214,
+            odd_any: 214,
+            odd_all: 0,
+            p_value: Some(3.4e-103),
+            q_value: Some(1.7e-102),
+            recurred: None,
+            noise_rate: Some(0.002_49),
+            seen_in_old: false,
+            odd_moving: 0,
+            p_beside_noise: None,
+            p_again: None,
+        },
+        first: Some(sighting(3, 31, 1_357_052_340_000, 84_600)),
+        examples: vec![
+            paid("2013-01-01/UA1545/EWR-IAH", 31, ("premium", "262.50", "262.00"), 1_357_052_340_000),
+            paid("2013-01-01/B6725/JFK-BQN", 118, ("premium", "412.50", "412.00"), 1_357_063_080_000),
+        ],
+    }
+}
+
+fn paid_twice() -> Pattern {
+    let mut example = paid("2013-01-01/EV4412/EWR-MCI", 2_531, ("economy", "400.00", "400.00"), 1_357_081_260_000);
+    example.old = None;
+    Pattern {
+        kind: Kind::Repeated,
+        path: None,
+        change: Some(Change::Exact),
+        count: 38,
+        statistics: Statistics {
+            compared: 1_204,
+            odd_new: 38,
+            odd_any: 38,
+            p_value: Some(7.4e-19),
+            q_value: Some(1.9e-18),
+            recurred: Some(38),
+            ..Statistics::default()
+        },
+        first: Some(sighting(1, 2_531, 1_357_081_260_000, 229_200)),
+        examples: vec![example],
+        ..rounding()
+    }
+}
+
+fn suspicion() -> Pattern {
+    Pattern {
+        path: Some("$.fare_class".into()),
+        standing: Standing::Suspected,
+        count: 1,
+        statistics: Statistics {
+            compared: 1_204,
+            odd_new: 1,
+            odd_any: 1,
+            p_value: Some(0.333),
+            q_value: Some(0.416),
+            recurred: Some(0),
+            ..Statistics::default()
+        },
+        first: Some(Sighting {
+            topic: None,
+            partition: None,
+            offset: None,
+            inferred: false,
+            event_time_ms: None,
+            replay_us: 7_140_000,
+        }),
+        examples: Vec::new(),
+        ..rounding()
+    }
+}
+
+fn timestamps() -> Pattern {
+    Pattern {
+        path: Some("$.batch".into()),
+        standing: Standing::Noise,
+        count: 1,
+        noise_count: 1,
+        unjudgeable: true,
+        statistics: Statistics { compared: 1_204, odd_all: 1, ..Statistics::default() },
+        first: None,
+        examples: Vec::new(),
+        ..rounding()
+    }
+}
+
+fn reordering() -> Pattern {
+    Pattern {
+        kind: Kind::BenignReorder,
+        path: None,
+        change: None,
+        standing: Standing::Noise,
+        count: 61,
+        noise_count: 58,
+        information: true,
+        statistics: Statistics::default(),
+        first: Some(sighting(0, 14, 1_357_041_720_000, 31_500)),
+        examples: Vec::new(),
+        ..rounding()
+    }
+}
+
+fn paid(flight: &str, offset: i64, (fare, old, new): (&str, &str, &str), event_time_ms: i64) -> Example {
+    let value = |amount: &str| {
+        format!(
+            "{{\"payment_id\":\"{flight}\",\"flight_id\":\"{flight}\",\"fare_class\":\"{fare}\",\"delay_minutes\":214,\"currency\":\"USD\",\"amount\":{amount}}}"
+        )
+    };
+    let shown = |amount: &str, sequence| Shown {
+        sequence,
+        topic: "payouts".into(),
+        partition: 0,
+        key: Some(flight.into()),
+        value: Some(value(amount)),
+        arrived_us: 85_320,
+    };
+    Example {
+        identity: flight.into(),
+        old: Some(shown(old, 3)),
+        new: Some(shown(new, 3)),
+        cause: Some(sighting(3, offset, event_time_ms, 84_600)),
+    }
+}
+
+fn redelivered(flight: &str, offset: i64, amount: u32, event_time_ms: i64) -> Example {
+    let mut example = paid(flight, offset, ("economy", "0.00", &format!("{amount}.00")), event_time_ms);
+    example.old = None;
+    example
+}
+
+fn sighting(partition: i32, offset: i64, event_time_ms: i64, replay_us: i64) -> Sighting {
+    Sighting {
+        topic: Some("flights".into()),
+        partition: Some(partition),
+        offset: Some(offset),
+        inferred: false,
+        event_time_ms: Some(event_time_ms),
+        replay_us,
+    }
+}
+
+fn build(name: &str, sample: &str, rounds: bool) -> BuildFacts {
+    BuildFacts {
+        name: name.into(),
+        command: ["{rehearsal}", "sample", sample].map(str::to_owned).into(),
+        program_hash: Some("41b7e7d0c9f6".repeat(5) + "41b7"),
+        flags: BTreeMap::from([("new-rounding".into(), rounds.into())]),
+        env_names: vec!["RUST_LOG".into()],
+        env_hash: "77aa".repeat(16),
+    }
+}
+
+fn drive(drive: &str) -> DriveFacts {
+    DriveFacts {
+        drive: drive.into(),
+        ending: Ending::Finished,
+        reason: String::new(),
+        sent: 54_463,
+        deliveries: 54_463,
+        outputs: 1_204,
+        length_us: 13_412_000,
+        stderr_tail: Vec::new(),
+    }
+}
+
+fn lateness() -> Lateness {
+    Lateness { p50_us: 61, p99_us: 412, p999_us: 1_904, max_us: 6_310, beyond_5ms: 0.000_12, slow_down: 0.000_31 }
+}
+
+fn latency() -> Latency {
+    let figures = |p50, p90, p95, p99, max| LatencyFigures {
+        count: 1_204,
+        p50_us: Some(p50),
+        p90_us: Some(p90),
+        p95_us: Some(p95),
+        p99_us: Some(p99),
+        p999_us: None,
+        max_us: Some(max),
+    };
+    let increase = |quantile, increase, interval| LatencyIncrease {
+        quantile,
+        increase,
+        interval,
+        slower: false,
+        p_value: 0.21,
+        q_value: Some(0.34),
+    };
+    Latency {
+        old: figures(412, 704, 980, 2_210, 9_840),
+        new: figures(398, 688, 1_010, 2_278, 11_200),
+        increases: vec![
+            increase(0.5, -0.034, (-0.052, -0.011)),
+            increase(0.9, -0.023, (-0.061, 0.017)),
+            increase(0.99, 0.031, (-0.084, 0.142)),
+        ],
+    }
+}
+
+fn fault(name: &str, kind: &str, instances: u64, coverage: &[(&str, f64)]) -> FaultFacts {
+    FaultFacts {
+        name: name.into(),
+        kind: kind.into(),
+        legality: "B".into(),
+        planned: instances,
+        fired: instances,
+        coverage: coverage.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+    }
+}
+
+fn relation(name: &str, result: &str, note: &str) -> RelationFacts {
+    RelationFacts { name: name.into(), result: result.into(), note: note.into() }
+}
+
+fn gate(
+    name: &str,
+    limit: &str,
+    observed: Option<&str>,
+    pass: Option<bool>,
+    default: bool,
+    note: Option<&str>,
+) -> GateResult {
+    GateResult {
+        name: name.into(),
+        limit: limit.into(),
+        observed: observed.map(str::to_owned),
+        pass,
+        note: note.map(str::to_owned),
+        default,
+        warning: false,
+    }
+}
