@@ -36,5 +36,6 @@ pub mod outcome;
 pub mod plan;
 pub mod recording;
 pub mod report;
+pub mod samples;
 pub mod settings;
 pub mod spill;
