@@ -1,0 +1,155 @@
+//! What is captured, from where and until when.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Properties;
+use crate::settings::{Moment, Span};
+
+/// What is captured, from where and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureSettings {
+    /// Brokers to begin with, as `HOST:PORT`, joined by commas.
+    pub brokers: String,
+    /// Topics, all partitions of each.
+    pub topics: Vec<String>,
+    /// Where each partition begins.
+    pub from: Start,
+    /// Where the capture ends.
+    pub until: Until,
+    /// Extra properties of librdkafka.
+    pub properties: Properties,
+    /// Bounds each wait for an answer about topics and offsets.
+    pub connect_timeout: Duration,
+    /// Bounds the wait for brokers that hold events and do not send them.
+    pub stall_timeout: Duration,
+}
+
+impl CaptureSettings {
+    /// Captures all of `topics` that `brokers` hold at this moment.
+    pub fn new(brokers: impl Into<String>, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            topics: topics.into_iter().map(Into::into).collect(),
+            from: Start::default(),
+            until: Until::default(),
+            properties: Properties::default(),
+            connect_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Where the capture of each partition begins. As text: `earliest`, `latest`, a date, or `offset:100`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the oldest event that the broker holds.
+    #[default]
+    Earliest,
+    /// Behind the newest event that the broker holds when the capture starts.
+    Latest,
+    /// At the first event with this timestamp or a later one, in milliseconds since the Unix epoch; as the broker's index of
+    /// timestamps says.
+    Time(i64),
+    /// At this offset, or the nearest that the broker holds.
+    Offset(i64),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            _ => match text.strip_prefix("offset:") {
+                Some(offset) => match offset.parse() {
+                    Ok(offset) if offset >= 0 => Ok(Self::Offset(offset)),
+                    _ => Err(format!("`{offset}` is no offset; write it as `offset:100`")),
+                },
+                None => Moment::of_date(text).map(Moment::ms).map(Self::Time).map_err(|_| {
+                    format!("`{text}` is no start; write `earliest`, `latest`, `2013-01-05T00:00:00Z` or `offset:100`")
+                }),
+            },
+        }
+    }
+}
+
+/// Where the capture ends. As text: `end`, `stopped`, a date, `count:100`, or a duration such as `10m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// At what each partition held when the capture started.
+    #[default]
+    End,
+    /// Ahead of the first event with this timestamp or a later one, in milliseconds since the Unix epoch. A time to come is
+    /// waited for.
+    Time(i64),
+    /// After this many events in all.
+    Count(u64),
+    /// After this long.
+    Duration(Duration),
+    /// When it is told to stop.
+    Stopped,
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "end" => Ok(Self::End),
+            "stopped" => Ok(Self::Stopped),
+            _ => match text.strip_prefix("count:") {
+                Some(count) => match count.parse() {
+                    Ok(count) if count > 0 => Ok(Self::Count(count)),
+                    _ => Err(format!("`{count}` is no number of events; write it as `count:100`")),
+                },
+                None => Moment::of_date(text)
+                    .map(Moment::ms)
+                    .map(Self::Time)
+                    .or_else(|_| text.parse().map(|Span(duration)| Self::Duration(duration)))
+                    .map_err(|_: String| {
+                        format!(
+                            "`{text}` is no end; write `end`, `stopped`, `2013-01-05T00:00:00Z`, `count:100` or `10m`"
+                        )
+                    }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_read() {
+        for (text, start) in [
+            ("earliest", Start::Earliest),
+            ("latest", Start::Latest),
+            ("2013-01-01T10:17:00Z", Start::Time(1_357_035_420_000)),
+            ("offset:0", Start::Offset(0)),
+        ] {
+            assert_eq!(text.parse(), Ok(start), "{text}");
+        }
+        for text in ["", "begin", "offset:", "offset:-1", "5"] {
+            assert!(text.parse::<Start>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ends_are_read() {
+        for (text, until) in [
+            ("end", Until::End),
+            ("stopped", Until::Stopped),
+            ("2013-01-01", Until::Time(1_356_998_400_000)),
+            ("count:7", Until::Count(7)),
+            ("1m30s", Until::Duration(Duration::from_secs(90))),
+        ] {
+            assert_eq!(text.parse(), Ok(until), "{text}");
+        }
+        for text in ["", "never", "count:0", "count:x", "5"] {
+            assert!(text.parse::<Until>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where each partition begins and ends.
+
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::{CaptureError, CaptureSettings, Start, Until};
+use crate::clock::Clock;
+
+/// The stretch of each partition that is captured.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Partitions in order of topic and partition.
+    pub(super) partitions: Vec<Stretch>,
+    pub(super) limit: Limit,
+}
+
+/// The stretch of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// Topic, counted in order of name.
+    pub(super) topic: usize,
+    pub(super) partition: i32,
+    /// First offset.
+    pub(super) start: i64,
+    /// Offset behind the last; none: no end is known.
+    pub(super) end: Option<i64>,
+}
+
+/// What ends the capture apart from the ends of the partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Nothing.
+    None,
+    /// This many events.
+    Count(u64),
+    /// This time on the capture's clock.
+    Due(Duration),
+    /// Ends are looked up once the date, in milliseconds since the Unix epoch, has come.
+    Date(i64),
+}
+
+impl Window {
+    /// Asks the cluster where the partitions begin and end.
+    pub(super) fn resolve(
+        cluster: &Cluster,
+        settings: &CaptureSettings,
+        clock: &dyn Clock,
+    ) -> Result<Self, CaptureError> {
+        let begins = match settings.from {
+            Start::Time(time_ms) => Some(cluster.offsets_at(time_ms)?),
+            _ => None,
+        };
+        let limit = match settings.until {
+            Until::Count(count) => Limit::Count(count),
+            Until::Duration(duration) => Limit::Due(clock.now().saturating_add(duration)),
+            Until::Time(time_ms) if time_ms > clock.date_us() / 1_000 => Limit::Date(time_ms),
+            Until::Time(_) | Until::End | Until::Stopped => Limit::None,
+        };
+        let mut partitions = Vec::new();
+        for (topic, (name, numbers)) in cluster.topics.iter().enumerate() {
+            for &partition in numbers {
+                let (low, high) = cluster.watermarks(name, partition)?;
+                let at = begins.as_ref().and_then(|begins| begins.get(&(name.clone(), partition)).copied().flatten());
+                let start = start(settings.from, low, high, at);
+                let end = (settings.until == Until::End).then_some(high);
+                partitions.push(Stretch { topic, partition, start, end });
+            }
+        }
+        let mut window = Self { partitions, limit };
+        if let (Until::Time(time_ms), Limit::None) = (settings.until, limit) {
+            window.end_at(cluster, time_ms)?;
+        }
+        Ok(window)
+    }
+
+    /// Ends every partition ahead of its first event at or after `time_ms`, or where there is none, behind its newest.
+    pub(super) fn end_at(&mut self, cluster: &Cluster, time_ms: i64) -> Result<(), CaptureError> {
+        let ends = cluster.offsets_at(time_ms)?;
+        let names: Vec<&String> = cluster.topics.keys().collect();
+        for stretch in &mut self.partitions {
+            let name = names[stretch.topic];
+            let end = match ends.get(&(name.clone(), stretch.partition)).copied().flatten() {
+                Some(end) => end,
+                None => cluster.watermarks(name, stretch.partition)?.1,
+            };
+            stretch.end = Some(end);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the first offset of a partition that holds the offsets from `low` to `high`, the latter excluded. `at` is the first
+/// offset at or after the time asked for, if there is one.
+fn start(from: Start, low: i64, high: i64, at: Option<i64>) -> i64 {
+    match from {
+        Start::Earliest => low,
+        Start::Latest => high,
+        // No event is as late as that: what comes from now on may be.
+        Start::Time(_) => at.unwrap_or(high),
+        Start::Offset(offset) => offset.clamp(low, high),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_begins_where_it_was_asked_to() {
+        for (from, at, expected) in [
+            (Start::Earliest, None, 10),
+            (Start::Latest, None, 20),
+            (Start::Time(5), Some(15), 15),
+            (Start::Time(5), None, 20),
+            (Start::Offset(12), None, 12),
+            (Start::Offset(3), None, 10),
+            (Start::Offset(33), None, 20),
+        ] {
+            assert_eq!(start(from, 10, 20, at), expected, "{from:?}");
+        }
+    }
+}
