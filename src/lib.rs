@@ -38,5 +38,6 @@ pub mod plan;
 pub mod recording;
 pub mod report;
 pub mod samples;
+pub mod scenario;
 pub mod settings;
 pub mod spill;

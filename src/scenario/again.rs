@@ -1,0 +1,114 @@
+//! Outcomes that are there already, compared again: those of an earlier run, or of other tools.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::facts::{drive_of, relations, tool};
+use super::run::{Terms, compared};
+use super::{Scenario, ScenarioError};
+use crate::compare::{Facts, FidelityBounds, Gates, judge};
+use crate::outcome::{EndingReport, Outcome};
+use crate::plan::{PlanSummary, Seed};
+use crate::report::{FORMAT, Fidelity, RecordingFacts, Report, ScenarioFacts};
+
+/// Compares the outcome in `new` with that in `old`, and with the further drives of old in `again`, by the rules and gates of
+/// `rules`. Where outcomes without redelivery stand beside both, as `old-once` beside `old`, each build is held against itself
+/// as well. Writes nothing.
+///
+/// # Errors
+///
+/// [`ScenarioError::Outcome`] where an outcome cannot be read, [`ScenarioError::Problems`] where a rule cannot be used.
+pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scenario) -> Result<Report, ScenarioError> {
+    let mut drives = vec![("old".to_owned(), Outcome::open(old)?)];
+    for (number, path) in again.iter().enumerate() {
+        drives.push((super::checked::again(number as u32 + 1), Outcome::open(path)?));
+    }
+    drives.push(("new".to_owned(), Outcome::open(new)?));
+    if let (Some(old_once), Some(new_once)) = (once(old), once(new)) {
+        drives.push(("old-once".to_owned(), Outcome::open(old_once)?));
+        drives.push(("new-once".to_owned(), Outcome::open(new_once)?));
+    }
+    let refused = |error| ScenarioError::from(vec![rules.problem(&error)]);
+    let checked = rules.settings.compare.check().map_err(refused)?;
+    let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
+    let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
+    let mut comparison = compared(&drives, &terms)?;
+    // Nobody can drive new once more here: what only that could settle stays suspected.
+    comparison.wants_new_again = false;
+    let endings: BTreeMap<String, EndingReport> =
+        drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
+    let paced = endings.values().all(|ending| ending.lateness.is_some());
+    let bounds = FidelityBounds::default().written_in(&gates);
+    let facts =
+        Facts { comparison: &comparison, endings: &endings, plan: None, fired: &BTreeMap::new(), paced, bounds };
+    let judgement = judge(&facts, &gates);
+    let relations = relations(&comparison, true);
+    Ok(Report {
+        format: FORMAT.to_owned(),
+        tool: tool(),
+        verdict: judgement.verdict,
+        reasons: judgement.reasons,
+        scenario: ScenarioFacts {
+            name: "compare".into(),
+            question: rules.question.clone(),
+            path: if rules.path.is_file() { rules.path.display().to_string() } else { String::new() },
+        },
+        seed: rules.settings.seed,
+        recording: RecordingFacts {
+            path: String::new(),
+            events: 0,
+            first_ms: None,
+            last_ms: None,
+            hash: String::new(),
+            gaps: 0,
+        },
+        builds: BTreeMap::new(),
+        drives: drives.iter().map(|(name, outcome)| drive_of(name, outcome.ending())).collect(),
+        plan: PlanSummary::default(),
+        fidelity: Fidelity {
+            pace: String::new(),
+            lateness: endings.iter().filter_map(|(name, ending)| Some((name.clone(), ending.lateness?))).collect(),
+            on_schedule: None,
+            bounds: String::new(),
+            gaps_cut: 0,
+            gaps_cut_us: 0,
+        },
+        faults: Vec::new(),
+        outputs: comparison.outputs,
+        identities: comparison.identities,
+        differences: comparison.differences,
+        noise: comparison.noise,
+        patterns: comparison.patterns,
+        power: comparison.power,
+        silenced: comparison.silenced,
+        relations,
+        idempotency: comparison.idempotency,
+        latency: comparison.latency,
+        lag: None,
+        freshness: None,
+        resources: None,
+        isolation: None,
+        gates: judgement.gates,
+        warnings: judgement.warnings,
+        reproduce: reproduce(old, again, new, rules),
+    })
+}
+
+/// The outcome without redelivery that stands beside another, as a run leaves them; none where there is none.
+fn once(outcome: &Path) -> Option<PathBuf> {
+    let mut name = outcome.canonicalize().ok()?.file_name()?.to_owned();
+    name.push("-once");
+    let beside = outcome.canonicalize().ok()?.with_file_name(name);
+    beside.is_dir().then_some(beside)
+}
+
+fn reproduce(old: &Path, again: &[PathBuf], new: &Path, rules: &Scenario) -> String {
+    let shown = |path: &Path| super::facts::quoted(&path.display().to_string());
+    let mut words = vec!["rehearsal compare".to_owned(), shown(old), shown(new)];
+    words.extend(again.iter().map(|path| format!("--old-again {}", shown(path))));
+    if rules.path.is_file() {
+        words.push(format!("--rules {}", shown(&rules.path)));
+    }
+    words.extend(rules.overrides.iter().map(|over| format!("--set {}", super::facts::quoted(over))));
+    words.join(" ")
+}

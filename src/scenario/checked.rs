@@ -1,0 +1,185 @@
+//! A scenario held against its surroundings: what would stop a run is found before anything is started or written.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::run::Terms;
+use super::source::Problem;
+use super::{Scenario, ScenarioError};
+use crate::compare::{FidelityBounds, Gates, Rules};
+use crate::drive::{Build, DriveRules};
+use crate::plan::{FaultLog, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
+use crate::recording::{Recording, RecordingError};
+use crate::settings::SettingError;
+use crate::spill::SpillSpace;
+
+/// A scenario that can be run: recording opened, plan made, programs found, rules and gates read.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its recording.
+    pub recording: Recording,
+    /// Its plan.
+    pub plan: Plan,
+    /// The build in production.
+    pub old: Build,
+    /// The build to be released.
+    pub new: Build,
+    /// How builds are driven.
+    pub drive: DriveRules,
+    /// How outputs are compared.
+    pub rules: Rules,
+    /// What the verdict rests on.
+    pub gates: Gates,
+    /// Whether each build is to be held against itself without the redelivered events.
+    pub wants_redelivery: bool,
+    /// Fault log whose instances are injected instead of drawn ones.
+    pub fault_log: Option<PathBuf>,
+}
+
+/// Checks `scenario`; with `fault_log`, exactly the faults of that log are planned.
+///
+/// # Errors
+///
+/// [`ScenarioError::Problems`] with everything that is wrong, each with its place in the file.
+pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, ScenarioError> {
+    let settings = &scenario.settings;
+    let mut wrong = Wrong { scenario: &scenario, problems: Vec::new() };
+    let recording = wrong.keep(open(&scenario));
+    let old = wrong.keep(settings.old.check("old", scenario.folder()));
+    let new = wrong.keep(settings.new.check("new", scenario.folder()));
+    let drive = wrong.keep(settings.drive.check());
+    let rules = wrong.keep(settings.compare.check());
+    let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
+    let log = fault_log.map(read_log).transpose()?;
+    let spill = Arc::new(SpillSpace::system());
+    let made = match &recording {
+        Some(recording) => plan(recording, &plan_settings(&scenario, log), Seed(settings.seed), spill).map(Some),
+        // What can be checked without the recording is.
+        None => plan_settings(&scenario, log).check().map(|()| None).map_err(PlanError::from),
+    };
+    let plan = match made {
+        Err(PlanError::Setting(error)) => wrong.keep(Err(error)),
+        made => made?,
+    };
+    let mut problems = wrong.problems;
+    problems.sort_by_key(Problem::line);
+    let (Some(recording), Some(old), Some(new), Some(drive), Some(rules), Some(gates), Some(plan)) =
+        (recording, old, new, drive, rules, gates, plan)
+    else {
+        return Err(problems.into());
+    };
+    let wants_redelivery = settings.relations.redelivery.unwrap_or(true) && plan.redelivers();
+    let fault_log = fault_log.map(Path::to_owned);
+    Ok(Checked { scenario, recording, plan, old, new, drive, rules, gates, wants_redelivery, fault_log })
+}
+
+/// Collects what is wrong, so that one problem hides none of the others.
+struct Wrong<'a> {
+    scenario: &'a Scenario,
+    problems: Vec<Problem>,
+}
+
+impl Wrong<'_> {
+    fn keep<T>(&mut self, checked: Result<T, SettingError>) -> Option<T> {
+        checked.map_err(|error| self.problems.push(self.scenario.problem(&error))).ok()
+    }
+}
+
+/// Opens the recording; what is wrong with it is wrong with the key that names it.
+fn open(scenario: &Scenario) -> Result<Recording, SettingError> {
+    let path = scenario.recording();
+    Recording::open(&path).map_err(|error| {
+        let instead = match &error {
+            RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } if path.join("segments").is_dir() => {
+                "If nothing writes it any more, `rehearsal inspect RECORDING --rebuild` makes it whole."
+            }
+            _ if path.is_file() => {
+                "That is a file: `rehearsal import FILE --out RECORDING` makes a recording of it, whose folder is named here."
+            }
+            _ if path.is_dir() => "Capture or import it again, or name another recording.",
+            _ => "Write the folder of a recording, relative to this file; `rehearsal capture` and `rehearsal import` make one.",
+        };
+        SettingError::new("recording", in_one_line(&error), instead)
+    })
+}
+
+/// Writes an error with its causes on one line.
+pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn read_log(path: &Path) -> Result<FaultLog, ScenarioError> {
+    let file = File::open(path).map_err(|source| ScenarioError::FaultLog { path: path.to_owned(), source })?;
+    Ok(FaultLog::read(BufReader::new(file)).map_err(PlanError::from)?)
+}
+
+/// Returns what the plan is made of.
+fn plan_settings(scenario: &Scenario, log: Option<FaultLog>) -> PlanSettings {
+    let settings = &scenario.settings;
+    PlanSettings {
+        select: settings.select.clone(),
+        pace: settings.pace.clone(),
+        faults: settings.fault.clone(),
+        replay_log: log,
+    }
+}
+
+impl Checked {
+    /// Returns the names of the drives that a run makes for certain, in the order in which they are shown.
+    pub fn drives(&self) -> Vec<String> {
+        let mut names = vec!["old".to_owned()];
+        names.extend((1..=self.drive.repeat_old).map(again));
+        names.push("new".into());
+        if self.wants_redelivery {
+            names.extend(["old-once".into(), "new-once".into()]);
+        }
+        names
+    }
+
+    /// Says what a run of this plan will cost. The length of the replay is known; what a build needs to drain is not, nor whether
+    /// new has to be driven once more.
+    pub fn cost(&self, summary: &PlanSummary) -> Cost {
+        let drives = self.drives();
+        let length =
+            if self.plan.paced() { Duration::from_micros(summary.length_us.unsigned_abs()) } else { Duration::ZERO };
+        let one_after_the_other = if self.drive.together { 1 } else { drives.len() as u32 };
+        Cost { estimate: (length + self.drive.settle) * one_after_the_other, drives }
+    }
+
+    /// What its drives are compared by.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms { rules: &self.rules, gates: &self.gates, seed: self.plan.seed(), recording: Some(&self.recording) }
+    }
+
+    /// How far a replay may stray from its schedule before it says nothing about timing.
+    pub(super) fn bounds(&self) -> FidelityBounds {
+        let lateness_p99_us = self.drive.lateness_p99_max.as_micros() as i64;
+        FidelityBounds { lateness_p99_us, slow_down: self.drive.slow_down_max }.written_in(&self.gates)
+    }
+}
+
+/// What a run will cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Names of its drives.
+    pub drives: Vec<String>,
+    /// How long it takes at least.
+    pub estimate: Duration,
+}
+
+/// Names the drives of old beyond the first: `old-again`, `old-again-2` and so on.
+pub(super) fn again(number: u32) -> String {
+    if number == 1 { "old-again".into() } else { format!("old-again-{number}") }
+}

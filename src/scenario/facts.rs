@@ -1,0 +1,372 @@
+//! Everything a run found, gathered into one [`Report`].
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use super::ScenarioError;
+use super::checked::Checked;
+use crate::compare::{Comparison, FidelityBounds, Idempotency, Judgement, off_schedule};
+use crate::drive::{Build, BuildSettings};
+use crate::outcome::{EndingReport, Outcome};
+use crate::plan::PlanSummary;
+use crate::recording::Recording;
+use crate::report::{
+    BuildFacts, DriveFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
+};
+
+/// Lines of standard error that a report shows of each drive.
+const STDERR_LINES: usize = 20;
+/// Bytes of standard error that are read to find them.
+const STDERR_BYTES: u64 = 8 << 10;
+
+/// What a run found, before it is a report.
+pub(super) struct Found<'a> {
+    pub(super) checked: &'a Checked,
+    pub(super) summary: PlanSummary,
+    /// Drives in the order in which they are shown.
+    pub(super) drives: &'a [(String, Outcome)],
+    pub(super) fired: BTreeMap<String, u64>,
+    pub(super) comparison: Comparison,
+    pub(super) judgement: Judgement,
+    pub(super) bounds: FidelityBounds,
+}
+
+/// Gathers a run's report.
+pub(super) fn report(found: Found<'_>) -> Report {
+    let Found { checked, summary, drives, fired, comparison, judgement, bounds } = found;
+    let scenario = &checked.scenario;
+    let relations = relations(&comparison, checked.wants_redelivery);
+    Report {
+        format: FORMAT.to_owned(),
+        tool: tool(),
+        verdict: judgement.verdict,
+        reasons: judgement.reasons,
+        scenario: ScenarioFacts {
+            name: scenario.name.clone(),
+            question: scenario.question.clone(),
+            path: scenario.path.display().to_string(),
+        },
+        seed: scenario.settings.seed,
+        recording: recording(&checked.recording, &scenario.settings.recording),
+        builds: [("old", &checked.old, &scenario.settings.old), ("new", &checked.new, &scenario.settings.new)]
+            .into_iter()
+            .map(|(role, build, settings)| (role.to_owned(), build_facts(role, build, settings, checked)))
+            .collect(),
+        drives: drives.iter().map(|(name, outcome)| drive(name, outcome, checked)).collect(),
+        fidelity: fidelity(checked, &summary, drives, bounds),
+        faults: faults(&summary, &fired),
+        plan: summary,
+        outputs: comparison.outputs,
+        identities: comparison.identities,
+        differences: comparison.differences,
+        noise: comparison.noise,
+        patterns: comparison.patterns,
+        power: comparison.power,
+        silenced: comparison.silenced,
+        relations,
+        idempotency: comparison.idempotency,
+        latency: comparison.latency,
+        lag: None,
+        freshness: None,
+        resources: None,
+        isolation: None,
+        gates: judgement.gates,
+        warnings: judgement.warnings,
+        reproduce: reproduce(checked),
+    }
+}
+
+/// Version of this program; who reads it knows whose it is.
+pub(super) fn tool() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// Says what a recording is; `path` is how it was named.
+pub(super) fn recording(recording: &Recording, path: &str) -> RecordingFacts {
+    let manifest = recording.manifest();
+    let mut hash = Sha256::new();
+    for segment in &manifest.segments {
+        hash.update(segment.sha256.as_deref().unwrap_or(&segment.file));
+    }
+    RecordingFacts {
+        path: path.to_owned(),
+        events: recording.len(),
+        first_ms: manifest.span.map(|span| span.first_ms),
+        last_ms: manifest.span.map(|span| span.last_ms),
+        hash: hexadecimal(&hash.finalize()),
+        gaps: manifest.partitions.iter().map(|partition| partition.gaps).sum(),
+    }
+}
+
+fn build_facts(role: &str, build: &Build, settings: &BuildSettings, checked: &Checked) -> BuildFacts {
+    // What came into the command from the environment may be a secret: its name is shown in its place.
+    let masked = |part: &String| checked.scenario.masked(&format!("{role}.command"), part);
+    let flags = settings.flags.iter();
+    BuildFacts {
+        name: build.name().to_owned(),
+        command: build.command().iter().map(masked).collect(),
+        program_hash: program_hash(build),
+        flags: flags.map(|(name, flag)| (name.clone(), serde_json::to_value(flag).unwrap_or(Json::Null))).collect(),
+        env_names: build.env_names().map(str::to_owned).collect(),
+        env_hash: build.env_hash(),
+    }
+}
+
+fn program_hash(build: &Build) -> Option<String> {
+    let program = build.command().first()?;
+    let path = match program.as_str() {
+        "{rehearsal}" => std::env::current_exe().ok()?,
+        program if program.contains('/') => build.directory().join(program),
+        program => {
+            let paths = std::env::var_os("PATH")?;
+            std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())?
+        }
+    };
+    let mut file = File::open(path).ok()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hexadecimal(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Says how one drive went.
+fn drive(name: &str, outcome: &Outcome, checked: &Checked) -> DriveFacts {
+    let ending = outcome.ending();
+    let settings = &checked.scenario.settings;
+    let build = if name.starts_with("old") { &settings.old } else { &settings.new };
+    DriveFacts { stderr_tail: stderr_tail(outcome.path(), build.env.values()), ..drive_of(name, ending) }
+}
+
+/// Says how a drive went by its ending alone.
+pub(super) fn drive_of(name: &str, ending: &EndingReport) -> DriveFacts {
+    DriveFacts {
+        drive: name.to_owned(),
+        ending: ending.ending,
+        reason: ending.reason.clone(),
+        sent: ending.sent.unwrap_or(0),
+        deliveries: ending.deliveries.unwrap_or(0),
+        outputs: ending.outputs.unwrap_or(0),
+        length_us: ending.length_us.unwrap_or(0),
+        stderr_tail: Vec::new(),
+    }
+}
+
+/// Reads the last lines of standard error, without the values that were given to the build in its environment.
+fn stderr_tail<'a>(outcome: &Path, secrets: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let Ok(mut file) = File::open(outcome.join("stderr.log")) else { return Vec::new() };
+    let length = file.metadata().map_or(0, |about| about.len());
+    let mut bytes = Vec::new();
+    let start = length.saturating_sub(STDERR_BYTES);
+    if file.seek(SeekFrom::Start(start)).and_then(|_| file.take(STDERR_BYTES).read_to_end(&mut bytes)).is_err() {
+        return Vec::new();
+    }
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    // Shorter values are words such as `info` and `true`, which a log is full of.
+    for secret in secrets.filter(|secret| secret.len() >= 6) {
+        text = text.replace(secret.as_str(), "…");
+    }
+    // The first line may have been cut off.
+    let lines: Vec<&str> = text.lines().skip(usize::from(start > 0)).collect();
+    lines[lines.len().saturating_sub(STDERR_LINES)..].iter().map(|&line| line.to_owned()).collect()
+}
+
+fn fidelity(
+    checked: &Checked,
+    summary: &PlanSummary,
+    drives: &[(String, Outcome)],
+    bounds: FidelityBounds,
+) -> Fidelity {
+    let lateness: BTreeMap<_, _> =
+        drives.iter().filter_map(|(name, outcome)| Some((name.clone(), outcome.ending().lateness?))).collect();
+    let endings: BTreeMap<_, _> =
+        drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
+    let strayed = off_schedule(&endings, bounds);
+    Fidelity {
+        pace: checked.plan.pace_text(),
+        on_schedule: (checked.plan.paced() && !lateness.is_empty()).then_some(strayed.is_empty()),
+        lateness,
+        bounds: format!(
+            "p99 lateness at most {} ms, slow-down at most {} %",
+            bounds.lateness_p99_us as f64 / 1e3,
+            bounds.slow_down * 100.0
+        ),
+        gaps_cut: summary.gaps_cut,
+        gaps_cut_us: summary.gaps_cut_us,
+    }
+}
+
+fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>) -> Vec<FaultFacts> {
+    let facts = summary.faults.iter().map(|fault| FaultFacts {
+        name: fault.name.clone(),
+        kind: fault.kind.clone(),
+        legality: format!("{:?}", fault.legality),
+        planned: fault.planned,
+        fired: fired.get(&fault.name).copied().unwrap_or(0),
+        coverage: fault.coverage.clone(),
+    });
+    facts.collect()
+}
+
+/// Counts the instances of each fault that were handed over in a drive.
+///
+/// An instance shows on the deliveries that it touched. What a fault kept from being delivered cannot show on one: it fired
+/// where the drive got to its end.
+pub(super) fn fired(summary: &PlanSummary, drive: Option<&Outcome>) -> Result<BTreeMap<String, u64>, ScenarioError> {
+    let Some(drive) = drive else { return Ok(BTreeMap::new()) };
+    let mut counts = vec![0_u64; summary.faults.len()];
+    for receipts in drive.deliveries()?.into_iter().flatten() {
+        for receipt in receipts?.iter().filter(|receipt| receipt.sent_us.is_some()) {
+            let mut bits = receipt.delivery.faults;
+            while bits != 0 {
+                if let Some(count) = counts.get_mut(bits.trailing_zeros() as usize) {
+                    *count += 1;
+                }
+                bits &= bits - 1;
+            }
+        }
+    }
+    let whole = drive.ending().sent == drive.ending().deliveries;
+    let fired = summary.faults.iter().zip(counts).map(|(fault, count)| {
+        let unseen = fault.kind == "drop" && whole;
+        (fault.name.clone(), if unseen { fault.planned } else { count.min(fault.planned) })
+    });
+    Ok(fired.collect())
+}
+
+/// Says which relations each build keeps; `redelivers` says whether redelivery was to be looked at.
+pub(super) fn relations(comparison: &Comparison, redelivers: bool) -> Vec<RelationFacts> {
+    let mut relations = vec![determinism(comparison)];
+    match &comparison.idempotency {
+        Some(found) => relations.push(redelivery(found)),
+        None if redelivers => relations.push(RelationFacts {
+            name: "redelivery".into(),
+            result: "not judged".into(),
+            note: "There are no drives without the redelivered events to hold each build against.".into(),
+        }),
+        None => {}
+    }
+    relations
+}
+
+/// Whether each build does the same twice, of what it was driven twice for.
+fn determinism(comparison: &Comparison) -> RelationFacts {
+    let old = comparison.noise.as_ref().map(|noise| {
+        let information = comparison.patterns.iter().filter(|pattern| pattern.information);
+        noise.values().sum::<u64>().saturating_sub(information.map(|pattern| pattern.noise_count).sum())
+    });
+    let new = comparison.noise_of_new.as_ref().map(|noise| noise.values().sum::<u64>());
+    let result = match (old.map(|count| count > 0), new.map(|count| count > 0)) {
+        (None, None) => "not judged",
+        (Some(false), None) => "kept by old",
+        (Some(true), None) => "broken by old",
+        (None, Some(false)) => "kept by new",
+        (Some(false), Some(false)) => "kept by both",
+        (Some(true), Some(true)) => "broken by both",
+        (None | Some(false), Some(true)) => "broken by new",
+        (Some(true), Some(false)) => "mended by new",
+    };
+    let said = |build: &str, count: Option<u64>| match count {
+        None => format!("{build} was driven once, so nobody can tell whether it does the same twice"),
+        // Of n without noise, at most 3/n have some (95 %).
+        Some(0) if comparison.identities > 0 => format!(
+            "{build} did the same twice: noise is at most {:.2} % of {} identities (95 %)",
+            (300.0 / comparison.identities as f64).min(100.0),
+            comparison.identities
+        ),
+        Some(0) => format!("{build} wrote nothing, twice"),
+        Some(1) => format!("1 difference between two drives of {}", build.to_lowercase()),
+        Some(count) => format!("{count} differences between two drives of {}", build.to_lowercase()),
+    };
+    let note = format!("{}. {}.", said("Old", old), said("New", new));
+    RelationFacts { name: "determinism".into(), result: result.into(), note }
+}
+
+/// Whether redelivery changes what each build does.
+fn redelivery(found: &Idempotency) -> RelationFacts {
+    let broken = |build: &crate::compare::Redelivery| build.repeated_effects > 0 || build.changed_finals > 0;
+    let (result, note) = match (broken(&found.old), broken(&found.new)) {
+        (false, false) => {
+            ("kept by both", "Neither build does anything twice when events are handed over again.".to_owned())
+        }
+        (true, true) => (
+            "broken by both",
+            format!("Both repeat {} identities, new alone {}.", found.broken_by_both, found.broken_by_new),
+        ),
+        (false, true) => {
+            ("broken by new", format!("New repeats {} effects where old repeats none.", found.new.repeated_effects))
+        }
+        (true, false) => {
+            ("mended by new", format!("Old repeats {} effects where new repeats none.", found.old.repeated_effects))
+        }
+    };
+    RelationFacts { name: "redelivery".into(), result: result.into(), note }
+}
+
+/// Writes the one command that repeats the run.
+fn reproduce(checked: &Checked) -> String {
+    let scenario = &checked.scenario;
+    let mut words = vec!["rehearsal".to_owned(), "run".to_owned(), quoted(&scenario.path.display().to_string())];
+    words.extend(["--seed".to_owned(), scenario.settings.seed.to_string()]);
+    for over in scenario.overrides.iter().filter(|over| !over.starts_with("seed=")) {
+        words.extend(["--set".to_owned(), quoted(over)]);
+    }
+    if let Some(log) = &checked.fault_log {
+        words.extend(["--faults".to_owned(), quoted(&log.display().to_string())]);
+    }
+    words.join(" ")
+}
+
+/// Quotes a word for a shell where it needs it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        for (word, shown) in [
+            ("a/b.toml", "a/b.toml"),
+            ("drive.settle=2s", "drive.settle=2s"),
+            ("", "''"),
+            ("fault[0]=it's", r"'fault[0]=it'\''s'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+
+    #[test]
+    fn the_tail_of_standard_error_shows_no_value_of_the_environment() {
+        let outcome = tempfile::tempdir().unwrap();
+        let lines: Vec<String> = (0..2_000).map(|number| format!("line {number} token=s3cret-token")).collect();
+        std::fs::write(outcome.path().join("stderr.log"), lines.join("\n")).unwrap();
+        let tail = stderr_tail(outcome.path(), ["s3cret-token".to_owned()].iter());
+        assert_eq!(tail.len(), STDERR_LINES);
+        assert_eq!(tail.last().map(String::as_str), Some("line 1999 token=…"));
+        assert!(stderr_tail(Path::new("/nowhere"), std::iter::empty()).is_empty());
+    }
+}

@@ -1,0 +1,28 @@
+//! One TOML file made of the rooms' settings; [`run()`] is the whole pipeline on one page.
+//!
+//! In comes a file, out comes a run: [`Scenario::read`] → [`check`] → [`run()`]. What never happens here: a key is accepted and
+//! ignored; something is started before everything was checked; something already written is overwritten.
+
+mod again;
+mod checked;
+mod draft;
+mod error;
+mod facts;
+mod folder;
+mod read;
+mod run;
+#[expect(clippy::module_inception, reason = "the room's main type stands in the file of its name")]
+mod scenario;
+mod settings;
+mod source;
+mod tree;
+
+pub use again::compare_outcomes;
+pub use checked::{Checked, Cost, check};
+pub use draft::draft;
+pub use error::{Problems, ScenarioError};
+pub use folder::{Destination, RunFolder};
+pub use run::{Run, Watcher, replay, run, write_report};
+pub use scenario::{Scenario, scenarios_in};
+pub use settings::{RelationSettings, ScenarioSettings, schema};
+pub use source::{Problem, TextPlace};

@@ -1,0 +1,226 @@
+//! The whole pipeline on one page: plan, drive, compare, judge, report.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::ScenarioError;
+use super::checked::Checked;
+use super::facts::{self, Found};
+use super::folder::{Destination, RunFolder};
+use crate::clock::Stop;
+use crate::compare::{
+    Comparison, Facts, Gates, Redelivered, Rules, compare, idempotency, judge, latency, settle, unsteadiness,
+};
+use crate::drive::{DriveError, Job, drive_all};
+use crate::outcome::{EndingReport, Outcome};
+use crate::plan::{Phase, Seed, fault_log, write as write_plan};
+use crate::recording::Recording;
+use crate::report::{Format, Report, render};
+use crate::spill::SpillSpace;
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// Where it stands.
+    pub folder: RunFolder,
+    /// What it found.
+    pub report: Report,
+}
+
+/// Hears how a run gets on. Called from several threads; must not block.
+pub trait Watcher: Sync {
+    /// Something to know before the drives start.
+    fn note(&self, text: &str);
+
+    /// `drive` has started and will hand over so many deliveries.
+    fn started(&self, drive: &str, deliveries: u64);
+
+    /// `drive` has handed over so many deliveries.
+    fn sent(&self, drive: &str, sent: u64);
+
+    /// `drive` has ended.
+    fn ended(&self, drive: &str, ending: &str);
+}
+
+/// Runs a checked scenario and writes everything into a folder of its own.
+///
+/// # Errors
+///
+/// [`ScenarioError::FolderExists`] before anything is written, [`ScenarioError::Stopped`] where `stop` was raised; else what a
+/// room could not do. What was written stays. That builds differ, die or hang is a result, never an error.
+pub fn run(
+    checked: &Checked,
+    destination: &Destination,
+    watcher: &dyn Watcher,
+    stop: &Stop,
+) -> Result<Run, ScenarioError> {
+    let summary = checked.plan.summary()?;
+    for fault in summary.faults.iter().filter(|fault| fault.planned == 0) {
+        watcher.note(&format!("the fault `{}` touches no event: there will be no verdict", fault.name));
+    }
+    let folder = RunFolder::make(destination, &checked.scenario.name)?;
+    write_plan(&checked.plan, file(&folder, "plan.parquet")?)?;
+    fault_log(&checked.plan, file(&folder, "faults.ndjson")?)?;
+
+    let mut drives = driven(checked, &checked.drives(), &folder.path().join("outcomes"), watcher, stop)?;
+    let mut comparison = compared(&drives, &checked.terms())?;
+    if comparison.wants_new_again {
+        drives.extend(driven(checked, &["new-again".into()], &folder.path().join("outcomes"), watcher, stop)?);
+        comparison = compared(&drives, &checked.terms())?;
+    }
+
+    let endings: BTreeMap<String, EndingReport> =
+        drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
+    let fired = facts::fired(&summary, one(&drives, "new"))?;
+    let bounds = checked.bounds();
+    let facts = Facts {
+        comparison: &comparison,
+        endings: &endings,
+        plan: Some(&summary),
+        fired: &fired,
+        paced: checked.plan.paced(),
+        bounds,
+    };
+    let judgement = judge(&facts, &checked.gates);
+    let report = facts::report(Found { checked, summary, drives: &drives, fired, comparison, judgement, bounds });
+    write_report(&folder, &report)?;
+    Ok(Run { folder, report })
+}
+
+/// Drives one build, the old one of a checked scenario, and keeps what it did in `out`.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn replay(checked: &Checked, out: &Path, watcher: &dyn Watcher, stop: &Stop) -> Result<Outcome, ScenarioError> {
+    let deliveries = checked.plan.summary()?.deliveries;
+    watcher.started("old", deliveries);
+    let job = Job {
+        name: "old",
+        plan: &checked.plan,
+        recording: &checked.recording,
+        deliveries: Some(deliveries),
+        build: &checked.old,
+        rules: &checked.drive,
+        out: out.to_owned(),
+    };
+    let outcome = drive_all(&[job], true, stop, &|progress| watcher.sent(progress.drive, progress.sent)).remove(0);
+    watcher.ended("old", "");
+    outcome.map_err(|error| stopped(error, out))
+}
+
+/// Makes the drives called `names`, side by side or one after the other, each into a folder of its own below `outcomes`.
+fn driven(
+    checked: &Checked,
+    names: &[String],
+    outcomes: &Path,
+    watcher: &dyn Watcher,
+    stop: &Stop,
+) -> Result<Vec<(String, Outcome)>, ScenarioError> {
+    fs::create_dir_all(outcomes).map_err(|source| ScenarioError::Folder { path: outcomes.to_owned(), source })?;
+    let once = checked.plan.once();
+    let mut jobs = Vec::new();
+    for name in names {
+        let plan = if name.ends_with("-once") { &once } else { &checked.plan };
+        let deliveries = plan.summary()?.deliveries;
+        watcher.started(name, deliveries);
+        jobs.push(Job {
+            name,
+            plan,
+            recording: &checked.recording,
+            deliveries: Some(deliveries),
+            build: if name.starts_with("old") { &checked.old } else { &checked.new },
+            rules: &checked.drive,
+            out: outcomes.join(name),
+        });
+    }
+    let ended = drive_all(&jobs, checked.drive.together, stop, &|progress| watcher.sent(progress.drive, progress.sent));
+    let mut drives = Vec::new();
+    for (name, outcome) in names.iter().zip(ended) {
+        let outcome = outcome.map_err(|error| stopped(error, outcomes))?;
+        watcher.ended(name, &outcome.ending().reason);
+        drives.push((name.clone(), outcome));
+    }
+    Ok(drives)
+}
+
+/// What drives are compared by.
+pub(super) struct Terms<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) gates: &'a Gates,
+    pub(super) seed: Seed,
+    /// None where nobody knows it.
+    pub(super) recording: Option<&'a Recording>,
+}
+
+/// Compares all drives: new with old, each build with itself, and how long they took; all tests are one family.
+pub(super) fn compared(drives: &[(String, Outcome)], terms: &Terms<'_>) -> Result<Comparison, ScenarioError> {
+    let Terms { rules, gates, seed, recording } = *terms;
+    let spill = SpillSpace::system();
+    let (old, new) = by_build(drives);
+    let mut comparison = compare(&old, &new, rules, recording, &spill)?;
+    if let [new, again] = new.as_slice() {
+        comparison.noise_of_new = Some(unsteadiness(new, again, rules, recording, &spill)?);
+    }
+    if let (Some(old_once), Some(new_once)) = (one(drives, "old-once"), one(drives, "new-once")) {
+        let (old, new) = (Redelivered { with: &old, once: old_once }, Redelivered { with: &new, once: new_once });
+        comparison.idempotency = Some(idempotency(&old, &new, rules, recording, &spill)?);
+        for (name, outcome) in [("old_once", old_once), ("new_once", new_once)] {
+            comparison.outputs.insert(name.to_owned(), outputs_of(outcome)?);
+        }
+    }
+    // The draws of its bootstrap are keyed by the scenario's seed.
+    comparison.latency = latency(&old[0], &new[0], &seed.draws("latency"), &spill)?;
+    settle(&mut comparison, gates);
+    Ok(comparison)
+}
+
+/// Counts what a drive wrote, without its warm-up.
+fn outputs_of(outcome: &Outcome) -> Result<u64, ScenarioError> {
+    let mut count = 0;
+    for batch in outcome.outputs()? {
+        let batch = batch?;
+        count += (0..batch.len()).filter(|&row| batch.get(row).phase != Phase::WarmUp).count() as u64;
+    }
+    Ok(count)
+}
+
+fn stopped(error: DriveError, outcomes: &Path) -> ScenarioError {
+    match error {
+        DriveError::Stopped { .. } => ScenarioError::Stopped { path: outcomes.to_owned() },
+        error => error.into(),
+    }
+}
+
+fn file(folder: &RunFolder, name: &str) -> Result<File, ScenarioError> {
+    let path = folder.file(name);
+    File::create_new(&path).map_err(|source| ScenarioError::Folder { path, source })
+}
+
+/// Writes a report in every format that has a file.
+///
+/// # Errors
+///
+/// [`ScenarioError::Folder`] where the disk refuses.
+pub fn write_report(folder: &RunFolder, report: &Report) -> Result<(), ScenarioError> {
+    for format in Format::ALL {
+        if let Some(name) = format.file_name() {
+            folder.write(name, render(report, format).as_bytes())?;
+        }
+    }
+    folder.finish()
+}
+
+/// Parts drives into those of old and those of new, of each first the one that is compared; drives without redelivery apart.
+fn by_build(drives: &[(String, Outcome)]) -> (Vec<Outcome>, Vec<Outcome>) {
+    let of = |build: &str| {
+        let named = drives.iter().filter(|(name, _)| name.starts_with(build) && !name.ends_with("-once"));
+        named.map(|(_, outcome)| outcome.clone()).collect()
+    };
+    (of("old"), of("new"))
+}
+
+fn one<'a>(drives: &'a [(String, Outcome)], name: &str) -> Option<&'a Outcome> {
+    drives.iter().find(|(drive, _)| drive == name).map(|(_, outcome)| outcome)
+}

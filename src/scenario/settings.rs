@@ -1,0 +1,64 @@
+//! The whole file: the rooms' settings under one roof.
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Deserialize;
+
+use crate::compare::{CompareSettings, GateSettings};
+use crate::drive::{BuildSettings, DriveSettings};
+use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
+
+/// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
+///
+/// Only `recording`, `old.command` and `new.command` are required. Paths are relative to the scenario's file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "Scenario of Rehearsal")]
+pub struct ScenarioSettings {
+    /// Folder of the recording, relative to this file.
+    pub recording: String,
+    /// Seed of every draw: the same recording, scenario and seed give the same plan.
+    #[serde(default)]
+    pub seed: u64,
+    /// Slice of the recording that is replayed; without it, all of it.
+    #[serde(default)]
+    pub select: SelectSettings,
+    /// How fast events are handed over and how partitions interleave.
+    #[serde(default)]
+    pub pace: PaceSettings,
+    /// What happens to events on the way, in order.
+    #[serde(default)]
+    pub fault: Vec<FaultSettings>,
+    /// The build in production.
+    pub old: BuildSettings,
+    /// The build to be released.
+    pub new: BuildSettings,
+    /// How builds are driven.
+    #[serde(default)]
+    pub drive: DriveSettings,
+    /// Which outputs stand for each other and which differences count.
+    #[serde(default)]
+    pub compare: CompareSettings,
+    /// Rules that each build keeps against itself.
+    #[serde(default)]
+    pub relations: RelationSettings,
+    /// Limits that the verdict rests on: a maximum unless the figure ends in `-min`.
+    #[serde(default)]
+    pub gates: GateSettings,
+    /// Limits that only warn; the same figures as `gates`.
+    #[serde(default)]
+    pub warnings: GateSettings,
+}
+
+/// Rules that each build keeps against itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RelationSettings {
+    /// Whether each build is held against itself with and without the redelivered deliveries; by default where a fault
+    /// redelivers.
+    pub redelivery: Option<bool>,
+}
+
+/// Returns the JSON Schema of scenarios, from which editors complete them.
+pub fn schema() -> Schema {
+    schema_for!(ScenarioSettings)
+}
