@@ -30,6 +30,7 @@
 //! 11. Drives share nothing that can block: each has its own plan iterator, pipes and threads; a stuck build stops only itself.
 
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod drive;

@@ -1,0 +1,389 @@
+//! The arguments of every command, with the help that explains them.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Rehearses a stream processor's next release on yesterday's production.
+#[derive(Debug, Parser)]
+#[command(name = "rehearsal", version, max_term_width = 110, propagate_version = true, after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 agree · 1 differ · 2 wrong arguments, scenario or recording · 3 no verdict ·
+            4 the surroundings failed, try again · 70 a fault of ours
+
+Examples:
+  rehearsal demo                                       the whole job on real events, nothing to install
+  rehearsal run scenarios/compensation.toml            a verdict on two builds";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Runs the whole job on real events: captures a broker, replays into two builds, reports
+    Demo(DemoArguments),
+    /// Captures topics of a Kafka cluster to a recording, leaving no trace on the cluster
+    Capture(CaptureArguments),
+    /// Makes a recording of files: NDJSON, `kcat -J` lines or CSV
+    Import(ImportArguments),
+    /// Shows what is in a recording: counts, span, rates, gaps, disorder
+    Inspect(InspectArguments),
+    /// Plans a scenario without driving: deliveries, faults, and what a run will cost
+    Plan(PlanArguments),
+    /// Plans, drives both builds, compares and reports
+    Run(RunArguments),
+    /// Drives one build with a recording, without comparing
+    Replay(ReplayArguments),
+    /// Compares outcomes again
+    Compare(CompareArguments),
+    /// Renders a run again
+    Report(ReportArguments),
+    /// Writes a first scenario for a recording, each guess with its reason
+    Init(InitArguments),
+    /// Prints the JSON Schema of scenarios, so that editors complete them
+    #[command(after_help = "Examples:\n  rehearsal schema > scenario.schema.json")]
+    Schema,
+    /// Runs one of the sample builds, reading events on standard input
+    #[command(after_help = "Examples:\n  rehearsal sample --list\n  rehearsal sample compensation-old < events.ndjson")]
+    Sample(SampleArguments),
+}
+
+/// How a scenario is changed from the command line.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Changes {
+    /// Overrides a key of the scenario; the value is TOML, else text. May be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Overrides the seed of all draws
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Injects exactly the faults of an earlier run's log, drawing none
+    #[arg(long, value_name = "LOG")]
+    pub(super) faults: Option<PathBuf>,
+    /// Runs the old build in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) old: Option<PathBuf>,
+    /// Runs the new build in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) new: Option<PathBuf>,
+}
+
+/// Where a run goes.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Out {
+    /// Writes the run to this folder; default is target/rehearsal/SCENARIO/0001 and so on
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: Option<PathBuf>,
+    /// Replaces a run that stands at --out
+    #[arg(long, requires = "out")]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fills an in-process broker with a month of real flights, captures it while it fills, checks that every event
+came through byte for byte, replays with redelivery and reordering into two builds of a compensation service,
+and says what the new one broke. Exit code 1: the new build is broken on purpose.
+
+Examples:
+  rehearsal demo
+  rehearsal demo --exit-zero")]
+pub(super) struct DemoArguments {
+    /// Prints run.json instead of a page to read
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Ends with 0 whatever the verdict
+    #[arg(long)]
+    pub(super) exit_zero: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Partitions are assigned, no group is joined, nothing is committed or produced.
+
+Examples:
+  rehearsal capture --brokers kafka:9092 --topic flights --out recordings/flights
+  rehearsal capture --brokers kafka:9092 --topic orders --topic payments --from 2013-01-05T00:00:00Z \\
+      --until 2013-01-06T00:00:00Z --out recordings/saturday
+  rehearsal capture --brokers kafka:9093 --topic orders --set security.protocol=ssl \\
+      --until 1h --out recordings/hour")]
+pub(super) struct CaptureArguments {
+    /// Brokers to begin with
+    #[arg(long, value_name = "HOST:PORT,…", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) brokers: String,
+    /// Topic to capture; may be given more than once
+    #[arg(long, required = true, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) topic: Vec<String>,
+    /// Recording to write; refused if it exists
+    #[arg(long, value_name = "RECORDING")]
+    pub(super) out: PathBuf,
+    /// Where each partition begins: earliest, latest, a time (RFC 3339) or offset:100
+    #[arg(long, default_value = "earliest", value_name = "START")]
+    pub(super) from: String,
+    /// Where the capture ends: end (what stands there at the start), a time, count:100, a duration such as 10m, or stopped
+    #[arg(long, default_value = "end", value_name = "END")]
+    pub(super) until: String,
+    /// Sets a property of librdkafka; may be given more than once
+    #[arg(long = "set", value_name = "PROPERTY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Prints what was captured as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Bytes stay bytes: null, empty, headers, timestamps and their types come through as they are.
+
+Examples:
+  rehearsal import flights-2013-01.ndjson.gz --out recordings/flights
+  kcat -C -J -e -b kafka:9092 -t flights | rehearsal import - --out recordings/flights
+  rehearsal import orders.csv --format csv --topic orders --out recordings/orders")]
+pub(super) struct ImportArguments {
+    /// Files to read, in order; `-` is standard input; names ending in .gz are decompressed
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Recording to write; refused if it exists
+    #[arg(long, value_name = "RECORDING")]
+    pub(super) out: PathBuf,
+    /// What the files are; default: told from their names and first lines
+    #[arg(long, value_enum)]
+    pub(super) format: Option<Format>,
+    /// Topic of events that name none
+    #[arg(long, value_name = "TOPIC")]
+    pub(super) topic: Option<String>,
+    /// Number of partitions over which events that name none are spread, by the hash of their key
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(super) partitions: i32,
+    /// CSV: the column that is the key, where rows become JSON objects
+    #[arg(long, value_name = "COLUMN")]
+    pub(super) key_column: Option<String>,
+    /// CSV: the column that is the event's own time
+    #[arg(long, value_name = "COLUMN")]
+    pub(super) time_column: Option<String>,
+    /// Prints what was imported as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// One event a line: `topic`, `partition`, `offset`, `timestamp_ms`, `key`, `value`, `headers`
+    Ndjson,
+    /// What `kcat -J` and `rehearsal inspect --events` print
+    Kcat,
+    /// A table with a header line
+    Csv,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
+#[command(after_help = "\
+Examples:
+  rehearsal inspect recordings/flights
+  rehearsal inspect recordings/flights --verify
+  rehearsal inspect recordings/flights --events | head -3 | jq .
+  rehearsal inspect recordings/cut-off --rebuild       once nothing writes it any more")]
+pub(super) struct InspectArguments {
+    /// Recording to look into
+    pub(super) recording: PathBuf,
+    /// Checks every hash, column and offset
+    #[arg(long)]
+    pub(super) verify: bool,
+    /// Writes a manifest that is missing or was never sealed again from the segments, then looks
+    #[arg(long)]
+    pub(super) rebuild: bool,
+    /// Prints the events as `kcat -J` does, one a line
+    #[arg(long, conflicts_with_all = ["verify", "json"])]
+    pub(super) events: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rehearsal plan scenario.toml
+  rehearsal plan scenario.toml --seed 8 --set pace.speed=60 --out plan.parquet")]
+pub(super) struct PlanArguments {
+    /// Scenario
+    pub(super) scenario: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+    /// Writes the deliveries to this Parquet file; refused if it exists
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Several scenarios and folders of them may be given: all are checked before any is started, one summary is
+printed, and the gravest exit code stands (70 over 1 over 4 over 3 over 0).
+
+Examples:
+  rehearsal run scenario.toml
+  rehearsal run scenarios/ --exit-zero
+  rehearsal run scenario.toml --seed 8 --set drive.settle=2s --set 'fault[0].probability=0.1'
+  rehearsal run scenario.toml --json | jq .verdict")]
+pub(super) struct RunArguments {
+    /// Scenarios, or folders in which every .toml file is one
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub(super) scenarios: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+    #[command(flatten)]
+    pub(super) out: Out,
+    /// Prints run.json; of several scenarios, one array of them
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Ends with 0 whatever the verdict; errors keep their codes
+    #[arg(long)]
+    pub(super) exit_zero: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rehearsal replay recordings/flights --out outcome -- ./build --flag
+  rehearsal replay recordings/flights --speed 3600 --out outcome -- python3 build.py
+  rehearsal replay recordings/flights --out outcome --set drive.payload=value -- jq -c --unbuffered .")]
+pub(super) struct ReplayArguments {
+    /// Recording to hand over
+    pub(super) recording: PathBuf,
+    /// Outcome to write; refused if it exists
+    #[arg(long, value_name = "OUTCOME")]
+    pub(super) out: PathBuf,
+    /// Hands over so many times faster than recorded; default: without waiting
+    #[arg(long, value_name = "TIMES")]
+    pub(super) speed: Option<f64>,
+    /// Sets a key as a scenario would; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Seed of all draws
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Injects exactly the faults of an earlier run's log
+    #[arg(long, value_name = "LOG")]
+    pub(super) faults: Option<PathBuf>,
+    /// Prints how the drive ended as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The build's command
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With one drive of old nothing is known of noise: every difference is suspected, and the exit code is 3 where a
+gated kind is there, else 0.
+
+Examples:
+  rehearsal compare run/outcomes/old run/outcomes/new
+  rehearsal compare old new --old-again old-again --rules scenario.toml --out compared")]
+pub(super) struct CompareArguments {
+    /// Outcome of the old build
+    pub(super) old: PathBuf,
+    /// Outcome of the new build
+    pub(super) new: PathBuf,
+    /// Another drive of the old build: the noise; may be given more than once
+    #[arg(long, value_name = "OUTCOME")]
+    pub(super) old_again: Vec<PathBuf>,
+    /// Takes [compare], [lineage], [gates] and [warnings] from this file; the rest may be missing
+    #[arg(long, value_name = "SCENARIO")]
+    pub(super) rules: Option<PathBuf>,
+    /// Overrides a key of the rules; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) out: Out,
+    /// Prints run.json
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Ends with 0 whatever the verdict; errors keep their codes
+    #[arg(long)]
+    pub(super) exit_zero: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rehearsal report target/rehearsal/compensation/latest
+  rehearsal report target/rehearsal/compensation/latest --format markdown >> $GITHUB_STEP_SUMMARY
+  rehearsal report run --format html --out report.html")]
+pub(super) struct ReportArguments {
+    /// Run: its folder, or its run.json
+    pub(super) run: PathBuf,
+    /// What to render
+    #[arg(long, value_enum, default_value = "terminal")]
+    pub(super) format: ReportFormat,
+    /// Writes to this file instead of standard output; refused if it exists
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// What `run` prints
+    Terminal,
+    /// One page that opens offline
+    Html,
+    /// run.json
+    Json,
+    /// JUnit XML
+    Junit,
+    /// Markdown
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rehearsal init recordings/flights
+  rehearsal init recordings/flights --out scenarios/flights.toml
+  rehearsal init recordings/flights --out -")]
+pub(super) struct InitArguments {
+    /// Recording to look at
+    pub(super) recording: PathBuf,
+    /// File to write, refused if it exists; `-` is standard output; default: the recording's name with .toml
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SampleArguments {
+    /// Name of the build
+    #[arg(required_unless_present = "list")]
+    pub(super) name: Option<String>,
+    /// Prints the names of all sample builds
+    #[arg(long)]
+    pub(super) list: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+            assert!(help.lines().all(|line| line.chars().count() <= 110), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `rehearsal compare`: outcomes compared again, those of other tools too.
+
+use super::args::CompareArguments;
+use super::exit::{Code, Failure};
+use super::printer::Printer;
+use super::run::{destination, show_report};
+use crate::scenario::{RunFolder, Scenario, compare_outcomes, write_report};
+
+pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result<Code, Failure> {
+    let destination = arguments.out.out.as_ref().map(|_| destination(&arguments.out));
+    if let Some(destination) = &destination {
+        RunFolder::check(destination)?;
+    }
+    let rules = match &arguments.rules {
+        Some(path) => Scenario::read_rules(path, &arguments.set)?,
+        None => Scenario::rules_of_text("", &arguments.set)?,
+    };
+    let report = compare_outcomes(&arguments.old, &arguments.old_again, &arguments.new, &rules)?;
+    let folder = destination.map(|destination| RunFolder::make(&destination, "compare")).transpose()?;
+    if let Some(folder) = &folder {
+        write_report(folder, &report)?;
+    }
+    show_report(&report, folder.as_ref().map(RunFolder::path), arguments.json, printer)?;
+    Ok(Code::from(report.verdict).advisory(arguments.exit_zero))
+}

@@ -1,0 +1,237 @@
+//! Exit codes, and what stopped a command.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use crate::capture::CaptureError;
+use crate::compare::Verdict;
+use crate::recording::{ImportError, LineProblem, RecordingError};
+use crate::scenario::ScenarioError;
+
+/// How the program ends; the number is part of what others build on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Code {
+    /// Agree, or done.
+    Agree = 0,
+    /// Differ.
+    Differ = 1,
+    /// Wrong arguments, scenario or recording.
+    Wrong = 2,
+    /// No verdict.
+    NoVerdict = 3,
+    /// The surroundings failed: broker, store, disk. Another try may work.
+    Surroundings = 4,
+    /// A fault of ours.
+    Fault = 70,
+}
+
+impl Code {
+    /// Returns the graver of two codes of one command: 70 over 1 over 4 over 3 over 0. What was wrong from the start is said
+    /// before anything runs and stands above all but a fault.
+    pub(super) fn gravest(self, other: Self) -> Self {
+        let gravity = |code| match code {
+            Self::Agree => 0,
+            Self::NoVerdict => 1,
+            Self::Surroundings => 2,
+            Self::Differ => 3,
+            Self::Wrong => 4,
+            Self::Fault => 5,
+        };
+        if gravity(other) > gravity(self) { other } else { self }
+    }
+
+    /// Turns a verdict into success for a job that only advises; errors stay errors.
+    pub(super) fn advisory(self, advisory: bool) -> Self {
+        if advisory && matches!(self, Self::Differ | Self::NoVerdict) { Self::Agree } else { self }
+    }
+}
+
+impl From<Verdict> for Code {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Agree => Self::Agree,
+            Verdict::Differ => Self::Differ,
+            Verdict::NoVerdict => Self::NoVerdict,
+        }
+    }
+}
+
+/// What stopped a command: an error with its sources, the code it ends in, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Exit code.
+    pub(super) code: Code,
+    /// The error; none where there is nothing to say, as when the reader of a pipe has gone.
+    pub(super) error: Option<Box<dyn Error + Send + Sync>>,
+    /// What to do, as a sentence; empty where there is nothing to add.
+    pub(super) hint: String,
+}
+
+impl Failure {
+    /// Makes the failure of a user's mistake.
+    pub(super) fn wrong(error: impl Into<Box<dyn Error + Send + Sync>>, hint: impl Into<String>) -> Self {
+        Self { code: Code::Wrong, error: Some(error.into()), hint: hint.into() }
+    }
+
+    /// Makes the failure of something outside.
+    pub(super) fn surroundings(error: impl Into<Box<dyn Error + Send + Sync>>, hint: impl Into<String>) -> Self {
+        Self { code: Code::Surroundings, error: Some(error.into()), hint: hint.into() }
+    }
+
+    /// Makes the failure that says nothing.
+    pub(super) fn silent(code: Code) -> Self {
+        Self { code, error: None, hint: String::new() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        // `| head` has seen enough: that is no failure of anybody.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::silent(Code::Agree);
+        }
+        Self::surroundings(error, "")
+    }
+}
+
+impl From<RecordingError> for Failure {
+    fn from(error: RecordingError) -> Self {
+        let hint = match &error {
+            RecordingError::NoManifest { path } | RecordingError::Unsealed { path } if has_segments(path) => format!(
+                "If nothing writes it any more, `rehearsal inspect {} --rebuild` makes it whole.",
+                path.parent().unwrap_or(path).display()
+            ),
+            RecordingError::NoManifest { .. } | RecordingError::NoSuchDirectory { .. } => {
+                "Name the folder of a recording; `rehearsal capture` and `rehearsal import` make one.".to_owned()
+            }
+            _ => String::new(),
+        };
+        Self::of(error, &hint)
+    }
+}
+
+/// Whether beside this manifest stand segments from which it could be written again.
+fn has_segments(manifest: &Path) -> bool {
+    manifest.with_file_name("segments").is_dir()
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let hint = match &error {
+            ImportError::Line { problem: LineProblem::UnknownFormat, .. } => {
+                "Say what it is with `--format ndjson`, `--format kcat` or `--format csv`."
+            }
+            ImportError::Line { problem: LineProblem::Columns(_), .. } => {
+                "Write `--topic orders --key-column order_id --time-column created_at`, say."
+            }
+            ImportError::Unwritable { source: RecordingError::NotEmpty { .. }, .. } => {
+                "Choose another folder with --out."
+            }
+            _ => "",
+        };
+        Self::of(error, hint)
+    }
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Self {
+        match error {
+            CaptureError::NoTopic | CaptureError::UnknownTopic { .. } | CaptureError::Property { .. } => {
+                Self::wrong(error, "")
+            }
+            CaptureError::Unwritable(error @ RecordingError::NotEmpty { .. }) => {
+                Self::wrong(error, "Choose another folder with --out.")
+            }
+            CaptureError::NoAnswer { .. } => {
+                Self::surroundings(error, "Are the brokers up, and is --brokers right? Try again.")
+            }
+            error => Self::surroundings(error, "Try again."),
+        }
+    }
+}
+
+impl From<ScenarioError> for Failure {
+    fn from(error: ScenarioError) -> Self {
+        match error {
+            ScenarioError::FolderExists { force, .. } => {
+                let hint =
+                    if force { "--force replaces a run, nothing else." } else { "Choose another, or add --force." };
+                Self::wrong(error, hint)
+            }
+            ScenarioError::NoScenario { .. } => Self::wrong(error, "Name a file, or a folder of .toml files."),
+            ScenarioError::Unreadable { ref source, .. } => {
+                let hint = match source.kind() {
+                    io::ErrorKind::InvalidData => "A scenario is text in UTF-8.",
+                    io::ErrorKind::IsADirectory => "Name one scenario's file.",
+                    io::ErrorKind::NotFound => "Name a scenario's file; `rehearsal init RECORDING` writes a first one.",
+                    _ => "",
+                };
+                Self::of(error, hint)
+            }
+            ScenarioError::Outcome(_) => {
+                Self::of(error, "Name the folder of an outcome, such as outcomes/old of a run.")
+            }
+            ScenarioError::Problems(_) => Self::wrong(error, ""),
+            ScenarioError::Stopped { .. } => Self::surroundings(error, "Run it again for a verdict."),
+            ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
+            error => Self::of(error, ""),
+        }
+    }
+}
+
+impl Failure {
+    /// Makes the failure of `error`: of the surroundings where the system may do it at another time, else the user's to mend.
+    fn of(error: impl Error + Send + Sync + 'static, hint: &str) -> Self {
+        if is_of_the_surroundings(&error) { Self::surroundings(error, hint) } else { Self::wrong(error, hint) }
+    }
+}
+
+/// Whether somewhere in the chain of `error` stands an error of the system that another try may mend: no room, no
+/// permission, a disk that fails. What is not there, or is not what it should be, is the user's to mend.
+fn is_of_the_surroundings(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            use io::ErrorKind as Kind;
+            return !matches!(
+                error.kind(),
+                Kind::NotFound
+                    | Kind::NotADirectory
+                    | Kind::IsADirectory
+                    | Kind::InvalidData
+                    | Kind::UnexpectedEof
+                    | Kind::AlreadyExists
+            );
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_codes_the_graver_one_stands() {
+        use Code::{Agree, Differ, Fault, NoVerdict, Surroundings};
+        let order = [Agree, NoVerdict, Surroundings, Differ, Fault];
+        for (at, graver) in order.iter().enumerate() {
+            for lighter in &order[..at] {
+                assert_eq!(graver.gravest(*lighter), *graver);
+                assert_eq!(lighter.gravest(*graver), *graver);
+            }
+        }
+    }
+
+    #[test]
+    fn an_advisory_job_turns_verdicts_into_success_and_errors_into_nothing_else() {
+        assert_eq!(Code::Differ.advisory(true), Code::Agree);
+        assert_eq!(Code::NoVerdict.advisory(true), Code::Agree);
+        assert_eq!(Code::Wrong.advisory(true), Code::Wrong);
+        assert_eq!(Code::Surroundings.advisory(true), Code::Surroundings);
+        assert_eq!(Code::Differ.advisory(false), Code::Differ);
+    }
+}

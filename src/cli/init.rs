@@ -1,0 +1,81 @@
+//! `rehearsal init`: a first scenario for a recording.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Component, Path, PathBuf};
+
+use super::args::InitArguments;
+use super::exit::{Code, Failure};
+use super::printer::Printer;
+use crate::recording::Recording;
+use crate::scenario::draft;
+
+pub(super) fn init(arguments: &InitArguments, printer: &Printer) -> Result<Code, Failure> {
+    let recording = Recording::open(&arguments.recording)?;
+    let name =
+        arguments.recording.file_name().map_or_else(|| "scenario".into(), |name| name.to_string_lossy().into_owned());
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
+    if out.as_os_str() == "-" {
+        printer.result(&draft(&recording, &arguments.recording)?)?;
+        return Ok(Code::Agree);
+    }
+    let folder = out.parent().unwrap_or(Path::new(""));
+    write_new(&out, &draft(&recording, &seen_from(folder, &arguments.recording)?)?)?;
+    printer.result(&format!("Wrote {0}. Put your two builds into it, then: rehearsal run {0}", out.display()))?;
+    Ok(Code::Agree)
+}
+
+fn write_new(out: &Path, text: &str) -> Result<(), Failure> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(out) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Failure::wrong(format!("{} exists already", out.display()), "Choose another file with --out."));
+        }
+        Err(error) => return Err(Failure::surroundings(format!("could not write {}: {error}", out.display()), "")),
+    };
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+/// Returns `path` as it is written in a file of `folder`.
+fn seen_from(folder: &Path, path: &Path) -> io::Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let here = std::env::current_dir()?;
+    let (from, to) = (plain(&here.join(folder)), plain(&here.join(path)));
+    let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    Ok(up.chain(to.components().skip(shared)).collect())
+}
+
+/// Takes `.` and `..` out of a path.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_named_as_seen_from_the_scenario() {
+        for (folder, path, seen) in [
+            ("", "recordings/flights", "recordings/flights"),
+            ("scenarios", "recordings/flights", "../recordings/flights"),
+            ("./a/b", "./a/c", "../c"),
+            ("", "/tmp/flights", "/tmp/flights"),
+        ] {
+            assert_eq!(seen_from(Path::new(folder), Path::new(path)).unwrap(), Path::new(seen), "{folder} {path}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `rehearsal inspect`: what is in a recording.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::InspectArguments;
+use super::exit::{Code, Failure};
+use super::printer::Printer;
+use crate::recording::{
+    Columns, LineFormat, PartitionSummary, Recording, RecordingError, Summary, TimeSpan, TopicSummary, print_event,
+};
+use crate::settings::Moment;
+use crate::settings::Span;
+
+pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result<Code, Failure> {
+    let recording = if arguments.rebuild {
+        opened_or_rebuilt(&arguments.recording, printer)?
+    } else {
+        Recording::open(&arguments.recording)?
+    };
+    if arguments.events {
+        return print_events(&recording);
+    }
+    if arguments.verify {
+        let problems = recording.verify()?;
+        if !problems.is_empty() {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let hint = "Capture or import it again; what was built on it cannot be trusted.";
+            return Err(Failure::wrong(
+                format!("{} is damaged: {}", arguments.recording.display(), list.join("; ")),
+                hint,
+            ));
+        }
+    }
+    let summary = recording.summary()?;
+    let name = arguments.recording.display().to_string();
+    let text = if arguments.json {
+        let manifest = recording.manifest();
+        let about = json!({
+            "recording": name, "format": manifest.format, "tool": manifest.tool, "cluster": manifest.source.cluster,
+            "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
+        });
+        format!("{about:#}")
+    } else {
+        in_words(&name, &summary, recording.manifest().segments.len(), arguments.verify)
+    };
+    printer.result(&text)?;
+    Ok(Code::Agree)
+}
+
+/// Opens a recording; one that lacks nothing but a sealed manifest is given one first.
+fn opened_or_rebuilt(path: &Path, printer: &Printer) -> Result<Recording, Failure> {
+    match Recording::open(path) {
+        Err(RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    let rebuilt = Recording::rebuild(path)?;
+    let segments = rebuilt.manifest.segments.len();
+    printer.note(&format!("Wrote the manifest of {} again from {segments} segments.", path.display()));
+    for file in &rebuilt.cut {
+        printer.note(&format!("{} was cut: what comes after its last whole row group is lost.", file.display()));
+    }
+    for file in &rebuilt.lost {
+        printer.note(&format!("{} holds no whole row group and is no part of the recording.", file.display()));
+    }
+    Ok(Recording::open(path)?)
+}
+
+fn print_events(recording: &Recording) -> Result<Code, Failure> {
+    let mut out = Printer::stream();
+    let mut line = Vec::new();
+    for batch in recording.batches(Columns { key: true, value: true, headers: true }) {
+        let batch = batch?;
+        for row in 0..batch.len() {
+            line.clear();
+            print_event(&batch.get(row), LineFormat::Kcat, &mut line);
+            out.write_all(&line)?;
+        }
+    }
+    out.flush()?;
+    Ok(Code::Agree)
+}
+
+/// Headings of the table; `per hour` is over the partition's own span.
+const HEADINGS: [&str; 10] =
+    ["topic", "partition", "role", "events", "offsets", "gaps", "missing", "per hour", "out of order", "late by"];
+
+fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> String {
+    let partitions: usize = summary.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut text = format!(
+        "{name}: {} events in {partitions} partitions, {} in {segments} segment{}{}\n",
+        grouped(summary.events),
+        size(summary.bytes),
+        if segments == 1 { "" } else { "s" },
+        if verified { ", every hash verified" } else { "" },
+    );
+    if let Some(span) = summary.span {
+        let (first, last) = (Moment(span.first_ms * 1_000), Moment(span.last_ms * 1_000));
+        let _ = writeln!(text, "from {first} to {last}, {}", length(span));
+    }
+    if let (Some(mean), Some(busiest)) = (summary.rates.mean_per_second, summary.rates.busiest_minute) {
+        let at = Moment(busiest.start_ms * 1_000);
+        let _ = writeln!(text, "{mean:.2} events/s on average; busiest minute {at} with {}", grouped(busiest.events));
+    }
+    if summary.without_timestamp > 0 {
+        let _ = writeln!(text, "{} events have no timestamp", grouped(summary.without_timestamp));
+    }
+    text.push('\n');
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(
+        summary.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |partition| row(topic, partition))),
+    );
+    text.push_str(&table(&rows));
+    for topic in summary.topics.iter().filter(|topic| topic.partitions.is_empty()) {
+        let _ = writeln!(text, "{}: no events in {} partitions", topic.topic, topic.partitions_at_source);
+    }
+    text
+}
+
+fn row(topic: &TopicSummary, partition: &PartitionSummary) -> [String; 10] {
+    let hours = partition.span.map_or(0.0, |span| (span.last_ms - span.first_ms) as f64 / 3.6e6);
+    let role = serde_json::to_value(topic.role).ok().and_then(|role| role.as_str().map(str::to_owned));
+    [
+        topic.topic.clone(),
+        partition.partition.to_string(),
+        role.unwrap_or_default(),
+        grouped(partition.events),
+        format!("{}..{}", partition.first, partition.last),
+        grouped(partition.gaps),
+        grouped(partition.missing),
+        if hours > 0.0 { format!("{:.1}", partition.events as f64 / hours) } else { "–".into() },
+        grouped(partition.disorder.events),
+        length(TimeSpan { first_ms: 0, last_ms: partition.disorder.max_ms as i64 }),
+    ]
+}
+
+fn table(rows: &[[String; 10]]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            // Words to the left, figures to the right.
+            let words = column == 0 || column == 2;
+            let _ = if words { write!(line, "{cell:width$}  ") } else { write!(line, "{cell:>width$}  ") };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// Writes a number with its thousands apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// Writes a length of event time in the two largest units that say something.
+fn length(span: TimeSpan) -> String {
+    let ms = span.last_ms - span.first_ms;
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => Span(std::time::Duration::from_millis(ms.unsigned_abs())).to_string(),
+        1..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (53_402, "53,402"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_shows_its_two_largest_units() {
+        for (ms, text) in
+            [(0, "0s"), (250, "250ms"), (1_000, "1s"), (61_000, "1m 1s"), (3_660_000, "1h 1m"), (90_000_000, "1d 1h")]
+        {
+            assert_eq!(length(TimeSpan { first_ms: 5, last_ms: 5 + ms }), text);
+        }
+    }
+}

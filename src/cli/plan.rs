@@ -1,0 +1,112 @@
+//! `rehearsal plan`: what a run would hand over, and what it would cost.
+
+use std::fmt::Write as _;
+use std::fs::File;
+
+use serde_json::json;
+
+use super::args::PlanArguments;
+use super::exit::{Code, Failure};
+use super::inspect::grouped;
+use super::printer::Printer;
+use super::run::read;
+use crate::plan::{PlanSummary, write};
+use crate::scenario::{Checked, Cost};
+
+pub(super) fn plan(arguments: &PlanArguments, printer: &Printer) -> Result<Code, Failure> {
+    if let Some(out) = arguments.out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
+        return Err(Failure::wrong(format!("{} exists already", out.display()), "Choose another file with --out."));
+    }
+    let checked = read(&arguments.scenario, &arguments.changes)?;
+    let summary = checked.plan.summary().map_err(crate::scenario::ScenarioError::from)?;
+    if let Some(out) = &arguments.out {
+        let failed = |error| Failure::surroundings(format!("could not write {}: {error}", out.display()), "");
+        write(&checked.plan, File::create_new(out).map_err(failed)?).map_err(crate::scenario::ScenarioError::from)?;
+    }
+    let cost = checked.cost(&summary);
+    if arguments.json {
+        let json = json!({ "scenario": checked.scenario.name, "seed": checked.scenario.settings.seed, "plan": summary,
+            "drives": cost.drives, "estimate_us": cost.estimate.as_micros() as u64 });
+        printer.result(&format!("{json:#}"))?;
+    } else {
+        printer.result(&in_words(&checked, &summary, &cost))?;
+    }
+    Ok(Code::Agree)
+}
+
+fn in_words(checked: &Checked, summary: &PlanSummary, cost: &Cost) -> String {
+    let mut text = format!(
+        "{}: {} events, {} deliveries, {} of them again",
+        checked.scenario.name,
+        grouped(summary.events),
+        grouped(summary.deliveries),
+        grouped(summary.redeliveries)
+    );
+    if summary.warm_up_events > 0 {
+        let _ = write!(text, "; {} events warm up", grouped(summary.warm_up_events));
+    }
+    if summary.gaps_cut > 0 {
+        let _ = write!(text, "; {} silences cut by {}", grouped(summary.gaps_cut), rounded(summary.gaps_cut_us));
+    }
+    let side = if checked.drive.together { "side by side" } else { "one after the other" };
+    let _ = writeln!(
+        text,
+        "\n{} drives {side}, about {}: {}",
+        cost.drives.len(),
+        rounded(cost.estimate.as_micros() as i64),
+        cost.drives.join(", ")
+    );
+    if !summary.faults.is_empty() {
+        text.push('\n');
+    }
+    let width = summary.faults.iter().map(|fault| fault.name.chars().count()).max().unwrap_or(0);
+    for fault in &summary.faults {
+        let coverage: Vec<String> =
+            fault.coverage.iter().map(|(name, figure)| format!("{name} {}", figure_in_words(*figure))).collect();
+        let nothing = if fault.planned == 0 { "  touches nothing: there would be no verdict" } else { "" };
+        let _ = writeln!(
+            text,
+            "{:width$}  {:10} class {:?}  {:>9} planned  {}{nothing}",
+            fault.name,
+            fault.kind,
+            fault.legality,
+            grouped(fault.planned),
+            coverage.join(", "),
+        );
+    }
+    text
+}
+
+fn figure_in_words(figure: f64) -> String {
+    let text = format!("{figure:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Writes a length of replay time as people say it.
+fn rounded(us: i64) -> String {
+    match us {
+        0..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..120_000_000 => format!("{:.1} s", us as f64 / 1e6),
+        120_000_000..7_200_000_000 => format!("{} min", us / 60_000_000),
+        _ => format!("{:.1} h", us as f64 / 3.6e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_said_as_people_say_them() {
+        for (us, text) in [(0, "0 ms"), (1_500_000, "1.5 s"), (840_000_000, "14 min"), (9_000_000_000, "2.5 h")] {
+            assert_eq!(rounded(us), text);
+        }
+    }
+
+    #[test]
+    fn figures_leave_out_zeros_that_say_nothing() {
+        for (figure, text) in [(0.049_06, "0.0491"), (64.0, "64"), (0.5, "0.5"), (100.0, "100")] {
+            assert_eq!(figure_in_words(figure), text);
+        }
+    }
+}

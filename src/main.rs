@@ -1,0 +1,5 @@
+//! The `rehearsal` program.
+
+fn main() -> std::process::ExitCode {
+    rehearsal::cli::main()
+}
