@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod capture;
+mod cli;
 mod compare;
 mod drive;
 mod import;
@@ -10,4 +11,8 @@ mod outcome;
 mod plan;
 mod recording;
 mod report;
+mod run;
+mod samples;
+mod scenario;
+mod tidy;
 mod verdict;

@@ -1,0 +1,794 @@
+//! The program as a person meets it: arguments, messages, exit codes, files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use rehearsal::clock::{Clock, SystemClock};
+use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType};
+use rehearsal::samples::{Broker, fill};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+/// A folder with a recording of 60 orders in two partitions, in which scenarios are written and run.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = RecordingWriter::create(folder.path().join("orders"), Source::default()).unwrap();
+        let mut batch = EventBatchBuilder::new();
+        for partition in 0..2 {
+            for offset in 0..30 {
+                batch.push_event(&order(partition, offset));
+            }
+        }
+        writer.write(&batch.finish()).unwrap();
+        writer.seal().unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn rehearsal(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        command.current_dir(self.path()).env_remove("REHEARSAL_NOBODY").args(arguments).output().unwrap()
+    }
+
+    /// Runs the program and returns standard output, after checking the exit code.
+    fn expect(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.rehearsal(arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+        out
+    }
+
+    /// Runs the scenario `text` and checks that it is refused with a message that holds all of `expected`, and that nothing
+    /// was started or written.
+    fn refuse(&self, text: &str, expected: &[&str]) {
+        self.write("bad.toml", text);
+        let output = self.rehearsal(&["run", "bad.toml"]);
+        let message = self::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        for expected in expected {
+            assert!(message.contains(expected), "lacks `{expected}`:\n{message}");
+        }
+        assert!(!self.path().join("started").exists(), "a build was started");
+        assert!(!self.path().join("target").exists(), "something was written");
+    }
+}
+
+fn order(partition: i32, offset: i64) -> Event {
+    let number = i64::from(partition) * 100 + offset;
+    let value = json!({ "order_id": number, "customer": offset % 7, "amount": number * 3 });
+    Event {
+        topic: "orders".into(),
+        partition,
+        offset,
+        timestamp_ms: Some(1_700_000_000_000 + offset * 1_000),
+        timestamp_type: TimestampType::Create,
+        captured_at_us: None,
+        key: Some(format!("customer-{}", offset % 7).into_bytes()),
+        value: Some(value.to_string().into_bytes()),
+        headers: Vec::new(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A build that writes each value again.
+const SAME: &str = "command = ['cat']";
+
+/// A build that writes each value again, changed as `sed` is told.
+fn sed(script: &str) -> String {
+    format!("command = ['sed', '-u', '{script}']")
+}
+
+fn scenario(old: &str, new: &str, more: &str) -> String {
+    format!(
+        "# Do orders stay what they are?\nrecording = 'orders'\nseed = 3\n[pace]\nmode = 'unpaced'\n[old]\n{old}\n[new]\n{new}\n\
+         [drive]\npayload = 'value'\nsettle = '50ms'\n[compare]\nidentity = ['$.order_id']\n{more}"
+    )
+}
+
+/// A scenario whose builds leave a mark when they are started.
+const MARKED: &str =
+    "recording = 'orders'\n[old]\ncommand = ['sh', '-c', 'touch started; cat']\n[new]\ncommand = ['cat']\n";
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let desk = Desk::new();
+    desk.refuse(
+        &format!("{MARKED}[pace]\ngap-maxx = '2s'\n"),
+        &["bad.toml:7:1", "unknown key `gap-maxx`", "`gap-max`?", "^"],
+    );
+    desk.refuse(&format!("{MARKED}[paec]\nmode = 'unpaced'\n"), &["bad.toml:6:2", "unknown key `paec`", "`pace`?"]);
+    desk.refuse(
+        &format!("{MARKED}[[fault]]\nkind = 'delay'\nafterr = '1s'\n"),
+        &["bad.toml:8:1", "unknown key `afterr`"],
+    );
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_the_right_one() {
+    let desk = Desk::new();
+    desk.refuse(&format!("seed = 'seven'\n{MARKED}"), &["bad.toml:1:8", "seven", "Write a whole number"]);
+    desk.refuse(&format!("{MARKED}[compare]\nidentity = '$.a'\n"), &["bad.toml:7:12", "Write a list"]);
+    desk.refuse(&format!("{MARKED}[drive]\ntogether = 'yes'\n"), &["bad.toml:7:12", "`true` or `false`"]);
+}
+
+#[test]
+fn a_bare_number_for_a_duration_is_refused_with_its_units() {
+    Desk::new().refuse(&format!("{MARKED}[drive]\nsettle = 2\n"), &["bad.toml:7:10", "no unit", "\"2s\"", "\"2ms\""]);
+}
+
+#[test]
+fn a_recording_that_is_missing_is_refused_where_it_is_named() {
+    let desk = Desk::new();
+    desk.refuse(&MARKED.replace("'orders'", "'order'"), &["bad.toml:1:13", "order", "rehearsal capture"]);
+}
+
+#[test]
+fn an_unset_variable_is_refused_where_it_stands() {
+    let desk = Desk::new();
+    let text = MARKED.replace("'orders'", "'${REHEARSAL_NOBODY}'");
+    desk.refuse(&text, &["bad.toml:1:14", "`REHEARSAL_NOBODY` is not set", "${REHEARSAL_NOBODY:-default}"]);
+}
+
+#[test]
+fn a_fault_on_a_topic_that_the_recording_lacks_is_refused() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'delay'\nprobability = 0.5\n[[fault]]\nkind = 'duplicate'\nprobability = 0.1\nwhere = { topics = ['order'] }\n";
+    desk.refuse(&format!("{MARKED}{fault}"), &["bad.toml:12:", "`order`", "orders"]);
+}
+
+#[test]
+fn a_probability_above_one_is_refused() {
+    let desk = Desk::new();
+    desk.refuse(
+        &format!("{MARKED}[[fault]]\nkind = 'duplicate'\nprobability = 2.0\n"),
+        &["bad.toml:8:15", "probability", "0", "1"],
+    );
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_refused() {
+    let desk = Desk::new();
+    desk.refuse(
+        &MARKED.replace("['cat']", "['./no-such-build']"),
+        &["bad.toml:5:1", "no-such-build", "does not exist"],
+    );
+    desk.refuse(&MARKED.replace("['cat']", "['no-such-build']"), &["bad.toml:5:1", "no-such-build", "PATH"]);
+}
+
+#[test]
+fn everything_that_is_wrong_with_the_surroundings_is_said_at_once() {
+    let desk = Desk::new();
+    let text = MARKED.replace("'orders'", "'order'").replace("['cat']", "['./no-such-build']");
+    desk.refuse(&text, &["bad.toml:1:13", "bad.toml:5:1"]);
+}
+
+#[test]
+fn of_several_scenarios_none_is_started_where_one_is_wrong() {
+    let desk = Desk::new();
+    desk.write("good.toml", MARKED);
+    desk.write("wrong.toml", &MARKED.replace("'orders'", "7"));
+    let output = desk.rehearsal(&["run", "good.toml", "wrong.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("wrong.toml:1:13"));
+    assert!(!desk.path().join("started").exists() && !desk.path().join("target").exists());
+}
+
+#[test]
+fn an_override_that_is_wrong_is_named() {
+    let desk = Desk::new();
+    desk.write("good.toml", MARKED);
+    let output = desk.rehearsal(&["run", "good.toml", "--set", "drive.setle=2s"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = text(&output.stderr);
+    assert!(message.contains("--set drive.setle=2s") && message.contains("`settle`?"), "{message}");
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_refused() {
+    let desk = Desk::new();
+    let output = desk.rehearsal(&["run", "nowhere.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("nowhere.toml"));
+}
+
+#[test]
+fn wrong_arguments_end_with_two() {
+    let desk = Desk::new();
+    for arguments in [&["rum"][..], &["run"], &["run", "a.toml", "--speed"], &["report", "x", "--format", "pdf"]] {
+        assert_eq!(desk.rehearsal(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    let desk = Desk::new();
+    for command in rehearsal::cli::command().get_subcommands() {
+        let help = desk.expect(0, &[command.get_name(), "--help"]);
+        assert!(help.contains("Usage: rehearsal") && help.contains("Examples:"), "{help}");
+    }
+}
+
+#[test]
+fn builds_that_do_the_same_agree_and_a_run_is_never_overwritten() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    for number in ["0001", "0002"] {
+        desk.expect(0, &["run", "same.toml"]);
+        let folder = desk.path().join("target/rehearsal/same").join(number);
+        for file in
+            ["run.json", "report.html", "junit.xml", "summary.md", "plan.parquet", "outcomes/old/outputs.parquet"]
+        {
+            assert!(folder.join(file).exists(), "{file} is missing");
+        }
+    }
+    let latest = desk.path().join("target/rehearsal/same/latest/run.json");
+    let report: Json = serde_json::from_slice(&fs::read(latest).unwrap()).unwrap();
+    assert_eq!(report["verdict"], "agree");
+    assert_eq!(report["outputs"], json!({ "old": 60, "old_again": 60, "new": 60 }));
+    assert_eq!(report["scenario"]["question"], "Do orders stay what they are?");
+}
+
+#[test]
+fn a_build_that_changes_a_value_differs_and_is_shown_with_its_path() {
+    let desk = Desk::new();
+    desk.write("changed.toml", &scenario(SAME, &sed(r#"/"customer":3,/s/"amount":/"amount":1/"#), ""));
+    let report: Json = serde_json::from_str(&desk.expect(1, &["run", "changed.toml", "--json"])).unwrap();
+    assert_eq!(report["verdict"], "differ");
+    let changed: Vec<&Json> =
+        report["patterns"].as_array().unwrap().iter().filter(|pattern| pattern["kind"] == "changed").collect();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!((&changed[0]["path"], &changed[0]["count"]), (&json!("$.amount"), &json!(8)));
+    desk.expect(0, &["run", "changed.toml", "--exit-zero"]);
+    desk.expect(0, &["run", "changed.toml", "--set", "compare.ignore=['$.amount']"]);
+}
+
+#[test]
+fn the_same_run_is_repeated_by_the_command_that_its_report_names() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'duplicate'\nprobability = 0.3\nafter = '1s'\n";
+    desk.write("twice.toml", &scenario(SAME, SAME, fault));
+    let first: Json = serde_json::from_str(&desk.expect(0, &["run", "twice.toml", "--seed", "11", "--json"])).unwrap();
+    let command = first["reproduce"].as_str().unwrap().to_owned();
+    let mut words: Vec<&str> = command.split(' ').skip(1).collect();
+    words.push("--json");
+    let second: Json = serde_json::from_str(&desk.expect(0, &words)).unwrap();
+    assert_eq!((&first["seed"], &first["faults"]), (&json!(11), &second["faults"]));
+    let plans = ["0001", "0002"]
+        .map(|run| fs::read(desk.path().join("target/rehearsal/twice").join(run).join("plan.parquet")).unwrap());
+    assert!(plans[0] == plans[1], "the plans differ");
+}
+
+#[test]
+fn a_fault_that_touches_nothing_is_no_verdict() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'duplicate'\nprobability = 1.0\nwhere = { keys = ['nobody'] }\n";
+    desk.write("idle.toml", &scenario(SAME, SAME, fault));
+    desk.expect(3, &["run", "idle.toml"]);
+}
+
+#[test]
+fn a_new_build_that_dies_differs_and_an_old_one_that_dies_is_no_verdict() {
+    let desk = Desk::new();
+    let dead = "command = ['sh', '-c', 'read line; exit 3']";
+    desk.write("dead.toml", &scenario(SAME, dead, ""));
+    desk.expect(1, &["run", "dead.toml"]);
+    desk.write("dead-old.toml", &scenario(dead, SAME, ""));
+    desk.expect(3, &["run", "dead-old.toml"]);
+    desk.expect(1, &["run", "dead.toml", "dead-old.toml"]);
+}
+
+#[test]
+fn a_folder_that_exists_is_refused_before_anything_is_started() {
+    let desk = Desk::new();
+    desk.write("good.toml", MARKED);
+    fs::create_dir(desk.path().join("out")).unwrap();
+    fs::write(desk.path().join("out/mine.txt"), "mine").unwrap();
+    for arguments in [&["run", "good.toml", "--out", "out"][..], &["run", "good.toml", "--out", "out", "--force"]] {
+        let output = desk.rehearsal(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("exists already"));
+    }
+    assert!(!desk.path().join("started").exists());
+    assert_eq!(fs::read_to_string(desk.path().join("out/mine.txt")).unwrap(), "mine");
+}
+
+#[test]
+fn outcomes_are_compared_again_and_a_run_is_rendered_again() {
+    let desk = Desk::new();
+    desk.write("rules.toml", &scenario(SAME, &sed(r#"s/"customer":[0-9]*,//"#), ""));
+    desk.expect(1, &["run", "rules.toml", "--out", "run"]);
+    let (old, new) = ("run/outcomes/old", "run/outcomes/new");
+    desk.expect(3, &["compare", old, new, "--rules", "rules.toml"]);
+    desk.expect(0, &["compare", old, "run/outcomes/old-again"]);
+    let again = ["compare", old, new, "--old-again", "run/outcomes/old-again", "--rules", "rules.toml"];
+    let report = desk.expect(1, &[&again[..], &["--json", "--out", "compared"]].concat());
+    assert_eq!(serde_json::from_str::<Json>(&report).unwrap()["verdict"], "differ");
+    assert!(desk.path().join("compared/report.html").exists());
+    assert!(!desk.path().join("target").exists());
+    for (format, begins) in [("json", "{"), ("html", "<!"), ("junit", "<?xml"), ("markdown", "#")] {
+        let out = desk.expect(0, &["report", "run", "--format", format]);
+        assert!(out.to_lowercase().starts_with(begins), "{format}: {}", &out[..out.len().min(60)]);
+    }
+    assert!(desk.expect(0, &["report", "run"]).contains("$.customer"));
+}
+
+#[test]
+fn several_scenarios_print_one_json_document() {
+    let desk = Desk::new();
+    for name in ["a.toml", "b.toml"] {
+        desk.write(name, &scenario(SAME, SAME, ""));
+    }
+    let both: Json = serde_json::from_str(&desk.expect(0, &["run", "a.toml", "b.toml", "--json"])).unwrap();
+    let names: Vec<&Json> = both.as_array().unwrap().iter().map(|report| &report["scenario"]["name"]).collect();
+    assert_eq!(names, [&json!("a"), &json!("b")]);
+    let one: Json = serde_json::from_str(&desk.expect(0, &["run", "a.toml", "--json"])).unwrap();
+    assert_eq!(one["scenario"]["name"], "a");
+}
+
+#[test]
+fn outcomes_are_held_against_those_without_redelivery_that_stand_beside_them() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'duplicate'\nprobability = 1.0\nafter = '1s'\n";
+    // Old does everything twice, new remembers.
+    let old = "command = ['cat']";
+    desk.write("twice.toml", &scenario(old, "command = ['awk', '!seen[$0]++']", fault));
+    desk.expect(1, &["run", "twice.toml", "--out", "run"]);
+    let compare = || {
+        let arguments =
+            ["compare", "run/outcomes/old", "run/outcomes/new", "--old-again", "run/outcomes/old-again", "--json"];
+        let output = desk.rehearsal(&arguments);
+        serde_json::from_str::<Json>(&text(&output.stdout)).unwrap()
+    };
+    let relations = |report: &Json| {
+        let relations = report["relations"].as_array().unwrap().iter();
+        relations.map(|relation| (relation["name"].clone(), relation["result"].clone())).collect::<Vec<_>>()
+    };
+    let report = compare();
+    assert_eq!(report["idempotency"]["old"]["repeated_effects"], 60);
+    assert_eq!(report["idempotency"]["new"]["repeated_effects"], 0);
+    assert_eq!(
+        relations(&report),
+        [(json!("determinism"), json!("kept by old")), (json!("redelivery"), json!("mended by new"))]
+    );
+    fs::rename(desk.path().join("run/outcomes/old-once"), desk.path().join("elsewhere")).unwrap();
+    let report = compare();
+    assert_eq!(report["idempotency"], Json::Null);
+    assert_eq!(relations(&report)[1], (json!("redelivery"), json!("not judged")));
+}
+
+#[test]
+fn a_plan_is_shown_and_written_without_starting_anything() {
+    let desk = Desk::new();
+    desk.write("good.toml", &format!("{MARKED}[[fault]]\nkind = 'duplicate'\nprobability = 1.0\nafter = '1s'\n"));
+    let shown = desk.expect(0, &["plan", "good.toml"]);
+    assert!(shown.contains("120 deliveries") && shown.contains("5 drives"), "{shown}");
+    let plan: Json =
+        serde_json::from_str(&desk.expect(0, &["plan", "good.toml", "--json", "--out", "plan.parquet"])).unwrap();
+    assert_eq!((&plan["plan"]["deliveries"], &plan["plan"]["redeliveries"]), (&json!(120), &json!(60)));
+    assert!(desk.path().join("plan.parquet").exists());
+    desk.expect(2, &["plan", "good.toml", "--out", "plan.parquet"]);
+    assert!(!desk.path().join("started").exists() && !desk.path().join("target").exists());
+}
+
+#[test]
+fn one_build_is_driven_without_comparing() {
+    let desk = Desk::new();
+    let arguments = ["replay", "orders", "--out", "outcome", "--json", "--set", "drive.payload=value", "--", "cat"];
+    let ending: Json = serde_json::from_str(&desk.expect(0, &arguments)).unwrap();
+    assert_eq!((&ending["ending"], &ending["outputs"]), (&json!("finished"), &json!(60)));
+    assert!(desk.path().join("outcome/outputs.parquet").exists());
+    desk.expect(2, &arguments);
+}
+
+#[test]
+fn the_first_scenario_of_a_recording_can_be_read_and_names_its_reasons() {
+    let desk = Desk::new();
+    desk.expect(0, &["init", "orders"]);
+    let text = fs::read_to_string(desk.path().join("orders.toml")).unwrap();
+    assert!(text.contains("identity = [\"$.order_id\"]") && text.contains("no two share a value"), "{text}");
+    let scenario = rehearsal::scenario::Scenario::read(desk.path().join("orders.toml"), &[]).unwrap();
+    assert_eq!(scenario.recording(), desk.path().join("orders"));
+    desk.expect(2, &["init", "orders"]);
+}
+
+#[test]
+fn events_are_inspected_and_come_back_as_they_were_imported() {
+    let desk = Desk::new();
+    let summary: Json = serde_json::from_str(&desk.expect(0, &["inspect", "orders", "--json", "--verify"])).unwrap();
+    assert_eq!(summary["summary"]["events"], 60);
+    assert!(desk.expect(0, &["inspect", "orders"]).contains("60 events in 2 partitions"));
+    let lines = desk.expect(0, &["inspect", "orders", "--events"]);
+    assert_eq!(lines.lines().count(), 60);
+    desk.write("lines.ndjson", &lines);
+    desk.expect(0, &["import", "lines.ndjson", "--out", "copy"]);
+    assert_eq!(desk.expect(0, &["inspect", "copy", "--events"]), lines);
+    desk.expect(2, &["import", "lines.ndjson", "--out", "copy"]);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let desk = Desk::new();
+    let program = env!("CARGO_BIN_EXE_rehearsal");
+    let script = format!("set -o pipefail; '{program}' inspect orders --events 2>err | head -1 >/dev/null; cat err");
+    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(desk.path()).output().unwrap();
+    assert_eq!(text(&output.stdout), "");
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_schema_covers_every_key_of_a_full_scenario() {
+    let desk = Desk::new();
+    let schema: Json = serde_json::from_str(&desk.expect(0, &["schema"])).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    for key in [
+        "recording",
+        "seed",
+        "select",
+        "pace",
+        "fault",
+        "old",
+        "new",
+        "drive",
+        "compare",
+        "relations",
+        "gates",
+        "warnings",
+    ] {
+        assert!(properties.contains_key(key), "{key}");
+        let about = schema["properties"][key]["description"].as_str().unwrap_or_default();
+        assert!(!about.is_empty(), "{key} is not described");
+    }
+    assert_eq!(schema["required"], json!(["recording", "old", "new"]));
+}
+
+#[test]
+fn sample_builds_are_listed() {
+    let desk = Desk::new();
+    let list = desk.expect(0, &["sample", "--list"]);
+    for sample in rehearsal::samples::samples() {
+        assert!(list.contains(sample.name));
+    }
+    let output = desk.rehearsal(&["sample", "compensation-odl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("compensation-old"));
+}
+
+/// Waits until `done` or ten seconds have passed, and says which.
+fn wait_for(clock: &dyn Clock, done: impl Fn() -> bool) -> bool {
+    for _ in 0..200 {
+        if done() {
+            return true;
+        }
+        clock.wait_until(clock.now() + Duration::from_millis(50));
+    }
+    done()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_every_build_and_keeps_what_was_written() {
+    let desk = Desk::new();
+    let marked = "command = ['sh', '-c', 'echo $$ >> pids; exec cat']";
+    let slow = scenario(marked, marked, "").replace("mode = 'unpaced'", "mode = 'recorded'");
+    desk.write("slow.toml", &slow);
+    let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args(["run", "slow.toml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let clock = SystemClock::start();
+    let pids = || fs::read_to_string(desk.path().join("pids")).unwrap_or_default();
+    assert!(wait_for(&clock, || pids().lines().count() == 3), "the builds did not start: {}", pids());
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    let mut message = String::new();
+    std::io::Read::read_to_string(running.stderr.as_mut().unwrap(), &mut message).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(4), "{message}");
+    assert!(message.contains("stopped"), "{message}");
+    let folder = desk.path().join("target/rehearsal/slow/0001");
+    assert!(folder.join("plan.parquet").exists() && folder.join("outcomes/old").exists());
+    assert!(!folder.join("run.json").exists() && !desk.path().join("target/rehearsal/slow/latest").exists());
+    let alive = |pid: &str| std::process::Command::new("kill").args(["-0", pid]).output().unwrap().status.success();
+    assert!(wait_for(&clock, || !pids().lines().any(alive)), "a build is still there");
+}
+
+#[test]
+fn what_came_from_the_environment_is_named_in_the_report_and_never_shown() {
+    let desk = Desk::new();
+    let command = "command = ['sh', '-c', 'cat; echo ${REHEARSAL_TOKEN} >&2']\nenv = { TOKEN = '${REHEARSAL_TOKEN}' }";
+    desk.write("secret.toml", &scenario(command, command, ""));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    run.current_dir(desk.path()).env("REHEARSAL_TOKEN", "s3cret-token").args(["run", "secret.toml"]);
+    let output = run.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("s3cret-token"));
+    let folder = desk.path().join("target/rehearsal/secret/0001");
+    for file in ["run.json", "report.html", "junit.xml", "summary.md"] {
+        let written = fs::read_to_string(folder.join(file)).unwrap();
+        assert!(!written.contains("s3cret-token"), "{file} shows the secret");
+    }
+    let report: Json = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
+    assert!(report["builds"]["old"]["command"][2].as_str().unwrap().contains("${REHEARSAL_TOKEN}"));
+    assert!(report["builds"]["old"]["env_names"].as_array().unwrap().contains(&json!("TOKEN")));
+}
+
+#[test]
+fn a_fault_log_brings_back_exactly_the_faults_of_an_earlier_run() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'duplicate'\nprobability = 0.3\nafter = '1s'\n";
+    desk.write("twice.toml", &scenario(SAME, SAME, fault));
+    let first: Json =
+        serde_json::from_str(&desk.expect(0, &["run", "twice.toml", "--json", "--out", "first"])).unwrap();
+    let again = ["run", "twice.toml", "--json", "--seed", "99", "--faults", "first/faults.ndjson", "--out", "second"];
+    let second: Json = serde_json::from_str(&desk.expect(0, &again)).unwrap();
+    assert_eq!(first["faults"][0]["planned"], second["faults"][0]["planned"]);
+    let logs = ["first", "second"].map(|run| fs::read(desk.path().join(run).join("faults.ndjson")).unwrap());
+    assert!(!logs[0].is_empty() && logs[0] == logs[1]);
+}
+
+#[test]
+fn an_advisory_run_of_several_scenarios_hides_verdicts_and_no_errors() {
+    let desk = Desk::new();
+    desk.write("a.toml", &scenario(SAME, &sed(r#"s/"customer":[0-9]*,//"#), ""));
+    // Values with a line break that are no JSON cannot be handed over as bare lines: that drive cannot take place.
+    let mut writer = RecordingWriter::create(desk.path().join("texts"), Source::default()).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    batch.push_event(&Event { value: Some(b"two\nlines".to_vec()), ..order(0, 0) });
+    writer.write(&batch.finish()).unwrap();
+    writer.seal().unwrap();
+    desk.write("b.toml", &scenario(SAME, SAME, "").replace("'orders'", "'texts'"));
+    desk.expect(0, &["run", "a.toml", "--exit-zero"]);
+    let alone = desk.rehearsal(&["run", "b.toml", "--exit-zero"]).status.code();
+    assert_eq!(alone, Some(2));
+    assert_eq!(desk.rehearsal(&["run", "a.toml", "b.toml", "--exit-zero"]).status.code(), alone);
+}
+
+/// Copies a recording of one segment.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.join("segments")).unwrap();
+    for file in ["manifest.json", "segments/000000.parquet"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+}
+
+#[test]
+fn a_recording_without_a_sealed_manifest_is_made_whole_where_it_is_asked_for() {
+    let desk = Desk::new();
+    let (unsealed, lost) = (desk.path().join("unsealed"), desk.path().join("lost"));
+    copy(&desk.path().join("orders"), &unsealed);
+    copy(&desk.path().join("orders"), &lost);
+    let manifest = fs::read_to_string(unsealed.join("manifest.json")).unwrap();
+    fs::write(unsealed.join("manifest.json"), manifest.replace("\"sealed\": true", "\"sealed\": false")).unwrap();
+    fs::remove_file(lost.join("manifest.json")).unwrap();
+    for name in ["unsealed", "lost"] {
+        let refused = desk.rehearsal(&["inspect", name]);
+        assert_eq!(refused.status.code(), Some(2));
+        let message = text(&refused.stderr);
+        assert!(message.contains(&format!("rehearsal inspect {name} --rebuild")), "{message}");
+        desk.write("cut.toml", &scenario(SAME, SAME, "").replace("'orders'", &format!("'{name}'")));
+        let message = text(&desk.rehearsal(&["run", "cut.toml"]).stderr);
+        assert!(message.contains("--rebuild"), "{message}");
+        let shown = desk.expect(0, &["inspect", name, "--rebuild", "--verify"]);
+        assert!(shown.contains("60 events in 2 partitions") && shown.contains("every hash verified"), "{shown}");
+    }
+    // What is whole stays as it is, and what is no recording does not become one.
+    let before = fs::read(desk.path().join("orders/manifest.json")).unwrap();
+    desk.expect(0, &["inspect", "orders", "--rebuild"]);
+    assert_eq!(fs::read(desk.path().join("orders/manifest.json")).unwrap(), before);
+    fs::create_dir(desk.path().join("empty")).unwrap();
+    desk.expect(2, &["inspect", "empty", "--rebuild"]);
+    assert!(!desk.path().join("empty/manifest.json").exists());
+}
+
+#[test]
+fn topics_are_captured_while_they_fill_and_inspected_afterwards() {
+    let desk = Desk::new();
+    let orders = Recording::open(desk.path().join("orders")).unwrap();
+    let broker = Broker::start([("orders", 2)]).unwrap();
+    let capture = ["capture", "--brokers", broker.brokers(), "--topic", "orders", "--until", "count:60"];
+    let running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args([&capture[..], &["--out", "captured", "--json"]].concat())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(fill(broker.brokers(), &orders, &mut |_| {}).unwrap(), 60);
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(serde_json::from_slice::<Json>(&output.stdout).unwrap()["events"], 60);
+    let summary: Json = serde_json::from_str(&desk.expect(0, &["inspect", "captured", "--json", "--verify"])).unwrap();
+    assert_eq!(summary["summary"]["events"], 60);
+    let events =
+        |name| desk.expect(0, &["inspect", name, "--events"]).lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(events("captured"), events("orders"));
+}
+
+#[test]
+fn a_capture_that_cannot_take_place_says_what_to_do() {
+    let desk = Desk::new();
+    let broker = Broker::start([("orders", 2)]).unwrap();
+    let capture = |topic: &str, out: &str, more: &[&str]| {
+        let arguments = ["capture", "--brokers", broker.brokers(), "--topic", topic, "--out", out];
+        let output = desk.rehearsal(&[&arguments[..], more].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, message) = capture("order", "captured", &[]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("topic `order` does not exist"), "{message}");
+    assert!(!desk.path().join("captured").exists());
+    // A recording that is there is the user's to move, and another try would not help.
+    let (code, message) = capture("orders", "orders", &[]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("orders") && message.contains("--out"), "{message}");
+    let (code, message) = capture("orders", "captured", &["--until", "soon"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("--until") && message.contains("count:100"), "{message}");
+}
+
+#[test]
+fn the_example_of_the_first_help_page_can_be_run_where_it_stands() {
+    let desk = Desk::new();
+    let help = desk.expect(0, &["--help"]);
+    let named: Vec<&str> = help.split_whitespace().filter(|word| word.contains(".toml")).collect();
+    assert!(!named.is_empty(), "{help}");
+    for file in named {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).is_file(), "there is no {file}");
+    }
+}
+
+#[test]
+fn what_is_no_scenario_is_refused_with_what_to_name_instead() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("binary.toml"), [0xff, 0xfe, 0x00, 0x9f]).unwrap();
+    fs::create_dir(desk.path().join("folder")).unwrap();
+    for (arguments, expected) in [
+        (["run", "binary.toml"], "UTF-8"),
+        (["run", "nowhere.toml"], "rehearsal init"),
+        (["plan", "folder"], "one scenario"),
+        (["run", "folder"], ".toml"),
+    ] {
+        let output = desk.rehearsal(&arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(arguments[1]) && message.contains(expected), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn a_message_shows_paths_as_a_person_writes_them_and_types_by_their_names() {
+    let desk = Desk::new();
+    desk.refuse(&MARKED.replace("'orders'", "'./nowhere'"), &["error: ./nowhere is no recording"]);
+    desk.refuse(&MARKED.replace("'orders'", "'nowhere'"), &["error: nowhere is no recording"]);
+    desk.write("events.ndjson", "{}");
+    desk.refuse(&MARKED.replace("'orders'", "'events.ndjson'"), &["error: events.ndjson is", "rehearsal import"]);
+    desk.refuse(&format!("seed = 99999999999999999999999\n{MARKED}"), &["bad.toml:1:8", "too large", "smaller"]);
+    desk.refuse(&MARKED.replace("['cat']", "'cat'"), &["where a list is expected", "Write a list"]);
+    desk.refuse(&format!("recording = 'orders'\n{MARKED}"), &["duplicate key", "Keep one"]);
+    desk.refuse(&format!("{MARKED}[drive]\nrepeat-old = 4000000000\n"), &["bad.toml:7:14", "repeat", "from 0 to"]);
+    let tolerance = "[compare]\ntolerance = [{ path = '$.amount', absolute = -1 }]\n";
+    desk.refuse(&format!("{MARKED}{tolerance}"), &["-1 is no positive number", "absolute = 0.005"]);
+}
+
+#[test]
+fn a_scenario_of_one_endless_line_is_refused_in_few_words() {
+    let desk = Desk::new();
+    desk.write("deep.toml", &format!("x = {}", "[".repeat(100_000)));
+    let output = desk.rehearsal(&["run", "deep.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = text(&output.stderr);
+    assert!(message.contains("deep.toml:1:") && message.len() < 4_000, "{} bytes: {message:.400}", message.len());
+}
+
+#[test]
+fn what_cannot_be_imported_names_the_option_that_helps() {
+    let desk = Desk::new();
+    desk.write("orders.csv", "order,amount\n1,3.5\n");
+    fs::write(desk.path().join("bytes"), [0xff, 0xfe, 0x00, b'\n']).unwrap();
+    for (arguments, expected) in [
+        (["import", "orders.csv", "--out", "new"], "--key-column"),
+        (["import", "bytes", "--out", "new"], "--format"),
+        (["import", "orders.csv", "--out", "orders"], "--"),
+    ] {
+        let output = desk.rehearsal(&arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
+    desk.write("orders.ndjson", "{\"topic\":\"orders\",\"key\":\"a\",\"value\":1}\n");
+    let message = text(&desk.rehearsal(&["import", "orders.ndjson", "--out", "orders"]).stderr);
+    assert!(message.contains("--out"), "{message}");
+}
+
+#[test]
+fn a_report_rendered_as_json_is_the_file_as_it_stands() {
+    let desk = Desk::new();
+    desk.write("changed.toml", &scenario(SAME, &sed(r#"/"customer":3,/s/"amount":/"amount":1/"#), ""));
+    desk.expect(1, &["run", "changed.toml", "--out", "run"]);
+    let path = desk.path().join("run/run.json");
+    let before = fs::read_to_string(&path).unwrap();
+    let at = before.find("\"p_value\": ").unwrap();
+    let end = at + before[at..].find(',').unwrap();
+    // Read and written again, this number ends in another digit.
+    let written = format!("{}\"p_value\": 4.643185230328424e-25{}", &before[..at], &before[end..]);
+    fs::write(&path, &written).unwrap();
+    assert!(desk.expect(0, &["report", "run", "--format", "json"]) == written);
+}
+
+#[test]
+fn a_build_that_writes_nothing_is_said_to_and_the_report_cuts_no_word_of_its_own() {
+    let desk = Desk::new();
+    let silent = "command = ['sh', '-c', 'cat >/dev/null']";
+    desk.write("silent.toml", &scenario(SAME, silent, ""));
+    let shown = desk.expect(1, &["run", "silent.toml"]);
+    assert!(shown.contains("new wrote nothing") && !shown.contains("check the identity"), "{shown}");
+    let stuck = "command = ['sh', '-c', 'exec 0<&-; exec sleep 600']";
+    desk.write(
+        "stuck.toml",
+        &scenario(SAME, stuck, "[[fault]]\nkind='duplicate'\nprobability=1.0\n")
+            .replace("settle = '50ms'", "settle = '50ms'\ndrain-timeout = '300ms'"),
+    );
+    let shown = desk.expect(1, &["run", "stuck.toml"]);
+    assert!(shown.contains(" stopped-reading ") && !shown.contains("stopped-readi…"), "{shown}");
+}
+
+#[test]
+fn a_sample_is_handed_what_every_build_is_and_says_so() {
+    let desk = Desk::new();
+    let sample = |input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        command.args(["sample", "compensation-old"]).write_stdin(input).output().unwrap()
+    };
+    let output = sample(&desk.expect(0, &["inspect", "orders", "--events"]));
+    assert_eq!(output.status.code(), Some(2));
+    let message = text(&output.stderr);
+    assert!(message.contains("timestamp_ms") && !message.contains("inspect --events"), "{message}");
+    let message = text(&desk.rehearsal(&["sample", "nothing-like-it"]).stderr);
+    assert!(!message.contains("Did you mean") && message.contains("--list"), "{message}");
+}
+
+#[test]
+fn what_is_wrong_with_the_one_build_of_a_replay_is_said_once() {
+    let desk = Desk::new();
+    let output = desk.rehearsal(&["replay", "orders", "--out", "outcome", "--", "no-such-program"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr).matches("error: ").count(), 1, "{}", text(&output.stderr));
+    assert!(!desk.path().join("outcome").exists());
+}
+
+#[test]
+fn what_is_no_outcome_is_refused_with_what_to_name_instead() {
+    let desk = Desk::new();
+    let output = desk.rehearsal(&["compare", "nowhere", "orders"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("outcomes/old"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn brokers_without_a_name_are_refused_before_anybody_is_asked() {
+    let desk = Desk::new();
+    for (brokers, topic) in [("", "orders"), ("127.0.0.1:9", "")] {
+        let output = desk.rehearsal(&["capture", "--brokers", brokers, "--topic", topic, "--out", "captured"]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,209 @@
+//! Whole runs of small builds, from the scenario to the verdict.
+
+use std::fs;
+use std::path::Path;
+
+use rehearsal::clock::Stop;
+use rehearsal::compare::{Kind, Pattern, Standing, Verdict};
+use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType};
+use rehearsal::report::Report;
+use rehearsal::scenario::{Destination, Scenario, Watcher, check, run};
+use serde_json::json;
+use tempfile::TempDir;
+
+struct Silent;
+
+impl Watcher for Silent {
+    fn note(&self, _: &str) {}
+    fn started(&self, _: &str, _: u64) {}
+    fn sent(&self, _: &str, _: u64) {}
+    fn ended(&self, _: &str, _: &str) {}
+}
+
+/// A folder with a recording of orders in one partition, one a second.
+fn desk(orders: i64) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create(folder.path().join("orders"), Source::default()).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    for offset in 0..orders {
+        batch.push_event(&Event {
+            topic: "orders".into(),
+            partition: 0,
+            offset,
+            timestamp_ms: Some(1_700_000_000_000 + offset * 1_000),
+            timestamp_type: TimestampType::Create,
+            captured_at_us: None,
+            key: Some(format!("order-{offset}").into_bytes()),
+            value: Some(json!({ "amount": offset * 3, "order_id": offset }).to_string().into_bytes()),
+            headers: Vec::new(),
+        });
+    }
+    writer.write(&batch.finish()).unwrap();
+    writer.seal().unwrap();
+    folder
+}
+
+/// Runs a scenario of two commands, in TOML; `more` begins within `[drive]`.
+fn rehearse(desk: &Path, old: &str, new: &str, more: &str) -> Report {
+    let text = format!(
+        "recording = 'orders'\n[old]\ncommand = {old}\n[new]\ncommand = {new}\n[drive]\nsettle = '50ms'\n{more}"
+    );
+    fs::write(desk.join("scenario.toml"), text).unwrap();
+    let scenario = Scenario::read(desk.join("scenario.toml"), &[]).unwrap_or_else(|error| panic!("{error}"));
+    let checked = check(scenario, None).unwrap_or_else(|error| panic!("{error}"));
+    let destination = Destination::Numbered { under: desk.join("runs") };
+    run(&checked, &destination, &Silent, &Stop::new()).unwrap().report
+}
+
+/// Bare values, as fast as they are taken, told apart by their number.
+const VALUES: &str = "payload = 'value'\n[pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.order_id']\n";
+
+fn drives(report: &Report) -> Vec<&str> {
+    report.drives.iter().map(|drive| drive.drive.as_str()).collect()
+}
+
+fn pattern(report: &Report, kind: Kind) -> &Pattern {
+    report.patterns.iter().find(|pattern| pattern.kind == kind).unwrap_or_else(|| panic!("{:#?}", report.patterns))
+}
+
+fn relation<'a>(report: &'a Report, name: &str) -> &'a str {
+    report.relations.iter().find(|relation| relation.name == name).map_or("", |relation| &relation.result)
+}
+
+/// A build that adds to the amount of each of these orders.
+fn wrong(orders: &str) -> String {
+    format!(r#"['sed', '-E', '/"order_id":({orders})\}}/s/"amount":/"amount":1/']"#)
+}
+
+#[test]
+fn three_wrong_outputs_of_two_thousand_are_proven_when_they_come_back() {
+    let desk = desk(2_000);
+    let report = rehearse(desk.path(), "['cat']", &wrong("17|900|1999"), VALUES);
+    assert_eq!(drives(&report), ["old", "old-again", "new", "new-again"]);
+    assert_eq!(report.verdict, Verdict::Differ, "{:#?}", report.reasons);
+    let changed = pattern(&report, Kind::Changed);
+    assert_eq!((changed.count, changed.standing, changed.path.as_deref()), (3, Standing::Proven, Some("$.amount")));
+    assert_eq!(changed.statistics.recurred, Some(3));
+    assert!(changed.statistics.q_value.is_some_and(|q| q > 0.01), "the count alone proves nothing");
+    assert_eq!(relation(&report, "determinism"), "kept by both");
+    let first = changed.first.as_ref().unwrap();
+    assert_eq!((report.power, first.offset), (Some(1), None), "bare values name no cause");
+}
+
+#[test]
+fn what_new_does_wrong_once_by_chance_is_no_difference() {
+    let desk = desk(2_000);
+    let (first, again) = (wrong("17|900|1999"), wrong("4|1200"));
+    let words = |command: &str| command.trim_matches(['[', ']']).replace("', '", "\" \"").replace('\'', "\"");
+    let sed = |command: &str| words(command).replace("\"sed\" \"-E\" ", "").trim_matches('"').to_owned();
+    let script =
+        format!("case $1 in new) sed -E '{}' ;; new-again) sed -E '{}' ;; *) exit 9 ;; esac", sed(&first), sed(&again));
+    fs::write(desk.path().join("fickle.sh"), script).unwrap();
+    let report = rehearse(desk.path(), "['cat']", "['sh', 'fickle.sh', '{drive}']", VALUES);
+    assert_eq!(drives(&report), ["old", "old-again", "new", "new-again"]);
+    assert_eq!(report.verdict, Verdict::NoVerdict, "{:#?}", report.reasons);
+    assert!(report.reasons[0].ends_with("driven again, new did not do it"), "{:#?}", report.reasons);
+    assert_eq!(relation(&report, "determinism"), "broken by new");
+}
+
+#[test]
+fn a_suspicion_that_cannot_be_proven_says_what_would_have_told() {
+    let desk = desk(500);
+    let report = rehearse(desk.path(), "['cat']", &wrong("17|300"), VALUES);
+    assert_eq!(report.verdict, Verdict::NoVerdict, "{:#?}", report.reasons);
+    assert!(
+        report.reasons[0].ends_with("; 10 drives of old or 901 identities would have told"),
+        "{:#?}",
+        report.reasons
+    );
+    let more = VALUES.replace("[pace]", "repeat-old = 9\n[pace]");
+    let report = rehearse(desk.path(), "['cat']", &wrong("17|300"), &more);
+    // Ten of old and one of new tell; so few might be one burst, which new driven again rules out.
+    assert_eq!((report.verdict, drives(&report).len()), (Verdict::Differ, 12), "{:#?}", report.reasons);
+    assert_eq!(drives(&report)[11], "new-again");
+}
+
+/// A build that writes a number for each order and names the event it did so at; `held` orders wait for the event behind them.
+fn counting(desk: &Path, name: &str, held: &str) -> String {
+    let script = format!(
+        r#"function tell(n, at) {{ printf "{{\"value\":{{\"order_id\":%d}},\"cause\":{{\"topic\":\"orders\",\"partition\":0,\"offset\":%d}}}}\n", n, at }}
+{{ match($0, /"offset":[0-9]+/); at = substr($0, RSTART + 9, RLENGTH - 9) + 0
+  if (waits) {{ tell(last, at); waits = 0 }}
+  if ({held}) {{ last = at; waits = 1 }} else tell(at, at) }}
+"#
+    );
+    fs::write(desk.join(name), script).unwrap();
+    format!("['awk', '-f', '{name}']")
+}
+
+#[test]
+fn later_outputs_are_found_and_cost_another_drive_only_where_a_gate_asks() {
+    let desk = desk(2_000);
+    let (old, new) = (counting(desk.path(), "old.awk", "0"), counting(desk.path(), "new.awk", "at % 700 == 7"));
+    let text = "[pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.order_id']\n";
+    let report = rehearse(desk.path(), &old, &new, text);
+    assert_eq!((report.verdict, drives(&report).len()), (Verdict::Agree, 3), "{:#?}", report.reasons);
+    let later = pattern(&report, Kind::Later);
+    assert_eq!((later.count, later.standing), (3, Standing::Suspected));
+    let first = later.first.as_ref().unwrap();
+    assert_eq!((first.offset, first.event_time_ms), (Some(8), Some(1_700_000_008_000)));
+
+    let report = rehearse(desk.path(), &old, &new, &format!("{text}[gates]\nlater = 0\n"));
+    assert_eq!((report.verdict, drives(&report).len()), (Verdict::Differ, 4), "{:#?}", report.reasons);
+    assert_eq!(pattern(&report, Kind::Later).standing, Standing::Proven);
+    let report = rehearse(desk.path(), &old, &new, &format!("{text}[gates]\nlater = 3\n"));
+    assert_eq!((report.verdict, drives(&report).len()), (Verdict::Agree, 3), "{:#?}", report.reasons);
+
+    let report = rehearse(desk.path(), &new, &old, &format!("{text}[gates]\nearlier = 0\n"));
+    assert_eq!(report.verdict, Verdict::Differ, "{:#?}", report.reasons);
+    assert_eq!(pattern(&report, Kind::Earlier).count, 3);
+}
+
+#[test]
+fn a_few_effects_that_only_new_repeats_are_proven_when_they_are_repeated_again() {
+    let desk = desk(2_000);
+    let old = "['awk', '!seen[$0]++']";
+    let new = r#"['awk', '!seen[$0]++ || /"order_id":(17|900)}/']"#;
+    // The pattern alone would not be worth a drive: its gate lets it pass.
+    let more = format!(
+        "{VALUES}[[fault]]\nname = 'twice'\nkind = 'duplicate'\nprobability = 1.0\nafter = '1s'\n[gates]\nrepeated = 100\n"
+    );
+    let report = rehearse(desk.path(), old, new, &more);
+    assert_eq!(drives(&report), ["old", "old-again", "new", "old-once", "new-once", "new-again"]);
+    assert_eq!(report.verdict, Verdict::Differ, "{:#?}", report.reasons);
+    assert!(
+        report.reasons[0].starts_with("redelivery makes new repeat 2 effects beyond old's"),
+        "{:#?}",
+        report.reasons
+    );
+    let idempotency = report.idempotency.as_ref().unwrap();
+    assert_eq!((idempotency.increase, idempotency.statistics.recurred), (Some(Standing::Proven), Some(2)));
+    assert_eq!(relation(&report, "redelivery"), "broken by new");
+}
+
+#[test]
+fn a_build_that_holds_outputs_back_fails_the_gate_on_latency() {
+    let desk = desk(12_000);
+    // Blocks of 64 KiB take 70 ms to fill. What is late by the machine's doing must not void the gate, and the tail is too
+    // much the machine's to be judged here.
+    let more = "[pace]\nmode = 'rate'\nrate = 6000.0\n[gates]\np50-latency-increase = '20%'\nlateness-p99 = '20s'\nslow-down = 50.0\n";
+    let report = rehearse(desk.path(), "['cat']", "['dd', 'obs=64k']", more);
+    assert_eq!(report.verdict, Verdict::Differ, "{:#?}", report.reasons);
+    assert!(report.reasons[0].starts_with("p50 latency grew by"), "{:#?}", report.reasons);
+    let latency = report.latency.as_ref().unwrap();
+    assert!(latency.increases.iter().all(|increase| increase.q_value.is_some()), "{:#?}", latency.increases);
+}
+
+#[test]
+fn an_identity_that_no_output_has_is_no_verdict_and_one_of_several_is_a_warning() {
+    let desk = desk(60);
+    let lost = VALUES.replace("$.order_id", "$.oder_id");
+    let report = rehearse(desk.path(), "['cat']", "['cat']", &lost);
+    assert_eq!(report.verdict, Verdict::NoVerdict, "{:#?}", report.reasons);
+    assert!(report.reasons[0].starts_with("no output has the identity $.oder_id"), "{:#?}", report.reasons);
+
+    let one_of_two = lost.replace("'$.oder_id'", "'$.order_id', '$.oder_id'");
+    let report = rehearse(desk.path(), "['cat']", "['cat']", &one_of_two);
+    assert_eq!(report.verdict, Verdict::Agree, "{:#?}", report.reasons);
+    assert!(report.warnings.iter().any(|warning| warning.contains("$.oder_id")), "{:#?}", report.warnings);
+}
