@@ -18,6 +18,9 @@ use super::source::Values;
 use super::trigger::Occasion;
 use super::{Delivery, Phase, PlanError};
 
+/// Sequence numbers below this are those of marks at which a partition is set back.
+const MARKS_END: u64 = 1 << 63;
+
 /// Lazy stream of deliveries; each drive has its own.
 ///
 /// The warm-up comes first, in the order in which partitions interleave; then everything else by due time, topic, partition
@@ -38,8 +41,11 @@ pub struct Deliveries {
     lanes: Vec<Lane>,
     set_back: Option<SetBackRun>,
     sequence: u64,
+    marks: u64,
     /// Due time below which nothing new can come.
     frontier_us: i64,
+    /// Due time below which everything was handed over.
+    handed_us: i64,
     clock_us: i64,
     stage: Stage,
     pub(super) counts: Counts,
@@ -156,8 +162,10 @@ impl Deliveries {
             by_count: BTreeMap::new(),
             lanes,
             set_back: None,
-            sequence: 0,
+            sequence: MARKS_END,
+            marks: 0,
             frontier_us: 0,
+            handed_us: 0,
             clock_us: 0,
             stage: Stage::Reading,
             counts: Counts::default(),
@@ -220,7 +228,7 @@ impl Deliveries {
         self.counts.main += 1;
         let due_us = self.schedule.next(arrival.clock_us, arrival.partition);
         self.release(arrival.clock_us, due_us)?;
-        self.frontier_us = due_us;
+        (self.handed_us, self.frontier_us) = (self.frontier_us, due_us);
         self.clock_us = arrival.clock_us;
         if !arrival.item.dropped {
             self.plan_event(arrival.partition, arrival.item)?;
@@ -384,8 +392,8 @@ impl Deliveries {
         let all = matches!(self.checked.faults.all[fault].effect, Effect::Stall { scope: StallScope::All, .. });
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             if index == partition || all && self.checked.faults.in_partition[index] & 1 << fault != 0 {
-                // What a past stall held back has left by the time that the schedule has gone beyond it.
-                lane.stalls.retain(|stall| stall.until_us + 1 >= self.frontier_us);
+                // What waits is asked again when it is due: a stall counts until nothing is left that falls into it.
+                lane.stalls.retain(|stall| stall.until_us > self.handed_us);
                 lane.stalls.push(Stall { from_us, until_us, fault });
             }
         }
@@ -449,7 +457,9 @@ impl Deliveries {
     fn mark_set_back(&mut self, fault: usize, entry: &Entry) -> Result<(), PlanError> {
         let lane = &mut self.lanes[entry.partition as usize];
         lane.set_back_us = (entry.key + 1).max(lane.set_back_us + 1);
-        let mark = Entry { key: lane.set_back_us, attempt: REWIND, sequence: 0, faults: 1 << fault, ..*entry };
+        // A stall may bring several marks to one moment: they keep their order, ahead of what waits beside them.
+        self.marks += 1;
+        let mark = Entry { key: lane.set_back_us, attempt: REWIND, sequence: self.marks, faults: 1 << fault, ..*entry };
         Ok(self.due.push(mark)?)
     }
 

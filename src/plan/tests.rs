@@ -457,6 +457,17 @@ fn a_stall_holds_back_what_was_already_on_its_way() {
 }
 
 #[test]
+fn a_stall_that_began_within_another_holds_what_the_first_one_held() {
+    // The first ends at 35 ms within the second; nothing comes until the third begins, long after both.
+    let events = [0, 10, 20, 30, 60].into_iter().enumerate();
+    let source = Synthetic::of([("a", 0, events.map(|(offset, time)| made(offset as i64, time)).collect())]);
+    let text = "[[fault]]\nkind = 'stall'\nlength = '25ms'\nnth = 2\n[[fault]]\nkind = 'stall'\nlength = '20ms'\nnth = 4\n\
+                [[fault]]\nkind = 'stall'\nlength = '5ms'\nnth = 5";
+    let found: Vec<_> = delivered(&source, text).iter().map(|d| (d.offset, d.due_us)).collect();
+    assert_eq!(found, [(0, 0), (1, 50_000), (2, 50_000), (3, 50_000), (4, 65_000)]);
+}
+
+#[test]
 fn reordering_moves_events_back_no_further_than_its_extent() {
     let source = Synthetic::even(5_000, 10);
     let plan = planned(&source, "[[fault]]\nkind = 'reorder'\nshare = 0.1\nextent = 16");
@@ -573,6 +584,23 @@ fn a_rewind_brings_the_last_positions_again() {
             (5, 0, 6, 50_000),
         ]
     );
+}
+
+#[test]
+fn rewinds_that_a_stall_brings_to_one_moment_keep_their_order() {
+    let at = |times: &[i64]| times.iter().enumerate().map(|(offset, time)| made(offset as i64, *time)).collect();
+    let source = Synthetic::of([("a", 0, at(&[0, 10])), ("a", 1, at(&[0, 11]))]);
+    // The stall begins a microsecond after what both rewinds come of, and with the first of them.
+    let text = "pace = { mode = 'accelerated', speed = 1000 }\n\
+                [[fault]]\nkind = 'rewind'\nnth = 2\nn = 2\nwhere = { partitions = [0] }\n\
+                [[fault]]\nkind = 'rewind'\nnth = 2\nn = 1\nwhere = { partitions = [0] }\n\
+                [[fault]]\nkind = 'stall'\nat = ['11ms']\nlength = '1ms'\npartitions = 'all'";
+    for bound in [usize::MAX, 1] {
+        let plan = plan_bounded(Arc::new(source.clone()), &settings(text), Seed(7), spill(), bound).unwrap();
+        let found = deliveries(&plan);
+        let again: Vec<_> = found.iter().filter(|d| d.attempt > 0).map(|d| (d.offset, d.due_us, d.faults)).collect();
+        assert_eq!(again, [(0, 1_011, 1), (1, 1_011, 1), (1, 1_011, 2)], "bound {bound}");
+    }
 }
 
 #[test]
