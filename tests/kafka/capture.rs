@@ -1,0 +1,231 @@
+//! Capture from Apache Kafka.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rehearsal::capture::{CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture};
+use rehearsal::clock::{Stop, SystemClock};
+use rehearsal::recording::{Columns, Event, Recording, TimestampType, same_events};
+use rehearsal::samples::fill;
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+
+/// Start of the made-up events: 2013-01-01T00:00:00Z.
+const START_MS: i64 = 1_356_998_400_000;
+
+const WAIT: Duration = Duration::from_secs(30);
+
+type Bytes<'a> = Option<&'a [u8]>;
+
+/// The shared broker with a topic of the test's own.
+fn topic(name: &str, partitions: i32, settings: &[(&str, &str)]) -> Option<Arc<Cluster>> {
+    let cluster = Cluster::shared()?;
+    cluster.create(name, partitions, settings);
+    Some(cluster)
+}
+
+fn captured(settings: &CaptureSettings) -> (CaptureReport, Recording, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let report = capture(settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!(recording.verify().unwrap(), []);
+    (report, recording, folder)
+}
+
+fn events(recording: &Recording) -> Vec<Event> {
+    let batches = recording.batches(Columns::ALL);
+    batches.flat_map(|batch| batch.unwrap().iter().map(|event| event.to_event()).collect::<Vec<_>>()).collect()
+}
+
+fn values(recording: &Recording) -> Vec<String> {
+    events(recording).into_iter().map(|event| String::from_utf8(event.value.unwrap()).unwrap()).collect()
+}
+
+/// Offsets of one partition.
+fn offsets(recording: &Recording, partition: i32) -> Vec<i64> {
+    events(recording).iter().filter(|event| event.partition == partition).map(|event| event.offset).collect()
+}
+
+/// Produces one event a second of event time, with values `0`, `1` and so on.
+fn produce_a_second_apart(producer: &BaseProducer, topic: &str, partition: i32, numbers: std::ops::Range<i64>) {
+    for number in numbers {
+        let value = number.to_string();
+        let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(&value);
+        producer.send(record.timestamp(START_MS + number * 1_000)).unwrap();
+    }
+    producer.flush(WAIT).unwrap();
+}
+
+#[test]
+fn what_was_produced_comes_back_byte_for_byte_and_no_trace_stays() {
+    let small = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/small")).unwrap();
+    let Some(cluster) = topic("payments", 3, &[]) else { return };
+    assert_eq!(fill(&cluster.brokers, &small, &mut |_| {}).unwrap(), 300);
+    let (report, recording, _folder) = captured(&CaptureSettings::new(&cluster.brokers, ["payments"]));
+    assert_eq!(report.events, 300);
+    assert_eq!(same_events(&small, &recording).unwrap(), None);
+    assert_eq!(recording.manifest().source.cluster.as_deref(), Some("AAAAAAAAAAAAAAAAAAAAAA"));
+
+    let consumer: BaseConsumer = cluster.config().create().unwrap();
+    assert_eq!(consumer.fetch_group_list(None, WAIT).unwrap().groups().len(), 0);
+    // Kafka makes this topic as soon as anybody asks for the coordinator of a group.
+    let metadata = consumer.fetch_metadata(None, WAIT).unwrap();
+    let topics: Vec<&str> = metadata.topics().iter().map(MetadataTopic::name).collect();
+    assert!(topics.contains(&"payments") && !topics.contains(&"__consumer_offsets"), "{topics:?}");
+}
+
+#[test]
+fn a_window_goes_by_the_events_own_time() {
+    let Some(cluster) = topic("times", 2, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "times", 0, 0..100);
+    produce_a_second_apart(&producer, "times", 1, 0..40);
+    let window = |from_ms: Option<i64>, until_ms: Option<i64>| {
+        let mut settings = CaptureSettings::new(&cluster.brokers, ["times"]);
+        settings.from = from_ms.map_or(Start::Earliest, |ms| Start::Time(START_MS + ms));
+        settings.until = until_ms.map_or(Until::End, |ms| Until::Time(START_MS + ms));
+        let (_, recording, _folder) = captured(&settings);
+        [0, 1].map(|partition| offsets(&recording, partition))
+    };
+    let all = |range: std::ops::Range<i64>| range.collect::<Vec<i64>>();
+    // A time between two events begins, and ends, at the later of them; the end is left out.
+    assert_eq!(window(Some(30_500), Some(60_000)), [all(31..60), all(31..40)]);
+    assert_eq!(window(Some(31_000), Some(60_001)), [all(31..61), all(31..40)]);
+    assert_eq!(window(Some(50_000), None), [all(50..100), all(0..0)]);
+    assert_eq!(window(None, Some(10_000)), [all(0..10), all(0..10)]);
+    assert_eq!(window(Some(-1_000), Some(1_000_000)), [all(0..100), all(0..40)]);
+    assert_eq!(window(Some(1_000_000), None), [all(0..0), all(0..0)]);
+}
+
+#[test]
+fn what_a_transaction_took_back_is_left_out_and_its_markers_hold_nothing_up() {
+    let Some(cluster) = topic("moved", 1, &[]) else { return };
+    let mut config = cluster.config();
+    let producer: BaseProducer = config.set("transactional.id", "moved").create().unwrap();
+    producer.init_transactions(WAIT).unwrap();
+    for (numbers, kept) in [(0..5, true), (5..9, false), (9..12, true), (12..15, false)] {
+        producer.begin_transaction().unwrap();
+        produce_a_second_apart(&producer, "moved", 0, numbers);
+        let ended = if kept { producer.commit_transaction(WAIT) } else { producer.abort_transaction(WAIT) };
+        ended.unwrap();
+    }
+    let (report, recording, _folder) = captured(&CaptureSettings::new(&cluster.brokers, ["moved"]));
+    assert_eq!(values(&recording), ["0", "1", "2", "3", "4", "9", "10", "11"]);
+    // A marker stands behind each transaction: 0..=4, marker, 6..=9 aborted, marker, 11..=13, marker, 15..=17 aborted, marker.
+    assert_eq!(offsets(&recording, 0), [0, 1, 2, 3, 4, 11, 12, 13]);
+    assert_eq!((report.events, report.partitions[0].next), (8, 19));
+
+    let mut all = CaptureSettings::new(&cluster.brokers, ["moved"]);
+    all.properties.set("isolation.level", "read_uncommitted").unwrap();
+    assert_eq!(values(&captured(&all).1), (0..15).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_compaction_removed_stays_a_gap() {
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "200"),
+        ("min.cleanable.dirty.ratio", "0.0"),
+        ("max.compaction.lag.ms", "200"),
+    ];
+    let Some(cluster) = topic("latest", 1, &settings) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    for number in 0..200 {
+        let (key, value) = (format!("key-{}", number % 5), number.to_string());
+        producer.send(BaseRecord::to("latest").partition(0).key(&key).payload(&value)).unwrap();
+        if number == 150 {
+            producer.flush(WAIT).unwrap();
+            // Longer than `segment.ms`: what follows goes to a new segment, and only old ones are compacted.
+            producer.poll(Duration::from_millis(400));
+        }
+    }
+    producer.flush(WAIT).unwrap();
+    let clock = SystemClock::start();
+    loop {
+        let (report, recording, _folder) = captured(&CaptureSettings::new(&cluster.brokers, ["latest"]));
+        let offsets = offsets(&recording, 0);
+        assert!(offsets.is_sorted() && offsets.contains(&199));
+        assert_eq!((report.events, report.partitions[0].next), (offsets.len() as u64, 200));
+        if report.events < 200 {
+            let summary = recording.summary().unwrap();
+            assert_eq!(summary.topics[0].partitions[0].missing, 199 - offsets[0] as u64 + 1 - report.events);
+            break;
+        }
+        assert!(rehearsal::clock::Clock::now(&clock) < WAIT, "nothing was compacted");
+    }
+}
+
+#[test]
+fn odd_bytes_and_both_kinds_of_timestamps_survive_a_broker() {
+    let Some(cluster) = topic("odd", 1, &[]) else { return };
+    cluster.create("stamped", 1, &[("message.timestamp.type", "LogAppendTime")]);
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    let headers = || {
+        OwnedHeaders::new()
+            .insert(Header { key: "trace", value: Some("one") })
+            .insert(Header { key: "trace", value: Some("") })
+            .insert(Header::<&str> { key: "trace", value: None })
+            .insert(Header { key: "", value: Some("no name") })
+    };
+    let keys_and_values: [(Bytes<'_>, Bytes<'_>); 4] =
+        [(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (Some(b"\xff\x00"), Some(b"\xfe\n"))];
+    for topic in ["odd", "stamped"] {
+        for (key, value) in keys_and_values {
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).timestamp(12_345).headers(headers());
+            (record.key, record.payload) = (key, value);
+            producer.send(record).unwrap();
+        }
+    }
+    producer.flush(WAIT).unwrap();
+    let (_, recording, _folder) = captured(&CaptureSettings::new(&cluster.brokers, ["odd", "stamped"]));
+    let found = events(&recording);
+    for topic in ["odd", "stamped"] {
+        let of_topic: Vec<&Event> = found.iter().filter(|event| event.topic == topic).collect();
+        let bytes: Vec<_> = of_topic.iter().map(|event| (event.key.as_deref(), event.value.as_deref())).collect();
+        assert_eq!(bytes, keys_and_values);
+        for event in of_topic {
+            let headers: Vec<_> =
+                event.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref())).collect();
+            let expected: [(&str, Bytes<'_>); 4] =
+                [("trace", Some(b"one")), ("trace", Some(b"")), ("trace", None), ("", Some(b"no name"))];
+            assert_eq!(headers, expected);
+            let stamped = event.timestamp_type == TimestampType::Append;
+            assert_eq!(stamped, topic == "stamped");
+            assert_eq!(event.timestamp_ms == Some(12_345), !stamped);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_is_waited_for() {
+    let Some(mut cluster) = Cluster::of(1) else { return };
+    cluster.create("restarted", 1, &[]);
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "restarted", 0, 0..100);
+    let settings =
+        CaptureSettings { until: Until::Count(200), ..CaptureSettings::new(&cluster.brokers, ["restarted"]) };
+    let (taken, wait_for_taken) = std::sync::mpsc::channel();
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let report = std::thread::scope(|scope| {
+        let capturing = scope.spawn(|| {
+            let mut tell = |progress: &CaptureProgress| taken.send(progress.events).unwrap();
+            capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut tell)
+        });
+        while wait_for_taken.recv().unwrap() < 100 {}
+        cluster.stop(1);
+        cluster.start(1);
+        produce_a_second_apart(&producer, "restarted", 0, 100..200);
+        capturing.join().unwrap().unwrap()
+    });
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!((report.events, recording.verify().unwrap()), (200, vec![]));
+    assert_eq!(values(&recording), (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+}

@@ -1,0 +1,125 @@
+//! Apache Kafka, started for tests and ended with them.
+
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use tempfile::TempDir;
+
+/// What the script exits with where Kafka cannot be had.
+const MISSING: i32 = 75;
+
+/// Brokers of Apache Kafka on this machine. They end when this is dropped, and also when the test's process dies.
+pub(crate) struct Cluster {
+    /// Where they listen.
+    pub(crate) brokers: String,
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: Mutex<Lines<BufReader<ChildStdout>>>,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    /// The one broker that tests share; topics are each test's own. None where Kafka cannot be had, which is said aloud, and
+    /// fails where `REHEARSAL_KAFKA` is `required`.
+    pub(crate) fn shared() -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        if let Some(running) = shared.upgrade() {
+            return Some(running);
+        }
+        let started = Arc::new(Self::of(1)?);
+        *shared = Arc::downgrade(&started);
+        Some(started)
+    }
+
+    /// A cluster of so many brokers.
+    pub(crate) fn of(brokers: u32) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let mut child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/cluster"))
+            .arg(folder.path().join("brokers"))
+            .arg(brokers.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let commands = child.stdin.take();
+        let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let Some(ready) = answers.next() else {
+            let mut complaint = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+            let code = child.wait().unwrap().code();
+            assert_eq!(code, Some(MISSING), "Kafka does not start: {complaint}");
+            let required = std::env::var("REHEARSAL_KAFKA").is_ok_and(|value| value == "required");
+            assert!(!required, "Kafka cannot be had: {complaint}");
+            // Past what captures the output of tests: what is left out must be seen.
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "LEFT OUT: {}: {}", std::thread::current().name().unwrap_or("a test"), complaint.trim())
+                .unwrap();
+            return None;
+        };
+        let ready = ready.unwrap();
+        let brokers = ready.strip_prefix("ready ").unwrap().to_owned();
+        Some(Self { brokers, child, commands, answers: Mutex::new(answers), _folder: folder })
+    }
+
+    /// Client configuration that finds the cluster.
+    pub(crate) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// Makes a topic. `settings` are Kafka's own.
+    pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        let made = wait(self.admin().create_topics([&new], &options())).unwrap();
+        for result in made {
+            result.unwrap();
+        }
+    }
+
+    /// Stops a broker, counted from 1, as an operator does.
+    pub(crate) fn stop(&mut self, broker: u32) {
+        self.command(&format!("stop {broker}"));
+    }
+
+    /// Starts a broker again, where it was, and waits until it serves.
+    pub(crate) fn start(&mut self, broker: u32) {
+        self.command(&format!("start {broker}"));
+    }
+
+    fn command(&mut self, command: &str) {
+        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+        assert_eq!(self.answers.get_mut().unwrap().next().unwrap().unwrap(), "done");
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The end of its input ends the script, and that ends the brokers.
+        drop(self.commands.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)))
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}

@@ -1,0 +1,6 @@
+//! What only Apache Kafka itself can show. Without Java 17 and Maven these tests are left out, and say so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod capture;
+mod cluster;
