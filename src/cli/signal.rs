@@ -1,8 +1,9 @@
-//! Ctrl-C: the first asks every drive to stop and keeps what was written, the second ends the program at once.
+//! Ctrl-C: the first asks every drive to stop and keeps what was written, the second ends the program and all builds at once.
 
 use std::thread;
 
 use crate::clock::Stop;
+use crate::drive::end_all_builds;
 
 /// Raises `stop` at the first interrupt or termination; a second one ends the program with the code a shell expects.
 pub(super) fn raise_on_interrupt(stop: &Stop) {
@@ -14,6 +15,7 @@ pub(super) fn raise_on_interrupt(stop: &Stop) {
             interrupts.next().await;
             stop.raise();
             interrupts.next().await;
+            end_all_builds();
             std::process::exit(130);
         });
     };

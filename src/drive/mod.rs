@@ -24,13 +24,21 @@
 //! before all input was taken. `stopped-reading`: input waited for longer than `drain-timeout` without a sign of life, or standard
 //! input was closed. `timed-out`: `timeout`, `ready-timeout` or `output-bytes-max` passed, or nothing came for `drain-timeout`
 //! after the end of input.
+//!
+//! However a drive ends, everything that its build started ends with it. On Linux that reaches beyond the process group: a build has
+//! the variable `REHEARSAL_DRIVE` in its environment, and whatever carries the same text, descends from what does, or holds the
+//! build's standard output or error is ended, too. A process that gave up all three, or that belongs to another user, is not found;
+//! nor is, elsewhere than on Linux, what left the process group. Where Rehearsal itself is killed, nobody ends its builds: they see
+//! the end of their input.
 
 mod build;
 mod complaints;
 mod feed;
+mod leash;
 mod ledger;
 mod line;
 mod listen;
+mod living;
 mod memory;
 mod pace;
 mod pipe;
@@ -42,6 +50,7 @@ mod shared;
 mod stdio;
 
 pub use build::{Build, BuildSettings, Flag};
+pub use living::end_all_builds;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 
 use std::fmt;

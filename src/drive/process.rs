@@ -1,18 +1,23 @@
-//! A build's process, with everything it starts: one process group, ended as one and reaped.
+//! A build's process, with everything it starts: ended as one and reaped.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::build::Build;
+use super::leash::{self, Held, Leash};
+use super::living;
 use super::pipe::Pipe;
 use super::placeholders::Filling;
+use crate::clock::Clock;
 
 /// Ticks of a second in `/proc`, which Linux fixes for all programs.
 const TICKS: u64 = 100;
@@ -22,11 +27,27 @@ const GRACE_LOOKS: u32 = 50;
 
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How often what a build started is looked for and ended. What starts others faster than that is left.
+const PASSES: u32 = 50;
+
 /// A running build.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     pid: Pid,
+    leash: Leash,
+    ended: Option<Ended>,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    /// Where the system tells.
+    pub(super) status: Option<ExitStatus>,
+    /// Whether something that it started was still there.
+    pub(super) others: bool,
+    /// Processes that could not be ended.
+    pub(super) left: usize,
 }
 
 /// Its pipes.
@@ -39,7 +60,7 @@ pub(super) struct Pipes {
 
 impl Process {
     /// Starts `build` for the drive named `drive`, whose own directory is `dir`.
-    pub(super) fn start(build: &Build, dir: &Path, drive: &str) -> io::Result<(Self, Pipes)> {
+    pub(super) fn start(build: &Build, dir: &Path, drive: &str, clock: &dyn Clock) -> io::Result<(Self, Pipes)> {
         let mut filling = Filling::new(dir, drive)?;
         let (program, arguments) = build.command().split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let name = filling.fill(program)?;
@@ -53,11 +74,12 @@ impl Process {
         for (name, value) in build.env() {
             command.env(name, filling.fill(value)?);
         }
-        command.current_dir(build.directory()).process_group(0);
+        let mark = mark(clock);
+        command.env(leash::VARIABLE, &mark).current_dir(build.directory()).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // The ports are free again from here on: the build may take them.
         drop(filling);
-        let mut process = Self::spawn(&mut command)?;
+        let mut process = Self::spawn(&mut command, mark)?;
         let pipes = process.pipes();
         if pipes.is_err() {
             process.end();
@@ -65,10 +87,12 @@ impl Process {
         Ok((process, pipes?))
     }
 
-    fn spawn(command: &mut Command) -> io::Result<Self> {
+    fn spawn(command: &mut Command, mark: String) -> io::Result<Self> {
         let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        Ok(Self { child, pid })
+        let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
+        let process = Self { child, pid, leash, ended: None };
+        // Dropped where it came too late, it is ended.
+        if living::born(pid, &process.leash) { Ok(process) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     fn pipes(&mut self) -> io::Result<Pipes> {
@@ -86,28 +110,49 @@ impl Process {
         !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
     }
 
-    /// Asks the whole group to end.
-    pub(super) fn ask_to_end(&self) {
+    /// Ends it with everything it started, at once, and reaps it.
+    pub(super) fn end(&mut self) -> Ended {
+        match self.ended {
+            Some(ended) => ended,
+            None => self.end_holding(Vec::new()),
+        }
+    }
+
+    /// Ends it with everything it started, its group after a moment to tidy up, and reaps it.
+    pub(super) fn end_gently(&mut self) -> Ended {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        // What only its parents tell of is known now or never: they may be the first to go.
+        let held = self.leash.hold(true);
         // It may have ended by itself.
         let _ = kill_process_group(self.pid, Signal::TERM);
-    }
-
-    /// Ends the whole group, at once; what the build started and left behind, too. Reaps it.
-    pub(super) fn end(&mut self) -> Option<ExitStatus> {
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        self.child.wait().ok()
-    }
-
-    /// Ends the whole group, after a moment to tidy up, and reaps it.
-    pub(super) fn end_gently(&mut self) -> Option<ExitStatus> {
-        self.ask_to_end();
         for _ in 0..GRACE_LOOKS {
             if self.has_ended() {
                 break;
             }
             thread::park_timeout(LOOK);
         }
-        self.end()
+        self.end_holding(held)
+    }
+
+    fn end_holding(&mut self, mut held: Vec<Held>) -> Ended {
+        held.extend(self.leash.hold(true));
+        living::dying(self.pid);
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        held.iter().for_each(Held::end);
+        let status = self.child.wait().ok();
+        let others = !held.is_empty();
+        // What was being started while the others were looked at comes to light now.
+        for _ in 0..PASSES {
+            held.iter().for_each(Held::see_off);
+            held = self.leash.hold(false);
+            if held.is_empty() {
+                break;
+            }
+            held.iter().for_each(Held::end);
+        }
+        *self.ended.insert(Ended { status, others, left: held.len() })
     }
 
     /// Processor time used so far, in microseconds, and resident memory, in bytes, where the system tells.
@@ -128,6 +173,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A text that no other drive of any program has, below that of the drive that this program runs in, if any.
+fn mark(clock: &dyn Clock) -> String {
+    static DRIVES: AtomicU64 = AtomicU64::new(0);
+    let number = DRIVES.fetch_add(1, Ordering::Relaxed);
+    let outer = env::var(leash::VARIABLE).map(|outer| outer + "/").unwrap_or_default();
+    format!("{outer}{}-{}-{number}", process::id(), clock.date_us())
 }
 
 /// Says how a process ended, such as `exit code 3`.

@@ -1,7 +1,7 @@
 //! One drive over standard input and output, from start to ending.
 
+use std::fmt::Write as _;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::feed::{CHUNKS_WAITING, Feed};
 use super::line::LineFormat;
 use super::listen::{Heard, Listener};
 use super::pace::{Note, Pace, PaceEnd, Timing};
-use super::process::{Pipes, Process, describe};
+use super::process::{Ended, Pipes, Process, describe};
 use super::shared::Shared;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
@@ -51,7 +51,7 @@ pub(super) fn drive(
     if job.rules.ready.is_none() {
         shared.set_ready();
     }
-    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name) {
+    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, clock) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
@@ -198,7 +198,7 @@ impl Watch<'_, '_> {
                 ends.cut = Some(Cut::Failed(error.into()));
             }
         }
-        let status = if ends.exited_us.is_some() { self.process.end() } else { self.process.end_gently() };
+        let ended = if ends.exited_us.is_some() { self.process.end() } else { self.process.end_gently() };
         if self.shared.is_flooded() {
             self.shared.close_now();
         } else {
@@ -212,10 +212,10 @@ impl Watch<'_, '_> {
         }
         let heard = self.join(listening);
         let dropped = join(complaining).map_err(|source| OutcomeError::Io { path: log.to_owned(), source });
-        self.conclude(ends, status, heard, dropped)
+        self.conclude(ends, ended, heard, dropped)
     }
 
-    /// Waits for all that listens. What escaped from the process group and goes on writing is cut off after the drain time-out.
+    /// Waits for all that listens. What could not be ended and goes on writing is cut off after the drain time-out.
     fn join(&self, listening: ScopedJoinHandle<'_, Result<Heard, OutcomeError>>) -> Result<Heard, OutcomeError> {
         let from_us = self.now_us();
         while !listening.is_finished() {
@@ -292,14 +292,14 @@ impl Watch<'_, '_> {
     fn conclude(
         mut self,
         mut ends: Ends,
-        status: Option<ExitStatus>,
+        ended: Ended,
         heard: Result<Heard, OutcomeError>,
         dropped: Result<u64, OutcomeError>,
     ) -> (EndingReport, Option<DriveError>) {
         use std::os::unix::process::ExitStatusExt;
         // What cut the drive short comes before what went wrong on the way out.
         let mut failed = None;
-        let (ending, reason) = match ends.cut.take() {
+        let (ending, mut reason) = match ends.cut.take() {
             Some(Cut::Ending(ending, reason)) => (ending, reason),
             Some(Cut::Stopped) => {
                 let drive = self.job.name.to_owned();
@@ -311,11 +311,14 @@ impl Watch<'_, '_> {
                 failed = failed.or(Some(error));
                 (Ending::TimedOut, reason)
             }
-            None => self.judge(&ends, status, heard.as_ref().ok()),
+            None => self.judge(&ends, ended, heard.as_ref().ok()),
         };
+        if ended.left > 0 {
+            let _ = write!(reason, "; {} processes that it started could not be ended", ended.left);
+        }
         let mut report = EndingReport::new(ending, reason);
-        report.exit_code = status.and_then(|status| status.code());
-        report.signal = status.and_then(|status| status.signal());
+        report.exit_code = ended.status.and_then(|status| status.code());
+        report.signal = ended.status.and_then(|status| status.signal());
         report.deliveries = Some(self.counts.planned);
         report.sent = Some(self.counts.sent);
         report.redelivered = Some(self.counts.redelivered);
@@ -339,17 +342,17 @@ impl Watch<'_, '_> {
     }
 
     /// Decides how a build that ended by itself did.
-    fn judge(&self, ends: &Ends, status: Option<ExitStatus>, heard: Option<&Heard>) -> (Ending, String) {
-        let code = describe(status);
+    fn judge(&self, ends: &Ends, ended: Ended, heard: Option<&Heard>) -> (Ending, String) {
+        let code = describe(ended.status);
         if !matches!(ends.pace, Some(PaceEnd::Complete)) {
             return (Ending::Died, format!("{code} {}, before the end of its input", self.after()));
         }
-        if !status.is_some_and(|status| status.success()) {
+        if !ended.status.is_some_and(|status| status.success()) {
             return (Ending::Died, format!("{code} {}, after the end of its input", self.after()));
         }
         let mut reason = format!("{code} {}", self.after());
         let closed_us = heard.and_then(|heard| heard.ended_us);
-        if ends.held_open {
+        if ends.held_open || ended.others {
             reason += "; what it started went on and was ended";
         } else if let (Some(closed_us), Some(ended_us)) = (closed_us, self.shared.input_end_us())
             && closed_us < ended_us

@@ -514,6 +514,39 @@ fn an_interrupt_ends_every_build_and_keeps_what_was_written() {
     assert!(wait_for(&clock, || !pids().lines().any(alive)), "a build is still there");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_interrupt_ends_every_build_at_once() {
+    let desk = Desk::new();
+    // Each build has a child in a session of its own, and does not end when it is asked to.
+    let script = r#"trap "echo asked >> asked" TERM; echo $$ >> pids; setsid sh -c "echo \$\$ >> pids; exec sleep 1000" & while :; do sleep 1000; done"#;
+    let stubborn = format!("command = ['sh', '-c', '{script}']");
+    let slow = scenario(&stubborn, &stubborn, "").replace("mode = 'unpaced'", "mode = 'recorded'");
+    desk.write("slow.toml", &slow);
+    let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args(["run", "slow.toml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let clock = SystemClock::start();
+    let lines = |name: &str| fs::read_to_string(desk.path().join(name)).unwrap_or_default();
+    let interrupt = || std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert!(wait_for(&clock, || lines("pids").lines().count() == 6), "the builds did not start: {}", lines("pids"));
+    interrupt();
+    assert!(wait_for(&clock, || !lines("asked").is_empty()), "no build was asked to end");
+    interrupt();
+    // A machine so slow that the builds' moment to tidy up passes first stops the run as the first interrupt would.
+    let code = running.wait().unwrap().code();
+    assert!(matches!(code, Some(130 | 4)), "{code:?}");
+    let runs = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    };
+    assert!(wait_for(&clock, || !lines("pids").lines().any(runs)), "something is still there");
+}
+
 #[test]
 fn what_came_from_the_environment_is_named_in_the_report_and_never_shown() {
     let desk = Desk::new();

@@ -284,7 +284,107 @@ fn children_that_keep_the_pipes_open_hold_nothing_up() {
 
 #[test]
 fn children_that_left_the_group_hold_nothing_up() {
-    ends(&numbered(10), "setsid sleep 3 & cat", HASTY, Ending::Finished, "");
+    ends(&numbered(10), "setsid sleep 1000 & cat", HASTY, Ending::Finished, "what it started went on and was ended");
+}
+
+/// Runs a shell script in the background and notes its number, before it goes on.
+#[cfg(target_os = "linux")]
+fn leaves(how: &str) -> String {
+    format!("echo $$ >>{{dir}}/pids; {how} & until [ $(wc -l <{{dir}}/pids) -gt 1 ]; do :; done; ")
+}
+
+/// A session of its own, holding none of the build's pipes.
+#[cfg(target_os = "linux")]
+const SESSION: &str = "setsid sh -c 'echo $$ >>{dir}/pids; exec sleep 1000' >/dev/null 2>&1";
+
+/// Makes sure that of a drive's processes, noted in `pids`, none runs and none waits to be reaped by this program.
+#[cfg(target_os = "linux")]
+fn nothing_is_left_of(out: &std::path::Path) {
+    let pids = fs::read_to_string(out.join("dir/pids")).unwrap();
+    assert!(pids.lines().count() > 1, "{pids}");
+    for pid in pids.lines() {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        // Whoever adopted it may take a moment to reap it.
+        assert!(fields[0] == "Z" && fields[1] != std::process::id().to_string(), "{stat}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_left_the_process_group_ends_with_the_drive() {
+    let stage = numbered(10);
+    for (how, then, settings, ending, reason) in [
+        (SESSION, "cat", "", Ending::Finished, "what it started went on and was ended"),
+        (SESSION, "cat; exit 3", "", Ending::Died, "exit code 3"),
+        (SESSION, "cat; exec sleep 1000", HASTY, Ending::TimedOut, "after the end of input"),
+        (SESSION, "exec sleep 1000", HASTY, Ending::StoppedReading, "took no more input"),
+        (SESSION, "exec yes", "output-bytes-max = 3_000_000", Ending::TimedOut, "wrote more than"),
+        // A daemon: its parent has ended, and it is of another session than its own leader.
+        (&format!("setsid sh -c '{} &'", SESSION.replace('\'', "\"")), "cat", "", Ending::Finished, "was ended"),
+        // What a drive inside of the drive would have started.
+        (&format!("REHEARSAL_DRIVE=$REHEARSAL_DRIVE/1-2-3 {SESSION}"), "cat", "", Ending::Finished, "was ended"),
+        // It carries no mark and has no parent, but writes where the build writes.
+        ("env -i setsid sh -c 'echo $$ >>{dir}/pids; exec sleep 1000'", "cat", HASTY, Ending::Finished, "was ended"),
+        // It carries no mark and holds nothing, but its parent is there, or was when the build was asked to end.
+        (&format!("env -i {SESSION}"), "cat; exec sleep 1000", HASTY, Ending::TimedOut, "after the end of input"),
+    ] {
+        let outcome = ends(&stage, &(leaves(how) + then), settings, ending, reason);
+        nothing_is_left_of(outcome.path());
+        fs::remove_dir_all(outcome.path()).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_left_the_process_group_ends_with_a_drive_that_is_stopped_or_fails() {
+    let stage = numbered(10);
+    let (build, rules, stop) = (shell(&(leaves(SESSION) + "cat; exec sleep 1000")), rules(""), Stop::new());
+    let progress = |progress: Progress<'_>| {
+        if progress.outputs == 10 {
+            stop.raise();
+        }
+    };
+    drive(&stage.job("new", &build, &rules), &SystemClock::start(), &stop, &progress).unwrap_err();
+    nothing_is_left_of(&stage.out("new"));
+
+    // The second value cannot be handed over, which shows once the build is ready.
+    let stage = Stage::of(&[event(0, 0, "k", "fine"), event(0, 1, "k", "two\nlines")]);
+    let (build, rules) = (
+        shell(&(leaves(SESSION) + "echo go >&2; cat; exec sleep 1000")),
+        self::rules("payload = 'value'\nready = { line = 'go' }"),
+    );
+    drive(&stage.job("old", &build, &rules), &SystemClock::start(), &Stop::new(), &quiet).unwrap_err();
+    nothing_is_left_of(&stage.out("old"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_drive_that_ends_leaves_the_processes_of_its_siblings_alone() {
+    let stage = numbered(10);
+    // Both have children in sessions of their own; the second looks at its own once the first drive is over.
+    let (short, rules) = (shell(&(leaves(SESSION) + "cat")), rules(""));
+    let wait = "until [ -e {dir}/../../old/ending.json ]; do sleep 0.01; done; cat; ";
+    let look = "kill -0 $(tail -n 1 {dir}/pids) && echo '{\"value\":\"untouched\"}'";
+    let long = shell(&(leaves(SESSION) + wait + look));
+    let outcomes =
+        drive_all(&[stage.job("old", &short, &rules), stage.job("new", &long, &rules)], true, &Stop::new(), &quiet);
+    for outcome in &outcomes {
+        nothing_is_left_of(outcome.as_ref().unwrap().path());
+    }
+    assert_eq!(values(outcomes[1].as_ref().unwrap()).last().unwrap(), "\"untouched\"");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_drive_has_a_mark_of_its_own() {
+    let stage = numbered(1);
+    let script = "cat >/dev/null; echo \"{\\\"value\\\":\\\"$REHEARSAL_DRIVE\\\"}\"";
+    let marks = ["old", "new"].map(|name| {
+        let (build, rules) = (shell(script), rules(""));
+        values(&drive(&stage.job(name, &build, &rules), &SystemClock::start(), &Stop::new(), &quiet).unwrap()).remove(0)
+    });
+    assert!(marks[0] != marks[1] && marks[0].len() > 8, "{marks:?}");
 }
 
 #[test]
