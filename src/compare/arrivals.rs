@@ -34,10 +34,8 @@ pub(super) struct DeliveryId<'a> {
 pub(super) enum Step {
     /// It was due.
     Due,
-    /// Old wrote an output for it.
-    Old,
-    /// New wrote an output for it.
-    New,
+    /// The drive of this number wrote an output for it.
+    Arrived(u8),
 }
 
 /// One delivery with what came of it, in microseconds since the schedule's start.
@@ -45,16 +43,15 @@ pub(super) enum Step {
 pub(super) struct Answered {
     /// When it was due; none where the plan does not hold it.
     pub(super) due: Option<i64>,
-    /// Arrivals at old, in order of sequence.
-    pub(super) old: Vec<i64>,
-    /// Arrivals at new, likewise.
-    pub(super) new: Vec<i64>,
+    /// Arrivals of each drive, by its number, in order of sequence.
+    pub(super) arrivals: Vec<Vec<i64>>,
 }
 
 /// Gathers moments in any order.
 #[derive(Debug)]
 pub(super) struct Arrivals<'a> {
     spill: &'a SpillSpace,
+    drives: usize,
     topics: BTreeMap<String, u32>,
     run: Vec<Moment>,
     run_size: usize,
@@ -75,8 +72,9 @@ struct Moment {
 }
 
 impl<'a> Arrivals<'a> {
-    pub(super) fn new(spill: &'a SpillSpace) -> Self {
-        Self { spill, topics: BTreeMap::new(), run: Vec::new(), run_size: RUN, runs: Vec::new(), file: None }
+    /// Makes room for the moments of so many drives.
+    pub(super) fn new(drives: usize, spill: &'a SpillSpace) -> Self {
+        Self { spill, drives, topics: BTreeMap::new(), run: Vec::new(), run_size: RUN, runs: Vec::new(), file: None }
     }
 
     /// Adds that `step` happened to `delivery` at `at_us`; `sequence` orders several outputs of one delivery.
@@ -91,7 +89,7 @@ impl<'a> Arrivals<'a> {
     pub(super) fn for_each(mut self, mut take: impl FnMut(&Answered)) -> io::Result<()> {
         if self.runs.is_empty() {
             self.run.sort_unstable();
-            let mut groups = Groups::new(&mut take);
+            let mut groups = Groups::new(self.drives, &mut take);
             self.run.iter().for_each(|moment| groups.add(*moment));
             groups.finish();
             return Ok(());
@@ -136,7 +134,7 @@ impl<'a> Arrivals<'a> {
         for (number, cursor) in cursors.iter_mut().enumerate() {
             heads.extend(cursor.next(&file)?.map(|moment| Reverse((moment, number))));
         }
-        let mut groups = Groups::new(take);
+        let mut groups = Groups::new(self.drives, take);
         while let Some(Reverse((moment, number))) = heads.pop() {
             groups.add(moment);
             heads.extend(cursors[number].next(&file)?.map(|moment| Reverse((moment, number))));
@@ -154,8 +152,8 @@ struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    fn new(take: &'a mut dyn FnMut(&Answered)) -> Self {
-        Self { take, current: None, answered: Answered::default() }
+    fn new(drives: usize, take: &'a mut dyn FnMut(&Answered)) -> Self {
+        Self { take, current: None, answered: Answered { due: None, arrivals: vec![Vec::new(); drives] } }
     }
 
     fn add(&mut self, moment: Moment) {
@@ -165,8 +163,7 @@ impl<'a> Groups<'a> {
         self.current = Some(moment);
         match moment.step {
             Step::Due => self.answered.due = Some(moment.at_us),
-            Step::Old => self.answered.old.push(moment.at_us),
-            Step::New => self.answered.new.push(moment.at_us),
+            Step::Arrived(drive) => self.answered.arrivals[usize::from(drive)].push(moment.at_us),
         }
     }
 
@@ -174,8 +171,7 @@ impl<'a> Groups<'a> {
         if self.current.take().is_some() {
             (self.take)(&self.answered);
             self.answered.due = None;
-            self.answered.old.clear();
-            self.answered.new.clear();
+            self.answered.arrivals.iter_mut().for_each(Vec::clear);
         }
     }
 }
@@ -216,7 +212,9 @@ impl Moment {
         bytes[4..8].copy_from_slice(&self.partition.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.offset.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.attempt.to_le_bytes());
-        bytes[20] = self.step as u8;
+        if let Step::Arrived(drive) = self.step {
+            (bytes[20], bytes[21]) = (1, drive);
+        }
         bytes[24..32].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.at_us.to_le_bytes());
         bytes
@@ -225,7 +223,7 @@ impl Moment {
     fn from_bytes(bytes: &[u8; SIZE]) -> Self {
         let wide = |at: usize| i64::from_le_bytes(std::array::from_fn(|n| bytes[at + n]));
         let narrow = |at: usize| i32::from_le_bytes(std::array::from_fn(|n| bytes[at + n]));
-        let step = [Step::Due, Step::Old, Step::New][usize::from(bytes[20])];
+        let step = if bytes[20] == 0 { Step::Due } else { Step::Arrived(bytes[21]) };
         Self {
             topic: narrow(0).cast_unsigned(),
             partition: narrow(4),
@@ -248,18 +246,18 @@ mod tests {
 
     fn gather(run_size: usize) -> Vec<Answered> {
         let spill = SpillSpace::system();
-        let mut arrivals = Arrivals::new(&spill);
+        let mut arrivals = Arrivals::new(2, &spill);
         arrivals.run_size = run_size;
         for offset in (0..500).rev() {
-            arrivals.add(id(offset, 0), Step::New, 2 * offset + 1, offset + 90).unwrap();
-            arrivals.add(id(offset, 0), Step::Old, offset, offset + 50).unwrap();
+            arrivals.add(id(offset, 0), Step::Arrived(1), 2 * offset + 1, offset + 90).unwrap();
+            arrivals.add(id(offset, 0), Step::Arrived(0), offset, offset + 50).unwrap();
         }
         for offset in 0..500 {
             arrivals.add(id(offset, 0), Step::Due, 0, offset).unwrap();
-            arrivals.add(id(offset, 0), Step::New, 2 * offset, offset + 80).unwrap();
+            arrivals.add(id(offset, 0), Step::Arrived(1), 2 * offset, offset + 80).unwrap();
         }
         arrivals.add(id(7, 1), Step::Due, 0, 10_000).unwrap();
-        arrivals.add(DeliveryId { topic: "crews", ..id(7, 0) }, Step::Old, 9, 3).unwrap();
+        arrivals.add(DeliveryId { topic: "crews", ..id(7, 0) }, Step::Arrived(0), 9, 3).unwrap();
         let mut all = Vec::new();
         arrivals.for_each(|answered| all.push(answered.clone())).unwrap();
         all
@@ -269,9 +267,9 @@ mod tests {
     fn moments_of_a_delivery_come_together_in_order_of_sequence() {
         let all = gather(RUN);
         assert_eq!(all.len(), 502);
-        assert_eq!(all[0], Answered { due: Some(0), old: vec![50], new: vec![80, 90] });
-        assert_eq!(all[8], Answered { due: Some(10_000), ..Answered::default() });
-        assert_eq!(all[501], Answered { due: None, old: vec![3], new: vec![] });
+        assert_eq!(all[0], Answered { due: Some(0), arrivals: vec![vec![50], vec![80, 90]] });
+        assert_eq!(all[8], Answered { due: Some(10_000), arrivals: vec![vec![], vec![]] });
+        assert_eq!(all[501], Answered { due: None, arrivals: vec![vec![3], vec![]] });
     }
 
     #[test]
@@ -284,6 +282,6 @@ mod tests {
     #[test]
     fn nothing_gathered_is_nothing_handed_over() {
         let spill = SpillSpace::system();
-        Arrivals::new(&spill).for_each(|_| panic!("nothing was added")).unwrap();
+        Arrivals::new(2, &spill).for_each(|_| panic!("nothing was added")).unwrap();
     }
 }

@@ -1,9 +1,16 @@
-//! How sure an increase of latency is: a bootstrap over blocks of time.
+//! How sure an increase of latency is: a bootstrap over blocks of time within drives, and Student's test between them.
 //!
 //! Latencies close in time are alike, since one pause delays all that wait for it. Stretches of time are therefore drawn,
-//! never single pairs (circular block bootstrap, Politis and Romano 1992). Swings up to a fiftieth of the replay's length are
-//! told from a slow-down; what lasts longer in one drive alone cannot be. Both builds' latencies of a block are drawn together:
-//! what slows both, such as a burst of the input, cancels.
+//! never single outputs (circular block bootstrap, Politis and Romano 1992). Swings up to a fiftieth of the replay's length are
+//! told from a slow-down that way. The drives' latencies of a block are drawn together: what slows all, such as a burst of the
+//! input, cancels.
+//!
+//! What slows one drive from its beginning to its end, such as the core it was given, shows between drives only. So drives, not
+//! outputs, are the units of a second test (random effects; Hurlbert, Ecological Monographs 54, 1984; Kalibera and Jones,
+//! Rigorous benchmarking in reasonable time, 2013): new against the mean of the drives of old, by how far those lie apart, with
+//! one degree of freedom less than there are drives of old. Under the hypothesis that new behaves like old the statistic has
+//! Student's distribution whatever share of the noise arises within drives. An increase needs both tests, so its p-value is the
+//! larger (intersection-union test, Berger 1982).
 
 use super::latency::Quantile;
 
@@ -25,26 +32,41 @@ const STEP: f64 = 1.005;
 /// Bins from one microsecond to 50 days, the rest being kept in the last.
 const BINS: usize = 5_900;
 
-/// Pairs of latencies, counted by block of time and bin of half a percent.
+/// Latencies of outputs that all drives wrote, counted by block of time and bin of half a percent.
 ///
-/// Its size is fixed, 3 MB, however many pairs it holds.
+/// Its size is fixed, 1.5 MB a drive, however many outputs it holds.
 #[derive(Debug)]
 pub(super) struct Blocks {
     length_us: i64,
-    pairs: u64,
-    old: Counts,
-    new: Counts,
+    outputs: u64,
+    /// Those of old, then new.
+    drives: Vec<Counts>,
 }
 
-/// What the bootstrap says of one quantile.
+/// What is known of one quantile. Ratios are logarithms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Estimate {
-    /// Logarithm of new over old.
+    /// New over the mean of the drives of old.
     pub(super) log_ratio: f64,
-    /// Its 95 % interval: percentiles of the draws.
+    /// Its 95 % interval: percentiles of the draws, widened to Student's interval where old was driven more than once.
     pub(super) interval: (f64, f64),
-    /// Two-sided p-value of no difference, by Student's distribution with the draws' own deviation.
+    /// One-sided p-value that new is no slower; that of the draws alone where old was driven once.
     pub(super) p_value: f64,
+    /// How old differs from itself; none where it was driven once.
+    pub(super) noise: Option<Noise>,
+}
+
+/// How drives of old differ from each other at one quantile. Ratios are logarithms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Noise {
+    /// Drives of old.
+    pub(super) drives: usize,
+    /// Old again over old; of several the one that is furthest off.
+    pub(super) log_ratio: f64,
+    /// Its 95 % interval within the drives: percentiles of the draws.
+    pub(super) interval: (f64, f64),
+    /// Standard deviation of a drive of old.
+    pub(super) deviation: f64,
 }
 
 /// Counts by bin and block: first per bin, then, once [`Counts::accumulate`] has run, of all bins up to it.
@@ -52,60 +74,56 @@ pub(super) struct Estimate {
 struct Counts(Vec<[u32; BLOCKS]>);
 
 impl Blocks {
-    /// Makes blocks for a replay of `length_us` microseconds.
-    pub(super) fn new(length_us: i64) -> Self {
-        Self { length_us: length_us.max(1), pairs: 0, old: Counts::new(), new: Counts::new() }
+    /// Makes blocks for a replay of `length_us` microseconds into so many drives, of which the last is that of new.
+    pub(super) fn new(length_us: i64, drives: usize) -> Self {
+        Self { length_us: length_us.max(1), outputs: 0, drives: (0..drives).map(|_| Counts::new()).collect() }
     }
 
-    /// Counts a pair of latencies of one delivery that was due at `due_us`; all in microseconds.
-    pub(super) fn add(&mut self, due_us: i64, old_us: i64, new_us: i64) {
+    /// Counts the latency of one output in each drive, caused by a delivery that was due at `due_us`; all in microseconds.
+    pub(super) fn add(&mut self, due_us: i64, latencies_us: impl IntoIterator<Item = i64>) {
         let share = i128::from(due_us.clamp(0, self.length_us - 1)) * BLOCKS as i128 / i128::from(self.length_us);
-        let block = share as usize;
-        self.old.add(block, old_us);
-        self.new.add(block, new_us);
-        self.pairs += 1;
+        for (counts, latency_us) in self.drives.iter_mut().zip(latencies_us) {
+            counts.add(share as usize, latency_us);
+        }
+        self.outputs += 1;
     }
 
-    /// Estimates the increase at each quantile that the number of pairs allows; none where too few blocks hold pairs.
+    /// Estimates the increase at each quantile that the number of outputs allows; none where too few blocks hold any.
     ///
     /// `draw` gives evenly distributed bits for each counter, and the same for the same counter.
     pub(super) fn estimate(mut self, draw: &dyn Fn(u64) -> u64) -> Vec<(Quantile, Estimate)> {
-        self.old.accumulate();
-        self.new.accumulate();
-        let held: Vec<usize> = (0..BLOCKS).filter(|block| self.old.total(*block) > 0).collect();
+        self.drives.iter_mut().for_each(Counts::accumulate);
+        let held: Vec<usize> = (0..BLOCKS).filter(|block| self.drives[0].total(*block) > 0).collect();
         if held.len() < BLOCKS_MIN {
             return Vec::new();
         }
         let quantiles: Vec<Quantile> =
-            Quantile::ALL.into_iter().filter(|quantile| quantile.is_told_by(self.pairs)).collect();
-        let whole = [1; BLOCKS];
-        let wholes: Vec<(f64, Near)> =
-            quantiles.iter().map(|quantile| self.log_ratio(&whole, *quantile, Near::default())).collect();
+            Quantile::ALL.into_iter().filter(|quantile| quantile.is_told_by(self.outputs)).collect();
+        let start = vec![0; self.drives.len()];
+        let wholes: Vec<Vec<f64>> =
+            quantiles.iter().map(|quantile| self.log_quantiles(&[1; BLOCKS], *quantile, &start)).collect();
+        let near: Vec<Vec<usize>> = wholes.iter().map(|logs| logs.iter().map(|log| bin(*log)).collect()).collect();
         let mut draws = vec![Vec::with_capacity(DRAWS); quantiles.len()];
         for number in 0..DRAWS {
             let weights = weights(number, &held, draw);
-            for ((logs, quantile), (_, near)) in draws.iter_mut().zip(&quantiles).zip(&wholes) {
-                logs.push(self.log_ratio(&weights, *quantile, *near).0);
+            for ((logs, quantile), near) in draws.iter_mut().zip(&quantiles).zip(&near) {
+                logs.push(self.log_quantiles(&weights, *quantile, near));
             }
         }
         let estimates = quantiles.into_iter().zip(wholes).zip(draws);
-        estimates.map(|((quantile, (log, _)), logs)| (quantile, summarize(log, logs, held.len()))).collect()
+        estimates.map(|((quantile, logs), draws)| (quantile, summarize(&logs, &draws, held.len()))).collect()
     }
 
-    /// Returns the logarithm of new over old at `quantile`, and the bins where both stand; the search begins at `near`.
-    fn log_ratio(&self, weights: &[u64; BLOCKS], quantile: Quantile, near: Near) -> (f64, Near) {
-        let old = self.old.log_quantile(weights, quantile.share(), near.old);
-        let new = self.new.log_quantile(weights, quantile.share(), near.new);
-        let bin = |log: f64| ((log / libm::log(STEP)) as usize).min(BINS - 1);
-        (new - old, Near { old: bin(old), new: bin(new) })
+    /// Returns the logarithm of `quantile` in each drive; the searches begin at the bins `near`.
+    fn log_quantiles(&self, weights: &[u64; BLOCKS], quantile: Quantile, near: &[usize]) -> Vec<f64> {
+        let each = self.drives.iter().zip(near);
+        each.map(|(counts, near)| counts.log_quantile(weights, quantile.share(), *near)).collect()
     }
 }
 
-/// Bins at which a search begins.
-#[derive(Debug, Clone, Copy, Default)]
-struct Near {
-    old: usize,
-    new: usize,
+/// The bin in which a logarithm of a latency stands.
+fn bin(log: f64) -> usize {
+    ((log / libm::log(STEP)) as usize).min(BINS - 1)
 }
 
 /// Draws stretches of neighbouring blocks until there are as many blocks as were held, and counts how often each came.
@@ -122,29 +140,105 @@ fn weights(number: usize, held: &[usize], draw: &dyn Fn(u64) -> u64) -> [u64; BL
     weights
 }
 
-fn summarize(log_ratio: f64, mut logs: Vec<f64>, blocks: usize) -> Estimate {
-    logs.sort_by(f64::total_cmp);
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    let variance = logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / (logs.len() - 1) as f64;
-    let interval = (logs[logs.len() / 40], logs[logs.len() - 1 - logs.len() / 40]);
-    Estimate { log_ratio, interval, p_value: two_sided(log_ratio, variance.sqrt(), blocks / STRETCH - 1) }
+/// Holds new, the last of `logs`, against the drives of old; `draws` are the same logarithms of each draw.
+fn summarize(logs: &[f64], draws: &[Vec<f64>], blocks: usize) -> Estimate {
+    let olds = logs.len() - 1;
+    let increase = |logs: &[f64]| logs[olds] - mean(&logs[..olds]);
+    let (log_ratio, within) = (increase(logs), Within::of(draws.iter().map(|logs| increase(logs))));
+    let p_within = beyond(log_ratio / within.deviation, blocks / STRETCH - 1);
+    if olds < 2 {
+        return Estimate { log_ratio, interval: within.interval, p_value: p_within, noise: None };
+    }
+    let again = |drive: usize| move |logs: &[f64]| logs[drive] - logs[0];
+    let furthest =
+        (1..olds).max_by(|one, other| again(*one)(logs).abs().total_cmp(&again(*other)(logs).abs())).unwrap_or(1);
+    let deviation = deviation(&logs[..olds]);
+    let noise = Noise {
+        drives: olds,
+        log_ratio: again(furthest)(logs),
+        interval: Within::of(draws.iter().map(|logs| again(furthest)(logs))).interval,
+        deviation,
+    };
+    let error = standard_error(deviation, olds);
+    let half = error * beyond_which(0.025, olds - 1);
+    Estimate {
+        log_ratio,
+        interval: (within.interval.0.min(log_ratio - half), within.interval.1.max(log_ratio + half)),
+        p_value: p_within.max(beyond(log_ratio / error, olds - 1)),
+        noise: Some(noise),
+    }
 }
 
-/// Returns the two-sided p-value of Student's distribution, by Wallace's approximation (Annals of Mathematical Statistics 30,
-/// 1959), good to a few percent of the value from seven degrees of freedom on.
-///
-/// The draws alone could not tell apart what is rarer than one in a thousand, and many tests share one budget of errors.
-fn two_sided(estimate: f64, deviation: f64, freedom: usize) -> f64 {
-    if estimate == 0.0 {
+/// What the draws say of a ratio.
+struct Within {
+    interval: (f64, f64),
+    deviation: f64,
+}
+
+impl Within {
+    fn of(logs: impl Iterator<Item = f64>) -> Self {
+        let mut logs: Vec<f64> = logs.collect();
+        logs.sort_by(f64::total_cmp);
+        let interval = (logs[logs.len() / 40], logs[logs.len() - 1 - logs.len() / 40]);
+        Self { interval, deviation: deviation(&logs) }
+    }
+}
+
+fn mean(of: &[f64]) -> f64 {
+    of.iter().sum::<f64>() / of.len() as f64
+}
+
+fn deviation(of: &[f64]) -> f64 {
+    let mean = mean(of);
+    (of.iter().map(|one| (one - mean) * (one - mean)).sum::<f64>() / (of.len() - 1) as f64).sqrt()
+}
+
+/// Standard error of one drive of new over the mean of `olds` drives, each of which has this `deviation`.
+fn standard_error(deviation: f64, olds: usize) -> f64 {
+    deviation * (1.0 + 1.0 / olds as f64).sqrt()
+}
+
+/// Returns how many drives of old would have told an increase of `log_ratio` by a p-value of `p_max` if drives went on deviating
+/// as they do; none where a dozen would not.
+pub(super) fn drives_to_tell(log_ratio: f64, deviation: f64, p_max: f64) -> Option<usize> {
+    (2..=12).find(|olds| beyond(log_ratio / standard_error(deviation, *olds), olds - 1) <= p_max)
+}
+
+/// Returns the probability of more than `t` by Student's distribution: the finite sums of Abramowitz and Stegun, 26.7.3 and
+/// 26.7.4, exact for every whole number of degrees of freedom. Nothing over nothing, where all drives agree, is no increase.
+fn beyond(t: f64, freedom: usize) -> f64 {
+    if t.is_nan() {
         return 1.0;
     }
-    if deviation == 0.0 {
-        return 0.0;
+    let angle = libm::atan(t.abs() / (freedom as f64).sqrt());
+    let (sin, cos) = (libm::sin(angle), libm::cos(angle));
+    let odd = freedom % 2 == 1;
+    // Each term is the one before times cos² and a ratio of neighbouring numbers.
+    let (mut term, mut sum) = if odd { (cos, if freedom > 1 { cos } else { 0.0 }) } else { (1.0, 1.0) };
+    let mut number = if odd { 3 } else { 2 };
+    while number < freedom {
+        term *= cos * cos * (number - 1) as f64 / number as f64;
+        sum += term;
+        number += 2;
     }
-    let t = (estimate / deviation).abs();
-    let freedom = freedom as f64;
-    let z = (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0) * (freedom * libm::log1p(t * t / freedom)).sqrt();
-    libm::erfc(z / std::f64::consts::SQRT_2)
+    let within = if odd { (angle + sin * sum) * std::f64::consts::FRAC_2_PI } else { sin * sum };
+    let beyond = ((1.0 - within) / 2.0).max(0.0);
+    if t > 0.0 { beyond } else { 1.0 - beyond }
+}
+
+/// Returns the value beyond which Student's distribution has `p_value`.
+fn beyond_which(p_value: f64, freedom: usize) -> f64 {
+    let (mut low, mut high) = (0.0, 1e6);
+    // Each turn halves the range: the last is narrower than a millionth.
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if beyond(middle, freedom) > p_value {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
 }
 
 /// Finds a range that holds the first bin for which `reached` is true, in strides that double away from `near`. The last bin
@@ -252,40 +346,87 @@ mod tests {
         assert_eq!(counts.total(0), 2);
     }
 
+    fn draw(counter: u64) -> u64 {
+        counter.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// The estimate at the median of drives whose latencies never change.
+    fn constant(latencies_us: &[i64]) -> Estimate {
+        let mut blocks = Blocks::new(1_000, latencies_us.len());
+        (0..1_000).for_each(|due| blocks.add(due, latencies_us.iter().copied()));
+        let (quantile, estimate) = blocks.estimate(&draw)[0];
+        assert_eq!(quantile, Quantile::P50);
+        estimate
+    }
+
     #[test]
     fn a_constant_difference_is_certain_and_none_is_none() {
-        for (new_us, ratio, p_value) in [(1_000, 1.0, 1.0), (1_300, 1.3, 0.0)] {
-            let mut blocks = Blocks::new(1_000);
-            (0..1_000).for_each(|due| blocks.add(due, 1_000, new_us));
-            let (quantile, estimate) = blocks.estimate(&|counter| counter.wrapping_mul(0x9E37_79B9_7F4A_7C15))[0];
-            assert_eq!(quantile, Quantile::P50);
+        for (latencies_us, ratio, p_value) in [
+            (&[1_000, 1_000][..], 1.0, 1.0),
+            (&[1_000, 1_300], 1.3, 0.0),
+            (&[1_000, 1_000, 1_300], 1.3, 0.0),
+            (&[1_000, 1_000, 1_000], 1.0, 1.0),
+            (&[1_000, 1_000, 700], 0.7, 1.0),
+        ] {
+            let estimate = constant(latencies_us);
             assert!((estimate.log_ratio.exp() - ratio).abs() < 0.005, "{estimate:?}");
             assert!((estimate.p_value - p_value).abs() < 1e-12, "{estimate:?}");
         }
     }
 
     #[test]
-    fn pairs_in_a_few_blocks_only_give_no_estimate() {
-        let mut blocks = Blocks::new(1_000_000);
-        (0..5_000).for_each(|due| blocks.add(due, 1_000, 2_000));
+    fn how_far_the_drives_of_old_lie_apart_widens_the_interval() {
+        // Nothing varies within the drives: all that is unsure is what drives differ by.
+        let [alone, twice, thrice] =
+            [&[1_000, 1_300][..], &[1_000, 1_020, 1_300], &[1_000, 1_020, 1_010, 1_300]].map(constant);
+        assert!(alone.noise.is_none() && (alone.interval.1 - alone.interval.0).abs() < 1e-9);
+        let noise = twice.noise.unwrap();
+        assert!((noise.log_ratio.exp() - 1.02).abs() < 0.005 && noise.drives == 2, "{noise:?}");
+        // Student's distribution of one degree of freedom: 12.7 standard errors of a deviation of 1.4 % and a half more.
+        assert!((0.06..0.10).contains(&twice.interval.0) && twice.p_value > 0.01, "{twice:?}");
+        assert!((0.19..0.23).contains(&thrice.interval.0) && thrice.p_value < 0.002, "{thrice:?}");
+        assert_eq!(drives_to_tell(twice.log_ratio, noise.deviation, 0.01), Some(3));
+        assert_eq!(drives_to_tell(0.01, 0.5, 0.01), None);
+    }
+
+    #[test]
+    fn outputs_in_a_few_blocks_only_give_no_estimate() {
+        let mut blocks = Blocks::new(1_000_000, 2);
+        (0..5_000).for_each(|due| blocks.add(due, [1_000, 2_000]));
         assert!(blocks.estimate(&|counter| counter).is_empty());
     }
 
     #[test]
     fn the_p_value_is_that_of_students_distribution() {
-        for (t, freedom, expected) in [(3.0, 63, 0.003_87), (2.0, 63, 0.049_8), (4.0, 20, 0.000_705), (2.228, 10, 0.05)]
-        {
-            let p_value = two_sided(t, 1.0, freedom);
-            assert!((p_value / expected - 1.0).abs() < 0.02, "t {t}, {freedom}: {p_value}");
+        for (t, freedom, expected) in [
+            (63.657, 1, 0.005),
+            (9.925, 2, 0.005),
+            (5.841, 3, 0.005),
+            (4.541, 3, 0.01),
+            (3.747, 4, 0.01),
+            (2.228, 10, 0.025),
+            (4.0, 20, 0.000_352),
+            (3.0, 63, 0.001_93),
+            (-2.228, 10, 0.975),
+        ] {
+            let p_value = beyond(t, freedom);
+            assert!((p_value / expected - 1.0).abs() < 0.005, "t {t}, {freedom}: {p_value}");
+        }
+        for (freedom, expected) in [(1, 12.706), (2, 4.303), (3, 3.182), (15, 2.131)] {
+            assert!((beyond_which(0.025, freedom) - expected).abs() < 0.001, "{freedom}");
+        }
+        assert!((beyond(0.0, 3) - 0.5).abs() < 1e-12);
+        for (t, expected) in [(f64::INFINITY, 0.0), (f64::NEG_INFINITY, 1.0), (f64::NAN, 1.0)] {
+            assert!((beyond(t, 1) - expected).abs() < 1e-12 && (beyond(t, 2) - expected).abs() < 1e-12, "{t}");
         }
     }
 
     #[test]
     fn a_due_time_outside_the_replay_falls_into_the_nearest_block() {
-        let mut blocks = Blocks::new(100);
-        blocks.add(-1, 10, 10);
-        blocks.add(1_000, 10, 10);
-        blocks.old.accumulate();
-        assert_eq!((blocks.old.total(0), blocks.old.total(BLOCKS - 1)), (1, 1));
+        let mut blocks = Blocks::new(100, 2);
+        blocks.add(-1, [10, 10]);
+        blocks.add(1_000, [10, 10]);
+        blocks.drives[0].accumulate();
+        assert_eq!((blocks.drives[0].total(0), blocks.drives[0].total(BLOCKS - 1)), (1, 1));
     }
 }

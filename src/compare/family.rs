@@ -64,7 +64,8 @@ fn tests(comparison: &Comparison, gates: &Gates) -> Vec<Test> {
         gated: is_gated(Figure::RepeatedEffectsIncrease) || is_gated(Figure::RepeatedEffects),
     });
     let increases = comparison.latency.iter().flat_map(|latency| &latency.increases).map(|increase| Test {
-        p_value: Some(increase.p_value),
+        // With one drive of old nothing tells what the machine does to time.
+        p_value: increase.noise.as_ref().map(|_| increase.p_value),
         gated: quantile(increase).is_some_and(|quantile| is_gated(Figure::LatencyIncrease(quantile))),
     });
     patterns.chain(idempotency).chain(increases).collect()

@@ -432,18 +432,38 @@ pub struct LatencyFigures {
 pub struct LatencyIncrease {
     /// Quantile, such as 0.99.
     pub quantile: f64,
-    /// New over old minus one.
+    /// New over the geometric mean of the drives of old, minus one.
     pub increase: f64,
-    /// 95 % interval of `increase` from a block bootstrap.
+    /// 95 % interval of `increase`: from a block bootstrap within the drives, widened by what drives of old differ by.
     pub interval: (f64, f64),
-    /// Whether interval, minimum effect and adjusted p-value all say that new is slower.
+    /// Whether interval, noise, minimum effect and adjusted p-value all say that new is slower.
     pub slower: bool,
-    /// Two-sided p-value of no difference; joins the run's family of tests.
+    /// One-sided p-value that new is no slower, the larger of a test within the drives and one between them; joins the run's
+    /// family of tests where old was driven more than once.
     #[serde(default)]
     pub p_value: f64,
     /// Benjamini-Hochberg adjusted p-value over the run's family; none until the family is known.
     #[serde(default)]
     pub q_value: Option<f64>,
+    /// What old differs from itself by; none where it was driven once.
+    #[serde(default)]
+    pub noise: Option<LatencyNoise>,
+}
+
+/// What drives of old differ from each other by at one quantile: the machine's noise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyNoise {
+    /// Drives of old.
+    pub drives: u64,
+    /// Old again over old minus one; of several drives the one that is furthest off.
+    pub increase: f64,
+    /// 95 % interval of `increase` from a block bootstrap within both drives.
+    pub interval: (f64, f64),
+    /// The floor below which no increase says anything: the most by which old may be slower than old again or old again than
+    /// old, by that interval.
+    pub floor: f64,
+    /// Standard deviation of the logarithm from one drive of old to the next.
+    pub deviation: f64,
 }
 
 /// What the run says about the release.

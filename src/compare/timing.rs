@@ -8,8 +8,8 @@ use super::sentences::{counted, percent, time};
 use super::verdict::{Facts, FidelityBounds, is_new, is_old, off_schedule};
 use crate::outcome::Lateness;
 
-/// Holds the increase of a quantile against `limit`: it fails beyond both the limit and chance, and is a suspicion beyond the
-/// limit alone.
+/// Holds the increase of a quantile against `limit`: it fails beyond the limit, chance and the machine's noise, and is a
+/// suspicion beyond the limit alone. Where that noise alone is beyond the limit, staying below it says nothing.
 pub(super) fn increase(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds, quantile: Quantile, limit: f64) -> Seen {
     let latency = match measured(facts, bounds) {
         Ok(latency) => latency,
@@ -23,26 +23,44 @@ pub(super) fn increase(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds, q
         );
     };
     let observed = percent(found.increase);
-    let interval = format!("95% interval {} to {}", percent(found.interval.0), percent(found.interval.1));
-    if found.increase <= limit {
-        return Seen::kept(observed, Some(interval));
-    }
-    if !found.is_proven() {
-        return Seen::suspected(
-            gate,
-            observed.clone(),
-            &format!("{name} latency grew by {observed}, perhaps by chance ({interval})"),
-        );
-    }
-    let figures = match (latency.old.at(quantile), latency.new.at(quantile)) {
-        (Some(old), Some(new)) => format!(", {} to {}", time(old), time(new)),
-        _ => String::new(),
+    let Some(noise) = &found.noise else {
+        let reason = format!("old was driven once, so nothing tells how much of the {name} latency the machine makes");
+        return Seen::suspected(gate, observed, &reason);
     };
-    let what = format!("{name} latency grew by {observed}{figures} ({interval})");
-    Seen::broken(gate, observed, Some(interval), &what)
+    let interval = format!("95% interval {} to {}", percent(found.interval.0), percent(found.interval.1));
+    let told = format!("{interval}; old again {}", grown(noise.increase));
+    if found.increase > limit && found.is_proven() {
+        let figures = match (latency.old.at(quantile), latency.new.at(quantile)) {
+            (Some(old), Some(new)) => format!(", {} to {}", time(old), time(new)),
+            _ => String::new(),
+        };
+        let what = format!("{name} latency grew by {observed}{figures} ({told})");
+        return Seen::broken(gate, observed, Some(told), &what);
+    }
+    if found.increase > limit {
+        let enough = found.drives_to_tell().filter(|enough| *enough as u64 > noise.drives);
+        let enough = enough.map(|enough| format!("; {enough} drives of old would have told")).unwrap_or_default();
+        let reason = format!("{name} latency grew by {observed}, perhaps by chance ({told}){enough}");
+        return Seen::suspected(gate, observed, &reason);
+    }
+    // Where even the far end of the interval keeps the limit, the noise is counted in.
+    if noise.floor > limit && found.interval.1 > limit {
+        let reason = format!(
+            "the machine is too unsteady: {name} latency of old again may be {} off by itself",
+            percent(noise.floor)
+        );
+        return Seen::suspected(gate, observed, &reason);
+    }
+    Seen::kept(observed, Some(told))
 }
 
-/// Holds a quantile of the latency of new against `limit_us`.
+/// `+3%` or `-3%`.
+fn grown(by: f64) -> String {
+    let text = percent(by);
+    if text.starts_with('-') { text } else { format!("+{text}") }
+}
+
+/// Holds a quantile of the latency of new against `limit_us`: it fails beyond both the limit and the machine's noise.
 pub(super) fn of_new(
     facts: &Facts<'_>,
     gate: &Gate,
@@ -64,6 +82,17 @@ pub(super) fn of_new(
     let note = latency.old.at(quantile).map(|old_us| format!("{} in old", time(old_us)));
     if new_us <= limit_us {
         return Seen::kept(time(new_us), note);
+    }
+    // What the machine adds and takes by itself may be all that is beyond the limit.
+    let noise = latency.increase_at(quantile).and_then(|increase| increase.noise.as_ref());
+    if let Some(floor) = noise.map(|noise| noise.floor).filter(|floor| new_us as f64 <= limit_us as f64 * (1.0 + floor))
+    {
+        let reason = format!(
+            "{name} latency of new is {}, perhaps by chance: that of old again may be {} off by itself",
+            time(new_us),
+            percent(floor)
+        );
+        return Seen::suspected(gate, time(new_us), &reason);
     }
     let what = format!("{name} latency of new is {}", time(new_us));
     Seen::broken(gate, time(new_us), note, &what)

@@ -4,7 +4,7 @@
 
 use super::Report;
 use super::answers::{answers, builds_line, quantile};
-use super::figures::{Lines, change, count, cut, figure, time, visible};
+use super::figures::{Lines, change, count, cut, figure, share, time, visible};
 use super::words::{self, given, marks, name, or_dash, patterns_of, sighting};
 use crate::compare::{Example, Pattern, Shown, Standing, Verdict};
 use crate::outcome::Ending;
@@ -157,7 +157,9 @@ fn idempotency(report: &Report) -> String {
 fn latency(report: &Report) -> String {
     let Some(latency) = &report.latency else { return String::new() };
     let (old, new) = (&latency.old, &latency.new);
-    let mut text = String::from("\n### Latency\n\n| | old | new | increase (95 % interval) |\n|---|--:|--:|---|\n");
+    let mut text = String::from(
+        "\n### Latency\n\n| | old | new | increase (95 % interval) | old again | noise floor |\n|---|--:|--:|---|--:|--:|\n",
+    );
     for (q, old, new) in [
         (0.5, old.p50_us, new.p50_us),
         (0.9, old.p90_us, new.p90_us),
@@ -165,18 +167,22 @@ fn latency(report: &Report) -> String {
         (0.99, old.p99_us, new.p99_us),
         (0.999, old.p999_us, new.p999_us),
     ] {
-        let increase = latency.increases.iter().find(|increase| (increase.quantile - q).abs() < 1e-9).map(|increase| {
+        let increase = latency.increases.iter().find(|increase| (increase.quantile - q).abs() < 1e-9);
+        let noise = increase.and_then(|increase| increase.noise.as_ref());
+        let increase = increase.map(|increase| {
             let (from, to) = increase.interval;
             let slower = if increase.slower { " **slower**" } else { "" };
             format!("{} ({} to {}){slower}", change(increase.increase), change(from), change(to))
         });
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             quantile(q),
             or_dash(old.map(time)),
             or_dash(new.map(time)),
-            or_dash(increase)
+            or_dash(increase),
+            or_dash(noise.map(|noise| change(noise.increase))),
+            or_dash(noise.map(|noise| share(noise.floor)))
         );
     }
     text

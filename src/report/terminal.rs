@@ -165,8 +165,8 @@ fn latency(report: &Report, out: &mut Printed) {
         out.wrapped(2, Paint::Quiet, "Not measured: the replay was unpaced, or no due times are known.");
         return;
     };
-    let widths = [16, 16, 16, 44];
-    out.columns(Paint::Quiet, &["", "old", "new", "increase (95 % interval)"], &widths);
+    let widths = [12, 14, 14, 58];
+    out.columns(Paint::Quiet, &["", "old", "new", "increase (95 % interval); old again, floor"], &widths);
     for (q, old, new) in [
         (Some(0.5), old.p50_us, new.p50_us),
         (Some(0.9), old.p90_us, new.p90_us),
@@ -179,7 +179,10 @@ fn latency(report: &Report, out: &mut Printed) {
         let text = increase.map(|increase| {
             let (from, to) = increase.interval;
             let slower = if increase.slower { " slower" } else { "" };
-            format!("{} ({} to {}){slower}", change(increase.increase), change(from), change(to))
+            let noise =
+                increase.noise.as_ref().map(|noise| format!("; {}, {}", change(noise.increase), share(noise.floor)));
+            let noise = noise.unwrap_or_default();
+            format!("{} ({} to {}){noise}{slower}", change(increase.increase), change(from), change(to))
         });
         let paint = if increase.is_some_and(|increase| increase.slower) { Paint::Bad } else { Paint::Plain };
         let label = q.map_or("largest".to_owned(), quantile);

@@ -171,7 +171,7 @@ pub(super) fn compared(drives: &[(String, Outcome)], terms: &Terms<'_>) -> Resul
         }
     }
     // The draws of its bootstrap are keyed by the scenario's seed.
-    comparison.latency = latency(&old[0], &new[0], &seed.draws("latency"), &spill)?;
+    comparison.latency = latency(&old, &new[0], &seed.draws("latency"), &spill)?;
     settle(&mut comparison, gates);
     Ok(comparison)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rehearsal::compare::{
     Change, CompareSettings, Comparison, Coordinates, Drive, EventTimes, GateSettings, Gates, Idempotency, Kind,
-    Latency, LatencyIncrease, Pattern, Redelivered, Remembered, Rules, Standing, Statistics, compare, compare_drives,
-    idempotency_of_drives, settle,
+    Latency, LatencyIncrease, LatencyNoise, Pattern, Redelivered, Remembered, Rules, Standing, Statistics, compare,
+    compare_drives, idempotency_of_drives, settle,
 };
 use rehearsal::outcome::{Cause, CauseBy, Channel, Ending, EndingReport, Outcome, OutcomeWriter, Output, Receipt};
 use rehearsal::plan::{Delivery, Phase};
@@ -782,6 +782,7 @@ fn latency(p_values: [f64; 4]) -> Latency {
         slower: false,
         p_value,
         q_value: None,
+        noise: Some(LatencyNoise { drives: 2, increase: 0.0, interval: (0.0, 0.0), floor: 0.0, deviation: 0.0 }),
     };
     let increases = [0.5, 0.9, 0.95, 0.99].into_iter().zip(p_values).map(increase).collect();
     Latency { increases, ..Latency::default() }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rehearsal::compare::{
     Comparison, Facts, FidelityBounds, GateResult, GateSettings, Gates, Idempotency, Judgement, Kind, Latency,
-    LatencyFigures, LatencyIncrease, Pattern, Sighting, Standing, Statistics, Verdict, judge, latency, off_schedule,
+    LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing, Statistics, Verdict, judge, latency,
+    off_schedule,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -127,6 +128,21 @@ impl Run {
         })
     }
 
+    /// Old again is off by as much.
+    fn unsteady(self, quantile: f64, by: f64, floor: f64) -> Self {
+        self.with(|run| {
+            let latency = run.comparison.latency.as_mut().unwrap();
+            for increase in latency.increases.iter_mut().filter(|increase| (increase.quantile - quantile).abs() < 1e-9)
+            {
+                let deviation = by / 2.0_f64.sqrt();
+                let interval = (by.min(floor) * 0.9, floor);
+                increase.noise = Some(LatencyNoise { drives: 2, increase: by, interval, floor, deviation });
+                increase.slower &= increase.increase > floor;
+                increase.interval.1 = increase.interval.1.max(increase.increase + floor);
+            }
+        })
+    }
+
     fn fired(self, name: &str, planned: u64, fired: u64) -> Self {
         self.with(|run| {
             run.plan.as_mut().unwrap().faults.push(fault(name, planned));
@@ -165,7 +181,9 @@ fn figures() -> LatencyFigures {
 }
 
 fn increase(quantile: f64, increase: f64) -> LatencyIncrease {
-    LatencyIncrease { quantile, increase, interval: (-0.02, 0.02), slower: false, p_value: 0.8, q_value: None }
+    let noise = LatencyNoise { drives: 2, increase: 0.002, interval: (-0.01, 0.015), floor: 0.015, deviation: 0.001 };
+    let interval = (-0.02, 0.02);
+    LatencyIncrease { quantile, increase, interval, slower: false, p_value: 0.8, q_value: None, noise: Some(noise) }
 }
 
 fn fault(name: &str, planned: u64) -> FaultSummary {
@@ -608,7 +626,13 @@ fn gates_on_redelivery_cannot_be_judged_without_redelivery() {
 fn a_gate_on_an_increase_of_latency_fails_beyond_limit_and_chance() {
     let text = "p99-latency-increase = \"20%\"";
     for (by, p_value, verdict, pass, reason) in [
-        (0.31, 0.000_1, Differ, Some(false), "p99 latency grew by 31%, 8ms to 8ms (95% interval 24.8% to 40.3%)"),
+        (
+            0.31,
+            0.000_1,
+            Differ,
+            Some(false),
+            "p99 latency grew by 31%, 8ms to 8ms (95% interval 24.8% to 40.3%; old again +0.2%)",
+        ),
         (0.31, 0.2, NoVerdict, None, "perhaps by chance"),
         (0.31, 0.01, NoVerdict, None, "perhaps by chance"),
         (0.19, 0.000_1, Agree, Some(true), "no gate failed"),
@@ -616,8 +640,46 @@ fn a_gate_on_an_increase_of_latency_fails_beyond_limit_and_chance() {
     ] {
         check_gate(&Run::agreeing().slower(0.99, by, p_value), text, verdict, reason, "p99-latency-increase", pass);
     }
+    // What would have told is said where more drives would.
+    let unsure = Run::agreeing().slower(0.99, 0.31, 0.2).unsteady(0.99, 0.09, 0.1);
+    check(&unsure, text, NoVerdict, "old again +9%); 9 drives of old would have told");
     let text = "p999-latency-increase = \"20%\"";
     check_gate(&Run::agreeing(), text, NoVerdict, "too few", "p999-latency-increase", None);
+}
+
+#[test]
+fn a_gate_on_an_increase_of_latency_is_judged_only_on_a_machine_steady_enough() {
+    let text = "p99-latency-increase = \"20%\"";
+    let name = "p99-latency-increase";
+    // What old does to itself is beyond the limit: an increase within it says nothing, one beyond it must lie beyond that, too.
+    for (by, p_value, floor, verdict, pass, reason) in [
+        (0.05, 0.4, 0.3, NoVerdict, None, "too unsteady: p99 latency of old again may be 30% off by itself"),
+        (0.05, 0.4, 0.19, Agree, Some(true), "no gate failed"),
+        (0.31, 0.000_1, 0.32, NoVerdict, None, "grew by 31%, perhaps by chance"),
+        (0.31, 0.000_1, 0.3, Differ, Some(false), "p99 latency grew by 31%"),
+        (0.9, 0.000_1, 0.5, Differ, Some(false), "p99 latency grew by 90%"),
+    ] {
+        let run = Run::agreeing().slower(0.99, by, p_value).unsteady(0.99, floor, floor);
+        check_gate(&run, text, verdict, reason, name, pass);
+    }
+    // Surely within the limit, whatever the machine does: its noise is in the interval.
+    let faster = Run::agreeing().slower(0.99, -0.3, 0.000_1).unsteady(0.99, 0.3, 0.3);
+    check_gate(&faster, text, Agree, "no gate failed", name, Some(true));
+    // One drive of old tells nothing of the machine.
+    for by in [0.05, 0.9] {
+        let alone = Run::agreeing().slower(0.99, by, 0.000_1).with(|run| {
+            run.comparison.latency.as_mut().unwrap().increases.iter_mut().for_each(|increase| increase.noise = None);
+        });
+        check_gate(&alone, text, NoVerdict, "old was driven once", name, None);
+    }
+}
+
+#[test]
+fn a_gate_on_latency_itself_counts_only_what_exceeds_the_noise() {
+    let run = |floor| Run::agreeing().unsteady(0.99, floor, floor);
+    check_gate(&run(0.1), "p99-latency = \"7ms\"", Differ, "p99 latency of new is 8ms", "p99-latency", Some(false));
+    check_gate(&run(0.2), "p99-latency = \"7ms\"", NoVerdict, "may be 20% off by itself", "p99-latency", None);
+    check_gate(&run(0.2), "p99-latency = \"8ms\"", Agree, "no gate failed", "p99-latency", Some(true));
 }
 
 #[test]
@@ -845,7 +907,7 @@ fn outcome(dir: &std::path::Path, count: i64, paced: bool, latency_us: impl Fn(i
     writer.finish(&report).unwrap()
 }
 
-fn measure(old: &Outcome, new: &Outcome) -> Option<Latency> {
+fn measure(old: &[Outcome], new: &Outcome) -> Option<Latency> {
     latency(old, new, &Seed(7).draws("latency"), &SpillSpace::system()).unwrap()
 }
 
@@ -853,14 +915,33 @@ fn measure(old: &Outcome, new: &Outcome) -> Option<Latency> {
 fn latency_is_measured_from_outcomes_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let old = outcome(&dir.path().join("old"), 3_010, true, |offset| 1_000 + offset % 100);
+    let again = outcome(&dir.path().join("old-again"), 3_010, true, |offset| 1_000 + (offset + 1) % 100);
     let new = outcome(&dir.path().join("new"), 3_010, true, |offset| 1_500 + offset % 100);
-    let latency = measure(&old, &new).unwrap();
+    let olds = [old, again];
+    let latency = measure(&olds, &new).unwrap();
     assert_eq!((latency.old.count, latency.new.count), (3_000, 3_000), "the warm-up counts in nothing");
     assert!((1_040..1_060).contains(&latency.old.p50_us.unwrap()), "{:?}", latency.old);
     assert!(latency.old.p95_us.is_some() && latency.old.p99_us.is_none());
     let median = &latency.increases[0];
     assert!(median.slower && (0.45..0.50).contains(&median.increase), "{median:?}");
-    assert_eq!(measure(&old, &new), Some(latency));
+    assert!(median.noise.as_ref().unwrap().floor < 0.01, "{median:?}");
+    assert_eq!(measure(&olds, &new), Some(latency));
+}
+
+#[test]
+fn what_the_machine_does_to_old_again_is_no_growth_of_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = outcome(&dir.path().join("old"), 3_010, true, |offset| 1_000 + offset % 100);
+    let again = outcome(&dir.path().join("old-again"), 3_010, true, |offset| 1_600 + offset % 100);
+    let new = outcome(&dir.path().join("new"), 3_010, true, |offset| 1_500 + offset % 100);
+    let latency = measure(&[old.clone(), again], &new).unwrap();
+    let median = &latency.increases[0];
+    assert!(!median.slower && median.interval.0 < 0.0, "{median:?}");
+    assert!((0.55..0.60).contains(&median.noise.as_ref().unwrap().increase), "{median:?}");
+    // A drive that was not timed says nothing of time; alone, old proves nothing.
+    let untimed = outcome(&dir.path().join("old-again-2"), 3_010, false, |_| 1);
+    let alone = measure(&[old, untimed], &new).unwrap();
+    assert!(alone.increases[0].noise.is_none() && !alone.increases[0].slower, "{:?}", alone.increases[0]);
 }
 
 #[test]
@@ -868,5 +949,5 @@ fn an_unpaced_outcome_has_no_latency() {
     let dir = tempfile::tempdir().unwrap();
     let old = outcome(&dir.path().join("old"), 50, true, |_| 1_000);
     let new = outcome(&dir.path().join("new"), 50, false, |_| 1_000);
-    assert_eq!(measure(&old, &new), None);
+    assert_eq!(measure(&[old], &new), None);
 }

@@ -22,7 +22,7 @@ const GAUGE_DEPTH_MAX: usize = 8;
 /// Writes the latency section.
 pub(super) fn latency(report: &Report, page: &mut Page) {
     page.section("section id=\"latency\"", "Latency", |page| {
-        page.leaf("p class=\"about\"", "From the due time of the causing event to the arrival of the output.");
+        page.leaf("p class=\"about\"", "From the due time of the causing event to the arrival of the output. An increase counts only beyond what old differs from itself by when it is driven again: the machine's noise.");
         let Some(latency) = &report.latency else {
             page.leaf("p", "Not measured: the replay was unpaced, or no due times are known.");
             return;
@@ -40,7 +40,9 @@ pub(super) fn latency(report: &Report, page: &mut Page) {
 
 fn table(latency: &Latency, page: &mut Page) {
     let (old, new) = (&latency.old, &latency.new);
-    page.table("Latency", &["", "#old", "#new", "#increase", "#95 % interval", "#adjusted p", "judged"], |page| {
+    let headings =
+        ["", "#old", "#new", "#increase", "#95 % interval", "#old again", "#noise floor", "#adjusted p", "judged"];
+    page.table("Latency", &headings, |page| {
         for (q, old, new) in [
             (Some(0.5), old.p50_us, new.p50_us),
             (Some(0.9), old.p90_us, new.p90_us),
@@ -59,6 +61,9 @@ fn table(latency: &Latency, page: &mut Page) {
                 let interval = increase
                     .map(|increase| format!("{} to {}", change(increase.interval.0), change(increase.interval.1)));
                 page.leaf("td class=\"figure\"", &or_dash(interval));
+                let noise = increase.and_then(|increase| increase.noise.as_ref());
+                page.leaf("td class=\"figure\"", &or_dash(noise.map(|noise| change(noise.increase))));
+                page.leaf("td class=\"figure\"", &or_dash(noise.map(|noise| share(noise.floor))));
                 let adjusted = increase.and_then(|increase| increase.q_value);
                 page.leaf("td class=\"figure\"", &or_dash(adjusted.map(probability)));
                 match increase.map(|increase| increase.slower) {
@@ -71,7 +76,7 @@ fn table(latency: &Latency, page: &mut Page) {
         let none = String::new;
         page.row_of_figures(
             "outputs with a cause",
-            &[count(old.count), count(new.count), none(), none(), none(), none()],
+            &[count(old.count), count(new.count), none(), none(), none(), none(), none(), none()],
         );
     });
 }

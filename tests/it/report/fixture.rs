@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, Pattern, Redelivery,
-    Shown, Sighting, Standing, Statistics, Verdict,
+    Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern,
+    Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
 };
 use rehearsal::outcome::{Ending, Lateness};
 use rehearsal::plan::PlanSummary;
@@ -502,6 +502,13 @@ fn latency() -> Latency {
         slower: false,
         p_value: 0.21,
         q_value: Some(0.34),
+        noise: Some(LatencyNoise {
+            drives: 2,
+            increase: 0.012,
+            interval: (-0.021, 0.046),
+            floor: 0.046,
+            deviation: 0.008_4,
+        }),
     };
     Latency {
         old: figures(412, 704, 980, 2_210, 9_840),
