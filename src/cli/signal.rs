@@ -1,11 +1,12 @@
-//! Ctrl-C: the first asks every drive to stop and keeps what was written, the second ends the program and all builds at once.
+//! Ctrl-C, a termination and a terminal that closes: the first asks every drive to stop and keeps what was written, the second
+//! ends the program and all builds at once.
 
 use std::thread;
 
 use crate::clock::Stop;
 use crate::drive::end_all_builds;
 
-/// Raises `stop` at the first interrupt or termination; a second one ends the program with the code a shell expects.
+/// Raises `stop` at the first interrupt, termination or hang-up; a second one ends the program with the code a shell expects.
 pub(super) fn raise_on_interrupt(stop: &Stop) {
     let stop = stop.clone();
     let watch = move || {
@@ -25,25 +26,39 @@ pub(super) fn raise_on_interrupt(stop: &Stop) {
 
 #[cfg(unix)]
 struct Interrupts {
-    signals: [tokio::signal::unix::Signal; 2],
+    signals: Vec<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Interrupts {
     fn watch() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Some(Self { signals: [signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?] })
+        let mut signals = vec![signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?];
+        // Builds have process groups of their own: without this they would outlive the terminal that they were started from.
+        if !hang_ups_are_ignored() {
+            signals.push(signal(SignalKind::hangup()).ok()?);
+        }
+        Some(Self { signals })
     }
 
     async fn next(&mut self) {
         use std::task::Poll;
         std::future::poll_fn(|context| {
             // Both are asked, so that either wakes the thread.
-            let came = self.signals.each_mut().map(|signal| signal.poll_recv(context).is_ready());
-            if came.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
+            let came = self.signals.iter_mut().filter_map(|signal| signal.poll_recv(context).is_ready().then_some(()));
+            if came.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
+}
+
+/// Whether whoever started the program wants it to go on without its terminal, as `nohup` does; where nobody can tell, not.
+#[cfg(unix)]
+fn hang_ups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit n stands for signal n + 1, and a hang-up is signal 1.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]

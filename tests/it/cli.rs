@@ -487,7 +487,14 @@ fn wait_for(clock: &dyn Clock, done: impl Fn() -> bool) -> bool {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_every_build_and_keeps_what_was_written() {
+fn an_interrupt_and_a_terminal_that_closes_end_every_build_and_keep_what_was_written() {
+    for signal in ["-INT", "-HUP"] {
+        ends_every_build_and_keeps_what_was_written(signal);
+    }
+}
+
+#[cfg(unix)]
+fn ends_every_build_and_keeps_what_was_written(signal: &str) {
     let desk = Desk::new();
     let marked = "command = ['sh', '-c', 'echo $$ >> pids; exec cat']";
     let slow = scenario(marked, marked, "").replace("mode = 'unpaced'", "mode = 'recorded'");
@@ -502,7 +509,7 @@ fn an_interrupt_ends_every_build_and_keeps_what_was_written() {
     let clock = SystemClock::start();
     let pids = || fs::read_to_string(desk.path().join("pids")).unwrap_or_default();
     assert!(wait_for(&clock, || pids().lines().count() == 3), "the builds did not start: {}", pids());
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill").args([signal, &running.id().to_string()]).status().unwrap();
     let mut message = String::new();
     std::io::Read::read_to_string(running.stderr.as_mut().unwrap(), &mut message).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(4), "{message}");
