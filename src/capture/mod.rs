@@ -20,6 +20,7 @@ pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CapturedPartitio
 use std::path::Path;
 
 use crate::clock::{Clock, Stop};
+use crate::recording::RecordingWriter;
 
 /// Captures `settings.topics` to a new recording in the directory `out`.
 ///
@@ -37,6 +38,8 @@ pub fn capture(
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
+    // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.
+    RecordingWriter::check(out)?;
     let cluster = cluster::Cluster::connect(settings)?;
     let window = window::Window::resolve(&cluster, settings, clock)?;
     taking::take(&cluster, window, settings, out, clock, stop, progress)

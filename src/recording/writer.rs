@@ -37,6 +37,21 @@ impl std::fmt::Debug for RecordingWriter {
 }
 
 impl RecordingWriter {
+    /// Says whether [`RecordingWriter::create`] would refuse because something stands in `path` already, without making anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecordingWriter::create`].
+    pub fn check(path: impl AsRef<Path>) -> Result<(), RecordingError> {
+        let path = path.as_ref();
+        match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RecordingError::NotEmpty { path: path.to_owned() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(RecordingError::file("create", path)(error)),
+        }
+    }
+
     /// Creates a recording in the directory `path`, which must be empty or not exist.
     ///
     /// Until it is sealed its manifest says so, and [`super::Recording::open`] refuses it.
@@ -46,13 +61,8 @@ impl RecordingWriter {
     /// [`RecordingError::NotEmpty`] where something is there already, [`RecordingError::File`] where the system refuses.
     pub fn create(path: impl AsRef<Path>, source: Source) -> Result<Self, RecordingError> {
         let path = path.as_ref();
-        let create = RecordingError::file("create", path);
-        fs::create_dir_all(path).and_then(|()| fs::read_dir(path)).map_err(create).and_then(
-            |mut entries| match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(RecordingError::NotEmpty { path: path.to_owned() }),
-            },
-        )?;
+        Self::check(path)?;
+        fs::create_dir_all(path).map_err(RecordingError::file("create", path))?;
         let segments = path.join(SEGMENTS);
         fs::create_dir(&segments).map_err(RecordingError::file("create", &segments))?;
         let manifest = Manifest::new(source);

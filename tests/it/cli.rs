@@ -832,3 +832,12 @@ fn brokers_without_a_name_are_refused_before_anybody_is_asked() {
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     }
 }
+
+#[test]
+fn a_capture_looks_where_it_is_to_write_before_it_asks_a_cluster() {
+    let desk = Desk::new();
+    // Nobody listens there.
+    let output = desk.rehearsal(&["capture", "--brokers", "127.0.0.1:1", "--topic", "orders", "--out", "orders"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("orders exists"), "{}", text(&output.stderr));
+}
