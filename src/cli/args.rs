@@ -289,9 +289,9 @@ Examples:
   rehearsal compare run/outcomes/old run/outcomes/new
   rehearsal compare old new --old-again old-again --rules scenario.toml --out compared")]
 pub(super) struct CompareArguments {
-    /// Outcome of the old build
+    /// Outcome of the old build, or a run: then the old build's, with its further drives as noise
     pub(super) old: PathBuf,
-    /// Outcome of the new build
+    /// Outcome of the new build, or a run: then the new build's
     pub(super) new: PathBuf,
     /// Another drive of the old build: the noise; may be given more than once
     #[arg(long, value_name = "OUTCOME")]
@@ -319,7 +319,7 @@ Examples:
   rehearsal report target/rehearsal/compensation/latest --format markdown >> $GITHUB_STEP_SUMMARY
   rehearsal report run --format html --out report.html")]
 pub(super) struct ReportArguments {
-    /// Run: its folder, or its run.json
+    /// Run: its folder, its run.json, or the folder of all runs of a scenario, whose last one is meant
     pub(super) run: PathBuf,
     /// What to render
     #[arg(long, value_enum, default_value = "terminal")]

@@ -4,6 +4,7 @@ use super::args::CompareArguments;
 use super::exit::{Code, Failure};
 use super::printer::Printer;
 use super::run::{destination, show_report};
+use super::runs::outcomes_of;
 use crate::scenario::{RunFolder, Scenario, compare_outcomes, write_report};
 
 pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result<Code, Failure> {
@@ -15,7 +16,10 @@ pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result
         Some(path) => Scenario::read_rules(path, &arguments.set)?,
         None => Scenario::rules_of_text("", &arguments.set)?,
     };
-    let report = compare_outcomes(&arguments.old, &arguments.old_again, &arguments.new, &rules)?;
+    let (old, mut again) = outcomes_of(&arguments.old, "old");
+    let (new, _) = outcomes_of(&arguments.new, "new");
+    again.extend(arguments.old_again.iter().cloned());
+    let report = compare_outcomes(&old, &again, &new, &rules)?;
     let folder = destination.map(|destination| RunFolder::make(&destination, "compare")).transpose()?;
     if let Some(folder) = &folder {
         write_report(folder, &report)?;

@@ -1,12 +1,12 @@
 //! `rehearsal init`: a first scenario for a recording.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::args::InitArguments;
 use super::exit::{Code, Failure};
 use super::printer::Printer;
+use super::whole::write_text;
 use crate::recording::Recording;
 use crate::scenario::draft;
 
@@ -20,20 +20,10 @@ pub(super) fn init(arguments: &InitArguments, printer: &Printer) -> Result<Code,
         return Ok(Code::Agree);
     }
     let folder = out.parent().unwrap_or(Path::new(""));
-    write_new(&out, &draft(&recording, &seen_from(folder, &arguments.recording)?)?)?;
+    let text = draft(&recording, &seen_from(folder, &arguments.recording)?)?;
+    write_text(&out, &text)?;
     printer.result(&format!("Wrote {0}. Put your two builds into it, then: rehearsal run {0}", out.display()))?;
     Ok(Code::Agree)
-}
-
-fn write_new(out: &Path, text: &str) -> Result<(), Failure> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(out) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(Failure::wrong(format!("{} exists already", out.display()), "Choose another file with --out."));
-        }
-        Err(error) => return Err(Failure::surroundings(format!("could not write {}: {error}", out.display()), "")),
-    };
-    Ok(file.write_all(text.as_bytes())?)
 }
 
 /// Returns `path` as it is written in a file of `folder`.

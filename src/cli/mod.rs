@@ -17,9 +17,11 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod runs;
 mod sample;
 mod schema;
 mod signal;
+mod whole;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};

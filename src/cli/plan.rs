@@ -1,7 +1,6 @@
 //! `rehearsal plan`: what a run would hand over, and what it would cost.
 
 use std::fmt::Write as _;
-use std::fs::File;
 
 use serde_json::json;
 
@@ -10,18 +9,16 @@ use super::exit::{Code, Failure};
 use super::inspect::grouped;
 use super::printer::Printer;
 use super::run::read;
+use super::whole::{check_new, write_new};
 use crate::plan::{PlanSummary, write};
 use crate::scenario::{Checked, Cost};
 
 pub(super) fn plan(arguments: &PlanArguments, printer: &Printer) -> Result<Code, Failure> {
-    if let Some(out) = arguments.out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
-        return Err(Failure::wrong(format!("{} exists already", out.display()), "Choose another file with --out."));
-    }
+    arguments.out.as_deref().map(check_new).transpose()?;
     let checked = read(&arguments.scenario, &arguments.changes)?;
     let summary = checked.plan.summary().map_err(crate::scenario::ScenarioError::from)?;
     if let Some(out) = &arguments.out {
-        let failed = |error| Failure::surroundings(format!("could not write {}: {error}", out.display()), "");
-        write(&checked.plan, File::create_new(out).map_err(failed)?).map_err(crate::scenario::ScenarioError::from)?;
+        write_new(out, |file| Ok(write(&checked.plan, file).map_err(crate::scenario::ScenarioError::from)?))?;
     }
     let cost = checked.cost(&summary);
     if arguments.json {

@@ -35,7 +35,7 @@ impl Printer {
     /// Prints a result with a line break behind it where it has none.
     pub(super) fn result(&self, text: &str) -> io::Result<()> {
         self.bars.suspend(|| {
-            let mut out = io::stdout().lock();
+            let mut out = StandardOutput(io::stdout().lock());
             out.write_all(text.as_bytes())?;
             if !text.ends_with('\n') {
                 out.write_all(b"\n")?;
@@ -46,7 +46,7 @@ impl Printer {
 
     /// Opens standard output for a long result.
     pub(super) fn stream() -> impl io::Write + use<> {
-        io::BufWriter::with_capacity(1 << 16, io::stdout().lock())
+        io::BufWriter::with_capacity(1 << 16, StandardOutput(io::stdout().lock()))
     }
 
     /// Opens standard output for a build that this program carries: its lines are its own, and it flushes them itself.
@@ -75,9 +75,13 @@ impl Printer {
             self.note(show(io::stderr().is_terminal()).trim_end());
             Code::Wrong
         } else {
-            // Help into a pipe that closes early is still help.
-            let _ = self.result(&show(io::stdout().is_terminal()));
-            Code::Agree
+            match self.result(&show(io::stdout().is_terminal())).map_err(Failure::from) {
+                Ok(()) => Code::Agree,
+                Err(failure) => {
+                    self.failure(&failure);
+                    failure.code
+                }
+            }
         }
     }
 
@@ -96,6 +100,29 @@ impl Printer {
         }
         bar
     }
+}
+
+/// Standard output, whose errors say that it is meant.
+struct StandardOutput(io::StdoutLock<'static>);
+
+impl io::Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unwritten)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unwritten)
+    }
+}
+
+/// Why a result could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write to standard output")]
+struct Unwritten(#[source] io::Error);
+
+fn unwritten(error: io::Error) -> io::Error {
+    // The kind stays what it is: a pipe that was closed is known by it.
+    io::Error::new(error.kind(), Unwritten(error))
 }
 
 /// Makes every panic say that it is ours and how to tell us.

@@ -1,24 +1,31 @@
 //! `rehearsal report`: a run rendered again.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::path::PathBuf;
 
 use super::args::{ReportArguments, ReportFormat};
 use super::exit::{Code, Failure};
 use super::printer::Printer;
-use crate::report::{Colours, Format, Report, TerminalStyle, render, terminal};
+use super::runs::report_of;
+use super::whole::write_text;
+use crate::report::{Colours, Format, Report, ReportError, TerminalStyle, render, terminal};
+
+/// A file that is no report, by its own name: `run.json` may be called anything.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be rendered")]
+struct Unreadable {
+    path: PathBuf,
+    source: ReportError,
+}
 
 pub(super) fn report(arguments: &ReportArguments, printer: &Printer) -> Result<Code, Failure> {
-    let (file, folder) = if arguments.run.is_dir() {
-        (arguments.run.join("run.json"), Some(arguments.run.display().to_string()))
-    } else {
-        (arguments.run.clone(), arguments.run.parent().map(|folder| folder.display().to_string()))
-    };
+    let file = report_of(&arguments.run)?;
+    let folder = file.parent().map(|folder| folder.display().to_string());
     let bytes = fs::read(&file).map_err(|error| {
         Failure::wrong(format!("could not read {}: {error}", file.display()), "Name a run's folder or its run.json.")
     })?;
-    let report =
-        Report::read(&bytes).map_err(|error| Failure::wrong(error, format!("The file is {}.", file.display())))?;
+    let report = Report::read(&bytes)
+        .map_err(|source| Failure::wrong(Unreadable { path: file, source }, "Name a run's folder or its run.json."))?;
     let text = match arguments.format {
         ReportFormat::Terminal if arguments.out.is_none() => {
             let colours = if Printer::is_watched() { Colours::Ansi } else { Colours::Never };
@@ -35,12 +42,6 @@ pub(super) fn report(arguments: &ReportArguments, printer: &Printer) -> Result<C
         printer.result(&text)?;
         return Ok(Code::Agree);
     };
-    match OpenOptions::new().write(true).create_new(true).open(out) {
-        Ok(mut file) => file.write_all(text.as_bytes())?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(Failure::wrong(format!("{} exists already", out.display()), "Choose another file."));
-        }
-        Err(error) => return Err(Failure::surroundings(format!("could not write {}: {error}", out.display()), "")),
-    }
+    write_text(out, &text)?;
     Ok(Code::Agree)
 }

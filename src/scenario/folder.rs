@@ -1,7 +1,7 @@
 //! Where a run writes: a folder of its own, never one that is there already.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::ScenarioError;
@@ -80,11 +80,21 @@ impl RunFolder {
     ///
     /// [`ScenarioError::Folder`] where the disk refuses.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, ScenarioError> {
-        let path = self.file(name);
-        let half = self.file(&format!(".{name}.part"));
-        let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, &path));
-        written.map_err(|source| ScenarioError::Folder { path: path.clone(), source })?;
-        Ok(path)
+        let failed = |source| ScenarioError::Folder { path: self.file(name), source };
+        self.fill(name, |file| file.write_all(bytes).map_err(failed))?;
+        Ok(self.file(name))
+    }
+
+    /// Fills a file that comes bit by bit, in the same way.
+    pub(super) fn fill<E: Into<ScenarioError>>(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut File) -> Result<(), E>,
+    ) -> Result<(), ScenarioError> {
+        let (path, half) = (self.file(name), self.file(&format!(".{name}.part")));
+        let failed = |source| ScenarioError::Folder { path: path.clone(), source };
+        fill(&mut File::create(&half).map_err(failed)?).map_err(Into::into)?;
+        fs::rename(&half, &path).map_err(failed)
     }
 
     /// Points the link `latest` beside a numbered folder at it.

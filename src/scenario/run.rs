@@ -1,7 +1,7 @@
 //! The whole pipeline on one page: plan, drive, compare, judge, report.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use super::ScenarioError;
@@ -60,8 +60,8 @@ pub fn run(
         watcher.note(&format!("the fault `{}` touches no event: there will be no verdict", fault.name));
     }
     let folder = RunFolder::make(destination, &checked.scenario.name)?;
-    write_plan(&checked.plan, file(&folder, "plan.parquet")?)?;
-    fault_log(&checked.plan, file(&folder, "faults.ndjson")?)?;
+    folder.fill("plan.parquet", |file| write_plan(&checked.plan, file))?;
+    folder.fill("faults.ndjson", |file| fault_log(&checked.plan, file))?;
 
     let mut drives = driven(checked, &checked.drives(), &folder.path().join("outcomes"), watcher, stop)?;
     let mut comparison = compared(&drives, &checked.terms())?;
@@ -191,11 +191,6 @@ fn stopped(error: DriveError, outcomes: &Path) -> ScenarioError {
         DriveError::Stopped { .. } => ScenarioError::Stopped { path: outcomes.to_owned() },
         error => error.into(),
     }
-}
-
-fn file(folder: &RunFolder, name: &str) -> Result<File, ScenarioError> {
-    let path = folder.file(name);
-    File::create_new(&path).map_err(|source| ScenarioError::Folder { path, source })
 }
 
 /// Writes a report in every format that has a file.

@@ -833,6 +833,66 @@ fn brokers_without_a_name_are_refused_before_anybody_is_asked() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_finds_no_room_says_where_it_was_to_go() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    for arguments in [
+        &["run", "same.toml"][..],
+        &["schema"],
+        &["--help"],
+        &["inspect", "orders"],
+        &["inspect", "orders", "--events"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        let output = command.current_dir(desk.path()).args(arguments).stdout(full).output().unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {message}");
+        assert!(message.contains("standard output") && message.contains("No space left"), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn a_run_is_found_by_every_name_that_a_person_has_for_it() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    desk.expect(0, &["run", "same.toml"]);
+    // As the demo leaves it.
+    desk.expect(0, &["run", "same.toml", "--out", "demo/0001/run"]);
+    std::os::unix::fs::symlink("0001", desk.path().join("demo/latest")).unwrap();
+    let run = "target/rehearsal/same";
+    let names = [run, "target/rehearsal/same/latest", "target/rehearsal/same/0001/run.json", "demo", "demo/latest"];
+    for name in names.into_iter().chain(["demo/latest/run", "target/rehearsal/same/latest/report.html"]) {
+        let shown = desk.expect(0, &["report", name]);
+        assert!(shown.contains("AGREE") && shown.contains("/report.html"), "{name}: {shown}");
+    }
+    let report: Json = serde_json::from_str(&desk.expect(0, &["compare", run, "demo", "--json"])).unwrap();
+    let reproduce = report["reproduce"].as_str().unwrap();
+    let (old, new) = ("target/rehearsal/same/latest/outcomes/old", "demo/latest/run/outcomes/new");
+    assert!(reproduce.contains(&format!("{old} {new} --old-again {old}-again")), "{reproduce}");
+    assert_eq!(report["outputs"], json!({ "old": 60, "old_again": 60, "new": 60 }));
+}
+
+#[test]
+fn what_is_no_run_is_refused_with_what_it_is_instead() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    fs::create_dir_all(desk.path().join("stopped/outcomes/old")).unwrap();
+    for (name, expected) in [
+        ("nowhere", "nowhere does not exist"),
+        ("orders", "orders holds no run"),
+        ("stopped", "no run.json: the run was stopped"),
+        ("same.toml", "same.toml cannot be rendered"),
+    ] {
+        let output = desk.rehearsal(&["report", name]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let message = text(&output.stderr);
+        assert!(message.contains(expected) && message.contains("run.json"), "{name}: {message}");
+    }
+}
+
 #[test]
 fn a_capture_looks_where_it_is_to_write_before_it_asks_a_cluster() {
     let desk = Desk::new();
@@ -840,4 +900,28 @@ fn a_capture_looks_where_it_is_to_write_before_it_asks_a_cluster() {
     let output = desk.rehearsal(&["capture", "--brokers", "127.0.0.1:1", "--topic", "orders", "--out", "orders"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("orders exists"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_out_names_is_written_whole_into_folders_that_are_made_and_never_over_a_file() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    desk.expect(0, &["run", "same.toml", "--out", "run"]);
+    for arguments in [
+        &["plan", "same.toml", "--out", "new/plan"][..],
+        &["report", "run", "--out", "new/report"],
+        &["init", "orders", "--out", "new/init"],
+    ] {
+        desk.expect(0, arguments);
+        let path = desk.path().join(arguments[arguments.len() - 1]);
+        let written = fs::read(&path).unwrap();
+        assert!(!written.is_empty());
+        let output = desk.rehearsal(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("exists already") && fs::read(&path).unwrap() == written);
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(desk.path().join("new")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["init", "plan", "report"]);
 }
