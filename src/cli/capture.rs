@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::CaptureArguments;
 use super::exit::{Code, Failure};
-use super::inspect::grouped;
+use super::inspect::counted;
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
 use crate::capture::{CaptureSettings, Properties, capture as capture_topics};
@@ -27,7 +27,7 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     if arguments.json {
         printer.result(&json!({ "out": arguments.out, "events": report.events, "bytes": report.bytes }).to_string())?;
     } else {
-        printer.result(&format!("Captured {} events to {}", grouped(report.events), arguments.out.display()))?;
+        printer.result(&format!("Captured {} to {}", counted(report.events, "event"), arguments.out.display()))?;
     }
     Ok(Code::Agree)
 }

@@ -99,14 +99,28 @@ impl From<io::Error> for Failure {
 impl From<RecordingError> for Failure {
     fn from(error: RecordingError) -> Self {
         let hint = match &error {
-            RecordingError::NoManifest { path } | RecordingError::Unsealed { path } if has_segments(path) => format!(
-                "If nothing writes it any more, `rehearsal inspect {} --rebuild` makes it whole.",
-                path.parent().unwrap_or(path).display()
+            RecordingError::NoManifest { path }
+            | RecordingError::Unsealed { path }
+            | RecordingError::BadManifest { path, .. }
+                if has_segments(path) =>
+            {
+                format!(
+                    "If nothing writes it any more, `rehearsal inspect {} --rebuild` makes it whole.",
+                    path.parent().unwrap_or(path).display()
+                )
+            }
+            RecordingError::NoSuchDirectory { path } if path.is_file() => format!(
+                "That is a file: `rehearsal import {} --out RECORDING` makes a recording of it.",
+                path.display()
             ),
             RecordingError::NoManifest { .. } | RecordingError::NoSuchDirectory { .. } => {
                 "Name the folder of a recording; `rehearsal capture` and `rehearsal import` make one.".to_owned()
             }
-            _ => String::new(),
+            RecordingError::Version { .. } => {
+                "Use the version of rehearsal that wrote it, or capture or import it again.".to_owned()
+            }
+            error if is_of_the_surroundings(error) => String::new(),
+            _ => "Capture or import it again, or name another recording.".to_owned(),
         };
         Self::of(error, &hint)
     }
@@ -169,6 +183,9 @@ impl From<ScenarioError> for Failure {
                     _ => "",
                 };
                 Self::of(error, hint)
+            }
+            ScenarioError::FaultLog { .. } | ScenarioError::FaultLogUnusable { .. } => {
+                Self::of(error, "Name the faults.ndjson of a run of this scenario.")
             }
             ScenarioError::Outcome(_) => {
                 Self::of(error, "Name the folder of an outcome, such as outcomes/old of a run.")

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::args::{Format, ImportArguments};
 use super::exit::{Code, Failure};
+use super::inspect::counted;
 use super::printer::Printer;
 use crate::recording::{ImportSettings, Input, InputFormat, import as import_inputs};
 
@@ -36,7 +37,7 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
     if arguments.json {
         printer.result(&json!({ "out": arguments.out, "events": report.events, "bytes": report.bytes, "replaced": report.replaced }).to_string())?;
     } else {
-        printer.result(&format!("Imported {} events to {}", report.events, arguments.out.display()))?;
+        printer.result(&format!("Imported {} to {}", counted(report.events, "event"), arguments.out.display()))?;
     }
     Ok(Code::Agree)
 }

@@ -54,7 +54,9 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
 /// Opens a recording; one that lacks nothing but a sealed manifest is given one first.
 fn opened_or_rebuilt(path: &Path, printer: &Printer) -> Result<Recording, Failure> {
     match Recording::open(path) {
-        Err(RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. }) => {}
+        Err(
+            RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } | RecordingError::BadManifest { .. },
+        ) => {}
         opened => return Ok(opened?),
     }
     let rebuilt = Recording::rebuild(path)?;
@@ -91,11 +93,12 @@ const HEADINGS: [&str; 10] =
 fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> String {
     let partitions: usize = summary.topics.iter().map(|topic| topic.partitions.len()).sum();
     let mut text = format!(
-        "{name}: {} events in {partitions} partitions, {} in {segments} segment{}{}\n",
-        grouped(summary.events),
+        "{name}: {} in {}, {} in {}, {}\n",
+        counted(summary.events, "event"),
+        counted(partitions as u64, "partition"),
         size(summary.bytes),
-        if segments == 1 { "" } else { "s" },
-        if verified { ", every hash verified" } else { "" },
+        counted(segments as u64, "segment"),
+        if verified { "every hash verified" } else { "hashes not checked (--verify does)" },
     );
     if let Some(span) = summary.span {
         let (first, last) = (Moment(span.first_ms * 1_000), Moment(span.last_ms * 1_000));
@@ -115,7 +118,8 @@ fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> S
     );
     text.push_str(&table(&rows));
     for topic in summary.topics.iter().filter(|topic| topic.partitions.is_empty()) {
-        let _ = writeln!(text, "{}: no events in {} partitions", topic.topic, topic.partitions_at_source);
+        let partitions = counted(topic.partitions_at_source, "partition");
+        let _ = writeln!(text, "{}: no events in {partitions}", topic.topic);
     }
     text
 }
@@ -150,6 +154,11 @@ fn table(rows: &[[String; 10]]) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+/// Writes how many there are of something: `1 event`, `53,402 events`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Writes a number with its thousands apart.

@@ -27,7 +27,7 @@ pub struct Rebuilt {
 impl Recording {
     /// Writes the manifest of the recording in the directory `path` again, from its segments.
     ///
-    /// For a recording whose manifest was lost, or whose writing was cut off. A segment that was cut is cut back to its last
+    /// For a recording whose manifest was lost or is damaged (then it is kept as `manifest.json.cut`), or whose writing was cut off. A segment that was cut is cut back to its last
     /// whole row group. The source (cluster, topics and their configuration), masks and schemas come from a manifest that is not
     /// sealed where there is one, else the source comes from the segments' footers. What is sealed stays as it is.
     ///
@@ -42,6 +42,12 @@ impl Recording {
             }
             Ok(manifest) => manifest,
             Err(RecordingError::NoManifest { .. }) if path.join(SEGMENTS).is_dir() => Manifest::new(Source::default()),
+            Err(RecordingError::BadManifest { path: file, .. }) if path.join(SEGMENTS).is_dir() => {
+                // What is left of it may still say something to a person.
+                let aside = file.with_extension("json.cut");
+                fs::rename(&file, &aside).map_err(RecordingError::file("rename", &file))?;
+                Manifest::new(Source::default())
+            }
             Err(error) => return Err(error),
         };
         manifest.segments.clear();

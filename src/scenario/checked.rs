@@ -11,7 +11,7 @@ use super::source::Problem;
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
 use crate::drive::{Build, DriveRules};
-use crate::plan::{FaultLog, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
+use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Recording, RecordingError};
 use crate::settings::SettingError;
 use crate::spill::SpillSpace;
@@ -62,9 +62,10 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
         // What can be checked without the recording is.
         None => plan_settings(&scenario, log).check().map(|()| None).map_err(PlanError::from),
     };
-    let plan = match made {
-        Err(PlanError::Setting(error)) => wrong.keep(Err(error)),
-        made => made?,
+    let plan = match (made, fault_log) {
+        (Err(PlanError::Setting(error)), _) => wrong.keep(Err(error)),
+        (Err(PlanError::FaultLog(source)), Some(path)) => return Err(unusable(path, source)),
+        (made, _) => made?,
     };
     let mut problems = wrong.problems;
     problems.sort_by_key(Problem::line);
@@ -93,9 +94,16 @@ impl Wrong<'_> {
 /// Opens the recording; what is wrong with it is wrong with the key that names it.
 fn open(scenario: &Scenario) -> Result<Recording, SettingError> {
     let path = scenario.recording();
-    Recording::open(&path).map_err(|error| {
+    if scenario.settings.recording.is_empty() {
+        let instead = "Write the folder of a recording, such as `recordings/flights`.";
+        return Err(SettingError::new("recording", "no recording is named", instead));
+    }
+    let opened = Recording::open(&path).and_then(|recording| Ok((recording.verify_hashes()?, recording)));
+    let checked = opened.map_err(|error| {
         let instead = match &error {
-            RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } if path.join("segments").is_dir() => {
+            RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } | RecordingError::BadManifest { .. }
+                if path.join("segments").is_dir() =>
+            {
                 "If nothing writes it any more, `rehearsal inspect RECORDING --rebuild` makes it whole."
             }
             _ if path.is_file() => {
@@ -105,7 +113,16 @@ fn open(scenario: &Scenario) -> Result<Recording, SettingError> {
             _ => "Write the folder of a recording, relative to this file; `rehearsal capture` and `rehearsal import` make one.",
         };
         SettingError::new("recording", in_one_line(&error), instead)
-    })
+    });
+    // A verdict on events that are no longer those of production would be none.
+    let (problems, recording) = checked?;
+    match problems.first() {
+        None => Ok(recording),
+        Some(problem) => {
+            let instead = "Capture or import it again, or name another recording.";
+            Err(SettingError::new("recording", problem.to_string(), instead))
+        }
+    }
 }
 
 /// Writes an error with its causes on one line.
@@ -122,7 +139,14 @@ pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
 
 fn read_log(path: &Path) -> Result<FaultLog, ScenarioError> {
     let file = File::open(path).map_err(|source| ScenarioError::FaultLog { path: path.to_owned(), source })?;
-    Ok(FaultLog::read(BufReader::new(file)).map_err(PlanError::from)?)
+    FaultLog::read(BufReader::new(file)).map_err(|error| match error {
+        FaultLogError::Read(source) => ScenarioError::FaultLog { path: path.to_owned(), source },
+        error => unusable(path, error),
+    })
+}
+
+fn unusable(path: &Path, source: FaultLogError) -> ScenarioError {
+    ScenarioError::FaultLogUnusable { path: path.to_owned(), source }
 }
 
 /// Returns what the plan is made of.

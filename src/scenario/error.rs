@@ -26,6 +26,14 @@ pub enum ScenarioError {
         /// What the system says.
         source: io::Error,
     },
+    /// The fault log is none, or none of this scenario.
+    #[error("cannot use the fault log {path}")]
+    FaultLogUnusable {
+        /// File.
+        path: PathBuf,
+        /// What in it cannot be used.
+        source: crate::plan::FaultLogError,
+    },
     /// The scenario says something that cannot be used.
     #[error("{0}")]
     Problems(Problems),

@@ -925,3 +925,47 @@ fn what_out_names_is_written_whole_into_folders_that_are_made_and_never_over_a_f
     left.sort();
     assert_eq!(left, ["init", "plan", "report"]);
 }
+
+#[test]
+fn no_bad_recording_is_run_and_each_is_refused_with_what_to_do() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/bad");
+    let mut count = 0;
+    for entry in fs::read_dir(&bad).unwrap() {
+        let recording = entry.unwrap().path();
+        let recording = recording.to_str().unwrap();
+        let output = desk.rehearsal(&["run", "same.toml", "--set", &format!("recording={recording}")]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{recording}: {message}");
+        assert!(message.contains(recording), "{recording}: {message}");
+        assert!(!desk.path().join("target").exists(), "{recording} was run");
+        let output = desk.rehearsal(&["inspect", recording, "--verify"]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{recording}: {message}");
+        assert!(message.contains(recording) && message.contains("\n  = "), "{recording}: {message}");
+        count += 1;
+    }
+    assert!(count > 10);
+}
+
+#[test]
+fn a_damaged_manifest_is_kept_beside_the_one_that_is_made_of_the_segments() {
+    let desk = Desk::new();
+    copy(&desk.path().join("orders"), &desk.path().join("cut"));
+    let file = desk.path().join("cut/manifest.json");
+    let half = fs::read(&file).unwrap()[..100].to_vec();
+    fs::write(&file, &half).unwrap();
+    let message = text(&desk.rehearsal(&["inspect", "cut"]).stderr);
+    assert!(message.contains("rehearsal inspect cut --rebuild"), "{message}");
+    assert!(desk.expect(0, &["inspect", "cut", "--rebuild", "--verify"]).contains("60 events in 2 partitions"));
+    assert_eq!(fs::read(desk.path().join("cut/manifest.json.cut")).unwrap(), half);
+}
+
+#[test]
+fn a_file_where_a_recording_is_wanted_is_refused_with_the_command_that_makes_one() {
+    let desk = Desk::new();
+    desk.write("orders.ndjson", "{}");
+    let message = text(&desk.rehearsal(&["inspect", "orders.ndjson"]).stderr);
+    assert!(message.contains("rehearsal import orders.ndjson --out"), "{message}");
+}
