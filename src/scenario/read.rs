@@ -70,6 +70,8 @@ fn in_words(source: &Source, span: Range<usize>, message: &str) -> Problem {
             Some(found) => (format!("{found} is too large"), "Write a smaller number.".to_owned()),
             None => (format!("{found} where {} is expected", type_in_words(expected)), how_to_write(expected)),
         }
+    } else if message.starts_with("wanted exactly 1 element") {
+        ("a table where one of several words is expected".to_owned(), "Write the word in quotes.".to_owned())
     } else if let Some((problem, instead)) = message.split_once("; ") {
         (problem.to_owned(), sentence(instead))
     } else {
@@ -274,6 +276,8 @@ mod tests {
             ("pace", "without key or value"),
             ("=3", "without key or value"),
             ("fault[7].kind=drop", "no element `7` in a list of 1"),
+            ("pace.list[2].kind=drop", "no element `2` in `list`, which is not there"),
+            ("pace.mode={}", "a table where one of several words is expected"),
         ] {
             let text = read(SOUND, &["recording=x", over]).unwrap_err();
             assert!(text.contains(expected) && text.contains(&format!("--set {over}")), "{over}: {text}");

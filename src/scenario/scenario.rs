@@ -104,7 +104,10 @@ impl Scenario {
     /// Says where a setting that a room refused stands.
     pub fn problem(&self, error: &SettingError) -> Problem {
         // The tree was parsed once without a complaint, so it is again.
-        let span = Tree::parse(&self.source).map(|tree| tree.span(&error.key)).unwrap_or(0..0);
+        let span = match self.source.override_of(&error.key) {
+            Some(over) => over.start..over.start,
+            None => Tree::parse(&self.source).map(|tree| tree.span(&error.key)).unwrap_or(0..0),
+        };
         self.source.problem(span, &error.problem, &error.instead)
     }
 

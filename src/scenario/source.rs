@@ -174,7 +174,7 @@ impl Source {
             // Without `=` neither line is TOML, which is what the parser then says.
             let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
             // `fault[1].kind` becomes the dotted key `fault.1.kind`, which TOML can read; digits index a list further down.
-            let key = key.trim().replace('[', ".").replace(']', "");
+            let key = dotted(key);
             let text =
                 if argument.contains('=') { serde_json::Value::from(value.trim()).to_string() } else { String::new() };
             let lines = [format!("{key} = {}", value.trim()), format!("{key} = {text}")];
@@ -188,6 +188,15 @@ impl Source {
     /// Returns the overrides, in order.
     pub(super) fn overrides(&self) -> &[Override] {
         &self.overrides
+    }
+
+    /// Returns the last override that sets `key` (`fault[0].kind`) or something inside it.
+    pub(super) fn override_of(&self, key: &str) -> Option<&Override> {
+        let key = dotted(key);
+        self.overrides.iter().rev().find(|over| {
+            let named = dotted(over.argument.split('=').next().unwrap_or_default());
+            named.strip_prefix(&*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     /// Makes the problem of the stretch `span` of the text; values of variables in it are named, not shown.
@@ -261,6 +270,11 @@ impl Source {
         let variable = (!variable.is_empty()).then_some(variable);
         self.pieces.push(Piece { text: start..self.text.len(), file, variable });
     }
+}
+
+/// Writes `fault[1].kind` as `fault.1.kind`.
+fn dotted(key: &str) -> String {
+    key.trim().replace('[', ".").replace(']', "")
 }
 
 /// One `${…}` in a text.

@@ -121,7 +121,7 @@ impl<'t> Tree<'t> {
         });
         let Some(table) = parsed else { return Err(("an override without key or value".into(), form)) };
         merge(self.root.get_mut(), moved_table(table, over.start))
-            .map_err(|problem| (problem, "Indices count from zero; new elements are written in the file."))
+            .map_err(|problem| (problem, "Indices count from zero; a new element is written in the file, or with the whole list, as in `--set 'a=[1, 2]'`."))
     }
 }
 
@@ -170,12 +170,21 @@ fn merge<'t>(under: &mut DeTable<'t>, over: DeTable<'t>) -> Result<(), String> {
     for (key, value) in over {
         match under.get_mut(key.get_ref().as_ref()) {
             Some(existing) => merge_value(existing, value)?,
-            None => {
-                under.insert(key, value);
-            }
+            None => match first_index(value.get_ref()) {
+                Some(index) => return Err(format!("no element `{index}` in `{}`, which is not there", key.get_ref())),
+                None => {
+                    under.insert(key, value);
+                }
+            },
         }
     }
     Ok(())
+}
+
+/// Returns the first key of a path that is an index: a list that is not there has no element to change.
+fn first_index<'t>(value: &'t DeValue<'_>) -> Option<&'t str> {
+    let (key, value) = value.as_table().filter(|table| table.len() == 1)?.iter().next()?;
+    if key.get_ref().parse::<usize>().is_ok() { Some(key.get_ref()) } else { first_index(value.get_ref()) }
 }
 
 fn merge_value<'t>(existing: &mut Spanned<DeValue<'t>>, value: Spanned<DeValue<'t>>) -> Result<(), String> {

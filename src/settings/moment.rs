@@ -71,7 +71,7 @@ impl fmt::Display for Moment {
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        impl de::Visitor<'_> for Text {
+        impl<'de> de::Visitor<'de> for Text {
             type Value = Moment;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,8 +81,15 @@ impl<'de> Deserialize<'de> for Moment {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Moment, E> {
                 text.parse().map_err(E::custom)
             }
+
+            /// A date of TOML's own, `from = 2013-01-05T00:00:00Z` without quotes, comes as a map.
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Moment, A::Error> {
+                let date = toml::value::Datetime::deserialize(de::value::MapAccessDeserializer::new(map));
+                let date = date.map_err(|_| de::Error::invalid_type(de::Unexpected::Map, &self))?;
+                date.to_string().parse().map_err(de::Error::custom)
+            }
         }
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_any(Text)
     }
 }
 

@@ -927,6 +927,51 @@ fn what_out_names_is_written_whole_into_folders_that_are_made_and_never_over_a_f
 }
 
 #[test]
+fn an_override_is_blamed_for_what_it_sets_and_not_the_file() {
+    let desk = Desk::new();
+    desk.write("same.toml", &scenario(SAME, SAME, ""));
+    for (set, expected) in [
+        ("old.command=['no-such-build']", "no-such-build"),
+        ("old.command[0]=no-such-build", "no-such-build"),
+        ("fault[0].kind=drop", "no element `0` in `fault`, which is not there"),
+        ("recording=", "no recording is named"),
+        ("select.from=2013-01-05", "is no date"),
+    ] {
+        let output = desk.rehearsal(&["plan", "same.toml", "--set", set]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{set}: {message}");
+        assert!(message.contains(expected) && message.contains(&format!("--> --set {set}")), "{set}: {message}");
+    }
+    // A date needs no quotes, in a file as little as behind `--set`.
+    let plan = ["plan", "same.toml", "--json", "--set", "select.from=2023-11-14T22:13:40Z"];
+    let plan: Json = serde_json::from_str(&desk.expect(0, &plan)).unwrap();
+    assert_eq!(plan["plan"]["events"], 20);
+}
+
+#[test]
+fn a_fault_log_that_cannot_be_used_is_named_with_what_to_name_instead() {
+    let desk = Desk::new();
+    let fault = "[[fault]]\nkind = 'duplicate'\nprobability = 0.3\nafter = '1s'\n";
+    desk.write("twice.toml", &scenario(SAME, SAME, fault));
+    desk.write(
+        "other.log",
+        "{\"fault\":\"other\",\"kind\":\"drop\",\"topic\":\"orders\",\"partition\":0,\"offset\":1}\n",
+    );
+    desk.write("cut.log", "{\"fault\":\"dup");
+    for (log, expected) in
+        [("nowhere.log", "No such file"), ("cut.log", "line 1"), ("other.log", "`other`"), ("orders", "directory")]
+    {
+        let output = desk.rehearsal(&["run", "twice.toml", "--faults", log]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{log}: {message}");
+        for expected in [log, expected, "faults.ndjson"] {
+            assert!(message.contains(expected), "{log} lacks {expected}: {message}");
+        }
+        assert!(!desk.path().join("target").exists());
+    }
+}
+
+#[test]
 fn no_bad_recording_is_run_and_each_is_refused_with_what_to_do() {
     let desk = Desk::new();
     desk.write("same.toml", &scenario(SAME, SAME, ""));
