@@ -25,6 +25,8 @@ pub(super) struct Rows {
     text: Text,
     reader: Reader<Bounded<Box<dyn io::BufRead>>>,
     left: Rc<Cell<usize>>,
+    /// Bytes of the whole input, once its end was seen.
+    length: Rc<Cell<Option<u64>>>,
     line_max: usize,
     shape: Shape,
     row: ByteRecord,
@@ -34,11 +36,12 @@ pub(super) struct Rows {
 impl Rows {
     /// Reads the row of names and decides what a row is.
     pub(super) fn open(mut text: Text, settings: &ImportSettings) -> Result<Self, ImportError> {
-        let left = Rc::new(Cell::new(0));
-        let bounded = Bounded { inner: text.take(), left: Rc::clone(&left) };
+        let (left, length) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+        let inner: Box<dyn io::BufRead> = Box::new(text.take().chain(&BLANK[..]));
+        let bounded = Bounded { inner, left: Rc::clone(&left), read: 0, length: Rc::clone(&length) };
         let reader = ReaderBuilder::new().has_headers(false).buffer_capacity(CHUNK_BYTES).from_reader(bounded);
         let (shape, line_max) = (Shape::Object(Object::default()), settings.line_max);
-        let mut rows = Self { text, reader, left, line_max, shape, row: ByteRecord::new(), json: Vec::new() };
+        let mut rows = Self { text, reader, left, length, line_max, shape, row: ByteRecord::new(), json: Vec::new() };
         if rows.read()? {
             let names = rows.row.iter().map(|name| std::str::from_utf8(name.trim_ascii()).map(str::to_owned)).collect();
             let shape = match names {
@@ -65,7 +68,12 @@ impl Rows {
 
     /// First line of the row read last.
     pub(super) fn line(&self) -> u64 {
-        self.row.position().map_or(1, Position::line)
+        self.row.position().map_or(1, |start| self.line_at(start))
+    }
+
+    /// Returns the line at which a row starts. The reader ends a row at its `\r`, with the line break still ahead of the next.
+    fn line_at(&self, start: &Position) -> u64 {
+        start.line() + u64::from(start.byte() > 0 && self.text.breaks_with_two_bytes())
     }
 
     pub(super) fn text(&self) -> &Text {
@@ -75,8 +83,14 @@ impl Rows {
     fn read(&mut self) -> Result<bool, ImportError> {
         // What the reader holds already may be the whole next row, so the bound is loose by one chunk.
         self.left.set(self.line_max + CHUNK_BYTES);
-        let line = self.reader.position().line();
-        self.reader.read_byte_record(&mut self.row).map_err(|error| self.refuse(error, line))
+        let line = self.line_at(self.reader.position());
+        let read = self.reader.read_byte_record(&mut self.row).map_err(|error| self.refuse(error, line))?;
+        // Rows end at their line break, so ahead of the blank lines; only an open quote takes those in.
+        if read && self.length.get() == Some(self.reader.position().byte()) {
+            let problem = "a quote is opened that is never closed".to_owned();
+            return Err(self.text.flaw(self.line(), LineProblem::Csv(problem).into()));
+        }
+        Ok(read)
     }
 
     fn refuse(&self, error: csv::Error, line: u64) -> ImportError {
@@ -84,7 +98,7 @@ impl Rows {
             ErrorKind::Io(_) if self.left.get() == 0 => self.text.too_long(line),
             ErrorKind::Io(source) => self.text.unreadable(source),
             ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                let line = pos.map_or(line, |position| position.line());
+                let line = pos.map_or(line, |start| self.line_at(&start));
                 let problem = format!("{len} cells where the first row names {expected_len} columns");
                 self.text.flaw(line, LineProblem::Csv(problem).into())
             }
@@ -95,10 +109,15 @@ impl Rows {
 
 const CHUNK_BYTES: usize = 1 << 16;
 
+/// What is read behind the input: blank lines, which are no rows.
+const BLANK: [u8; 2] = *b"\n\n";
+
 /// Reads no more than what is left, so that an open quote does not take in the rest of the file.
 struct Bounded<R> {
     inner: R,
     left: Rc<Cell<usize>>,
+    read: u64,
+    length: Rc<Cell<Option<u64>>>,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -109,6 +128,10 @@ impl<R: Read> Read for Bounded<R> {
         }
         let read = self.inner.read(&mut buffer[..length])?;
         self.left.set(self.left.get() - read);
+        self.read += read as u64;
+        if read == 0 {
+            self.length.set(Some(self.read));
+        }
         Ok(read)
     }
 }
@@ -355,6 +378,8 @@ mod tests {
             ("a,b\n1,2\n", settings("", "", ""), "text, line 1: the columns are not those of events"),
             ("a,b\n1,2\n", settings("t", "c", ""), "text, line 1: there is no column `c`; the columns are a, b"),
             ("a,a\n1,2\n", settings("t", "", ""), "text, line 1: two columns are named `a`"),
+            ("a,b\r\n1,2\r\n3\r\n", settings("t", "", ""), "text, line 3: 1 cells where the first row names 2 columns"),
+            ("value,offset\r\nx,1\r\ny,z", settings("t", "", ""), "text, line 3: `offset` is `z`"),
             ("a,b\n1,2\n3\n", settings("t", "", ""), "text, line 3: 1 cells where the first row names 2 columns"),
             ("value,offset\nx,1\ny,z\n", settings("t", "", ""), "text, line 3: `offset` is `z`"),
             ("a,at\n1,noon\n", settings("t", "", "at"), "text, line 2: `at` is no number of milliseconds"),
@@ -368,6 +393,18 @@ mod tests {
     fn an_open_quote_does_not_take_in_the_rest_of_the_file() {
         let text = format!("value\n\"{}", "x".repeat(200_000));
         assert_eq!(rows(&text, &settings("t", "", "")), Err("text, line 2: longer than 1000 bytes".to_owned()));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_refused_and_one_that_is_closed_at_the_very_end_is_not() {
+        let settings = settings("t", "", "");
+        for text in ["a,b\n1,\"open\n", "a,b\n1,\"open", "a,b\r\n1,\"\"\"\r\n\r\n", "a,b\n1,\"x\n\n"] {
+            let refused = rows(text, &settings).unwrap_err();
+            assert_eq!(refused, "text, line 2: a quote is opened that is never closed", "{text:?}");
+        }
+        for text in ["a,b\n1,\"x\"", "a,b\n1,\"x\n\n\"\n\n", "a,b\r\n1,\"x\"\r\n", "a,b\n1,x\"\n", "a,b\n1,x"] {
+            assert_eq!(rows(text, &settings).unwrap().len(), 1, "{text:?}");
+        }
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Text {
         std::mem::replace(&mut self.reader, Box::new(io::empty()))
     }
 
+    /// Whether lines end in `\r\n`, as the first one does.
+    pub(super) fn breaks_with_two_bytes(&self) -> bool {
+        self.first.ends_with(b"\r\n")
+    }
+
     pub(super) fn flaw(&self, line: u64, flaw: Flaw) -> ImportError {
         ImportError::Line { input: self.name.clone(), line, column: flaw.column, problem: flaw.problem }
     }
