@@ -14,12 +14,13 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 agree · 1 differ · 2 wrong arguments, scenario or recording · 3 no verdict ·
-            4 the surroundings failed, try again · 70 a fault of ours
+Exit codes: 0 agree · 1 differ · 2 wrong arguments, scenario or recording
+            3 no verdict · 4 the surroundings failed, try again
+            70 a fault of ours
 
 Examples:
-  rehearsal demo                                       the whole job on real events, nothing to install
-  rehearsal run scenarios/compensation.toml            a verdict on two builds";
+  rehearsal demo                               the whole job on real events
+  rehearsal run scenarios/compensation.toml    a verdict on two builds";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -84,9 +85,10 @@ pub(super) struct Out {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Fills an in-process broker with a month of real flights, captures it while it fills, checks that every event
-came through byte for byte, replays with redelivery and reordering into two builds of a compensation service,
-and says what the new one broke. Exit code 1: the new build is broken on purpose.
+Fills an in-process broker with a month of real flights, captures it while it
+fills, checks that every event came through byte for byte, replays with
+redelivery and reordering into two builds of a compensation service, and says
+what the new one broke. Exit code 1: the new build is broken on purpose.
 
 Examples:
   rehearsal demo
@@ -105,11 +107,12 @@ pub(super) struct DemoArguments {
 Partitions are assigned, no group is joined, nothing is committed or produced.
 
 Examples:
-  rehearsal capture --brokers kafka:9092 --topic flights --out recordings/flights
-  rehearsal capture --brokers kafka:9092 --topic orders --topic payments --from 2013-01-05T00:00:00Z \\
-      --until 2013-01-06T00:00:00Z --out recordings/saturday
-  rehearsal capture --brokers kafka:9093 --topic orders --set security.protocol=ssl \\
-      --until 1h --out recordings/hour")]
+  rehearsal capture --brokers kafka:9092 --topic flights --out recordings/all
+  rehearsal capture --brokers kafka:9092 --topic orders --topic payments \\
+      --from 2013-01-05T00:00:00Z --until 2013-01-06T00:00:00Z \\
+      --out recordings/saturday
+  rehearsal capture --brokers kafka:9093 --topic orders \\
+      --set security.protocol=ssl --until 1h --out recordings/hour")]
 pub(super) struct CaptureArguments {
     /// Brokers to begin with
     #[arg(long, value_name = "HOST:PORT,…", value_parser = NonEmptyStringValueParser::new())]
@@ -136,12 +139,14 @@ pub(super) struct CaptureArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Bytes stay bytes: null, empty, headers, timestamps and their types come through as they are.
+Bytes stay bytes: null, empty, headers, timestamps and their types come through
+as they are.
 
 Examples:
   rehearsal import flights-2013-01.ndjson.gz --out recordings/flights
-  kcat -C -J -e -b kafka:9092 -t flights | rehearsal import - --out recordings/flights
-  rehearsal import orders.csv --format csv --topic orders --out recordings/orders")]
+  kcat -C -J -e -b kafka:9092 -t flights | rehearsal import - --out recording
+  rehearsal import orders.csv --topic orders --key-column order_id \\
+      --time-column created_at --out recordings/orders")]
 pub(super) struct ImportArguments {
     /// Files to read, in order; `-` is standard input; names ending in .gz are decompressed
     #[arg(required = true, value_name = "FILE")]
@@ -186,7 +191,7 @@ Examples:
   rehearsal inspect recordings/flights
   rehearsal inspect recordings/flights --verify
   rehearsal inspect recordings/flights --events | head -3 | jq .
-  rehearsal inspect recordings/cut-off --rebuild       once nothing writes it any more")]
+  rehearsal inspect recordings/cut-off --rebuild    once nothing writes it")]
 pub(super) struct InspectArguments {
     /// Recording to look into
     pub(super) recording: PathBuf,
@@ -208,7 +213,8 @@ pub(super) struct InspectArguments {
 #[command(after_help = "\
 Examples:
   rehearsal plan scenario.toml
-  rehearsal plan scenario.toml --seed 8 --set pace.speed=60 --out plan.parquet")]
+  rehearsal plan scenario.toml --seed 8 --set pace.speed=60 --out plan.parquet
+  rehearsal plan scenario.toml --faults run/faults.ndjson")]
 pub(super) struct PlanArguments {
     /// Scenario
     pub(super) scenario: PathBuf,
@@ -224,13 +230,14 @@ pub(super) struct PlanArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Several scenarios and folders of them may be given: all are checked before any is started, one summary is
-printed, and the gravest exit code stands (70 over 1 over 4 over 3 over 0).
+Several scenarios and folders of them may be given: all are checked before any
+is started, one summary is printed, and the gravest exit code stands (70 over 1
+over 4 over 3 over 0).
 
 Examples:
   rehearsal run scenario.toml
   rehearsal run scenarios/ --exit-zero
-  rehearsal run scenario.toml --seed 8 --set drive.settle=2s --set 'fault[0].probability=0.1'
+  rehearsal run scenario.toml --seed 8 --set 'fault[0].probability=0.1'
   rehearsal run scenario.toml --json | jq .verdict")]
 pub(super) struct RunArguments {
     /// Scenarios, or folders in which every .toml file is one
@@ -252,8 +259,9 @@ pub(super) struct RunArguments {
 #[command(after_help = "\
 Examples:
   rehearsal replay recordings/flights --out outcome -- ./build --flag
-  rehearsal replay recordings/flights --speed 3600 --out outcome -- python3 build.py
-  rehearsal replay recordings/flights --out outcome --set drive.payload=value -- jq -c --unbuffered .")]
+  rehearsal replay recordings/flights --speed 3600 --out outcome -- ./build
+  rehearsal replay recordings/flights --set drive.payload=value --out outcome \\
+      -- jq -c --unbuffered .")]
 pub(super) struct ReplayArguments {
     /// Recording to hand over
     pub(super) recording: PathBuf,
@@ -261,7 +269,7 @@ pub(super) struct ReplayArguments {
     #[arg(long, value_name = "OUTCOME")]
     pub(super) out: PathBuf,
     /// Hands over so many times faster than recorded; default: without waiting
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", value_parser = above_zero)]
     pub(super) speed: Option<f64>,
     /// Sets a key as a scenario would; may be given more than once
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -282,12 +290,13 @@ pub(super) struct ReplayArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With one drive of old nothing is known of noise: every difference is suspected, and the exit code is 3 where a
-gated kind is there, else 0.
+With one drive of old nothing is known of noise: every difference is suspected,
+and the exit code is 3 where a gated kind is there, else 0.
 
 Examples:
+  rehearsal compare run run
   rehearsal compare run/outcomes/old run/outcomes/new
-  rehearsal compare old new --old-again old-again --rules scenario.toml --out compared")]
+  rehearsal compare old new --old-again old-again --rules scenario.toml")]
 pub(super) struct CompareArguments {
     /// Outcome of the old build, or a run: then the old build's, with its further drives as noise
     pub(super) old: PathBuf,
@@ -316,7 +325,8 @@ pub(super) struct CompareArguments {
 #[command(after_help = "\
 Examples:
   rehearsal report target/rehearsal/compensation/latest
-  rehearsal report target/rehearsal/compensation/latest --format markdown >> $GITHUB_STEP_SUMMARY
+  rehearsal report target/rehearsal/compensation --format markdown \\
+      >> $GITHUB_STEP_SUMMARY
   rehearsal report run --format html --out report.html")]
 pub(super) struct ReportArguments {
     /// Run: its folder, its run.json, or the folder of all runs of a scenario, whose last one is meant
@@ -367,6 +377,11 @@ pub(super) struct SampleArguments {
     pub(super) list: bool,
 }
 
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "write a number above zero, such as 3600".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -383,7 +398,8 @@ mod tests {
         for command in Arguments::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:"), "{}", command.get_name());
-            assert!(help.lines().all(|line| line.chars().count() <= 110), "{}", command.get_name());
+            // A terminal of the usual width breaks no line of it.
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{}", command.get_name());
         }
     }
 }

@@ -215,7 +215,11 @@ fn a_scenario_that_is_not_there_is_refused() {
 #[test]
 fn wrong_arguments_end_with_two() {
     let desk = Desk::new();
-    for arguments in [&["rum"][..], &["run"], &["run", "a.toml", "--speed"], &["report", "x", "--format", "pdf"]] {
+    let speed = |speed| ["replay", "orders", "--speed", speed, "--out", "outcome", "--", "cat"];
+    for arguments in [&["rum"][..], &["run"], &["run", "a.toml", "--speed"], &["report", "x", "--format", "pdf"]]
+        .into_iter()
+        .chain([&speed("nan")[..], &speed("0"), &speed("inf"), &speed("fast")])
+    {
         assert_eq!(desk.rehearsal(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
