@@ -23,7 +23,7 @@ pub enum At {
 impl<'de> Deserialize<'de> for At {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        impl de::Visitor<'_> for Text {
+        impl<'de> de::Visitor<'de> for Text {
             type Value = At;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,8 +37,13 @@ impl<'de> Deserialize<'de> for At {
                     ))
                 })
             }
+
+            /// A date of TOML's own comes as a map.
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<At, A::Error> {
+                Moment::deserialize(de::value::MapAccessDeserializer::new(map)).map(At::Time)
+            }
         }
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_any(Text)
     }
 }
 
@@ -213,6 +218,20 @@ mod tests {
             (period("6 events"), vec![5, 11, 17]),
         ] {
             assert_eq!(fired(&trigger, 0..20), expected, "{trigger:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_text_and_as_dates_of_toml() {
+        #[derive(Deserialize)]
+        struct Table {
+            at: At,
+        }
+        let read = |text: &str| toml::from_str::<Table>(text).map(|table| table.at).map_err(|error| error.to_string());
+        let noon = Ok(At::Time("2013-01-05T12:00:00Z".parse().unwrap()));
+        assert_eq!((read("at = '2013-01-05T12:00:00Z'"), read("at = 2013-01-05T12:00:00Z")), (noon.clone(), noon));
+        for text in ["at = 2013-01-05", "at = {}", "at = { a = 1 }", "at = 5"] {
+            assert!(read(text).unwrap_err().contains("2013-01-05T"), "{text}: {:?}", read(text));
         }
     }
 
