@@ -178,8 +178,12 @@ fn folder_of(role: &str, folder: &Path) -> Result<String, Failure> {
     match folder.canonicalize() {
         Ok(found) if found.is_dir() => Ok(serde_json::Value::from(found.display().to_string()).to_string()),
         _ => Err(Failure::wrong(
-            format!("there is no folder {}", folder.display()),
-            format!("--{role} takes the folder in which the build is to run."),
+            format!("--{role}: there is no folder {}", folder.display()),
+            format!(
+                "Name the folder in which the build is to run. A revision is not available in this version: \
+                 `git worktree add FOLDER {}` makes a folder of one.",
+                folder.display()
+            ),
         )),
     }
 }

@@ -1018,3 +1018,20 @@ fn a_file_where_a_recording_is_wanted_is_refused_with_the_command_that_makes_one
     let message = text(&desk.rehearsal(&["inspect", "orders.ndjson"]).stderr);
     assert!(message.contains("rehearsal import orders.ndjson --out"), "{message}");
 }
+
+#[test]
+fn a_build_runs_in_the_folder_of_the_command_line_and_a_revision_is_refused_with_the_way_to_one() {
+    let desk = Desk::new();
+    desk.write("build", "#!/bin/sh\nexec cat\n");
+    fs::create_dir(desk.path().join("other")).unwrap();
+    desk.write("other/build", "#!/bin/sh\nexec sed -u 's/\"amount\":/\"amount\":1/'\n");
+    let build = "command = ['sh', './build']";
+    desk.write("same.toml", &scenario(build, build, ""));
+    desk.expect(0, &["run", "same.toml"]);
+    desk.expect(1, &["run", "same.toml", "--new", "other"]);
+    desk.expect(0, &["run", "same.toml", "--old", "other", "--new", "other"]);
+    let output = desk.rehearsal(&["run", "same.toml", "--old", "HEAD~1"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("--old") && message.contains("git worktree add FOLDER HEAD~1"), "{message}");
+}
