@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one file that reads time")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -97,9 +97,25 @@ impl Clock for SimulatedClock {
 }
 
 /// A request to stop, shared by all that wait: raised once (by Ctrl-C, say) and never lowered. Every wait of a room looks at it
-/// at least every 100 ms.
+/// at least every 100 ms, and says so while it does.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<Request>);
+
+#[derive(Debug, Default)]
+struct Request {
+    raised: AtomicBool,
+    heeded: AtomicUsize,
+}
+
+/// Somebody looks at the request until this is dropped.
+#[derive(Debug)]
+pub struct Heeding(Arc<Request>);
+
+impl Drop for Heeding {
+    fn drop(&mut self) {
+        self.0.heeded.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Stop {
     /// Makes a request that nobody has raised.
@@ -109,12 +125,24 @@ impl Stop {
 
     /// Asks everybody to stop.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.raised.store(true, Ordering::SeqCst);
     }
 
     /// Whether somebody asked to stop.
     pub fn raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.raised.load(Ordering::SeqCst)
+    }
+
+    /// Says that the caller looks at the request from now on, until the result is dropped.
+    #[must_use]
+    pub fn heed(&self) -> Heeding {
+        self.0.heeded.fetch_add(1, Ordering::SeqCst);
+        Heeding(Arc::clone(&self.0))
+    }
+
+    /// Whether anybody looks at the request: whoever raises it and finds nobody may end the program instead of waiting.
+    pub fn heeded(&self) -> bool {
+        self.0.heeded.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -129,6 +157,16 @@ mod tests {
             clock.wait_until(due);
             assert!(clock.now() >= due);
         }
+    }
+
+    #[test]
+    fn a_request_is_heeded_while_somebody_looks_at_it() {
+        let stop = Stop::new();
+        let (one, other) = (stop.heed(), stop.clone().heed());
+        drop(one);
+        assert!(stop.heeded());
+        drop(other);
+        assert!(!stop.heeded() && !stop.raised());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn capture(
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
+    let _heeding = stop.heed();
     // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.
     RecordingWriter::check(out)?;
     let cluster = cluster::Cluster::connect(settings)?;

@@ -1,8 +1,10 @@
 //! Ctrl-C, a termination and a terminal that closes: the first asks every drive to stop and keeps what was written, the second
-//! ends the program and all builds at once.
+//! ends the program and all builds at once. Where nothing is driven or captured the first does.
 
 use std::thread;
 
+use super::exit::{Code, Failure};
+use super::printer::Printer;
 use crate::clock::Stop;
 use crate::drive::end_all_builds;
 
@@ -15,6 +17,14 @@ pub(super) fn raise_on_interrupt(stop: &Stop) {
             let Some(mut interrupts) = Interrupts::watch() else { return };
             interrupts.next().await;
             stop.raise();
+            if !stop.heeded() {
+                // Nothing runs that would have to be ended, and what is computed meanwhile may take minutes.
+                Printer::new().failure(&Failure::surroundings(
+                    "stopped before there was a result; what was written is kept",
+                    "Run it again for a verdict.",
+                ));
+                std::process::exit(Code::Surroundings as i32);
+            }
             interrupts.next().await;
             end_all_builds();
             std::process::exit(130);

@@ -194,6 +194,7 @@ pub fn drive_all(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Vec<Result<Outcome, DriveError>> {
+    let _heeding = stop.heed();
     let one = |job: &Job<'_>| drive(job, &SystemClock::start_spinning(job.rules.spin), stop, progress);
     if !together {
         return jobs.iter().map(one).collect();

@@ -42,6 +42,10 @@ pub(super) fn drive(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
+    if stop.raised() {
+        // Ahead of the start: whoever raised it may be about to end the program, and nobody would end the build then.
+        return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
+    }
     let topics = job.plan.topics();
     let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
     let log = job.out.join("stderr.log");

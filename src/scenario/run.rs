@@ -142,7 +142,8 @@ fn driven(
         watcher.ended(name, &outcome.ending().reason);
         drives.push((name.clone(), outcome));
     }
-    Ok(drives)
+    // Raised as the last drive ended: nobody looks at it any more, and a comparison may take long.
+    if stop.raised() { Err(ScenarioError::Stopped { path: outcomes.to_owned() }) } else { Ok(drives) }
 }
 
 /// What drives are compared by.

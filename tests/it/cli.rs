@@ -558,6 +558,47 @@ fn a_second_interrupt_ends_every_build_at_once() {
     assert!(wait_for(&clock, || !lines("pids").lines().any(runs)), "something is still there");
 }
 
+/// Says how a program ended, and ends it where it does not within ten seconds.
+fn code_of(running: &mut std::process::Child) -> Option<i32> {
+    let clock = SystemClock::start();
+    for _ in 0..200 {
+        if let Some(status) = running.try_wait().unwrap() {
+            return status.code();
+        }
+        clock.wait_until(clock.now() + Duration::from_millis(50));
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    None
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_while_nothing_is_driven_ends_the_program_at_once() {
+    let desk = Desk::new();
+    // A report that is written to a pipe without a reader is never written.
+    let pipe = "target/rehearsal/pipe/0001/.run.json.part";
+    let build = format!("command = ['sh', '-c', 'mkfifo {pipe} 2>/dev/null; echo $$ >> pids; exec cat']");
+    desk.write("pipe.toml", &scenario(&build, &build, ""));
+    let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args(["run", "pipe.toml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let clock = SystemClock::start();
+    let outcomes = desk.path().join("target/rehearsal/pipe/0001/outcomes");
+    let ended = || ["old", "old-again", "new"].iter().all(|drive| outcomes.join(drive).join("ending.json").exists());
+    assert!(wait_for(&clock, ended), "the drives did not end");
+    std::process::Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert_eq!(code_of(&mut running), Some(4));
+    let mut message = String::new();
+    std::io::Read::read_to_string(running.stderr.as_mut().unwrap(), &mut message).unwrap();
+    assert!(message.contains("stopped before"), "{message}");
+    assert!(outcomes.join("new/outputs.parquet").exists());
+}
+
 #[test]
 fn what_came_from_the_environment_is_named_in_the_report_and_never_shown() {
     let desk = Desk::new();
