@@ -70,7 +70,11 @@ fn align_exactly(old: &[u64], new: &[u64]) -> Aligned {
 }
 
 fn align_long(old: &[u64], new: &[u64]) -> Aligned {
-    let pairs = pair(old, new);
+    part(pair(old, new))
+}
+
+/// Parts pairs, in order of the old side, so that as few as possible moved.
+pub(super) fn part(pairs: Vec<(usize, usize)>) -> Aligned {
     let mut stays = vec![false; pairs.len()];
     let places: Vec<usize> = pairs.iter().map(|(_, new)| *new).collect();
     for at in longest_rise(&places) {

@@ -133,7 +133,8 @@ impl<'a> Engine<'a> {
                 }
                 self.push_final(&sides)?;
                 if self.rules.settings.order == Order::Key {
-                    self.subset_order(&sides);
+                    // What stands beside a value and how it is spelled may be other each time; its place counts all the same.
+                    self.subset_order(&sides, |entry| mix(entry.value, entry.identity as u64));
                 }
             }
         }
@@ -179,7 +180,7 @@ impl<'a> Engine<'a> {
         if ordered && self::agrees(&sides, false) {
             // The same outputs in another order: nothing of them needs to be read.
             self.agreed(&sides, false)?;
-            self.subset_order(&sides);
+            self.subset_order(&sides, |entry| entry.content);
             return Ok(());
         }
         if group.len() > GROUP_MAX {
@@ -314,7 +315,7 @@ impl<'a> Engine<'a> {
             for side in &mut common {
                 side.sort_unstable_by_key(|entry| entry.sequence);
             }
-            self.subset_order(&common.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            self.subset_order(&common.iter().map(Vec::as_slice).collect::<Vec<_>>(), |entry| entry.content);
         }
         for side in &mut left {
             side.sort_unstable_by_key(|entry| entry.sequence);
@@ -337,12 +338,9 @@ impl<'a> Engine<'a> {
         if is_updated && differ { self.push(Job { entries: lasts, what: What::Final }) } else { Ok(()) }
     }
 
-    /// Compares the order of equal outputs of one subset.
-    fn subset_order(&mut self, sides: &[&[Entry]]) {
-        let tokens: Vec<Vec<u64>> = sides
-            .iter()
-            .map(|side| side.iter().map(|entry| mix(entry.content, entry.identity as u64)).collect())
-            .collect();
+    /// Compares the order of the outputs of one subset; those of one `token` stand for each other.
+    fn subset_order(&mut self, sides: &[&[Entry]], token: impl Fn(&Entry) -> u64) {
+        let tokens: Vec<Vec<u64>> = sides.iter().map(|side| side.iter().map(&token).collect()).collect();
         let moved = |one: usize, other: usize| align(&tokens[one], &tokens[other]).moved;
         let Some(first) = sides.iter().find_map(|side| side.first()) else { return };
         let signature = |entry: &Entry| {
@@ -350,7 +348,12 @@ impl<'a> Engine<'a> {
             on_channel(Signature { kind: Kind::Reordered, topic, path: None, change: None }, entry.channel())
         };
         let raw = moved(0, self.olds);
-        self.tally.matched = self.tally.matched.saturating_sub(raw.len() as u64);
+        // Of others something else differs as well, so that they were not counted as matched.
+        let was_matched = |(at, to): &&(usize, usize)| {
+            !self.rules.tolerances.is_empty() || sides[0][*at].content == sides[self.olds][*to].content
+        };
+        let matched = raw.iter().filter(was_matched).count();
+        self.tally.matched = self.tally.matched.saturating_sub(matched as u64);
         for (at, to) in &raw {
             let (old, new) = (&sides[0][*at], &sides[self.olds][*to]);
             let found = signature(old);

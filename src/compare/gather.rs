@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) identity: u128,
     /// Hash of all that is compared: equal contents are equal outputs, and nothing of them is looked at again.
     pub(super) content: u64,
-    /// Hash of the value alone.
+    /// Hash of the value alone; among entries by subset of what it says, however it is spelled and without tolerated places.
     pub(super) value: u64,
     /// Dependence subset (topic and key); zero for an output without a key, which depends on none.
     pub(super) subset: u64,
@@ -183,9 +183,9 @@ pub(super) fn gather<'s>(
             gathered.counts[number] += 1;
             gathered.unreadable[number] += u64::from(row.malformed);
             gathered.last[number] = row.sequence;
-            let entry = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
+            let (entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
             if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {
-                subsets.push((entry.subset >> 56) as usize, entry)?;
+                subsets.push((entry.subset >> 56) as usize, Entry { value: said, ..entry })?;
             }
             gathered.identities.push((entry.identity >> 120) as usize, entry)
         })?;
@@ -193,8 +193,8 @@ pub(super) fn gather<'s>(
     Ok(gathered)
 }
 
-/// Makes the entry of one output, and notes in `paths` which of the identity it has.
-fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> Entry {
+/// Makes the entry of one output with the hash of what it says, and notes in `paths` which of the identity it has.
+fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> (Entry, u64) {
     let mut scanned = match row.value {
         Some(value) if rules.reads_values() && !row.malformed => rules.scan(unframed(value).1).ok(),
         _ => None,
@@ -229,7 +229,8 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
     };
     let redelivered = if row.cause.is_some_and(|cause| cause.attempt > 0) { Entry::REDELIVERED } else { 0 };
     let channel = if row.channel == Channel::Output { 0 } else { mix(row.channel as u64, 0xC4A7) };
-    Entry {
+    let said = mix(scanned.as_ref().map_or(value, |scanned| scanned.said), channel);
+    let entry = Entry {
         identity: identity ^ u128::from(channel) << 64 ^ u128::from(channel),
         content,
         value,
@@ -239,7 +240,8 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
         topic,
         drive,
         flags: u8::from(anonymous) | (row.channel as u8) << 2 | redelivered,
-    }
+    };
+    (entry, said)
 }
 
 /// Width in bits of a lane of [`Entry::ignored`].

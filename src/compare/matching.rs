@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::align::{Aligned, align, pair};
+use super::align::{Aligned, align, pair, part};
 use super::drives::{Coordinates, headers_hash, is_stated};
 use super::gather::{Entry, Topics, unframed};
 use super::rules::{EventTime, Rules};
@@ -218,17 +218,20 @@ impl Context<'_> {
         let mut compared = Differences::default();
         let (mut old_free, mut new_free) = (vec![true; old.len()], vec![true; new.len()]);
         let exact = |seen: &Seen| mix(seen.said, seen.route);
-        let aligned = self.pair_equal(&tokens(old, exact), &tokens(new, exact));
-        for (pairs, is_moved) in [(aligned.kept, false), (aligned.moved, true)] {
-            for (at, to) in pairs {
-                self.equal_pair((at, &old[at]), (to, &new[to]), is_moved, &mut compared);
-                (old_free[at], new_free[to]) = (false, false);
-            }
+        let mut aligned = self.pair_equal(&tokens(old, exact), &tokens(new, exact));
+        for (at, to) in aligned.kept.iter().chain(&aligned.moved) {
+            (old_free[*at], new_free[*to]) = (false, false);
         }
         let mut old_left: Vec<usize> = (0..old.len()).filter(|at| old_free[*at]).collect();
         let mut new_left: Vec<usize> = (0..new.len()).filter(|to| new_free[*to]).collect();
         if !self.rules.tolerances.is_empty() {
-            self.pair_tolerated(old, new, &mut old_left, &mut new_left, &mut compared);
+            let near = self.pair_tolerated(old, new, &mut old_left, &mut new_left, &mut compared);
+            aligned = self.with_tolerated(aligned, near);
+        }
+        for (pairs, is_moved) in [(aligned.kept, false), (aligned.moved, true)] {
+            for (at, to) in pairs {
+                self.equal_pair((at, &old[at]), (to, &new[to]), is_moved, &mut compared);
+            }
         }
         self.pair_left(old, new, &mut old_left, &mut new_left, &mut compared);
         self.unpaired(old, new, &old_left, &new_left, &mut compared);
@@ -248,7 +251,8 @@ impl Context<'_> {
         old_left: &mut Vec<usize>,
         new_left: &mut Vec<usize>,
         compared: &mut Differences,
-    ) {
+    ) -> Vec<(usize, usize)> {
+        let mut pairs = Vec::new();
         old_left.retain(|at| {
             let near = new_left.iter().position(|to| {
                 let (one, other) = (&old[*at], &new[*to]);
@@ -261,9 +265,20 @@ impl Context<'_> {
             for (text, count) in differences(old[*at].value(), new[to].value(), self.rules).tolerated {
                 *compared.tolerated.entry(text).or_default() += count;
             }
-            self.equal_pair((*at, &old[*at]), (to, &new[to]), false, compared);
+            pairs.push((*at, to));
             false
         });
+        pairs
+    }
+
+    /// Joins pairs of equal outputs and pairs that are near enough: where order counts, it counts for both.
+    fn with_tolerated(&self, aligned: Aligned, near: Vec<(usize, usize)>) -> Aligned {
+        if near.is_empty() {
+            return aligned;
+        }
+        let mut pairs: Vec<(usize, usize)> = aligned.kept.into_iter().chain(aligned.moved).chain(near).collect();
+        pairs.sort_unstable();
+        if self.ordered { part(pairs) } else { Aligned { kept: pairs, moved: Vec::new() } }
     }
 
     /// Pairs what is left: the same value elsewhere; then one place by cause, then by occurrence; then one topic likewise.

@@ -283,6 +283,31 @@ fn order_within_a_key_counts_across_identities() {
     check(toml, &of([1, 2, 3, 4]), &of([3, 1, 4, 2]), &[(Kind::BenignReorder, 2)]);
 }
 
+#[test]
+fn order_within_a_key_counts_whatever_stands_beside_the_values() {
+    // What is other each time: order of members, a header, a timestamp, the last places of a sum.
+    let of = |drive_number: u64, swapped: bool| {
+        let ids = if swapped { [2, 1, 3] } else { [1, 2, 3] };
+        drive(ids.map(|id: u64| {
+            let (stamp, sum) = (id * 100 + drive_number, format!("0.{id}00000000{drive_number}"));
+            let value = match (drive_number + id) % 2 {
+                0 => format!("{{\"id\":{id},\"sum\":{sum}}}"),
+                _ => format!("{{\"sum\":{sum},\"id\":{id}}}"),
+            };
+            let header = Header { name: "trace".to_owned(), value: Some(stamp.to_string().into_bytes()) };
+            Output { headers: vec![header], timestamp_ms: Some(stamp as i64), ..output("a", &value) }
+        }))
+    };
+    let tolerance = "tolerance = [{ path = '$.sum', absolute = 1e-6 }]";
+    for toml in [format!("identity = ['$.id']\n{tolerance}"), tolerance.to_owned()] {
+        let found = |new: &Remembered| {
+            let comparison = compared(&[&of(1, false)], &[new], &rules(&toml));
+            comparison.differences.get(&Kind::Reordered).copied()
+        };
+        assert_eq!((found(&of(2, false)), found(&of(2, true))), (None, Some(1)), "{toml}");
+    }
+}
+
 fn times() -> BTreeMap<Coordinates, i64> {
     let at = |offset| Coordinates { topic: "flights".to_owned(), partition: 0, offset };
     (0..10).map(|offset| (at(offset), offset * 1_000)).collect()
