@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::{drive_of, relations, tool};
+use super::facts::{drive_of, quoted};
+use super::origin::Origin;
 use super::run::{Terms, compared};
 use super::{Scenario, ScenarioError};
 use crate::compare::{Facts, FidelityBounds, Gates, judge};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{PlanSummary, Seed};
-use crate::report::{FORMAT, Fidelity, RecordingFacts, Report, ScenarioFacts};
+use crate::report::{Fidelity, RecordingFacts, Report, ScenarioFacts};
 
 /// Compares the outcome in `new` with that in `old`, and with the further drives of old in `again`, by the rules and gates of
 /// `rules`. Where outcomes without redelivery stand beside both, as `old-once` beside `old`, each build is held against itself
-/// as well. Writes nothing.
+/// as well; where `new-again` stands beside `new`, it tells what chance is, as it did in the run. Writes nothing.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
         drives.push((super::checked::again(number as u32 + 1), Outcome::open(path)?));
     }
     drives.push(("new".to_owned(), Outcome::open(new)?));
-    if let (Some(old_once), Some(new_once)) = (once(old), once(new)) {
+    if let (Some(old_once), Some(new_once)) = (beside(old, "-once"), beside(new, "-once")) {
         drives.push(("old-once".to_owned(), Outcome::open(old_once)?));
         drives.push(("new-once".to_owned(), Outcome::open(new_once)?));
     }
@@ -33,7 +34,7 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
     let mut comparison = compared(&drives, &terms)?;
-    // Nobody can drive new once more here: what only that could settle stays suspected.
+    // Nobody can drive new here: what only one drive more could settle stays suspected.
     comparison.wants_new_again = false;
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
@@ -42,12 +43,7 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
     let facts =
         Facts { comparison: &comparison, endings: &endings, plan: None, fired: &BTreeMap::new(), paced, bounds };
     let judgement = judge(&facts, &gates);
-    let relations = relations(&comparison, true);
-    Ok(Report {
-        format: FORMAT.to_owned(),
-        tool: tool(),
-        verdict: judgement.verdict,
-        reasons: judgement.reasons,
+    let origin = Origin {
         scenario: ScenarioFacts {
             name: "compare".into(),
             question: rules.question.clone(),
@@ -74,41 +70,27 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
             gaps_cut_us: 0,
         },
         faults: Vec::new(),
-        outputs: comparison.outputs,
-        identities: comparison.identities,
-        differences: comparison.differences,
-        noise: comparison.noise,
-        patterns: comparison.patterns,
-        power: comparison.power,
-        silenced: comparison.silenced,
-        relations,
-        idempotency: comparison.idempotency,
-        latency: comparison.latency,
-        lag: None,
-        freshness: None,
-        resources: None,
-        isolation: None,
-        gates: judgement.gates,
-        warnings: judgement.warnings,
+        redelivers: true,
         reproduce: reproduce(old, again, new, rules),
-    })
+    };
+    Ok(origin.report(comparison, judgement))
 }
 
-/// The outcome without redelivery that stands beside another, as a run leaves them; none where there is none.
-fn once(outcome: &Path) -> Option<PathBuf> {
+/// The outcome that a run left beside `outcome`, under its name and `suffix`; none where there is none.
+fn beside(outcome: &Path, suffix: &str) -> Option<PathBuf> {
     let mut name = outcome.canonicalize().ok()?.file_name()?.to_owned();
-    name.push("-once");
+    name.push(suffix);
     let beside = outcome.canonicalize().ok()?.with_file_name(name);
     beside.is_dir().then_some(beside)
 }
 
 fn reproduce(old: &Path, again: &[PathBuf], new: &Path, rules: &Scenario) -> String {
-    let shown = |path: &Path| super::facts::quoted(&path.display().to_string());
+    let shown = |path: &Path| quoted(&path.display().to_string());
     let mut words = vec!["rehearsal compare".to_owned(), shown(old), shown(new)];
     words.extend(again.iter().map(|path| format!("--old-again {}", shown(path))));
     if rules.path.is_file() {
         words.push(format!("--rules {}", shown(&rules.path)));
     }
-    words.extend(rules.overrides.iter().map(|over| format!("--set {}", super::facts::quoted(over))));
+    words.extend(rules.overrides.iter().map(|over| format!("--set {}", quoted(over))));
     words.join(" ")
 }

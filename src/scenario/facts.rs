@@ -10,14 +10,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::ScenarioError;
 use super::checked::Checked;
-use crate::compare::{Comparison, FidelityBounds, Idempotency, Judgement, off_schedule};
+use super::origin::Origin;
+use crate::compare::{Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::PlanSummary;
 use crate::recording::Recording;
-use crate::report::{
-    BuildFacts, DriveFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
-};
+use crate::report::{BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, Report, ScenarioFacts};
 
 /// Lines of standard error that a report shows of each drive.
 const STDERR_LINES: usize = 20;
@@ -40,12 +39,8 @@ pub(super) struct Found<'a> {
 pub(super) fn report(found: Found<'_>) -> Report {
     let Found { checked, summary, drives, fired, comparison, judgement, bounds } = found;
     let scenario = &checked.scenario;
-    let relations = relations(&comparison, checked.wants_redelivery);
-    Report {
-        format: FORMAT.to_owned(),
-        tool: tool(),
-        verdict: judgement.verdict,
-        reasons: judgement.reasons,
+    let builds = [("old", &checked.old, &scenario.settings.old), ("new", &checked.new, &scenario.settings.new)];
+    let origin = Origin {
         scenario: ScenarioFacts {
             name: scenario.name.clone(),
             question: scenario.question.clone(),
@@ -53,7 +48,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
         },
         seed: scenario.settings.seed,
         recording: recording(&checked.recording, &scenario.settings.recording),
-        builds: [("old", &checked.old, &scenario.settings.old), ("new", &checked.new, &scenario.settings.new)]
+        builds: builds
             .into_iter()
             .map(|(role, build, settings)| (role.to_owned(), build_facts(role, build, settings, checked)))
             .collect(),
@@ -61,33 +56,14 @@ pub(super) fn report(found: Found<'_>) -> Report {
         fidelity: fidelity(checked, &summary, drives, bounds),
         faults: faults(&summary, &fired),
         plan: summary,
-        outputs: comparison.outputs,
-        identities: comparison.identities,
-        differences: comparison.differences,
-        noise: comparison.noise,
-        patterns: comparison.patterns,
-        power: comparison.power,
-        silenced: comparison.silenced,
-        relations,
-        idempotency: comparison.idempotency,
-        latency: comparison.latency,
-        lag: None,
-        freshness: None,
-        resources: None,
-        isolation: None,
-        gates: judgement.gates,
-        warnings: judgement.warnings,
+        redelivers: checked.wants_redelivery,
         reproduce: reproduce(checked),
-    }
-}
-
-/// Version of this program; who reads it knows whose it is.
-pub(super) fn tool() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
+    };
+    origin.report(comparison, judgement)
 }
 
 /// Says what a recording is; `path` is how it was named.
-pub(super) fn recording(recording: &Recording, path: &str) -> RecordingFacts {
+fn recording(recording: &Recording, path: &str) -> RecordingFacts {
     let manifest = recording.manifest();
     let mut hash = Sha256::new();
     for segment in &manifest.segments {
@@ -248,75 +224,6 @@ pub(super) fn fired(summary: &PlanSummary, drive: Option<&Outcome>) -> Result<BT
         (fault.name.clone(), if unseen { fault.planned } else { count.min(fault.planned) })
     });
     Ok(fired.collect())
-}
-
-/// Says which relations each build keeps; `redelivers` says whether redelivery was to be looked at.
-pub(super) fn relations(comparison: &Comparison, redelivers: bool) -> Vec<RelationFacts> {
-    let mut relations = vec![determinism(comparison)];
-    match &comparison.idempotency {
-        Some(found) => relations.push(redelivery(found)),
-        None if redelivers => relations.push(RelationFacts {
-            name: "redelivery".into(),
-            result: "not judged".into(),
-            note: "There are no drives without the redelivered events to hold each build against.".into(),
-        }),
-        None => {}
-    }
-    relations
-}
-
-/// Whether each build does the same twice, of what it was driven twice for.
-fn determinism(comparison: &Comparison) -> RelationFacts {
-    let old = comparison.noise.as_ref().map(|noise| {
-        let information = comparison.patterns.iter().filter(|pattern| pattern.information);
-        noise.values().sum::<u64>().saturating_sub(information.map(|pattern| pattern.noise_count).sum())
-    });
-    let new = comparison.noise_of_new.as_ref().map(|noise| noise.values().sum::<u64>());
-    let result = match (old.map(|count| count > 0), new.map(|count| count > 0)) {
-        (None, None) => "not judged",
-        (Some(false), None) => "kept by old",
-        (Some(true), None) => "broken by old",
-        (None, Some(false)) => "kept by new",
-        (Some(false), Some(false)) => "kept by both",
-        (Some(true), Some(true)) => "broken by both",
-        (None | Some(false), Some(true)) => "broken by new",
-        (Some(true), Some(false)) => "mended by new",
-    };
-    let said = |build: &str, count: Option<u64>| match count {
-        None => format!("{build} was driven once, so nobody can tell whether it does the same twice"),
-        // Of n without noise, at most 3/n have some (95 %).
-        Some(0) if comparison.identities > 0 => format!(
-            "{build} did the same twice: noise is at most {:.2} % of {} identities (95 %)",
-            (300.0 / comparison.identities as f64).min(100.0),
-            comparison.identities
-        ),
-        Some(0) => format!("{build} wrote nothing, twice"),
-        Some(1) => format!("1 difference between two drives of {}", build.to_lowercase()),
-        Some(count) => format!("{count} differences between two drives of {}", build.to_lowercase()),
-    };
-    let note = format!("{}. {}.", said("Old", old), said("New", new));
-    RelationFacts { name: "determinism".into(), result: result.into(), note }
-}
-
-/// Whether redelivery changes what each build does.
-fn redelivery(found: &Idempotency) -> RelationFacts {
-    let broken = |build: &crate::compare::Redelivery| build.repeated_effects > 0 || build.changed_finals > 0;
-    let (result, note) = match (broken(&found.old), broken(&found.new)) {
-        (false, false) => {
-            ("kept by both", "Neither build does anything twice when events are handed over again.".to_owned())
-        }
-        (true, true) => (
-            "broken by both",
-            format!("Both repeat {} identities, new alone {}.", found.broken_by_both, found.broken_by_new),
-        ),
-        (false, true) => {
-            ("broken by new", format!("New repeats {} effects where old repeats none.", found.new.repeated_effects))
-        }
-        (true, false) => {
-            ("mended by new", format!("Old repeats {} effects where new repeats none.", found.old.repeated_effects))
-        }
-    };
-    RelationFacts { name: "redelivery".into(), result: result.into(), note }
 }
 
 /// Writes the one command that repeats the run.

@@ -9,6 +9,7 @@ mod draft;
 mod error;
 mod facts;
 mod folder;
+mod origin;
 mod read;
 mod run;
 #[expect(clippy::module_inception, reason = "the room's main type stands in the file of its name")]

@@ -1,0 +1,132 @@
+//! A comparison and where it comes from, joined into one [`Report`]: the same for a run and for outcomes compared again.
+
+use std::collections::BTreeMap;
+
+use crate::compare::{Comparison, Idempotency, Judgement, Redelivery};
+use crate::plan::PlanSummary;
+use crate::report::{
+    BuildFacts, DriveFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
+};
+
+/// Where a comparison comes from: all of a report that is not the comparison and its judgement.
+pub(super) struct Origin {
+    pub(super) scenario: ScenarioFacts,
+    pub(super) seed: u64,
+    pub(super) recording: RecordingFacts,
+    pub(super) builds: BTreeMap<String, BuildFacts>,
+    /// Drives in the order in which they are shown.
+    pub(super) drives: Vec<DriveFacts>,
+    pub(super) plan: PlanSummary,
+    pub(super) fidelity: Fidelity,
+    pub(super) faults: Vec<FaultFacts>,
+    /// Whether redelivery was to be looked at.
+    pub(super) redelivers: bool,
+    /// One command that repeats it.
+    pub(super) reproduce: String,
+}
+
+impl Origin {
+    /// Makes the report of a comparison that comes from here.
+    pub(super) fn report(self, comparison: Comparison, judgement: Judgement) -> Report {
+        Report {
+            format: FORMAT.to_owned(),
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            verdict: judgement.verdict,
+            reasons: judgement.reasons,
+            scenario: self.scenario,
+            seed: self.seed,
+            recording: self.recording,
+            builds: self.builds,
+            drives: self.drives,
+            plan: self.plan,
+            fidelity: self.fidelity,
+            faults: self.faults,
+            relations: relations(&comparison, self.redelivers),
+            outputs: comparison.outputs,
+            identities: comparison.identities,
+            differences: comparison.differences,
+            noise: comparison.noise,
+            patterns: comparison.patterns,
+            power: comparison.power,
+            silenced: comparison.silenced,
+            idempotency: comparison.idempotency,
+            latency: comparison.latency,
+            lag: None,
+            freshness: None,
+            resources: None,
+            isolation: None,
+            gates: judgement.gates,
+            warnings: judgement.warnings,
+            reproduce: self.reproduce,
+        }
+    }
+}
+
+/// Says which relations each build keeps; `redelivers` says whether redelivery was to be looked at.
+fn relations(comparison: &Comparison, redelivers: bool) -> Vec<RelationFacts> {
+    let mut relations = vec![determinism(comparison)];
+    match &comparison.idempotency {
+        Some(found) => relations.push(redelivery(found)),
+        None if redelivers => relations.push(RelationFacts {
+            name: "redelivery".into(),
+            result: "not judged".into(),
+            note: "There are no drives without the redelivered events to hold each build against.".into(),
+        }),
+        None => {}
+    }
+    relations
+}
+
+/// Whether each build does the same twice, of what it was driven twice for.
+fn determinism(comparison: &Comparison) -> RelationFacts {
+    let old = comparison.noise.as_ref().map(|noise| {
+        let information = comparison.patterns.iter().filter(|pattern| pattern.information);
+        noise.values().sum::<u64>().saturating_sub(information.map(|pattern| pattern.noise_count).sum())
+    });
+    let new = comparison.noise_of_new.as_ref().map(|noise| noise.values().sum::<u64>());
+    let result = match (old.map(|count| count > 0), new.map(|count| count > 0)) {
+        (None, None) => "not judged",
+        (Some(false), None) => "kept by old",
+        (Some(true), None) => "broken by old",
+        (None, Some(false)) => "kept by new",
+        (Some(false), Some(false)) => "kept by both",
+        (Some(true), Some(true)) => "broken by both",
+        (None | Some(false), Some(true)) => "broken by new",
+        (Some(true), Some(false)) => "mended by new",
+    };
+    let said = |build: &str, count: Option<u64>| match count {
+        None => format!("{build} was driven once, so nobody can tell whether it does the same twice"),
+        // Of n without noise, at most 3/n have some (95 %).
+        Some(0) if comparison.identities > 0 => format!(
+            "{build} did the same twice: noise is at most {:.2} % of {} identities (95 %)",
+            (300.0 / comparison.identities as f64).min(100.0),
+            comparison.identities
+        ),
+        Some(0) => format!("{build} wrote nothing, twice"),
+        Some(1) => format!("1 difference between two drives of {}", build.to_lowercase()),
+        Some(count) => format!("{count} differences between two drives of {}", build.to_lowercase()),
+    };
+    let note = format!("{}. {}.", said("Old", old), said("New", new));
+    RelationFacts { name: "determinism".into(), result: result.into(), note }
+}
+
+/// Whether redelivery changes what each build does.
+fn redelivery(found: &Idempotency) -> RelationFacts {
+    let broken = |build: &Redelivery| build.repeated_effects > 0 || build.changed_finals > 0;
+    let (result, note) = match (broken(&found.old), broken(&found.new)) {
+        (false, false) => {
+            ("kept by both", "Neither build does anything twice when events are handed over again.".to_owned())
+        }
+        (true, true) => (
+            "broken by both",
+            format!("Both repeat {} identities, new alone {}.", found.broken_by_both, found.broken_by_new),
+        ),
+        (false, true) => {
+            ("broken by new", format!("New repeats {} effects where old repeats none.", found.new.repeated_effects))
+        }
+        (true, false) => {
+            ("mended by new", format!("Old repeats {} effects where new repeats none.", found.old.repeated_effects))
+        }
+    };
+    RelationFacts { name: "redelivery".into(), result: result.into(), note }
+}
