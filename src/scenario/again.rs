@@ -25,6 +25,10 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
         drives.push((super::checked::again(number as u32 + 1), Outcome::open(path)?));
     }
     drives.push(("new".to_owned(), Outcome::open(new)?));
+    // With one drive of old chance cannot be ruled out, however often new was driven.
+    if let Some(new_again) = beside(new, "-again").filter(|_| !again.is_empty()) {
+        drives.push(("new-again".to_owned(), Outcome::open(new_again)?));
+    }
     if let (Some(old_once), Some(new_once)) = (beside(old, "-once"), beside(new, "-once")) {
         drives.push(("old-once".to_owned(), Outcome::open(old_once)?));
         drives.push(("new-once".to_owned(), Outcome::open(new_once)?));

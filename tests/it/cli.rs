@@ -338,6 +338,21 @@ fn outcomes_are_compared_again_and_a_run_is_rendered_again() {
 }
 
 #[test]
+fn outcomes_compared_again_are_judged_as_the_run_was_by_both_drives_of_new() {
+    let desk = Desk::new();
+    // Three of sixty: too few to prove by their number, so that new is driven again.
+    desk.write("few.toml", &scenario(SAME, &sed(r#"s/"order_id":10[123]}/"more":1,&/"#), ""));
+    desk.rehearsal(&["run", "few.toml", "--out", "run"]);
+    let run: Json = serde_json::from_str(&fs::read_to_string(desk.path().join("run/run.json")).unwrap()).unwrap();
+    assert_eq!(run["patterns"][0]["statistics"]["recurred"], 3, "{}", run["patterns"]);
+    let outcomes = ["run/outcomes/old", "run/outcomes/new", "--old-again", "run/outcomes/old-again"];
+    let output = desk.rehearsal(&[&["compare", "--rules", "few.toml", "--json"][..], &outcomes].concat());
+    let again: Json = serde_json::from_str(&text(&output.stdout)).unwrap();
+    assert_eq!((&again["verdict"], &again["outputs"]), (&run["verdict"], &run["outputs"]));
+    assert_eq!(again["patterns"][0]["statistics"]["recurred"], 3);
+}
+
+#[test]
 fn several_scenarios_print_one_json_document() {
     let desk = Desk::new();
     for name in ["a.toml", "b.toml"] {
