@@ -2,7 +2,7 @@
 //! it would do to production if deliveries repeat.
 
 use super::figures::{change, count, counted, cut, date, time};
-use super::words::{build, event, name, patterns_of, signature};
+use super::words::{Heading, build, event, name, patterns_of, signature};
 use super::{DriveFacts, Report};
 use crate::compare::{Idempotency, Latency, Pattern, Standing};
 use crate::outcome::Ending;
@@ -158,7 +158,7 @@ fn increase_line(latency: &Latency) -> Option<String> {
     let judged = if increase.slower { "slower" } else { "not shown to be slower" };
     let quantile = quantile(increase.quantile);
     Some(format!(
-        "{quantile} {} (95 % sure of {} to {}): {judged}",
+        "{quantile} {} where both wrote (95 % sure of {} to {}): {judged}",
         change(increase.increase),
         change(from),
         change(to)
@@ -219,9 +219,8 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
 
 /// Returns the patterns that count, of the gravest standing there is: proven before suspected.
 fn gravest(report: &Report) -> (Option<Standing>, Vec<&Pattern>) {
-    for standing in [Standing::Proven, Standing::Suspected] {
-        let mut patterns = patterns_of(report, standing);
-        patterns.retain(|pattern| !pattern.information);
+    for (heading, standing) in [(Heading::Proven, Standing::Proven), (Heading::Suspected, Standing::Suspected)] {
+        let patterns = patterns_of(report, heading);
         if !patterns.is_empty() {
             return (Some(standing), patterns);
         }

@@ -5,8 +5,8 @@
 use super::Report;
 use super::answers::{answers, builds_line, quantile};
 use super::figures::{Lines, change, count, cut, figure, share, time, visible};
-use super::words::{self, given, marks, name, or_dash, patterns_of, sighting};
-use crate::compare::{Example, Pattern, Shown, Standing, Verdict};
+use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
+use crate::compare::{Example, Pattern, Shown, Verdict};
 use crate::outcome::Ending;
 use std::fmt::Write as _;
 
@@ -69,15 +69,16 @@ fn answer_table(report: &Report) -> String {
 fn patterns(report: &Report) -> String {
     let mut text = String::new();
     let mut left_out = 0;
-    for (standing, title) in words::STANDINGS {
-        let patterns = patterns_of(report, standing);
+    for heading in Heading::ALL {
+        let patterns = patterns_of(report, heading);
         if patterns.is_empty() {
             continue;
         }
         let opened = format!(
-            "\n### {title} ({})\n\n{}\n\n| kind | topic | path | change | new | noise | first |\n|---|---|---|---|--:|--:|---|\n",
+            "\n### {} ({})\n\n{}\n\n| kind | topic | path | change | new | noise | first |\n|---|---|---|---|--:|--:|---|\n",
+            heading.title(),
             count(patterns.len() as u64),
-            words::standing_meaning(standing)
+            heading.meaning()
         );
         text += &opened;
         for pattern in &patterns {
@@ -88,7 +89,7 @@ fn patterns(report: &Report) -> String {
                 text += &row;
             }
         }
-        if standing == Standing::Proven {
+        if heading == Heading::Proven {
             text += &example(&patterns);
         }
     }
@@ -100,17 +101,15 @@ fn patterns(report: &Report) -> String {
 }
 
 fn pattern_row(pattern: &Pattern) -> String {
-    let kind = std::iter::once(name(pattern.kind))
-        .chain(marks(pattern).into_iter().map(str::to_owned))
-        .collect::<Vec<_>>()
-        .join("; ");
+    let kind =
+        std::iter::once(name(pattern.kind)).chain(mark(pattern).map(str::to_owned)).collect::<Vec<_>>().join("; ");
     format!(
         "| {kind} | {} | {} | {} | {} | {} | {} |\n",
         cell(&pattern.topic),
         pattern.path.as_deref().map(cell).unwrap_or_default(),
         pattern.change.map(name).unwrap_or_default(),
         count(pattern.count),
-        count(pattern.noise_count),
+        noise(pattern),
         or_dash(pattern.first.as_ref().map(|first| prose(&sighting(first)))),
     )
 }
@@ -118,7 +117,8 @@ fn pattern_row(pattern: &Pattern) -> String {
 /// Writes the first example of the first pattern as a diff.
 fn example(patterns: &[&Pattern]) -> String {
     let found = patterns.iter().find_map(|pattern| Some((pattern.kind, pattern.examples.first()?)));
-    let Some((kind, Example { identity, old, new, .. })) = found else { return String::new() };
+    let Some((kind, example)) = found else { return String::new() };
+    let Example { identity, old, new, .. } = example;
     let value = |shown: &Option<Shown>| match shown {
         Some(shown) => shown.value.clone().unwrap_or_else(|| "null".to_owned()),
         None => format!("({})", words::absent(kind)),
@@ -126,6 +126,9 @@ fn example(patterns: &[&Pattern]) -> String {
     // A fence longer than any run of backticks within cannot be closed by a value.
     let (old, new) = (visible(&value(old), Lines::Show).into_owned(), visible(&value(new), Lines::Show).into_owned());
     let fence = "`".repeat(3.max(longest_backticks(&old).max(longest_backticks(&new)) + 1));
+    if let Some(places) = words::places(example) {
+        return format!("\nFirst example, {}, {places}:\n\n{fence}\n{}\n{fence}\n", code(identity), cut(&old, 1_000));
+    }
     format!(
         "\nFirst example, {}:\n\n{fence}diff\n- {}\n+ {}\n{fence}\n",
         code(identity),
@@ -158,7 +161,7 @@ fn latency(report: &Report) -> String {
     let Some(latency) = &report.latency else { return String::new() };
     let (old, new) = (&latency.old, &latency.new);
     let mut text = String::from(
-        "\n### Latency\n\n| | old | new | increase (95 % interval) | old again | noise floor |\n|---|--:|--:|---|--:|--:|\n",
+        "\n### Latency\n\n| | old | new | increase where both wrote (95 % interval) | old again | noise floor |\n|---|--:|--:|---|--:|--:|\n",
     );
     for (q, old, new) in [
         (0.5, old.p50_us, new.p50_us),

@@ -166,7 +166,7 @@ fn latency(report: &Report, out: &mut Printed) {
         return;
     };
     let widths = [12, 14, 14, 58];
-    out.columns(Paint::Quiet, &["", "old", "new", "increase (95 % interval); old again, floor"], &widths);
+    out.columns(Paint::Quiet, &["", "old", "new", "increase where both wrote (95 %); old again, floor"], &widths);
     for (q, old, new) in [
         (Some(0.5), old.p50_us, new.p50_us),
         (Some(0.9), old.p90_us, new.p90_us),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::figures::{count, date, time};
 use super::{BuildFacts, Report};
-use crate::compare::{GateResult, Kind, Pattern, Sighting, Standing, Verdict};
+use crate::compare::{Example, GateResult, Kind, Pattern, Shown, Sighting, Standing, Verdict};
 
 /// Returns the name of a kind, change, standing or ending as `run.json` spells it, such as `final-state`.
 pub(super) fn name(of: impl Serialize) -> String {
@@ -62,27 +62,65 @@ pub(super) fn absent(kind: Kind) -> &'static str {
     if kind == Kind::Repeated { "nothing more" } else { "nothing" }
 }
 
-/// Says what a standing means.
-pub(super) fn standing_meaning(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Proven => "New broke it, beyond what old does to itself by chance.",
-        Standing::Suspected => "Seen, but chance could not be ruled out.",
-        Standing::Noise => "Old differs from itself in the same way.",
-        Standing::Expected => "Declared as intended by the scenario.",
+/// What patterns are shown under: their standing, but information has a place of its own, as it is told and never judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heading {
+    Proven,
+    Suspected,
+    Noise,
+    Expected,
+    Information,
+}
+
+impl Heading {
+    /// All of them, in the order in which they are shown.
+    pub(super) const ALL: [Self; 5] = [Self::Proven, Self::Suspected, Self::Noise, Self::Expected, Self::Information];
+
+    /// Returns the heading that a pattern stands under.
+    pub(super) fn of(pattern: &Pattern) -> Self {
+        match pattern.standing {
+            _ if pattern.information => Self::Information,
+            Standing::Proven => Self::Proven,
+            Standing::Suspected => Self::Suspected,
+            Standing::Noise => Self::Noise,
+            Standing::Expected => Self::Expected,
+        }
+    }
+
+    /// Returns its text.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Proven => "Proven",
+            Self::Suspected => "Suspected",
+            Self::Noise => "Noise",
+            Self::Expected => "Expected",
+            Self::Information => "Information",
+        }
+    }
+
+    /// Says what it means.
+    pub(super) fn meaning(self) -> &'static str {
+        match self {
+            Self::Proven => "New broke it, beyond what old does to itself by chance.",
+            Self::Suspected => "Seen, but chance could not be ruled out.",
+            Self::Noise => "Old differs from itself in the same way.",
+            Self::Expected => "Declared as intended by the scenario.",
+            Self::Information => "Worth knowing, never a failure: what is said in the end is the same.",
+        }
     }
 }
 
-/// Returns the order in which standings are shown, each with its heading.
-pub(super) const STANDINGS: [(Standing, &str); 4] = [
-    (Standing::Proven, "Proven"),
-    (Standing::Suspected, "Suspected"),
-    (Standing::Noise, "Noise"),
-    (Standing::Expected, "Expected"),
-];
+/// Returns the patterns under one heading, in the order of the report.
+pub(super) fn patterns_of(report: &Report, heading: Heading) -> Vec<&Pattern> {
+    report.patterns.iter().filter(|pattern| Heading::of(pattern) == heading).collect()
+}
 
-/// Returns the patterns of one standing, in the order of the report.
-pub(super) fn patterns_of(report: &Report, standing: Standing) -> Vec<&Pattern> {
-    report.patterns.iter().filter(|pattern| pattern.standing == standing).collect()
+/// Writes how often old against itself shows the same; a dash where that is not looked for.
+pub(super) fn noise(pattern: &Pattern) -> String {
+    if pattern.kind == Kind::BenignReorder && pattern.noise_count == 0 {
+        return "–".to_owned();
+    }
+    count(pattern.noise_count)
 }
 
 /// Writes what kind, topic, path and change say, such as `changed in payouts at $.amount (value)`.
@@ -100,16 +138,21 @@ pub(super) fn signature(pattern: &Pattern) -> String {
     text
 }
 
-/// Writes the marks of a pattern that keep it from counting; empty for most.
-pub(super) fn marks(pattern: &Pattern) -> Vec<&'static str> {
-    let mut marks = Vec::new();
-    if pattern.information {
-        marks.push("information only");
-    }
-    if pattern.unjudgeable {
-        marks.push("cannot be judged: all drives differ");
-    }
-    marks
+/// Says where both builds wrote an output whose value is the same, so that its value shows nothing; none for any other.
+pub(super) fn places(example: &Example) -> Option<String> {
+    let (old, new) = (example.old.as_ref()?, example.new.as_ref()?);
+    let place = |shown: &Shown, build| format!("output {} of {build}", super::figures::signed(shown.sequence));
+    (old.value == new.value).then(|| format!("{}, {}", place(old, "old"), place(new, "new")))
+}
+
+/// Says what a kind of difference means, and what keeps it from being judged.
+pub(super) fn about(pattern: &Pattern) -> String {
+    std::iter::once(meaning(pattern.kind)).chain(mark(pattern)).collect::<Vec<_>>().join("; ")
+}
+
+/// Says what keeps a pattern from being judged; none for most.
+pub(super) fn mark(pattern: &Pattern) -> Option<&'static str> {
+    pattern.unjudgeable.then_some("cannot be judged: all drives differ")
 }
 
 /// Writes which event a sighting points at, such as `event flights/3 at offset 1,204`.

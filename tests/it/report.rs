@@ -4,7 +4,7 @@ mod fixture;
 mod markup;
 
 use proptest::prelude::*;
-use rehearsal::compare::Verdict;
+use rehearsal::compare::{Kind, Standing, Verdict};
 use rehearsal::report::{Colours, Format, Report, ReportError, TerminalStyle, junit, render, terminal};
 
 /// Reports of every kind of end, by name.
@@ -35,6 +35,38 @@ fn the_page_reads_as_it_did() {
     let (before, style) = page.split_once("<style>").unwrap();
     let (_, after) = style.split_once("</style>").unwrap();
     insta::assert_snapshot!("differ_html", format!("{before}<style></style>{after}"));
+}
+
+#[test]
+fn information_stands_apart_from_what_is_judged() {
+    let mut report = fixture::differ();
+    let pattern = report.patterns.iter_mut().find(|pattern| pattern.information).unwrap();
+    (pattern.standing, pattern.noise_count) = (Standing::Suspected, 0);
+    report.patterns.retain(|pattern| pattern.information || pattern.standing != Standing::Suspected);
+    for (format, heading) in [
+        (Format::Terminal, "\nInformation: 1 pattern"),
+        (Format::Markdown, "### Information (1)"),
+        (Format::Html, "<h3>Information: 1 pattern</h3>"),
+    ] {
+        let text = render(&report, format);
+        assert!(text.contains(heading), "{text}");
+        assert!(!text.contains("Suspected"), "{text}");
+    }
+    assert!(render(&report, Format::Html).contains("0 suspected"));
+}
+
+#[test]
+fn an_output_that_only_moved_is_shown_once_with_both_its_places() {
+    let mut report = fixture::differ();
+    let pattern = &mut report.patterns[0];
+    pattern.kind = Kind::Reordered;
+    let example = &mut pattern.examples[0];
+    let (Some(old), Some(new)) = (&mut example.old, &mut example.new) else { panic!("no pair") };
+    new.value.clone_from(&old.value);
+    (old.sequence, new.sequence) = (449, 444);
+    let text = render(&report, Format::Terminal);
+    assert!(text.contains("    both {") && text.contains("         output 449 of old, output 444 of new"), "{text}");
+    assert!(render(&report, Format::Markdown).contains("output 449 of old, output 444 of new:"), "markdown");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::page::Page;
 use crate::compare::{Latency, Pattern, Standing};
 use crate::report::Report;
 use crate::report::figures::{cut, date, time};
-use crate::report::words::{patterns_of, signature};
+use crate::report::words::{Heading, patterns_of, signature};
 
 /// How many patterns the chart of first sightings shows.
 const PATTERNS_MAX: usize = 8;
@@ -17,9 +17,9 @@ const RIGHT: f64 = 700.0;
 /// Draws when each pattern first showed along the recorded time. Left out where no event times are known.
 pub(super) fn first_sightings(report: &Report, page: &mut Page) {
     let (Some(from), Some(to)) = (report.recording.first_ms, report.recording.last_ms) else { return };
-    let sighted: Vec<(&Pattern, i64)> = [Standing::Proven, Standing::Suspected]
+    let sighted: Vec<(&Pattern, i64)> = [Heading::Proven, Heading::Suspected]
         .iter()
-        .flat_map(|standing| patterns_of(report, *standing))
+        .flat_map(|heading| patterns_of(report, *heading))
         .filter_map(|pattern| Some((pattern, pattern.first.as_ref()?.event_time_ms?)))
         .filter(|(_, ms)| (from..=to).contains(ms))
         .take(PATTERNS_MAX)

@@ -1,11 +1,11 @@
 //! The first screen: the verdict, why, and the four answers.
 
 use super::page::Page;
-use crate::compare::{Standing, Verdict};
+use crate::compare::Verdict;
 use crate::report::Report;
 use crate::report::answers::{Tone, answers, builds_line};
 use crate::report::figures::count;
-use crate::report::words::{self, given, patterns_of};
+use crate::report::words::{self, Heading, given, patterns_of};
 
 /// Bytes of the reasons.
 const REASONS_BYTES: usize = 60_000;
@@ -64,8 +64,8 @@ pub(super) fn answer_cards(report: &Report, page: &mut Page) {
 pub(super) fn contents(report: &Report, page: &mut Page) {
     page.inside("nav aria-label=\"Sections\"", |page| {
         page.inside("a href=\"#patterns\"", |page| {
-            let number = |standing| count(patterns_of(report, standing).len() as u64);
-            let (proven, suspected, noise) = (number(Standing::Proven), number(Standing::Suspected), number(Standing::Noise));
+            let number = |heading| count(patterns_of(report, heading).len() as u64);
+            let (proven, suspected, noise) = (number(Heading::Proven), number(Heading::Suspected), number(Heading::Noise));
             page.text(&format!("Patterns ({proven} proven, {suspected} suspected, {noise} noise)"));
         });
         page.markup("<a href=\"#redelivery\">Redelivery</a><a href=\"#latency\">Latency</a><a href=\"#fidelity\">Fidelity</a>");

@@ -3,21 +3,21 @@
 use super::chart;
 use super::example::example;
 use super::page::Page;
-use crate::compare::{Pattern, Standing, Statistics};
+use crate::compare::{Pattern, Statistics};
 use crate::report::Report;
 use crate::report::figures::{count, counted, probability, share};
-use crate::report::words::{self, marks, name, or_dash, patterns_of, sighting, signature};
+use crate::report::words::{self, Heading, mark, name, or_dash, patterns_of, sighting, signature};
 use std::fmt::Write as _;
 
-/// Bytes of the overview of one standing.
+/// Bytes of the overview under one heading.
 const OVERVIEW_BYTES: usize = 150_000;
 
-/// Bytes of the patterns of one standing with their examples: what counts gets most of the room.
-fn details_bytes(standing: Standing) -> usize {
-    match standing {
-        Standing::Proven => 1_200_000,
-        Standing::Suspected => 400_000,
-        Standing::Noise | Standing::Expected => 200_000,
+/// Bytes of the patterns under one heading with their examples: what counts gets most of the room.
+fn details_bytes(heading: Heading) -> usize {
+    match heading {
+        Heading::Proven => 1_200_000,
+        Heading::Suspected => 400_000,
+        Heading::Noise | Heading::Expected | Heading::Information => 200_000,
     }
 }
 
@@ -39,10 +39,10 @@ pub(super) fn patterns(report: &Report, page: &mut Page) {
         }
         chart::first_sightings(report, page);
         let mut before = 0;
-        for (standing, title) in words::STANDINGS {
-            let patterns = patterns_of(report, standing);
+        for heading in Heading::ALL {
+            let patterns = patterns_of(report, heading);
             if !patterns.is_empty() {
-                group(Group { standing, title, before }, &patterns, page);
+                group(Group { heading, before }, &patterns, page);
             }
             before += patterns.len();
         }
@@ -50,18 +50,17 @@ pub(super) fn patterns(report: &Report, page: &mut Page) {
     });
 }
 
-/// Patterns of one standing.
+/// Patterns under one heading.
 #[derive(Clone, Copy)]
 struct Group {
-    standing: Standing,
-    title: &'static str,
+    heading: Heading,
     /// How many patterns stand before it, for their numbers go on.
     before: usize,
 }
 
 fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
-    page.leaf("h3", &format!("{}: {}", group.title, counted(patterns.len() as u64, "pattern", "patterns")));
-    page.leaf("p class=\"about\"", words::standing_meaning(group.standing));
+    page.leaf("h3", &format!("{}: {}", group.heading.title(), counted(patterns.len() as u64, "pattern", "patterns")));
+    page.leaf("p class=\"about\"", group.heading.meaning());
     // Written first, because the overview links to those that found room.
     let mut side_by_side = Page::new();
     let written = details(group, patterns, &mut side_by_side);
@@ -72,7 +71,7 @@ fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
 fn overview(group: Group, patterns: &[&Pattern], linked: usize, page: &mut Page) {
     let headings = ["", "kind", "topic", "path", "change", "#new against old", "#old against itself", "first seen"];
     let mut written = usize::MAX;
-    page.table(group.title, &headings, |page| {
+    page.table(group.heading.title(), &headings, |page| {
         written = page.within(OVERVIEW_BYTES, patterns.iter().enumerate(), |page, (index, pattern)| {
             overview_row(group.before + index + 1, index < linked, pattern, page);
         });
@@ -88,7 +87,7 @@ fn overview_row(number: usize, linked: bool, pattern: &Pattern, page: &mut Page)
         });
         page.inside("th scope=\"row\"", |page| {
             page.leaf("span class=\"kind\"", &name(pattern.kind));
-            for mark in marks(pattern) {
+            if let Some(mark) = mark(pattern) {
                 page.leaf("small", mark);
             }
         });
@@ -96,15 +95,15 @@ fn overview_row(number: usize, linked: bool, pattern: &Pattern, page: &mut Page)
         page.inside("td", |page| page.leaf("code", pattern.path.as_deref().unwrap_or_default()));
         page.leaf("td", &pattern.change.map(name).unwrap_or_default());
         page.leaf("td class=\"figure\"", &count(pattern.count));
-        page.leaf("td class=\"figure\"", &count(pattern.noise_count));
+        page.leaf("td class=\"figure\"", &words::noise(pattern));
         page.leaf("td", &or_dash(pattern.first.as_ref().map(sighting)));
     });
 }
 
 /// Writes patterns with their examples and returns how many found room.
 fn details(group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
-    let written = page.within(details_bytes(group.standing), patterns.iter().enumerate(), |page, (index, pattern)| {
-        let opened = index < OPEN && matches!(group.standing, Standing::Proven | Standing::Suspected);
+    let written = page.within(details_bytes(group.heading), patterns.iter().enumerate(), |page, (index, pattern)| {
+        let opened = index < OPEN && matches!(group.heading, Heading::Proven | Heading::Suspected);
         let tag = if opened { "details class=\"pattern\" open" } else { "details class=\"pattern\"" };
         let number = group.before + index + 1;
         page.inside_numbered(tag, "pattern", number, |page| detail(number, pattern, page));
@@ -114,22 +113,22 @@ fn details(group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
 }
 
 fn detail(number: usize, pattern: &Pattern, page: &mut Page) {
+    let heading = Heading::of(pattern);
     page.inside("summary", |page| {
         page.leaf("span class=\"number\"", &number.to_string());
         page.leaf(
-            match pattern.standing {
-                Standing::Proven => "span class=\"tag bad\"",
-                Standing::Suspected => "span class=\"tag unsure\"",
-                Standing::Noise | Standing::Expected => "span class=\"tag\"",
+            match heading {
+                Heading::Proven => "span class=\"tag bad\"",
+                Heading::Suspected => "span class=\"tag unsure\"",
+                Heading::Noise | Heading::Expected | Heading::Information => "span class=\"tag\"",
             },
-            &name(pattern.standing),
+            &heading.title().to_lowercase(),
         );
         page.leaf("span class=\"signature\"", &signature(pattern));
         page.leaf("span class=\"figure\"", &counted(pattern.count, "difference", "differences"));
     });
     page.inside("div class=\"within\"", |page| {
-        let about = std::iter::once(words::meaning(pattern.kind)).chain(marks(pattern)).collect::<Vec<_>>().join("; ");
-        page.leaf("p", &about);
+        page.leaf("p", &words::about(pattern));
         if let Some(first) = &pattern.first {
             page.leaf("p", &format!("First: {}", sighting(first)));
         }

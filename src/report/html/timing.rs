@@ -23,6 +23,7 @@ const GAUGE_DEPTH_MAX: usize = 8;
 pub(super) fn latency(report: &Report, page: &mut Page) {
     page.section("section id=\"latency\"", "Latency", |page| {
         page.leaf("p class=\"about\"", "From the due time of the causing event to the arrival of the output. An increase counts only beyond what old differs from itself by when it is driven again: the machine's noise.");
+        page.leaf("p class=\"about\"", "The increase is that of the outputs which both builds wrote.");
         let Some(latency) = &report.latency else {
             page.leaf("p", "Not measured: the replay was unpaced, or no due times are known.");
             return;

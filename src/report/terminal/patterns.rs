@@ -1,27 +1,27 @@
 //! Patterns in the terminal: proven first, each with where it began and one example.
 
 use super::lines::{Paint, Printed, around_difference};
-use crate::compare::{Example, Kind, Pattern, Shown, Standing};
+use crate::compare::{Example, Kind, Pattern, Shown};
 use crate::report::Report;
 use crate::report::figures::{count, counted};
-use crate::report::words::{self, marks, patterns_of, sighting, signature};
+use crate::report::words::{self, Heading, patterns_of, sighting, signature};
 
-/// How many patterns of one standing are printed; the other formats hold the rest.
+/// How many patterns under one heading are printed; the other formats hold the rest.
 const PATTERNS_MAX: usize = 12;
 
 /// How many columns an old or new value takes in an example.
 const VALUE_WIDTH: usize = 84;
 
-/// Prints the patterns of every standing.
+/// Prints the patterns under every heading.
 pub(super) fn patterns(report: &Report, out: &mut Printed) {
-    for (standing, title) in words::STANDINGS {
-        let patterns = patterns_of(report, standing);
+    for heading in Heading::ALL {
+        let patterns = patterns_of(report, heading);
         if patterns.is_empty() {
             continue;
         }
         out.heading(
-            &format!("{title}: {}", counted(patterns.len() as u64, "pattern", "patterns")),
-            words::standing_meaning(standing),
+            &format!("{}: {}", heading.title(), counted(patterns.len() as u64, "pattern", "patterns")),
+            heading.meaning(),
         );
         out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
         for pattern in patterns.iter().take(PATTERNS_MAX) {
@@ -39,17 +39,12 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
 }
 
 fn one_pattern(pattern: &Pattern, out: &mut Printed) {
-    out.columns(
-        Paint::Plain,
-        &[&signature(pattern), &count(pattern.count), &count(pattern.noise_count)],
-        &[70, 13, 13],
-    );
-    let about = std::iter::once(words::meaning(pattern.kind)).chain(marks(pattern)).collect::<Vec<_>>().join("; ");
-    out.wrapped(4, Paint::Quiet, &about);
+    out.columns(Paint::Plain, &[&signature(pattern), &count(pattern.count), &words::noise(pattern)], &[70, 13, 13]);
+    out.wrapped(4, Paint::Quiet, &words::about(pattern));
     if let Some(first) = &pattern.first {
         out.wrapped(4, Paint::Plain, &format!("first: {}", sighting(first)));
     }
-    if pattern.standing != Standing::Noise {
+    if !matches!(Heading::of(pattern), Heading::Noise | Heading::Information) {
         pattern.examples.iter().take(1).for_each(|example| one_example(pattern.kind, example, out));
     }
 }
@@ -59,6 +54,11 @@ fn one_example(kind: Kind, example: &Example, out: &mut Printed) {
         Some(shown) => shown.value.clone().unwrap_or_else(|| "null".to_owned()),
         None => words::absent(kind).to_owned(),
     };
+    if let Some(places) = words::places(example) {
+        let (value, _) = around_difference(&text(&example.old), "", VALUE_WIDTH);
+        out.line(4, Paint::Plain, &format!("both {value}"));
+        return out.line(4, Paint::Quiet, &format!("     {places}"));
+    }
     let (old, new) = around_difference(&text(&example.old), &text(&example.new), VALUE_WIDTH);
     out.line(4, Paint::Removed, &format!("old  {old}"));
     out.line(4, Paint::Added, &format!("new  {new}"));
