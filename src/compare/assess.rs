@@ -106,10 +106,12 @@ impl Seen {
 /// Differences of a kind: what is proven counts, what is suspected makes unsure.
 fn differences(facts: &Facts<'_>, gate: &Gate, kind: Kind, limit: u64) -> Seen {
     let found = Found::of(facts, kind);
-    let (proven, suspected) = (found.proven_beyond_noise(), total(&found.suspected));
+    // An output that changed at several paths is in as many patterns, but it is one difference.
+    let raw = facts.comparison.differences.get(&kind).copied().unwrap_or(u64::MAX);
+    let (proven, suspected) = (found.proven_beyond_noise().min(raw), total(&found.suspected));
     let mut note = found.note(facts, kind);
     let totals = totals(facts);
-    let beyond = |number: u64| number > limit;
+    let beyond = |number: u64| number.min(raw) > limit;
     let (pass, sentences) = if beyond(proven) {
         (Some(false), sentences::patterns(&found.proven, totals, &asked_for(gate)))
     } else if beyond(proven + suspected) {

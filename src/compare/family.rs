@@ -117,9 +117,11 @@ fn could_fail(comparison: &Comparison, gates: &Gates, kind: Kind) -> bool {
             && !pattern.information
             && matches!(pattern.standing, Standing::Proven | Standing::Suspected)
     };
+    let patterns = comparison.patterns.iter().filter(real).map(|found| found.count).sum::<u64>();
+    // An output that changed at several paths is in as many patterns, but it is one difference.
+    let outputs = patterns.min(comparison.differences.get(&kind).copied().unwrap_or(u64::MAX));
     // What new did not reach because it stopped early is no question of chance.
-    kind != Kind::Unseen
-        && is_beyond(gates, Figure::Kind(kind), comparison.patterns.iter().filter(real).map(|found| found.count).sum())
+    kind != Kind::Unseen && is_beyond(gates, Figure::Kind(kind), outputs)
 }
 
 fn could_repeat(idempotency: &Idempotency, gates: &Gates) -> bool {

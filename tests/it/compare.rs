@@ -876,6 +876,18 @@ fn a_suspicion_is_worth_another_drive_only_where_a_gate_could_fail_by_it() {
     assert!(!wants(&of(0, 3), "metadata = 3") && wants(&of(0, 3), "metadata = 2"));
     assert!(wants(&of(2, 0), "") && !wants(&of(2, 0), "changed = 2"));
     assert!(wants(&of(2, 3), "") && !wants(&of(0, 0), ""));
+    // Two outputs that changed at two paths are two differences.
+    let at_both = |changed: u64| {
+        drive((0..2_000).map(move |at| {
+            let n = i32::from(at < changed);
+            output(&format!("k{at}"), &format!("{{\"a\":{n},\"b\":{n}}}"))
+        }))
+    };
+    let mut comparison = compared(&[&at_both(0), &at_both(0)], &[&at_both(2)], &rules(""));
+    for (gated, wanted) in [("changed = 2", false), ("changed = 1", true)] {
+        settle(&mut comparison, &gates(gated));
+        assert_eq!(comparison.wants_new_again, wanted, "{gated}");
+    }
 }
 
 #[test]

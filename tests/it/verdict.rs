@@ -348,6 +348,19 @@ fn raw_counts_never_fail() {
 }
 
 #[test]
+fn an_output_that_changed_at_several_paths_counts_once() {
+    for (standing, beyond) in [(Standing::Proven, Differ), (Standing::Suspected, NoVerdict)] {
+        let run = Run::agreeing().pattern(Kind::Changed, standing, 10).with(|run| {
+            let mut elsewhere = pattern(Kind::Changed, standing, 8);
+            elsewhere.path = Some("$.currency".to_owned());
+            run.comparison.patterns.push(elsewhere);
+        });
+        check(&run, "changed = 10", Agree, "no gate failed");
+        check(&run, "changed = 9", beyond, "10 of 26,398 outputs changed");
+    }
+}
+
+#[test]
 fn a_suspicion_matters_only_where_it_could_break_the_limit() {
     let run =
         Run::agreeing().pattern(Kind::Changed, Standing::Proven, 5).pattern(Kind::Changed, Standing::Suspected, 3);
