@@ -16,6 +16,10 @@ const CHANCE_RECURRENCES_MAX: f64 = 0.01;
 /// flush of a batch, reaches that many identities at once, and then they are not as independent as the test takes them.
 const BURST_MAX: u64 = 30;
 
+/// Share of identities on which drives of old may disagree before the count alone proves nothing: what moves so many of them,
+/// such as how often a build writes by its wall clock, moves them together.
+const UNSTEADY_MAX: f64 = 0.1;
+
 /// What was counted of one pattern.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -118,7 +122,7 @@ pub(super) fn judge(test: &Statistics) -> Judged {
         judged.standing = Standing::Proven;
         return judged;
     }
-    if by_count {
+    if by_count && (is_steady(test) || test.recurred.is_none()) {
         return judged;
     }
     judged.unjudgeable = test.odd_all > test.odd_any;
@@ -132,12 +136,18 @@ pub(super) fn judge(test: &Statistics) -> Judged {
 }
 
 /// Whether new driven again bears out what the count says: the same comes back where old is steady, or as much of it is odd
-/// elsewhere. A burst that comes in old's own drives as well may come back as one. More than a burst needs no second witness.
+/// elsewhere. A burst that comes in old's own drives as well may come back as one. More than a burst needs no
+/// second witness, unless old is unsteady at many identities.
 fn is_confirmed(test: &Statistics, chance_recurrences: f64) -> bool {
-    let Some(recurred) = test.recurred else { return true };
-    test.odd_new > BURST_MAX
+    let Some(recurred) = test.recurred else { return is_steady(test) };
+    (test.odd_new > BURST_MAX && is_steady(test))
         || (test.odd_moving == 0 && !is_chance(recurred, chance_recurrences))
         || test.p_again.is_some_and(|p| p <= FALSE_DISCOVERIES)
+}
+
+/// Whether identities may be taken as independent: where old is unsteady at many of them, one chance may have moved them all.
+fn is_steady(test: &Statistics) -> bool {
+    test.noise_rate.is_some_and(|rate| rate <= UNSTEADY_MAX || rate * test.compared as f64 <= UNSEEN_NOISE as f64)
 }
 
 /// Whether a proof may rest on one burst, so that new should be driven again to tell.

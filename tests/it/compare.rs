@@ -645,6 +645,38 @@ fn one_burst_of_a_build_s_own_noise_accuses_nobody() {
     assert_ne!(pattern(&late, Kind::Repeated).standing, Standing::Proven);
 }
 
+/// Counts by key, written whenever the wall clock said so: how often is chance, and all keys share it.
+fn flushed(seed: u64, unit: &str) -> Remembered {
+    let mut draws = Draws(seed);
+    let (mut counts, mut waits) = ([0_u64; 600], [false; 600]);
+    let mut all = Vec::new();
+    for at in 0..30_000_usize {
+        let key = at * 7_919 % 600;
+        (counts[key], waits[key]) = (counts[key] + 1, true);
+        if draws.happens(0.0025) || at == 29_999 {
+            for key in (0..600).filter(|key| std::mem::take(&mut waits[*key])) {
+                all.push(output(&format!("k{key}"), &format!("{{\"count\":{},\"unit\":\"{unit}\"}}", counts[key])));
+            }
+        }
+    }
+    drive(all)
+}
+
+#[test]
+fn a_build_that_writes_when_its_wall_clock_says_so_is_not_accused() {
+    for trial in [2, 4] {
+        let of = |drive: u64| flushed(trial * 10 + drive, "flights");
+        let (old, new) = ([of(0), of(1)], [of(2), of(3)]);
+        let once = compared(&[&old[0], &old[1]], &[&new[0]], &rules(""));
+        assert!(!has(&once, Standing::Proven), "{trial}");
+        let twice = compared(&[&old[0], &old[1]], &[&new[0], &new[1]], &rules(""));
+        assert!(!has(&twice, Standing::Proven) && !has(&twice, Standing::Suspected), "{trial}");
+        let changed = compared(&[&old[0], &old[1]], &[&flushed(trial * 10 + 2, "events")], &rules(""));
+        let unit = changed.patterns.iter().find(|pattern| pattern.path.as_deref() == Some("$.unit")).unwrap();
+        assert_eq!((unit.kind, unit.standing), (Kind::Changed, Standing::Proven), "{trial}");
+    }
+}
+
 #[test]
 fn what_new_breaks_at_random_is_proven_by_as_much_of_it_in_new_again() {
     let steady = outputs_lost(&[]);
