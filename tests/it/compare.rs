@@ -110,6 +110,31 @@ fn an_output_that_new_did_not_write_is_missing_only_where_new_finished() {
 }
 
 #[test]
+fn an_ending_of_new_is_proven_unless_a_drive_of_old_ended_so_too() {
+    let (old, mut new) = (outputs("a=1 b=2"), outputs("a=1"));
+    for (ending, kind) in
+        [(Ending::Died, Kind::Died), (Ending::TimedOut, Kind::NoProgress), (Ending::StoppedReading, Kind::NoProgress)]
+    {
+        new.ending = ending;
+        let standing = |again| pattern(&compared(&[&old, again], &[&new], &rules("")), kind).standing;
+        assert_eq!((standing(&old), standing(&new)), (Standing::Proven, Standing::Suspected), "{ending:?}");
+    }
+}
+
+#[test]
+fn a_name_that_stands_twice_in_an_object_hides_no_change() {
+    let of = |value: &str| drive([output("a", value)]);
+    for (old, new, path) in [
+        (r#"{"n":1,"n":2}"#, r#"{"n":3,"n":2}"#, "$"),
+        (r#"{"n":1,"n":2}"#, r#"{"n":1,"n":3}"#, "$.n"),
+        (r#"{"n":1,"n":2}"#, r#"{"n":2}"#, "$"),
+    ] {
+        let comparison = check("", &of(old), &of(new), &[(Kind::Changed, 1)]);
+        assert_eq!(signatures(&comparison), [(Kind::Changed, Some(path), Some(Change::Value), 1)]);
+    }
+}
+
+#[test]
 fn an_ending_that_old_had_as_well_is_no_difference() {
     let mut both = outputs("a=1");
     for ending in [Ending::Died, Ending::TimedOut] {

@@ -310,6 +310,8 @@ fn kinds_without_a_default_gate_fail_only_where_one_is_written() {
         if !information {
             check_gate(&run, &format!("{} = 6", name(kind)), Differ, "asks for at most 6", &name(kind), Some(false));
             check_gate(&run, &format!("{} = 7", name(kind)), Agree, "no gate failed", &name(kind), Some(true));
+            let suspected = Run::agreeing().pattern(kind, Standing::Suspected, 7);
+            check_gate(&suspected, &format!("{} = 6", name(kind)), NoVerdict, "suspected", &name(kind), None);
         }
     }
 }
@@ -727,6 +729,35 @@ fn a_gate_on_latency_itself_holds_new_to_a_time() {
         "p999-latency",
         None,
     );
+}
+
+#[test]
+fn each_quantile_has_gates_that_pass_fail_and_cannot_tell() {
+    for (quantile, share, told_us) in
+        [("p50", 0.5, 1_000), ("p90", 0.9, 2_000), ("p95", 0.95, 3_000), ("p99", 0.99, 8_000), ("p999", 0.999, 20_000)]
+    {
+        let run = Run::agreeing().with(|run| {
+            let latency = run.comparison.latency.as_mut().unwrap();
+            latency.increases.push(increase(0.999, 0.001));
+            latency.new.p999_us = Some(20_000);
+        });
+        let (grown, itself) = (format!("{quantile}-latency-increase"), format!("{quantile}-latency"));
+        for (by, p_value, verdict, pass) in
+            [(0.31, 0.000_1, Differ, Some(false)), (0.31, 0.2, NoVerdict, None), (0.19, 0.000_1, Agree, Some(true))]
+        {
+            let run = run.clone().slower(share, by, p_value);
+            check_gate(&run, &format!("{grown} = \"20%\""), verdict, "", &grown, pass);
+        }
+        for (limit_us, verdict, pass) in [(told_us, Agree, Some(true)), (told_us - 1, Differ, Some(false))] {
+            check_gate(&run, &format!("{itself} = \"{limit_us}us\""), verdict, "", &itself, pass);
+        }
+        let untold = run.with(|run| {
+            let latency = run.comparison.latency.as_mut().unwrap();
+            (latency.increases, latency.new) = (Vec::new(), LatencyFigures::default());
+        });
+        check_gate(&untold, &format!("{grown} = \"20%\""), NoVerdict, "too few", &grown, None);
+        check_gate(&untold, &format!("{itself} = \"1h\""), NoVerdict, "too few", &itself, None);
+    }
 }
 
 #[test]
