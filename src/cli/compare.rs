@@ -5,6 +5,8 @@ use super::exit::{Code, Failure};
 use super::printer::Printer;
 use super::run::{destination, show_report};
 use super::runs::outcomes_of;
+use super::signal::raise_on_interrupt;
+use crate::clock::Stop;
 use crate::scenario::{RunFolder, Scenario, compare_outcomes, write_report};
 
 pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result<Code, Failure> {
@@ -19,7 +21,9 @@ pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result
     let (old, mut again) = outcomes_of(&arguments.old, "old");
     let (new, _) = outcomes_of(&arguments.new, "new");
     again.extend(arguments.old_again.iter().cloned());
-    let report = compare_outcomes(&old, &again, &new, &rules)?;
+    let stop = Stop::new();
+    raise_on_interrupt(&stop);
+    let report = compare_outcomes(&old, &again, &new, &rules, &stop)?;
     let folder = destination.map(|destination| RunFolder::make(&destination, "compare")).transpose()?;
     if let Some(folder) = &folder {
         write_report(folder, &report)?;

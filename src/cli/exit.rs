@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::capture::CaptureError;
-use crate::compare::Verdict;
+use crate::compare::{CompareError, Verdict};
 use crate::recording::{ImportError, LineProblem, RecordingError};
 use crate::scenario::ScenarioError;
 
@@ -191,7 +191,9 @@ impl From<ScenarioError> for Failure {
                 Self::of(error, "Name the folder of an outcome, such as outcomes/old of a run.")
             }
             ScenarioError::Problems(_) => Self::wrong(error, ""),
-            ScenarioError::Stopped { .. } => Self::surroundings(error, "Run it again for a verdict."),
+            ScenarioError::Stopped { .. } | ScenarioError::Compare(CompareError::Stopped) => {
+                Self::surroundings(error, "Run it again for a verdict.")
+            }
             ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
             error => Self::of(error, ""),
         }
@@ -240,6 +242,16 @@ mod tests {
                 assert_eq!(graver.gravest(*lighter), *graver);
                 assert_eq!(lighter.gravest(*graver), *graver);
             }
+        }
+    }
+
+    #[test]
+    fn a_command_that_was_stopped_ends_in_one_way_whatever_it_was_at() {
+        let path = Path::new("outcomes").to_owned();
+        for error in [ScenarioError::Stopped { path }, CompareError::Stopped.into()] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.code, failure.hint.as_str()), (Code::Surroundings, "Run it again for a verdict."));
+            assert!(failure.error.unwrap().to_string().starts_with("stopped before there was a verdict"));
         }
     }
 

@@ -1,5 +1,5 @@
 //! Ctrl-C, a termination and a terminal that closes: the first asks every drive to stop and keeps what was written, the second
-//! ends the program and all builds at once. Where nothing is driven or captured the first does.
+//! ends the program and all builds at once. Where nothing is driven, captured or compared the first does.
 
 use std::thread;
 

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::CompareError;
+use super::watched::go_on;
 use crate::spill::SpillSpace;
 
 /// Moments sorted in memory at once: 20 MB.
@@ -50,7 +52,7 @@ pub(super) struct Answered {
 /// Gathers moments in any order.
 #[derive(Debug)]
 pub(super) struct Arrivals<'a> {
-    spill: &'a SpillSpace,
+    pub(super) spill: &'a SpillSpace,
     drives: usize,
     topics: BTreeMap<String, u32>,
     run: Vec<Moment>,
@@ -86,7 +88,7 @@ impl<'a> Arrivals<'a> {
     }
 
     /// Hands over each delivery once, in order of delivery.
-    pub(super) fn for_each(mut self, mut take: impl FnMut(&Answered)) -> io::Result<()> {
+    pub(super) fn for_each(mut self, mut take: impl FnMut(&Answered)) -> Result<(), CompareError> {
         if self.runs.is_empty() {
             self.run.sort_unstable();
             let mut groups = Groups::new(self.drives, &mut take);
@@ -94,7 +96,7 @@ impl<'a> Arrivals<'a> {
             groups.finish();
             return Ok(());
         }
-        self.spill_run()?;
+        self.spill_run().map_err(CompareError::Spill)?;
         self.merge(&mut take)
     }
 
@@ -127,17 +129,21 @@ impl<'a> Arrivals<'a> {
         Ok(())
     }
 
-    fn merge(self, take: &mut dyn FnMut(&Answered)) -> io::Result<()> {
+    fn merge(self, take: &mut dyn FnMut(&Answered)) -> Result<(), CompareError> {
+        let spill = self.spill;
         let Some(file) = self.file else { return Ok(()) };
         let mut cursors: Vec<Cursor> = self.runs.iter().map(|(start, end)| Cursor::new(*start, *end)).collect();
         let mut heads = BinaryHeap::new();
         for (number, cursor) in cursors.iter_mut().enumerate() {
-            heads.extend(cursor.next(&file)?.map(|moment| Reverse((moment, number))));
+            let first = cursor.next(&file).map_err(CompareError::Spill)?;
+            heads.extend(first.map(|moment| Reverse((moment, number))));
         }
         let mut groups = Groups::new(self.drives, take);
         while let Some(Reverse((moment, number))) = heads.pop() {
+            go_on(spill)?;
             groups.add(moment);
-            heads.extend(cursors[number].next(&file)?.map(|moment| Reverse((moment, number))));
+            let next = cursors[number].next(&file).map_err(CompareError::Spill)?;
+            heads.extend(next.map(|moment| Reverse((moment, number))));
         }
         groups.finish();
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::buckets::Buckets;
 use super::drives::{Drive, EventTimes};
 use super::engine::{Engine, Totals};
 use super::family::settle;
@@ -13,6 +12,7 @@ use super::noise::{Counts, Drives, measure};
 use super::patterns::{OTHERS, Tally};
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
+use super::watched::Watched;
 use super::{CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
 use crate::outcome::{Ending, Outcome};
 use crate::recording::Recording;
@@ -34,7 +34,7 @@ use crate::spill::SpillSpace;
 ///
 /// # Errors
 ///
-/// [`CompareError`] where an outcome or the recording cannot be read, or spilling fails.
+/// [`CompareError`] where an outcome or the recording cannot be read, spilling fails, or `spill` is withdrawn meanwhile.
 pub fn compare(
     old: &[Outcome],
     new: &[Outcome],
@@ -59,24 +59,25 @@ pub fn compare_drives(
     times: Option<&dyn EventTimes>,
     spill: &SpillSpace,
 ) -> Result<Comparison, CompareError> {
-    let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
+    if old.is_empty() || new.is_empty() {
         return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
-    };
-    let drives: Vec<&dyn Drive> = old.iter().chain(new.iter().take(2)).copied().collect();
+    }
+    let watched = Watched::all(old.iter().chain(new.iter().take(2)).copied(), spill);
+    let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
+    let (first_old, first_new) = (drives[0], drives[old.len()]);
     if drives.len() > 60 {
         return Err(CompareError::TooManyDrives { drives: drives.len() });
     }
     let gathered = gather(&drives, rules, spill)?;
     let by_drive = |counts: &[u64]| names(old.len()).zip(counts.iter().copied()).collect();
     let (outputs, unreadable) = (by_drive(&gathered.counts), by_drive(&gathered.unreadable));
-    let pairs = Buckets::new(rules.settings.memory << 17, spill);
-    let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), pairs);
+    let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), spill);
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
         engine.subsets(subsets)?;
     }
     let (mut totals, _) = engine.finish()?;
-    note_endings(&mut totals, old, *first_new);
+    note_endings(&mut totals, old, first_new);
 
     let counted = Drives { old: old.len(), new_again: new.len() > 1 };
     // Where nothing was written, nothing can be looked for.
@@ -104,7 +105,7 @@ pub fn compare_drives(
     };
     let found = found(totals, old.len());
     let candidates = found.iter().flat_map(|(_, tally)| &tally.candidates);
-    let sightings = Sightings::look_up(candidates, (*first_old, *first_new), rules, times)?;
+    let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
     let patterns = found.into_iter().map(|(signature, tally)| pattern(signature, &tally, counted, rules, &sightings));
     comparison.patterns = patterns.collect();
     settle(&mut comparison, &Gates::default());

@@ -26,19 +26,23 @@ pub trait Drive {
         take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
     ) -> Result<(), CompareError>;
 
-    /// Reads the outputs with these sequences (ascending, none twice).
+    /// Reads the outputs with these sequences (ascending, none twice) and hands them to `take` in that order.
     ///
     /// # Errors
     ///
-    /// The outcome cannot be read.
-    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError>;
+    /// The outcome cannot be read, or `take` fails.
+    fn at(
+        &self,
+        sequences: &[i64],
+        take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError>;
 
     /// Shows every delivery with its topic to `take`, in the order of the plan; false where deliveries are not known.
     ///
     /// # Errors
     ///
-    /// The outcome cannot be read.
-    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError>;
+    /// The outcome cannot be read, or `take` fails.
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt) -> Result<(), CompareError>) -> Result<bool, CompareError>;
 }
 
 /// One output as the comparison reads it. Fields as in [`Output`].
@@ -110,35 +114,42 @@ impl Drive for Outcome {
         Ok(())
     }
 
-    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+    fn at(
+        &self,
+        sequences: &[i64],
+        take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
         // A page a sequence costs more than reading everything once where many are asked for, unless they stand together.
         let reach = sequences.first().zip(sequences.last()).map_or(0, |(first, last)| first.abs_diff(*last));
         let count = sequences.len() as u64;
         if count.saturating_mul(64) < self.output_count() || reach < count.saturating_mul(8) {
-            return Ok(self.outputs_at(sequences)?);
+            for batch in self.batches_at(sequences)? {
+                let batch = batch?;
+                (0..batch.len()).try_for_each(|row| take(batch.get(row).to_output()))?;
+            }
+            return Ok(());
         }
-        let mut found = Vec::with_capacity(sequences.len());
         let mut wanted = sequences.iter().copied().peekable();
         for batch in self.outputs()? {
             let batch = batch?;
             for row in 0..batch.len() {
-                let Some(next) = wanted.peek() else { return Ok(found) };
+                let Some(next) = wanted.peek() else { return Ok(()) };
                 let view = batch.get(row);
                 if view.sequence == *next {
-                    found.push(view.to_output());
+                    take(view.to_output())?;
                     wanted.next();
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
-    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError> {
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt) -> Result<(), CompareError>) -> Result<bool, CompareError> {
         let Some(batches) = self.deliveries()? else { return Ok(false) };
         for batch in batches {
             for receipt in batch? {
                 if let Some(topic) = self.topics().get(receipt.delivery.topic as usize) {
-                    take(topic, &receipt);
+                    take(topic, &receipt)?;
                 }
             }
         }
@@ -201,16 +212,20 @@ impl Drive for Remembered {
         Ok(())
     }
 
-    fn at(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+    fn at(
+        &self,
+        sequences: &[i64],
+        take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
         let find = |sequence: &i64| self.outputs.binary_search_by_key(sequence, |output| output.sequence).ok();
-        Ok(sequences.iter().filter_map(find).map(|at| self.outputs[at].clone()).collect())
+        sequences.iter().filter_map(find).try_for_each(|at| take(self.outputs[at].clone()))
     }
 
-    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt)) -> Result<bool, CompareError> {
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt) -> Result<(), CompareError>) -> Result<bool, CompareError> {
         let Some(receipts) = &self.receipts else { return Ok(false) };
         for receipt in receipts {
             if let Some(topic) = self.topics.get(receipt.delivery.topic as usize) {
-                take(topic, receipt);
+                take(topic, receipt)?;
             }
         }
         Ok(true)

@@ -14,8 +14,10 @@ use super::patterns::{Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
 use super::scan::mix;
 use super::strays::{Stray, Strays, Tag};
+use super::watched::go_on;
 use super::{CompareError, Kind};
 use crate::outcome::{Ending, Output};
+use crate::spill::SpillSpace;
 
 /// Outputs read again at a time.
 const READ_MAX: usize = 1 << 16;
@@ -45,6 +47,7 @@ pub(super) struct Engine<'a> {
     waiting: usize,
     anonymous: Vec<Entry>,
     strays: Strays,
+    spill: &'a SpillSpace,
     pairs: Buckets<'a, Pair>,
     reordered: Marks,
     /// What was counted.
@@ -89,7 +92,7 @@ impl<'a> Engine<'a> {
         rules: &'a Rules,
         times: Option<&'a dyn EventTimes>,
         (topics, last): (Topics, Vec<i64>),
-        pairs: Buckets<'a, Pair>,
+        spill: &'a SpillSpace,
     ) -> Self {
         Self {
             drives,
@@ -102,7 +105,8 @@ impl<'a> Engine<'a> {
             waiting: 0,
             anonymous: Vec::new(),
             strays: Strays::default(),
-            pairs,
+            spill,
+            pairs: Buckets::new(rules.settings.memory << 17, spill),
             reordered: Marks::default(),
             tally: Totals::default(),
         }
@@ -114,6 +118,7 @@ impl<'a> Engine<'a> {
             let mut entries = buckets.take(bucket)?;
             entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
             for group in entries.chunk_by(|one, other| one.identity == other.identity) {
+                go_on(self.spill)?;
                 self.identity(group)?;
             }
         }
@@ -127,6 +132,7 @@ impl<'a> Engine<'a> {
             let mut entries = buckets.take(bucket)?;
             entries.sort_unstable_by_key(|entry| (entry.subset, entry.drive, entry.sequence));
             for group in entries.chunk_by(|one, other| one.subset == other.subset) {
+                go_on(self.spill)?;
                 let sides = self.sides(group);
                 if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
                     continue;
@@ -391,7 +397,7 @@ impl<'a> Engine<'a> {
         let (tally, reordered, topics) = (&mut self.tally, &self.reordered, &self.topics);
         // What moved within its subset is counted there; left out here, it makes nothing else seem late.
         let moved = |pair: &Pair| pair.drive == new && reordered.has(pair.other);
-        order::lateness(&mut self.pairs, self.drives.len(), moved, |pair, behind| {
+        order::lateness(&mut self.pairs, self.drives.len(), self.spill, moved, |pair, behind| {
             if pair.drive == new {
                 tally.ordered += 1;
                 tally.late += u64::from(behind > 0);
@@ -480,8 +486,7 @@ impl<'a> Engine<'a> {
             let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
             sequences.sort_unstable();
             sequences.dedup();
-            let read = if sequences.is_empty() { Vec::new() } else { drive.at(&sequences)? };
-            outputs.push(read.into_iter().map(Rc::new).collect());
+            outputs.push(drive.read(&sequences)?.into_iter().map(Rc::new).collect());
         }
         let see = |entry: &Entry| {
             let drive = &outputs[usize::from(entry.drive)];
@@ -499,6 +504,7 @@ impl<'a> Engine<'a> {
         }
         let times = self.times_of(&all)?;
         for (job, sides) in jobs.iter().zip(&all) {
+            go_on(self.spill)?;
             match job.what {
                 What::Identity { wrote_more, ordered } => {
                     self.compare_identity(sides, job, wrote_more, ordered, &times)?;

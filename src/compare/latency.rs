@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::arrivals::{Arrivals, DeliveryId, Step};
 use super::bootstrap::{Blocks, Estimate, drives_to_tell};
+use super::watched::go_on;
 use super::{CompareError, Latency, LatencyFigures, LatencyIncrease, LatencyNoise};
 use crate::outcome::{CauseView, Outcome};
 use crate::plan::Phase;
@@ -152,7 +153,8 @@ impl LatencyIncrease {
 /// # Errors
 ///
 /// [`CompareError::NoDrive`] where there is no drive of old, [`CompareError::TooManyDrives`] where there are more than 60,
-/// [`CompareError::Outcome`] where an outcome cannot be read, [`CompareError::Spill`] where the spill space cannot be written.
+/// [`CompareError::Outcome`] where an outcome cannot be read, [`CompareError::Spill`] where the spill space cannot be written,
+/// [`CompareError::Stopped`] where it is withdrawn.
 pub fn latency(
     old: &[Outcome],
     new: &Outcome,
@@ -175,7 +177,7 @@ pub fn latency(
     for (drive, outcome) in drives.into_iter().enumerate() {
         take_arrivals(&mut meter, drive as u8, outcome)?;
     }
-    meter.measure(draw).map_err(CompareError::Spill)
+    meter.measure(draw)
 }
 
 /// Adds the due times of an outcome; false where it has no deliveries.
@@ -184,6 +186,7 @@ fn take_due(meter: &mut LatencyMeter<'_>, outcome: &Outcome) -> Result<bool, Com
     for batch in batches {
         for receipt in batch? {
             let delivery = receipt.delivery;
+            go_on(meter.spill())?;
             let topic = outcome.topics().get(delivery.topic as usize).filter(|_| delivery.phase != Phase::WarmUp);
             let Some(topic) = topic else { continue };
             let (partition, offset, attempt) = (delivery.partition, delivery.offset, delivery.attempt);
@@ -199,6 +202,7 @@ fn take_arrivals(meter: &mut LatencyMeter<'_>, drive: u8, outcome: &Outcome) -> 
     for batch in outcome.outputs()? {
         let batch = batch?;
         for row in 0..batch.len() {
+            go_on(meter.spill())?;
             let output = batch.get(row);
             let counts = output.phase != Phase::WarmUp && output.malformed.is_none();
             let Some(cause) = output.cause.filter(|_| counts) else { continue };
@@ -224,6 +228,10 @@ impl<'a> LatencyMeter<'a> {
         Self { arrivals: Arrivals::new(drives, spill), drives, length_us: 0 }
     }
 
+    fn spill(&self) -> &'a SpillSpace {
+        self.arrivals.spill
+    }
+
     /// Adds when a delivery was due.
     pub(super) fn due(&mut self, delivery: DeliveryId<'_>, due_us: i64) -> io::Result<()> {
         self.length_us = self.length_us.max(due_us.saturating_add(1));
@@ -236,7 +244,7 @@ impl<'a> LatencyMeter<'a> {
     }
 
     /// Measures both builds and tests the increases; none where no output of either has a known cause.
-    pub(super) fn measure(self, draw: &dyn Fn(u64) -> u64) -> io::Result<Option<Latency>> {
+    pub(super) fn measure(self, draw: &dyn Fn(u64) -> u64) -> Result<Option<Latency>, CompareError> {
         let (mut old, mut new) = (Tally::new(), Tally::new());
         let mut blocks = Blocks::new(self.length_us, self.drives);
         let last = self.drives - 1;

@@ -31,6 +31,7 @@ mod strays;
 mod timing;
 mod values;
 mod verdict;
+mod watched;
 
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
@@ -62,6 +63,9 @@ pub enum CompareError {
     /// Entries could not be spilled.
     #[error("could not spill to the folder for temporary files")]
     Spill(#[source] std::io::Error),
+    /// Whoever lent the spill space asked to stop.
+    #[error("stopped before there was a verdict")]
+    Stopped,
     /// A comparison needs a drive of old and one of new.
     #[error("there is no drive of {build} to compare")]
     NoDrive {

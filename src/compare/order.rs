@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use super::CompareError;
 use super::buckets::{BUCKETS, Buckets, Item};
+use super::watched::go_on;
 use crate::outcome::Channel;
+use crate::spill::SpillSpace;
 
 /// An output of the first drive of old and its equal in another drive.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +79,13 @@ pub(super) fn bucket(sequence: i64, last: i64) -> usize {
 pub(super) fn lateness(
     pairs: &mut Buckets<'_, Pair>,
     drives: usize,
+    spill: &SpillSpace,
     leave_out: impl Fn(&Pair) -> bool,
     mut take: impl FnMut(&Pair, u64),
 ) -> Result<(), CompareError> {
     let mut furthest = vec![i64::MIN; drives];
     for bucket in 0..BUCKETS {
+        go_on(spill)?;
         let mut pairs = pairs.take(bucket)?;
         pairs.sort_unstable_by_key(|pair| (pair.drive, pair.other));
         for pair in pairs.iter().filter(|pair| !leave_out(pair)) {

@@ -10,6 +10,7 @@ use super::noise::{Counts, Drives, judge, measure};
 use super::patterns::Candidate;
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
+use super::watched::{Watched, go_on};
 use super::{CompareError, Idempotency, Redelivery, Statistics};
 use crate::outcome::Outcome;
 use crate::recording::Recording;
@@ -37,7 +38,7 @@ pub struct Redelivered<'a, T> {
 ///
 /// # Errors
 ///
-/// [`CompareError`] where an outcome or the recording cannot be read, or spilling fails.
+/// [`CompareError`] where an outcome or the recording cannot be read, spilling fails, or `spill` is withdrawn meanwhile.
 pub fn idempotency(
     old: &Redelivered<'_, Outcome>,
     new: &Redelivered<'_, Outcome>,
@@ -73,14 +74,16 @@ pub fn idempotency_of_drives(
     }
     let rules = rules.of_values();
     let new_with = &new.with[..new.with.len().min(2)];
-    let drives: Vec<&dyn Drive> =
-        [*old.once, *new.once].into_iter().chain(old.with.iter().copied()).chain(new_with.iter().copied()).collect();
+    let all = [*old.once, *new.once].into_iter().chain(old.with.iter().copied()).chain(new_with.iter().copied());
+    let watched = Watched::all(all, spill);
+    let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     if drives.len() > 60 {
         return Err(CompareError::TooManyDrives { drives: drives.len() });
     }
     let gathered = gather(&drives, &rules, spill)?;
     let mut relation = Relation {
         rules: &rules,
+        spill,
         drives: &drives,
         new: FIRST_OLD + old.with.len(),
         builds: [Build::new(OLD_ONCE, FIRST_OLD), Build::new(NEW_ONCE, FIRST_OLD + old.with.len())],
@@ -120,6 +123,7 @@ impl Build {
 
 struct Relation<'a> {
     rules: &'a Rules,
+    spill: &'a SpillSpace,
     drives: &'a [&'a dyn Drive],
     /// First drive of new with redelivery.
     new: usize,
@@ -133,6 +137,7 @@ struct Relation<'a> {
 impl Relation<'_> {
     fn identities(&mut self, mut gathered: Gathered<'_>) -> Result<(), CompareError> {
         for bucket in 0..BUCKETS {
+            go_on(self.spill)?;
             let mut entries = gathered.identities.take(bucket)?;
             entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
             for group in entries.chunk_by(|one, other| one.identity == other.identity) {
@@ -236,7 +241,7 @@ impl Relation<'_> {
                 entries.filter(|entry| usize::from(entry.drive) == number).map(|entry| entry.sequence).collect();
             sequences.sort_unstable();
             sequences.dedup();
-            outputs.push(if sequences.is_empty() { Vec::new() } else { drive.at(&sequences)? });
+            outputs.push(drive.read(&sequences)?);
         }
         let see = |entry: &Entry| {
             let drive = &outputs[usize::from(entry.drive)];
@@ -260,6 +265,7 @@ impl Relation<'_> {
             let redelivered = &mut build.redelivery.redelivered;
             with.receipts(&mut |_, receipt| {
                 *redelivered += u64::from(receipt.delivery.attempt > 0 && receipt.sent_us.is_some());
+                Ok(())
             })?;
             let sightings = Sightings::look_up(build.candidates.iter(), (once, with), self.rules, times)?;
             let examples = build.candidates.iter().take(EXAMPLES_MAX).map(|candidate| sightings.redelivered(candidate));

@@ -47,8 +47,7 @@ impl<'r> Sightings<'r> {
         times: Option<&dyn EventTimes>,
     ) -> Result<Self, CompareError> {
         let read = |drive: &dyn Drive, sequences: BTreeSet<i64>| -> Result<BTreeMap<i64, Output>, CompareError> {
-            let sequences: Vec<i64> = sequences.into_iter().collect();
-            let outputs = if sequences.is_empty() { Vec::new() } else { drive.at(&sequences)? };
+            let outputs = drive.read(&sequences.into_iter().collect::<Vec<_>>())?;
             Ok(outputs.into_iter().map(|output| (output.sequence, output)).collect())
         };
         let old_outputs = read(old, candidates.clone().filter_map(|candidate| candidate.old).collect())?;
@@ -156,6 +155,7 @@ fn due_times(
                     Coordinates { topic: topic.to_owned(), partition: delivery.partition, offset: delivery.offset };
                 due.insert(Attempt(event, delivery.attempt), delivery.due_us);
             }
+            Ok(())
         })?;
         if known {
             break;

@@ -24,6 +24,9 @@ use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, gauges};
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
 
+/// Rows of a batch where each may cost a page.
+const PICKED_ROWS: usize = 1_024;
+
 /// An outcome on disk, opened for reading. Cheap to clone; many readers may read at once.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -127,6 +130,20 @@ impl Outcome {
     ///
     /// [`OutcomeError::Io`] or [`OutcomeError::Format`] where the file cannot be read; both name it.
     pub fn outputs_at(&self, sequences: &[i64]) -> Result<Vec<Output>, OutcomeError> {
+        let mut outputs = Vec::new();
+        for batch in self.batches_at(sequences)? {
+            let batch = batch?;
+            outputs.extend((0..batch.len()).map(|row| batch.get(row).to_output()));
+        }
+        Ok(outputs)
+    }
+
+    /// Reads as [`Outcome::outputs_at`] does, in batches small enough that whoever reads them can stop in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outcome::outputs_at`].
+    pub fn batches_at(&self, sequences: &[i64]) -> Result<OutputBatches, OutcomeError> {
         let (mut groups, mut selectors) = (Vec::new(), Vec::new());
         for (number, group) in self.outputs.metadata.metadata().row_groups().iter().enumerate() {
             let rows = self.rows_of(number, group, sequences)?;
@@ -136,13 +153,8 @@ impl Outcome {
             }
         }
         let reader = self.outputs.builder()?.with_row_groups(groups).with_row_selection(RowSelection::from(selectors));
-        let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| failed(&self.outputs.path, error))?;
-        let mut outputs = Vec::new();
-        for batch in reader {
-            let batch = OutputBatch::read(&self.outputs.batch(batch)?, &self.outputs.path)?;
-            outputs.extend((0..batch.len()).map(|row| batch.get(row).to_output()));
-        }
-        Ok(outputs)
+        let batches = reader.with_batch_size(PICKED_ROWS).build().map_err(|error| failed(&self.outputs.path, error))?;
+        Ok(OutputBatches { batches, file: self.outputs.clone(), last: i64::MIN })
     }
 
     /// Finds the rows of a row group that hold one of `sequences`, ascending.

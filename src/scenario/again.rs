@@ -7,6 +7,7 @@ use super::facts::{drive_of, quoted};
 use super::origin::Origin;
 use super::run::{Terms, compared};
 use super::{Scenario, ScenarioError};
+use crate::clock::Stop;
 use crate::compare::{Facts, FidelityBounds, Gates, judge};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{PlanSummary, Seed};
@@ -18,8 +19,15 @@ use crate::report::{Fidelity, RecordingFacts, Report, ScenarioFacts};
 ///
 /// # Errors
 ///
-/// [`ScenarioError::Outcome`] where an outcome cannot be read, [`ScenarioError::Problems`] where a rule cannot be used.
-pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scenario) -> Result<Report, ScenarioError> {
+/// [`ScenarioError::Outcome`] where an outcome cannot be read, [`ScenarioError::Problems`] where a rule cannot be used,
+/// [`CompareError::Stopped`](crate::compare::CompareError::Stopped) where `stop` was raised.
+pub fn compare_outcomes(
+    old: &Path,
+    again: &[PathBuf],
+    new: &Path,
+    rules: &Scenario,
+    stop: &Stop,
+) -> Result<Report, ScenarioError> {
     let mut drives = vec![("old".to_owned(), Outcome::open(old)?)];
     for (number, path) in again.iter().enumerate() {
         drives.push((super::checked::again(number as u32 + 1), Outcome::open(path)?));
@@ -37,7 +45,7 @@ pub fn compare_outcomes(old: &Path, again: &[PathBuf], new: &Path, rules: &Scena
     let checked = rules.settings.compare.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
-    let mut comparison = compared(&drives, &terms)?;
+    let mut comparison = compared(&drives, &terms, stop)?;
     // Nobody can drive new here: what only one drive more could settle stays suspected.
     comparison.wants_new_again = false;
     let endings: BTreeMap<String, EndingReport> =

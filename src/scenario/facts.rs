@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::ScenarioError;
 use super::checked::Checked;
 use super::origin::Origin;
-use crate::compare::{Comparison, FidelityBounds, Judgement, off_schedule};
+use crate::clock::Stop;
+use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::PlanSummary;
@@ -204,10 +205,17 @@ fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>) -> Vec<FaultFact
 ///
 /// An instance shows on the deliveries that it touched. What a fault kept from being delivered cannot show on one: it fired
 /// where the drive got to its end.
-pub(super) fn fired(summary: &PlanSummary, drive: Option<&Outcome>) -> Result<BTreeMap<String, u64>, ScenarioError> {
+pub(super) fn fired(
+    summary: &PlanSummary,
+    drive: Option<&Outcome>,
+    stop: &Stop,
+) -> Result<BTreeMap<String, u64>, ScenarioError> {
     let Some(drive) = drive else { return Ok(BTreeMap::new()) };
     let mut counts = vec![0_u64; summary.faults.len()];
     for receipts in drive.deliveries()?.into_iter().flatten() {
+        if stop.raised() {
+            return Err(CompareError::Stopped.into());
+        }
         for receipt in receipts?.iter().filter(|receipt| receipt.sent_us.is_some()) {
             let mut bits = receipt.delivery.faults;
             while bits != 0 {

@@ -10,7 +10,8 @@ use super::facts::{self, Found};
 use super::folder::{Destination, RunFolder};
 use crate::clock::Stop;
 use crate::compare::{
-    Comparison, Facts, Gates, Redelivered, Rules, compare, idempotency, judge, latency, settle, unsteadiness,
+    CompareError, Comparison, Facts, Gates, Redelivered, Rules, compare, idempotency, judge, latency, settle,
+    unsteadiness,
 };
 use crate::drive::{DriveError, Job, drive_all};
 use crate::outcome::{EndingReport, Outcome};
@@ -64,15 +65,16 @@ pub fn run(
     folder.fill("faults.ndjson", |file| fault_log(&checked.plan, file))?;
 
     let mut drives = driven(checked, &checked.drives(), &folder.path().join("outcomes"), watcher, stop)?;
-    let mut comparison = compared(&drives, &checked.terms())?;
+    let unfinished = |error| stopped_comparing(error, folder.path());
+    let mut comparison = compared(&drives, &checked.terms(), stop).map_err(unfinished)?;
     if comparison.wants_new_again {
         drives.extend(driven(checked, &["new-again".into()], &folder.path().join("outcomes"), watcher, stop)?);
-        comparison = compared(&drives, &checked.terms())?;
+        comparison = compared(&drives, &checked.terms(), stop).map_err(unfinished)?;
     }
 
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
-    let fired = facts::fired(&summary, one(&drives, "new"))?;
+    let fired = facts::fired(&summary, one(&drives, "new"), stop).map_err(unfinished)?;
     let bounds = checked.bounds();
     let facts = Facts {
         comparison: &comparison,
@@ -156,9 +158,19 @@ pub(super) struct Terms<'a> {
 }
 
 /// Compares all drives: new with old, each build with itself, and how long they took; all tests are one family.
-pub(super) fn compared(drives: &[(String, Outcome)], terms: &Terms<'_>) -> Result<Comparison, ScenarioError> {
+///
+/// # Errors
+///
+/// [`CompareError::Stopped`] where `stop` is raised meanwhile; else what cannot be read or put aside.
+pub(super) fn compared(
+    drives: &[(String, Outcome)],
+    terms: &Terms<'_>,
+    stop: &Stop,
+) -> Result<Comparison, ScenarioError> {
+    let _heeding = stop.heed();
     let Terms { rules, gates, seed, recording } = *terms;
-    let spill = SpillSpace::system();
+    let asked = stop.clone();
+    let spill = SpillSpace::system().until(move || asked.raised());
     let (old, new) = by_build(drives);
     let mut comparison = compare(&old, &new, rules, recording, &spill)?;
     if let [new, again] = new.as_slice() {
@@ -168,7 +180,7 @@ pub(super) fn compared(drives: &[(String, Outcome)], terms: &Terms<'_>) -> Resul
         let (old, new) = (Redelivered { with: &old, once: old_once }, Redelivered { with: &new, once: new_once });
         comparison.idempotency = Some(idempotency(&old, &new, rules, recording, &spill)?);
         for (name, outcome) in [("old_once", old_once), ("new_once", new_once)] {
-            comparison.outputs.insert(name.to_owned(), outputs_of(outcome)?);
+            comparison.outputs.insert(name.to_owned(), outputs_of(outcome, stop)?);
         }
     }
     // The draws of its bootstrap are keyed by the scenario's seed.
@@ -178,9 +190,12 @@ pub(super) fn compared(drives: &[(String, Outcome)], terms: &Terms<'_>) -> Resul
 }
 
 /// Counts what a drive wrote, without its warm-up.
-fn outputs_of(outcome: &Outcome) -> Result<u64, ScenarioError> {
+fn outputs_of(outcome: &Outcome, stop: &Stop) -> Result<u64, ScenarioError> {
     let mut count = 0;
     for batch in outcome.outputs()? {
+        if stop.raised() {
+            return Err(CompareError::Stopped.into());
+        }
         let batch = batch?;
         count += (0..batch.len()).filter(|&row| batch.get(row).phase != Phase::WarmUp).count() as u64;
     }
@@ -191,6 +206,13 @@ fn stopped(error: DriveError, outcomes: &Path) -> ScenarioError {
     match error {
         DriveError::Stopped { .. } => ScenarioError::Stopped { path: outcomes.to_owned() },
         error => error.into(),
+    }
+}
+
+fn stopped_comparing(error: ScenarioError, folder: &Path) -> ScenarioError {
+    match error {
+        ScenarioError::Compare(CompareError::Stopped) => ScenarioError::Stopped { path: folder.join("outcomes") },
+        error => error,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Comparing outcomes: each kind of difference is found, its benign twin is not, and chance is told from change.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    Change, CompareSettings, Comparison, Coordinates, Drive, EventTimes, GateSettings, Gates, Idempotency, Kind,
-    Latency, LatencyIncrease, LatencyNoise, Pattern, Redelivered, Remembered, Rules, Standing, Statistics, compare,
-    compare_drives, idempotency_of_drives, settle,
+    Change, CompareError, CompareSettings, Comparison, Coordinates, Drive, EventTimes, GateSettings, Gates,
+    Idempotency, Kind, Latency, LatencyIncrease, LatencyNoise, Pattern, Redelivered, Remembered, Rules, Standing,
+    Statistics, compare, compare_drives, idempotency_of_drives, settle,
 };
 use rehearsal::outcome::{Cause, CauseBy, Channel, Ending, EndingReport, Outcome, OutcomeWriter, Output, Receipt};
 use rehearsal::plan::{Delivery, Phase};
@@ -504,6 +505,36 @@ fn an_identity_of_very_many_outputs_is_compared_window_by_window() {
     let late = moved.remove(7);
     moved.insert(15_000, late);
     check("", &of(&[]), &drive(moved), &[(Kind::Reordered, 1)]);
+}
+
+// ---- requests to stop ----
+
+/// A spill space that is withdrawn after it was looked at so often.
+fn withdrawn_after(looks: u64) -> SpillSpace {
+    let left = AtomicU64::new(looks);
+    SpillSpace::system().until(move || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err())
+}
+
+#[test]
+fn whoever_asks_to_stop_gets_no_comparison_however_far_it_has_come() {
+    let drive = |seed| noisy(60, 0.1, seed, &[7]);
+    let drives = [drive(1), drive(2), drive(3), drive(4)];
+    let [old, again, new, once]: [&dyn Drive; 4] = drives.each_ref().map(|drive| drive as &dyn Drive);
+    let compared = |spill: &SpillSpace| compare_drives(&[old, again], &[new], &rules("order = 'total'"), None, spill);
+    let idempotent = |spill: &SpillSpace| {
+        let (old, new) = (Redelivered { with: &[old], once: &again }, Redelivered { with: &[new], once: &once });
+        idempotency_of_drives(&old, &new, &rules(""), None, spill)
+    };
+    let stopped = |looks| {
+        let (first, second) = (withdrawn_after(looks), withdrawn_after(looks));
+        [
+            matches!(compared(&first), Err(CompareError::Stopped)),
+            matches!(idempotent(&second), Err(CompareError::Stopped)),
+        ]
+    };
+    // Outputs are looked at one by one as they are read, and what is left identity by identity.
+    assert!((0..400).all(|looks| stopped(looks) == [true, true]));
+    assert_eq!(stopped(u64::MAX), [false, false]);
 }
 
 // ---- noise ----

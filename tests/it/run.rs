@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use rehearsal::clock::Stop;
-use rehearsal::compare::{Kind, Pattern, Standing, Verdict};
+use rehearsal::compare::{CompareError, Kind, Pattern, Standing, Verdict};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType};
 use rehearsal::report::Report;
-use rehearsal::scenario::{Destination, Scenario, Watcher, check, run};
+use rehearsal::scenario::{Destination, Scenario, ScenarioError, Watcher, check, compare_outcomes, run};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -18,6 +18,20 @@ impl Watcher for Silent {
     fn started(&self, _: &str, _: u64) {}
     fn sent(&self, _: &str, _: u64) {}
     fn ended(&self, _: &str, _: &str) {}
+}
+
+/// Asks to stop once the drives called so have ended, which is before anything is compared.
+struct StopsAfter<'a>(&'a str, Stop);
+
+impl Watcher for StopsAfter<'_> {
+    fn note(&self, _: &str) {}
+    fn started(&self, _: &str, _: u64) {}
+    fn sent(&self, _: &str, _: u64) {}
+    fn ended(&self, drive: &str, _: &str) {
+        if drive == self.0 {
+            self.1.raise();
+        }
+    }
 }
 
 /// A folder with a recording of orders in one partition, one a second.
@@ -73,6 +87,28 @@ fn relation<'a>(report: &'a Report, name: &str) -> &'a str {
 /// A build that adds to the amount of each of these orders.
 fn wrong(orders: &str) -> String {
     format!(r#"['sed', '-E', '/"order_id":({orders})\}}/s/"amount":/"amount":1/']"#)
+}
+
+#[test]
+fn a_request_to_stop_while_drives_are_compared_ends_the_run_and_keeps_the_drives() {
+    let desk = desk(20);
+    let text = format!("recording = 'orders'\n[old]\ncommand = ['cat']\n[new]\ncommand = ['cat']\n[drive]\n{VALUES}");
+    fs::write(desk.path().join("scenario.toml"), text).unwrap();
+    let checked = check(Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap(), None).unwrap();
+    let destination = Destination::Folder { path: desk.path().join("run"), force: false };
+    let watcher = StopsAfter("new", Stop::new());
+    let stopped = run(&checked, &destination, &watcher, &watcher.1);
+    let outcomes = desk.path().join("run/outcomes");
+    assert!(matches!(&stopped, Err(ScenarioError::Stopped { path }) if *path == outcomes), "{stopped:?}");
+    assert!(!desk.path().join("run/run.json").exists());
+    // What was written is whole, so that it can be compared another time; that can be stopped as well.
+    let (old, new) = (outcomes.join("old"), outcomes.join("new"));
+    let again = |stop: &Stop| {
+        let rules = Scenario::rules_of_text("", &[]).unwrap();
+        compare_outcomes(&old, &[outcomes.join("old-again")], &new, &rules, stop)
+    };
+    assert_eq!(again(&Stop::new()).unwrap().verdict, Verdict::Agree);
+    assert!(matches!(again(&watcher.1), Err(ScenarioError::Compare(CompareError::Stopped))));
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    Comparison, Facts, FidelityBounds, GateResult, GateSettings, Gates, Idempotency, Judgement, Kind, Latency,
-    LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing, Statistics, Verdict, judge, latency,
-    off_schedule,
+    CompareError, Comparison, Facts, FidelityBounds, GateResult, GateSettings, Gates, Idempotency, Judgement, Kind,
+    Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing, Statistics, Verdict, judge,
+    latency, off_schedule,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -986,6 +986,15 @@ fn what_the_machine_does_to_old_again_is_no_growth_of_new() {
     let untimed = outcome(&dir.path().join("old-again-2"), 3_010, false, |_| 1);
     let alone = measure(&[old, untimed], &new).unwrap();
     assert!(alone.increases[0].noise.is_none() && !alone.increases[0].slower, "{:?}", alone.increases[0]);
+}
+
+#[test]
+fn whoever_asks_to_stop_gets_no_latency() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = outcome(&dir.path().join("old"), 50, true, |_| 1_000);
+    let stopped =
+        latency(std::slice::from_ref(&old), &old, &Seed(7).draws("latency"), &SpillSpace::system().until(|| true));
+    assert!(matches!(stopped, Err(CompareError::Stopped)), "{stopped:?}");
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Requests to stop, looked at wherever the comparison goes through many outputs.
+
+use std::collections::BTreeSet;
+
+use super::CompareError;
+use super::drives::{Drive, Row};
+use crate::outcome::{Ending, Output, Receipt};
+use crate::spill::SpillSpace;
+
+/// Fails where whoever lent `spill` asked to stop.
+pub(super) fn go_on(spill: &SpillSpace) -> Result<(), CompareError> {
+    if spill.is_withdrawn() { Err(CompareError::Stopped) } else { Ok(()) }
+}
+
+/// A drive that is read only as long as nobody asks to stop.
+pub(super) struct Watched<'a> {
+    drive: &'a dyn Drive,
+    spill: &'a SpillSpace,
+}
+
+impl<'a> Watched<'a> {
+    /// Watches every one of `drives`.
+    pub(super) fn all(drives: impl IntoIterator<Item = &'a dyn Drive>, spill: &'a SpillSpace) -> Vec<Self> {
+        drives.into_iter().map(|drive| Self { drive, spill }).collect()
+    }
+}
+
+impl Drive for Watched<'_> {
+    fn ending(&self) -> Ending {
+        self.drive.ending()
+    }
+
+    fn each(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        self.drive.each(ignored, &mut |row| {
+            go_on(self.spill)?;
+            take(row)
+        })
+    }
+
+    fn at(
+        &self,
+        sequences: &[i64],
+        take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        self.drive.at(sequences, &mut |output| {
+            go_on(self.spill)?;
+            take(output)
+        })
+    }
+
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt) -> Result<(), CompareError>) -> Result<bool, CompareError> {
+        self.drive.receipts(&mut |topic, receipt| {
+            go_on(self.spill)?;
+            take(topic, receipt)
+        })
+    }
+}
+
+impl dyn Drive + '_ {
+    /// Reads the outputs with these sequences (ascending, none twice) into memory.
+    pub(super) fn read(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+        let mut outputs = Vec::with_capacity(sequences.len());
+        if !sequences.is_empty() {
+            self.at(sequences, &mut |output| {
+                outputs.push(output);
+                Ok(())
+            })?;
+        }
+        Ok(outputs)
+    }
+}
