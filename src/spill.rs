@@ -4,16 +4,13 @@
 //! that nobody waits for their result any more.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A folder in which temporary files may be made. Each file is unlinked as soon as it is open, so nothing is left behind even
-/// after a crash.
+/// A folder in which temporary files may be made. They have no name, so nothing is left behind even after a crash.
 pub struct SpillSpace {
     folder: PathBuf,
-    made: AtomicU64,
     stopped: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
@@ -26,7 +23,7 @@ impl fmt::Debug for SpillSpace {
 impl SpillSpace {
     /// Uses `folder`, which must exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), made: AtomicU64::new(0), stopped: None }
+        Self { folder: folder.into(), stopped: None }
     }
 
     /// Uses the system's folder for temporary files.
@@ -62,23 +59,12 @@ impl SpillSpace {
         &self.folder
     }
 
-    /// Opens a new empty file for reading and writing; it has no name any more when it is returned.
+    /// Opens a new empty file without a name for reading and writing.
     ///
     /// # Errors
     ///
     /// What the file system says, such as no room or no permission.
     pub fn file(&self) -> io::Result<File> {
-        loop {
-            let number = self.made.fetch_add(1, Ordering::Relaxed);
-            let path = self.folder.join(format!(".rehearsal-spill-{}-{number}", std::process::id()));
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-                Ok(file) => {
-                    std::fs::remove_file(&path)?;
-                    return Ok(file);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
+        tempfile::tempfile_in(&self.folder)
     }
 }
