@@ -32,6 +32,8 @@ pub(super) enum Command {
     Import(ImportArguments),
     /// Shows what is in a recording: counts, span, rates, gaps, disorder
     Inspect(InspectArguments),
+    /// Cuts a recording to a time, topics, keys or a share of keys: an incident becomes a scenario
+    Slice(SliceArguments),
     /// Plans a scenario without driving: deliveries, faults, and what a run will cost
     Plan(PlanArguments),
     /// Plans, drives both builds, compares and reports
@@ -205,6 +207,53 @@ pub(super) struct InspectArguments {
     #[arg(long, conflicts_with_all = ["verify", "json"])]
     pub(super) events: bool,
     /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Events keep their bytes, offsets, partitions and times. Tables and changelogs come
+as they stood when the slice begins, the last value of each key, whatever keys are
+asked for.
+
+Examples:
+  rehearsal slice recordings/monday --around 2013-01-07T09:14:00Z --span 10m \\
+      --out recordings/incident
+  rehearsal slice recordings/flights --from 2013-01-05 --to 2013-01-06 \\
+      --out recordings/saturday
+  rehearsal slice recordings/year --share 0.01 --out recordings/sample")]
+pub(super) struct SliceArguments {
+    /// Recording to cut from
+    pub(super) recording: PathBuf,
+    /// Recording to write; refused if it exists
+    #[arg(long, value_name = "RECORDING")]
+    pub(super) out: PathBuf,
+    /// First event time to keep, such as 2013-01-05T00:00:00Z
+    #[arg(long, value_name = "DATE")]
+    pub(super) from: Option<String>,
+    /// Event time at which the slice ends
+    #[arg(long, value_name = "DATE")]
+    pub(super) to: Option<String>,
+    /// Event time in the middle of the slice
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"], requires = "span")]
+    pub(super) around: Option<String>,
+    /// Length of the slice around that time, half of it ahead
+    #[arg(long, value_name = "DURATION", requires = "around")]
+    pub(super) span: Option<String>,
+    /// Topic to keep; may stand several times; default: all
+    #[arg(long, value_name = "TOPIC")]
+    pub(super) topic: Vec<String>,
+    /// Key to keep; may stand several times; default: all
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Vec<String>,
+    /// Share of keys to keep, above 0 and at most 1; a key is kept in all topics or in none
+    #[arg(long, value_name = "SHARE")]
+    pub(super) share: Option<f64>,
+    /// Leaves tables and changelogs out
+    #[arg(long)]
+    pub(super) without_tables: bool,
+    /// Prints what was kept as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

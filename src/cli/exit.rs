@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::capture::CaptureError;
 use crate::compare::{CompareError, Verdict};
-use crate::recording::{ImportError, LineProblem, RecordingError};
+use crate::recording::{ImportError, LineProblem, RecordingError, SliceError};
 use crate::scenario::ScenarioError;
 
 /// How the program ends; the number is part of what others build on.
@@ -146,6 +146,24 @@ impl From<ImportError> for Failure {
             _ => "",
         };
         Self::of(error, hint)
+    }
+}
+
+impl From<SliceError> for Failure {
+    fn from(error: SliceError) -> Self {
+        match error {
+            SliceError::Recording(error @ RecordingError::NotEmpty { .. }) => {
+                Self::wrong(error, "Choose another folder with --out.")
+            }
+            SliceError::Recording(error) => error.into(),
+            SliceError::Nothing => {
+                Self::wrong(error, "`rehearsal inspect` shows the span, the topics and the partitions.")
+            }
+            SliceError::Setting { setting: "slice", .. } => {
+                Self::wrong(error, "Give --from and --to, --around and --span, --topic, --key or --share.")
+            }
+            error @ SliceError::Setting { .. } => Self::wrong(error, ""),
+        }
     }
 }
 

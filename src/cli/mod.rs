@@ -21,6 +21,7 @@ mod runs;
 mod sample;
 mod schema;
 mod signal;
+mod slice;
 mod whole;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Capture(arguments) => capture::capture(arguments, printer),
         Command::Import(arguments) => import::import(arguments, printer),
         Command::Inspect(arguments) => inspect::inspect(arguments, printer),
+        Command::Slice(arguments) => slice::slice(arguments, printer),
         Command::Plan(arguments) => plan::plan(arguments, printer),
         Command::Run(arguments) => run::run(arguments, printer),
         Command::Replay(arguments) => replay::replay(arguments, printer),

@@ -14,5 +14,6 @@ mod report;
 mod run;
 mod samples;
 mod scenario;
+mod slice;
 mod tidy;
 mod verdict;

@@ -5,7 +5,6 @@
 //! named; nothing is skipped and nothing half-done is left behind. Memory is bounded by a batch and the longest line.
 
 mod csv;
-mod draft;
 mod error;
 mod kcat;
 mod murmur2;
@@ -22,13 +21,13 @@ pub use text::Input;
 use std::path::Path;
 
 use csv::Rows;
-use draft::Draft;
 use error::Flaw;
 use parts::Parts;
 use placing::Placing;
 use text::Text;
 
-use super::{EventBatchBuilder, RecordingWriter, Source};
+use super::draft::Draft;
+use super::{EventBatchBuilder, RecordingError, RecordingWriter, Source};
 
 /// How the events of an input are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,9 +135,8 @@ struct Intake {
 
 impl Intake {
     fn create(settings: &ImportSettings, out: &Path) -> Result<Self, ImportError> {
-        let draft = Draft::beside(out)?;
-        let writer =
-            RecordingWriter::create(&draft.path, Source::default()).map_err(|source| draft.unwritable(source))?;
+        let draft = Draft::beside(out).map_err(unwritable(out))?;
+        let writer = RecordingWriter::create(&draft.path, Source::default()).map_err(unwritable(out))?;
         let placing = Placing::new(settings.topic.clone(), settings.partitions);
         Ok(Self { draft, writer, batch: EventBatchBuilder::new(), placing, report: ImportReport::default() })
     }
@@ -222,7 +220,7 @@ impl Intake {
     }
 
     fn write(&mut self) -> Result<(), ImportError> {
-        self.writer.write(&self.batch.finish()).map_err(|source| self.draft.unwritable(source))
+        self.writer.write(&self.batch.finish()).map_err(unwritable(self.draft.out()))
     }
 
     fn seal(mut self) -> Result<ImportReport, ImportError> {
@@ -230,8 +228,12 @@ impl Intake {
             self.write()?;
         }
         self.writer.source_mut().topics = self.placing.topics();
-        self.writer.seal().map_err(|source| self.draft.unwritable(source))?;
-        self.draft.rename()?;
+        let out = self.draft.out().to_owned();
+        self.writer.seal().and_then(|_| self.draft.rename()).map_err(unwritable(&out))?;
         Ok(self.report)
     }
+}
+
+fn unwritable(out: &Path) -> impl Fn(RecordingError) -> ImportError + use<'_> {
+    |source| ImportError::Unwritable { out: out.to_owned(), source }
 }

@@ -1,0 +1,54 @@
+//! `rehearsal slice`: part of a recording as a recording of its own.
+
+use serde_json::json;
+
+use super::args::SliceArguments;
+use super::exit::{Code, Failure};
+use super::inspect::{counted, grouped};
+use super::printer::Printer;
+use crate::recording::{Recording, SliceSettings, slice as slice_recording};
+use crate::settings::{Moment, Span};
+
+pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Code, Failure> {
+    let settings = settings(arguments)?;
+    let recording = Recording::open(&arguments.recording)?;
+    let bar = printer.bar("slicing", Some(recording.len()));
+    let report = slice_recording(&recording, &settings, &arguments.out, &mut |report| bar.set_position(report.read));
+    bar.finish_and_clear();
+    let report = report?;
+    if arguments.json {
+        let shown = json!({ "out": arguments.out, "read": report.read, "kept": report.kept, "tables": report.tables });
+        printer.result(&shown.to_string())?;
+    } else {
+        let tables = match report.tables {
+            0 => String::new(),
+            tables => format!(", {} of them last values of tables from ahead of the slice", grouped(tables)),
+        };
+        let (kept, read) = (grouped(report.kept), counted(report.read, "event"));
+        printer.result(&format!("Kept {kept} of {read}{tables}: {}", arguments.out.display()))?;
+    }
+    Ok(Code::Agree)
+}
+
+fn settings(arguments: &SliceArguments) -> Result<SliceSettings, Failure> {
+    let date = |option: &str, text: &Option<String>| match text {
+        Some(text) => Moment::of_date(text)
+            .map(|moment| Some(moment.0))
+            .map_err(|problem| Failure::wrong(format!("{option}: {problem}"), "")),
+        None => Ok(None),
+    };
+    let (mut from_us, mut to_us) = (date("--from", &arguments.from)?, date("--to", &arguments.to)?);
+    if let (Some(middle_us), Some(span)) = (date("--around", &arguments.around)?, &arguments.span) {
+        let span: Span = span.parse().map_err(|problem| Failure::wrong(format!("--span: {problem}"), ""))?;
+        from_us = Some(middle_us.saturating_sub(span.us() / 2));
+        to_us = from_us.map(|from_us| from_us.saturating_add(span.us()));
+    }
+    Ok(SliceSettings {
+        from_us,
+        to_us,
+        topics: arguments.topic.clone(),
+        keys: arguments.key.iter().map(|key| key.clone().into_bytes()).collect(),
+        share: arguments.share,
+        without_tables: arguments.without_tables,
+    })
+}

@@ -1,0 +1,248 @@
+//! Part of a recording as a recording of its own, held against a plain list.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use assert_cmd::Command;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rehearsal::recording::{
+    Columns, Event, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Role, SliceError, SliceSettings,
+    Source, TopicSource, slice,
+};
+use tempfile::TempDir;
+
+const TOPICS: [(&str, Role); 4] = [
+    ("flights", Role::Input),
+    ("payouts", Role::Output),
+    ("airports", Role::Table),
+    ("store-changelog", Role::Changelog),
+];
+
+fn role(topic: &str) -> Role {
+    TOPICS.iter().find(|(name, _)| *name == topic).unwrap().1
+}
+
+/// A recording with all topics in its source, a row group for every 20 events.
+fn recorded(folder: &Path, events: &[Event]) -> Recording {
+    let topics = TOPICS
+        .map(|(name, role)| TopicSource { name: name.to_owned(), partitions: 2, role, ..TopicSource::default() })
+        .to_vec();
+    let source = Source { cluster: Some("c".to_owned()), topics };
+    let mut writer = RecordingWriter::create(folder, source).unwrap();
+    for events in events.chunks(20) {
+        let mut builder = EventBatchBuilder::new();
+        for event in events {
+            builder.push_event(event);
+        }
+        writer.write(&builder.finish()).unwrap();
+        writer.checkpoint().unwrap();
+    }
+    writer.seal().unwrap();
+    Recording::open(folder).unwrap()
+}
+
+fn read(recording: &Recording) -> Vec<Event> {
+    let batches = recording.batches(Columns::ALL);
+    batches.flat_map(|batch| batch.unwrap().iter().map(|event| event.to_event()).collect::<Vec<_>>()).collect()
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let row = (0_usize..4, 0..2_i32, 1..3_i64, option::weighted(0.9, 0..100_i64), option::of(0_u8..5), any::<bool>());
+    vec(row, 1..150).prop_map(|rows| {
+        let mut next = BTreeMap::new();
+        rows.into_iter()
+            .map(|(topic, partition, step, timestamp_ms, key, tombstone)| {
+                let offset = next.entry((topic, partition)).or_insert(0_i64);
+                *offset += step;
+                Event {
+                    topic: TOPICS[topic].0.to_owned(),
+                    partition,
+                    offset: *offset,
+                    timestamp_ms,
+                    key: key.map(|key| vec![b'k', key]),
+                    value: (!tombstone).then(|| format!("{offset}").into_bytes()),
+                    ..Event::default()
+                }
+            })
+            .collect()
+    })
+}
+
+/// What a slice keeps, said as plainly as can be.
+fn expected(events: &[Event], settings: &SliceSettings) -> Vec<Event> {
+    let (from, to) = (settings.from_us.map(|us| us / 1_000), settings.to_us.map_or(i64::MAX, |us| us / 1_000));
+    // Time of the last event of a partition that had one.
+    let mut time: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+    let mut kept = Vec::new();
+    let mut last: BTreeMap<(&str, i32, &[u8]), usize> = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        let lane = (event.topic.as_str(), event.partition);
+        time.extend(event.timestamp_ms.map(|time| (lane, time)));
+        let is_table = matches!(role(&event.topic), Role::Table | Role::Changelog);
+        // Where no event so far has a time, the slice has begun only if it has no beginning.
+        let ahead = from.is_some_and(|from| time.get(&lane).is_none_or(|time| *time < from));
+        let within = !ahead && time.get(&lane).is_none_or(|time| *time < to);
+        let asked = (settings.topics.is_empty() || settings.topics.contains(&event.topic))
+            && (settings.keys.is_empty() || event.key.as_ref().is_some_and(|key| settings.keys.contains(key)));
+        match (is_table, &event.key) {
+            (true, _) if settings.without_tables => {}
+            (true, Some(key)) if ahead => {
+                let earlier = last.insert((lane.0, lane.1, key), at);
+                kept.retain(|kept| Some(*kept) != earlier);
+                if event.value.is_some() {
+                    kept.push(at);
+                }
+            }
+            (true, _) if within => kept.push(at),
+            (false, _) if within && asked => kept.push(at),
+            _ => {}
+        }
+    }
+    kept.sort_unstable();
+    kept.into_iter().map(|at| events[at].clone()).collect()
+}
+
+fn settings() -> impl Strategy<Value = SliceSettings> {
+    let topics = prop_oneof![Just(vec![]), Just(vec!["flights"]), Just(vec!["payouts", "flights"])];
+    let keys = prop_oneof![3 => Just(vec![]), 1 => Just(vec![b"k\x01".to_vec(), b"k\x03".to_vec()])];
+    let times = (option::of(0..60_i64), option::of(60..120_i64));
+    (times, topics, keys, any::<bool>()).prop_map(|((from, to), topics, keys, without_tables)| SliceSettings {
+        from_us: from.map(|ms| ms * 1_000),
+        to_us: to.map(|ms| ms * 1_000),
+        topics: topics.into_iter().map(str::to_owned).collect(),
+        keys,
+        share: Some(1.0),
+        without_tables,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_slice_holds_what_was_asked_for_untouched(events in events(), settings in settings()) {
+        let folder = TempDir::new().unwrap();
+        let recording = recorded(&folder.path().join("whole"), &events);
+        let mut settings = settings;
+        settings.topics.retain(|topic| events.iter().any(|event| event.topic == *topic));
+        let out = folder.path().join("slice");
+        let expected = expected(&events, &settings);
+        match slice(&recording, &settings, &out, &mut |_| {}) {
+            Ok(report) => {
+                let sliced = Recording::open(&out).unwrap();
+                prop_assert_eq!(sliced.verify().unwrap(), []);
+                prop_assert_eq!(read(&sliced), expected.clone());
+                let read = events.len() as u64;
+                prop_assert_eq!((report.read, report.kept), (read, expected.len() as u64));
+                for topic in &sliced.manifest().source.topics {
+                    prop_assert_eq!(topic.role, role(&topic.name));
+                }
+            }
+            Err(SliceError::Nothing) => prop_assert!(expected.is_empty() && !out.exists()),
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_share_keeps_whole_keys_in_all_topics_and_a_larger_one_keeps_more() {
+    let event = |topic: &str, offset: i64| Event {
+        topic: topic.to_owned(),
+        offset,
+        key: (offset % 10 < 9).then(|| format!("key-{}", offset % 900).into_bytes()),
+        value: Some(b"1".to_vec()),
+        ..Event::default()
+    };
+    let events: Vec<Event> = (0..9_000)
+        .map(|offset| event("flights", offset))
+        .chain((0..9_000).map(|offset| event("payouts", offset)))
+        .collect();
+    let folder = TempDir::new().unwrap();
+    let recording = recorded(&folder.path().join("whole"), &events);
+    let keys_kept = |share: f64| {
+        let out = folder.path().join(share.to_string());
+        let settings = SliceSettings { share: Some(share), ..SliceSettings::default() };
+        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        let mut kept: BTreeMap<(String, Option<Vec<u8>>), usize> = BTreeMap::new();
+        for event in read(&Recording::open(&out).unwrap()) {
+            *kept.entry((event.topic, event.key)).or_default() += 1;
+        }
+        kept
+    };
+    let (some, more) = (keys_kept(0.1), keys_kept(0.3));
+    let keys = |topic: &str| {
+        let of_topic = some.iter().filter(|((of, key), _)| of == topic && key.is_some());
+        of_topic.map(|((_, key), count)| (key.clone(), *count)).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("flights"), keys("payouts"));
+    // 810 keys, ten events of each; 900 events without a key.
+    assert!((50..=120).contains(&keys("flights").len()) && keys("flights").iter().all(|(_, count)| *count == 10));
+    assert!((50..=150).contains(&some[&("flights".to_owned(), None)]));
+    assert!(
+        some.iter().all(|(key, count)| more.get(key).is_some_and(|more| more >= count)) && more.len() > 2 * some.len()
+    );
+}
+
+#[test]
+fn what_cannot_be_sliced_is_refused_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let event = Event { topic: "flights".to_owned(), timestamp_ms: Some(5), ..Event::default() };
+    let recording = recorded(&folder.path().join("whole"), &[event]);
+    let out = folder.path().join("out");
+    let refused = |settings: SliceSettings| slice(&recording, &settings, &out, &mut |_| {}).unwrap_err().to_string();
+    let none = SliceSettings::default();
+    for (settings, message) in [
+        (none.clone(), "slice: nothing says what to keep"),
+        (SliceSettings { from_us: Some(2), to_us: Some(2), ..none.clone() }, "--to: the slice ends before it begins"),
+        (SliceSettings { share: Some(0.0), ..none.clone() }, "--share: 0 is no share of keys"),
+        (SliceSettings { share: Some(f64::NAN), ..none.clone() }, "--share: NaN is no share of keys"),
+        (SliceSettings { share: Some(1.5), ..none.clone() }, "--share: 1.5 is no share of keys"),
+        (
+            SliceSettings { topics: vec!["fligths".to_owned()], ..none.clone() },
+            "of topic `fligths`; there are `flights`",
+        ),
+        (SliceSettings { from_us: Some(6_000), ..none.clone() }, "no event of the recording is what was asked for"),
+    ] {
+        let found = refused(settings);
+        assert!(found.contains(message), "{found}");
+    }
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("mine"), "").unwrap();
+    let taken = slice(&recording, &SliceSettings { to_us: Some(6_000), ..none }, &out, &mut |_| {});
+    assert!(matches!(taken, Err(SliceError::Recording(RecordingError::NotEmpty { .. }))));
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["out", "whole"]);
+}
+
+#[test]
+fn the_command_cuts_an_incident_out() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("incident");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        command.args(["slice", "recordings/flights", "--out"]).arg(&out).args(arguments);
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, _, message) = run(&["--around", "2013-01-05T12:00:00Z"]);
+    assert!(code == Some(2) && message.contains("--span"), "{message}");
+    let (code, _, message) = run(&["--from", "yesterday"]);
+    assert!(code == Some(2) && message.contains("--from: `yesterday` is no date"), "{message}");
+    let (code, _, message) = run(&["--share", "7"]);
+    assert!(code == Some(2) && message.contains("--share: 7 is no share"), "{message}");
+    let (code, shown, _) = run(&["--around", "2013-01-05T12:00:00Z", "--span", "2h", "--json"]);
+    assert_eq!(code, Some(0));
+    let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let (from_ms, to_ms) = (1_357_383_600_000, 1_357_390_800_000);
+    let whole = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let mut expected = read(&whole);
+    expected.retain(|event| (from_ms..to_ms).contains(&event.timestamp_ms.unwrap()));
+    assert!(expected.len() > 50);
+    assert_eq!(read(&Recording::open(&out).unwrap()), expected);
+    assert_eq!((report["kept"].as_u64(), report["tables"].as_u64()), (Some(expected.len() as u64), Some(0)));
+    let (code, _, message) = run(&["--topic", "flights"]);
+    assert!(code == Some(2) && message.contains("--out"), "{message}");
+}
