@@ -1,7 +1,9 @@
-//! Peak memory of a whole run over a long recording: duplicates an hour late, outputs in another order.
+//! Peak memory of whole runs: over a long recording, with duplicates an hour late and outputs in another order; and of a build
+//! that floods one identity.
 //!
 //! Not a timed benchmark: it writes a recording of 5 million events (or as many as `REHEARSAL_BENCH_EVENTS` says), runs the
-//! program over it with `cat` as old and `tac` as new, and prints the largest resident set that the kernel saw.
+//! program over it with `cat` as old and `tac` as new, then runs it over a small recording with a new build that writes one
+//! output as often, and that as one of two in turn, and prints the largest resident sets that the kernel saw.
 
 #![expect(clippy::print_stdout, reason = "its figure is all that it has to say")]
 
@@ -22,11 +24,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let events = std::env::var("REHEARSAL_BENCH_EVENTS").map_or(Ok(5_000_000), |text| text.parse::<u64>())?;
     let folder = tempfile::tempdir()?;
     write_recording(&folder.path().join("recording"), events)?;
-    let scenario = folder.path().join("late.toml");
-    fs::write(&scenario, SCENARIO)?;
+    let (peak, code) = peak_of(folder.path(), SCENARIO)?;
+    println!("{events} events: peak {peak} MB, exit code {code:?}");
+    write_recording(&folder.path().join("few"), 1_000)?;
+    for (what, lines) in [("one output", "again"), ("two outputs in turn", "again\\nand again")] {
+        let flood = FLOOD.replace("LINES", lines).replace("COUNT", &events.to_string());
+        let (peak, code) = peak_of(folder.path(), &flood)?;
+        println!("{events} times {what}: peak {peak} MB, exit code {code:?}");
+    }
+    Ok(())
+}
+
+/// Runs a scenario; the largest resident set in MB, and the exit code.
+fn peak_of(folder: &Path, scenario: &str) -> Result<(u64, Option<i32>), Box<dyn Error>> {
+    fs::write(folder.join("memory.toml"), scenario)?;
     let mut run = Command::new(env!("CARGO_BIN_EXE_rehearsal"))
-        .args(["run", "late.toml"])
-        .current_dir(folder.path())
+        .args(["run", "memory.toml"])
+        .current_dir(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()?;
@@ -41,8 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The kernel keeps the peak; looking at it now and then misses only what the last moment added.
         thread::park_timeout(Duration::from_millis(20));
     };
-    println!("{events} events: peak {} MB, exit code {:?}", peak_kib * 1_024 / 1_000_000, status.code());
-    Ok(())
+    Ok((peak_kib * 1_024 / 1_000_000, status.code()))
 }
 
 const SCENARIO: &str = r#"
@@ -70,6 +83,27 @@ drain-timeout = "10m"
 [compare]
 identity = ["$.id"]
 order = "none"
+"#;
+
+const FLOOD: &str = r#"
+# How much memory does a build take that writes the same over and over?
+recording = "few"
+
+[pace]
+mode = "unpaced"
+
+[old]
+command = ["cat"]
+
+[new]
+command = ["sh", "-c", "cat; yes \"$(printf 'LINES')\" | head -n COUNT | sed 's/.*/{\"id\":\"\",\"text\":\"&\"}/'"]
+
+[drive]
+payload = "value"
+drain-timeout = "10m"
+
+[compare]
+identity = ["$.id"]
 "#;
 
 fn write_recording(path: &Path, events: u64) -> Result<(), Box<dyn Error>> {

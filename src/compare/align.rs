@@ -3,7 +3,7 @@
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 /// Tokens of a side up to which an alignment is exact even where tokens repeat.
-const EXACT_MAX: usize = 2_000;
+pub(super) const EXACT_MAX: usize = 2_000;
 
 /// Pairs of equal tokens, as places in both sides, each place at most once. All equal tokens that can be paired are.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) fn part(pairs: Vec<(usize, usize)>) -> Aligned {
 }
 
 /// Places of a longest rising subsequence of distinct numbers (patience sorting, O(n log n)).
-fn longest_rise(numbers: &[usize]) -> Vec<usize> {
+pub(super) fn longest_rise<T: Ord>(numbers: &[T]) -> Vec<usize> {
     let mut tops: Vec<usize> = Vec::new();
     let mut before: Vec<usize> = vec![usize::MAX; numbers.len()];
     for (at, number) in numbers.iter().enumerate() {

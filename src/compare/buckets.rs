@@ -1,13 +1,20 @@
 //! Fixed-size entries in 256 buckets: in memory while they fit, beyond that in a spill file, bucket by bucket.
+//!
+//! Items that follow each other directly and are otherwise the same are kept as one: what a build writes over and over in a
+//! tight loop takes the room of one item.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use super::CompareError;
 use crate::spill::SpillSpace;
 
 /// Number of buckets.
 pub(super) const BUCKETS: usize = 256;
+
+/// Items written or read at a time.
+const PIECE: usize = 1_024;
 
 /// Something of a fixed size that can be spilled.
 pub(super) trait Item: Copy {
@@ -19,6 +26,22 @@ pub(super) trait Item: Copy {
 
     /// Reads an item back from exactly [`Item::SIZE`] bytes.
     fn read(bytes: &[u8]) -> Self;
+
+    /// How many it stands for.
+    fn count(&self) -> u64 {
+        1
+    }
+
+    /// The n-th of those it stands for, from zero.
+    #[must_use]
+    fn nth(&self, _n: u64) -> Self {
+        *self
+    }
+
+    /// Lets it stand for `next` as well, where that follows it directly and is otherwise the same; false where not.
+    fn join(&mut self, _next: &Self) -> bool {
+        false
+    }
 }
 
 /// Items by bucket.
@@ -30,6 +53,7 @@ pub(super) struct Buckets<'s, T> {
     file: Option<File>,
     end: u64,
     chunks: Vec<Vec<Chunk>>,
+    counts: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +73,17 @@ impl<'s, T: Item> Buckets<'s, T> {
             file: None,
             end: 0,
             chunks: vec![Vec::new(); BUCKETS],
+            counts: vec![0; BUCKETS],
         }
     }
 
     /// Adds `item` to `bucket`.
     pub(super) fn push(&mut self, bucket: usize, item: T) -> Result<(), CompareError> {
         let items = &mut self.memory[bucket];
+        self.counts[bucket] += item.count();
+        if items.last_mut().is_some_and(|last| last.join(&item)) {
+            return Ok(());
+        }
         if items.len() == items.capacity() {
             // Grows by a quarter, not twofold: slack counts against the memory budget.
             items.reserve_exact(items.len() / 4 + 16);
@@ -64,28 +93,45 @@ impl<'s, T: Item> Buckets<'s, T> {
         if self.held >= self.held_max { self.flush().map_err(CompareError::Spill) } else { Ok(()) }
     }
 
-    /// Takes all items of `bucket` out, in the order they were added.
-    pub(super) fn take(&mut self, bucket: usize) -> Result<Vec<T>, CompareError> {
-        let rest = std::mem::take(&mut self.memory[bucket]);
-        if self.chunks[bucket].is_empty() {
-            return Ok(rest);
-        }
-        self.read(bucket, rest).map_err(CompareError::Spill)
+    /// How many items `bucket` holds, each counted.
+    pub(super) fn count(&self, bucket: usize) -> u64 {
+        self.counts[bucket]
     }
 
-    fn read(&mut self, bucket: usize, rest: Vec<T>) -> io::Result<Vec<T>> {
-        let total = self.chunks[bucket].iter().map(|chunk| chunk.items).sum::<usize>() + rest.len();
-        let mut items = Vec::with_capacity(total);
-        let Some(file) = &mut self.file else { return Ok(rest) };
+    /// Takes all items of `bucket` out, each of its own, in the order they were added.
+    pub(super) fn take(&mut self, bucket: usize) -> Result<Vec<T>, CompareError> {
+        let count = self.counts[bucket] as usize;
+        if self.memory[bucket].len() == count {
+            return Ok(std::mem::take(&mut self.memory[bucket]));
+        }
+        let mut items = Vec::with_capacity(count);
+        self.drain(bucket, &mut |item| {
+            items.extend((0..item.count()).map(|n| item.nth(n)));
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Takes all items of `bucket` out, those that were joined as one, in the order they were added; few of them are in memory
+    /// at a time.
+    pub(super) fn drain(
+        &mut self,
+        bucket: usize,
+        take: &mut dyn FnMut(T) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
         let mut bytes = Vec::new();
         for chunk in std::mem::take(&mut self.chunks[bucket]) {
-            bytes.resize(chunk.items * T::SIZE, 0);
-            file.seek(SeekFrom::Start(chunk.offset))?;
-            file.read_exact(&mut bytes)?;
-            items.extend(bytes.chunks_exact(T::SIZE).map(T::read));
+            bytes.resize(PIECE * T::SIZE, 0);
+            for from in (0..chunk.items).step_by(PIECE) {
+                let bytes = &mut bytes[..(chunk.items - from).min(PIECE) * T::SIZE];
+                if let Some(file) = &self.file {
+                    let offset = chunk.offset + (from * T::SIZE) as u64;
+                    file.read_exact_at(bytes, offset).map_err(CompareError::Spill)?;
+                }
+                bytes.chunks_exact(T::SIZE).try_for_each(|item| take(T::read(item)))?;
+            }
         }
-        items.extend(rest);
-        Ok(items)
+        std::mem::take(&mut self.memory[bucket]).into_iter().try_for_each(take)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -93,17 +139,20 @@ impl<'s, T: Item> Buckets<'s, T> {
             Some(file) => file,
             none => none.insert(self.spill.file()?),
         };
-        file.seek(SeekFrom::Start(self.end))?;
         let mut bytes = Vec::new();
         for (bucket, items) in self.memory.iter_mut().enumerate().filter(|(_, items)| !items.is_empty()) {
-            bytes.clear();
-            for item in &*items {
-                item.write(&mut bytes);
-            }
-            file.write_all(&bytes)?;
             self.chunks[bucket].push(Chunk { offset: self.end, items: items.len() });
-            self.end += bytes.len() as u64;
+            for piece in items.chunks(PIECE) {
+                bytes.clear();
+                for item in piece {
+                    item.write(&mut bytes);
+                }
+                file.write_all_at(&bytes, self.end)?;
+                self.end += bytes.len() as u64;
+            }
             items.clear();
+            // A bucket that was full once, when others are next, would keep its room beside theirs.
+            items.shrink_to(self.held_max / BUCKETS);
         }
         self.held = 0;
         Ok(())

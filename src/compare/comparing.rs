@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bounds::Bounds;
 use super::drives::{Drive, EventTimes};
 use super::engine::{Engine, Totals};
 use super::family::settle;
@@ -59,6 +60,17 @@ pub fn compare_drives(
     times: Option<&dyn EventTimes>,
     spill: &SpillSpace,
 ) -> Result<Comparison, CompareError> {
+    compare_bounded(old, new, rules, times, Bounds::of(rules), spill)
+}
+
+fn compare_bounded(
+    old: &[&dyn Drive],
+    new: &[&dyn Drive],
+    rules: &Rules,
+    times: Option<&dyn EventTimes>,
+    bounds: Bounds,
+    spill: &SpillSpace,
+) -> Result<Comparison, CompareError> {
     if old.is_empty() || new.is_empty() {
         return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
     }
@@ -71,7 +83,7 @@ pub fn compare_drives(
     let gathered = gather(&drives, rules, spill)?;
     let by_drive = |counts: &[u64]| names(old.len()).zip(counts.iter().copied()).collect();
     let (outputs, unreadable) = (by_drive(&gathered.counts), by_drive(&gathered.unreadable));
-    let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), spill);
+    let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), (bounds, spill));
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
         engine.subsets(subsets)?;
@@ -101,6 +113,7 @@ pub fn compare_drives(
             share: totals.late as f64 / totals.ordered.max(1) as f64,
             extent: totals.extent,
         },
+        moved_at_most: totals.moved_at_most,
         ..Comparison::default()
     };
     let found = found(totals, old.len());
@@ -226,5 +239,194 @@ fn pattern(signature: Signature, tally: &Tally, drives: Drives, rules: &Rules, s
         statistics,
         first: sights.min_by_key(|sighting| sighting.replay_us),
         examples,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::drives::Remembered;
+    use super::super::rules::CompareSettings;
+    use super::*;
+    use crate::outcome::{Cause, CauseBy, Output};
+    use crate::recording::Header;
+
+    const UNBOUNDED: Bounds = Bounds { held: usize::MAX, moving: usize::MAX, group: 8, window: 3 };
+
+    fn drive(outputs: impl IntoIterator<Item = Output>) -> Remembered {
+        let numbered = outputs.into_iter().enumerate();
+        Remembered::finished(
+            numbered.map(|(at, output)| Output { sequence: at as i64, arrived_us: at as i64 * 10, ..output }).collect(),
+        )
+    }
+
+    fn output(key: Option<u8>, value: &str) -> Output {
+        let key = key.map(|key| vec![b'a' + key]);
+        Output { topic: "payouts".to_owned(), key, value: Some(value.as_bytes().to_vec()), ..Output::default() }
+    }
+
+    /// What a build writes that floods one identity and little else.
+    fn flood() -> impl Strategy<Value = Remembered> {
+        let output = (0..8_u8, 0..4_u8, prop::bool::weighted(0.1), 0..3_i64, 1..6_usize).prop_map(
+            |(key, number, elsewhere, offset, times)| {
+                let value = format!(r#"{{"id":{},"n":{number},"at":{offset}}}"#, number / 3);
+                let mut output =
+                    output([None, Some(1), Some(2)].get(usize::from(key)).copied().unwrap_or(Some(0)), &value);
+                if elsewhere {
+                    output.topic = "refunds".to_owned();
+                }
+                let cause = Cause { topic: "t".to_owned(), partition: 0, offset, attempt: 0, by: CauseBy::Build };
+                output.cause = (offset > 1).then_some(cause);
+                vec![output; times]
+            },
+        );
+        prop::collection::vec(output, 0..25).prop_map(|outputs| drive(outputs.into_iter().flatten()))
+    }
+
+    /// The same outputs, each with a header and an order of members that is other in each drive, and near enough for a tolerance.
+    fn stamped(drive: &Remembered, number: i64) -> Remembered {
+        let mut stamped = drive.clone();
+        for output in &mut stamped.outputs {
+            let stamp = number * 2 + output.sequence % 2;
+            output.headers = vec![Header { name: "trace".to_owned(), value: Some(vec![b'0' + stamp as u8]) }];
+            let Ok(mut said) = serde_json::from_slice::<BTreeMap<String, i64>>(output.value.as_deref().unwrap()) else {
+                continue;
+            };
+            said.entry("at".to_owned()).and_modify(|at| *at = *at * 10 + stamp);
+            let mut members: Vec<String> = said.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+            if stamp % 3 == 0 {
+                members.reverse();
+            }
+            output.value = Some(format!("{{{}}}", members.join(",")).into_bytes());
+        }
+        stamped
+    }
+
+    /// The same outputs, some of them elsewhere.
+    fn rotated(other: &Remembered, from: usize, by: usize) -> Remembered {
+        let mut outputs = other.outputs.clone();
+        let from = from.min(outputs.len());
+        let by = by.min(outputs.len() - from);
+        outputs[from..].rotate_left(by);
+        drive(outputs)
+    }
+
+    fn compared(drives: &[Remembered], toml: &str, bounds: Bounds) -> Comparison {
+        let rules = toml::from_str::<CompareSettings>(toml).unwrap().check().unwrap();
+        let drives: Vec<&dyn Drive> = drives.iter().map(|drive| drive as &dyn Drive).collect();
+        let (old, new) = drives.split_at(drives.len().min(3) - 1);
+        compare_bounded(old, new, &rules, None, bounds, &SpillSpace::system()).unwrap()
+    }
+
+    const RULES: [&str; 9] = [
+        "",
+        "order = 'key'\ntolerance = [{ path = '$.at', absolute = 7.5 }]",
+        "identity = ['$.id']\norder = 'key'",
+        "identity = ['$.id']\norder = 'key'\ntolerance = [{ path = '$.at', absolute = 7.5 }]",
+        "order = 'none'",
+        "order = 'total'\nignore = ['$.at']",
+        "identity = ['$.id']\nignore = ['$.at']",
+        "identity = ['$.id']\norder = 'none'",
+        "updates = ['payouts']",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_flood_is_compared_from_the_spill_space_as_it_is_in_memory(
+            drives in prop::collection::vec(flood(), 2..5),
+            steady in any::<bool>(),
+            rotation in prop::option::of((0..40_usize, 1..40_usize)),
+            stamp in any::<bool>(),
+            held in UNBOUNDED.group..30,
+            toml in prop::sample::select(&RULES[..]),
+        ) {
+            let mut drives = drives;
+            if steady {
+                // Drives of old that agree, so that new alone is odd.
+                drives[1] = drives[0].clone();
+            }
+            if let Some((from, by)) = rotation {
+                // New, or new again, that wrote the same in another order.
+                let last = drives.len() - 1;
+                drives[last] = rotated(&drives[0], from, by);
+            }
+            if stamp {
+                drives = drives.iter().zip(0..).map(|(drive, number)| stamped(drive, number)).collect();
+            }
+            let bounded = compared(&drives, toml, Bounds { held, ..UNBOUNDED });
+            prop_assert_eq!(bounded, compared(&drives, toml, UNBOUNDED));
+        }
+    }
+
+    /// Outputs of one key in another order than they are numbered.
+    fn shuffled(numbers: impl IntoIterator<Item = u64>) -> Remembered {
+        drive(numbers.into_iter().map(|number| output(Some(0), &format!(r#"{{"n":{number}}}"#))))
+    }
+
+    /// The same outputs, every other one with a header that is other in each drive.
+    fn half_stamped(drive: &Remembered, number: i64) -> Remembered {
+        let (mut half, stamped) = (drive.clone(), stamped(drive, number));
+        for (output, stamped) in half.outputs.iter_mut().zip(stamped.outputs).step_by(2) {
+            output.headers = stamped.headers;
+        }
+        half
+    }
+
+    #[test]
+    fn order_within_a_flood_is_compared_from_the_spill_space_as_it_is_in_memory() {
+        let rising: Vec<u64> = (0..6_000).map(|number| number / 2).collect();
+        let mut moved = rising.clone();
+        moved.swap(70, 78);
+        let late = moved.remove(400);
+        moved.insert(5_500, late);
+        let drives = [shuffled(rising.clone()), shuffled(rising), shuffled(moved)];
+        let of_key = "identity = ['$.n']\norder = 'key'";
+        let tolerant = format!("{of_key}\ntolerance = [{{ path = '$.n', absolute = 0.5 }}]");
+        for toml in ["", of_key, &tolerant, "order = 'total'"] {
+            let expected = compared(&drives, toml, UNBOUNDED);
+            assert!(expected.differences.contains_key(&Kind::Reordered), "{toml}");
+            let bounded = compared(&drives, toml, Bounds { held: 100, ..UNBOUNDED });
+            assert_eq!(bounded, expected, "{toml}");
+        }
+        // Headers that are other in some outputs: of those that moved, only the others were counted as matched.
+        let other_headers: Vec<Remembered> =
+            drives.iter().zip(0..).map(|(drive, number)| half_stamped(drive, number)).collect();
+        for toml in [of_key, &tolerant] {
+            let expected = compared(&other_headers, toml, UNBOUNDED);
+            assert!(expected.differences.contains_key(&Kind::Reordered), "{toml}");
+            let bounded = compared(&other_headers, toml, Bounds { held: 100, ..UNBOUNDED });
+            assert_eq!(bounded, expected, "{toml}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_a_flood_is_counted_as_such() {
+        let numbers = |shift: u64| shuffled((0..4_000).map(move |number| (number + shift) % 4_000));
+        let bounds = Bounds { held: 100, moving: 50, ..UNBOUNDED };
+        let comparison = compared(&[numbers(0), numbers(1_500)], "", bounds);
+        assert_eq!(comparison.moved_at_most, 1);
+        let moved = comparison.differences[&Kind::Reordered];
+        assert!((1_500..4_000).contains(&moved), "{moved}");
+        assert_eq!(comparison.matched + moved, 4_000);
+        let same = compared(&[numbers(1_500), numbers(1_500)], "", bounds);
+        assert_eq!((same.moved_at_most, same.matched), (0, 4_000));
+    }
+
+    #[test]
+    fn one_output_written_over_and_over_is_neither_missed_nor_held() {
+        let of = |times: usize| drive(vec![output(Some(0), "1"); times]);
+        let spill = SpillSpace::new("/nowhere, so that nothing can be spilled");
+        let rules = CompareSettings::default().check().unwrap();
+        let (old, new) = (of(3), of(30_000));
+        let bounds = Bounds { held: 1_000, ..UNBOUNDED };
+        let found = compare_bounded(&[&old], &[&old], &rules, None, bounds, &spill).unwrap();
+        assert_eq!((found.matched, found.differences.len()), (3, 0));
+        let found = compare_bounded(&[&old], &[&new], &rules, None, bounds, &spill).unwrap();
+        assert_eq!((found.matched, found.differences), (3, [(Kind::Repeated, 29_997)].into()));
+        let found = compare_bounded(&[&new], &[&new], &rules, None, bounds, &spill).unwrap();
+        assert_eq!((found.matched, found.differences.len()), (30_000, 0));
     }
 }

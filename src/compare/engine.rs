@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::align::align;
+use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Buckets};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::gather::{Entry, Topics, is_ordered, lane_bits};
+use super::giants::{pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
 use super::patterns::{Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
 use super::scan::mix;
+use super::sorted::Sorter;
 use super::strays::{Stray, Strays, Tag};
 use super::watched::go_on;
 use super::{CompareError, Kind};
-use crate::outcome::{Ending, Output};
+use crate::outcome::{Channel, Ending, Output};
 use crate::spill::SpillSpace;
 
 /// Outputs read again at a time.
@@ -25,29 +28,24 @@ const READ_MAX: usize = 1 << 16;
 /// Outputs that wait to be read again: the more, the fewer times outcomes are gone through.
 const WAITING_MAX: usize = 1 << 19;
 
-/// Outputs of one identity, in all drives, that are compared as a whole.
-const GROUP_MAX: usize = 4_096;
-
-/// Outputs of a drive that are compared with each other at a time, in an identity of more than [`GROUP_MAX`].
-const WINDOW: usize = 1_024;
-
 /// Outputs without any identity that wait to be paired.
 const ANONYMOUS_MAX: usize = 1 << 19;
 
 /// Compares identities and keeps count.
 pub(super) struct Engine<'a> {
-    drives: &'a [&'a dyn Drive],
+    pub(super) drives: &'a [&'a dyn Drive],
     /// Drives of old; the next one is new, then perhaps new again.
-    olds: usize,
-    rules: &'a Rules,
+    pub(super) olds: usize,
+    pub(super) rules: &'a Rules,
     times: Option<&'a dyn EventTimes>,
     topics: Topics,
     last: Vec<i64>,
     jobs: Vec<Job>,
     waiting: usize,
-    anonymous: Vec<Entry>,
+    pub(super) anonymous: Vec<Entry>,
     strays: Strays,
-    spill: &'a SpillSpace,
+    pub(super) spill: &'a SpillSpace,
+    pub(super) bounds: Bounds,
     pairs: Buckets<'a, Pair>,
     reordered: Marks,
     /// What was counted.
@@ -69,16 +67,18 @@ pub(super) struct Totals {
     pub(super) ordered: u64,
     pub(super) late: u64,
     pub(super) extent: u64,
+    /// Identities and keys of so many outputs in such disorder that the fewest that moved were not found.
+    pub(super) moved_at_most: u64,
     compared_by_number: Vec<u64>,
 }
 
 /// Outputs to be read again and compared.
-struct Job {
-    entries: Vec<Entry>,
-    what: What,
+pub(super) struct Job {
+    pub(super) entries: Vec<Entry>,
+    pub(super) what: What,
 }
 
-enum What {
+pub(super) enum What {
     /// All outputs of an identity, or a window of them; drives that wrote more of it.
     Identity { wrote_more: u64, ordered: bool },
     /// The last output of a key in each drive.
@@ -92,7 +92,7 @@ impl<'a> Engine<'a> {
         rules: &'a Rules,
         times: Option<&'a dyn EventTimes>,
         (topics, last): (Topics, Vec<i64>),
-        spill: &'a SpillSpace,
+        (bounds, spill): (Bounds, &'a SpillSpace),
     ) -> Self {
         Self {
             drives,
@@ -106,6 +106,7 @@ impl<'a> Engine<'a> {
             anonymous: Vec::new(),
             strays: Strays::default(),
             spill,
+            bounds,
             pairs: Buckets::new(rules.settings.memory << 17, spill),
             reordered: Marks::default(),
             tally: Totals::default(),
@@ -115,6 +116,10 @@ impl<'a> Engine<'a> {
     /// Compares all identities of `buckets`.
     pub(super) fn identities(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
         for bucket in 0..BUCKETS {
+            if buckets.count(bucket) > self.bounds.held as u64 {
+                self.large_bucket(&mut buckets, bucket)?;
+                continue;
+            }
             let mut entries = buckets.take(bucket)?;
             entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
             for group in entries.chunk_by(|one, other| one.identity == other.identity) {
@@ -126,25 +131,66 @@ impl<'a> Engine<'a> {
         self.work()
     }
 
+    fn large_bucket(&mut self, buckets: &mut Buckets<'_, Entry>, bucket: usize) -> Result<(), CompareError> {
+        let key = |entry: &Entry| (entry.identity, entry.drive, entry.sequence);
+        let mut sorter = Sorter::new(key, self.bounds.held, self.spill);
+        buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
+        let held = self.bounds.held;
+        sorter.finish()?.groups(
+            |entry| entry.identity,
+            held,
+            |group| {
+                go_on(self.spill)?;
+                if group.count()? > held as u64 {
+                    return self.giant(&group);
+                }
+                self.identity(&group.each().collect::<Result<Vec<_>, _>>()?)
+            },
+        )
+    }
+
     /// Compares order and last values within the subsets of `buckets`, where those are not the identities.
     pub(super) fn subsets(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
         for bucket in 0..BUCKETS {
+            if buckets.count(bucket) > self.bounds.held as u64 {
+                self.large_bucket_of_subsets(&mut buckets, bucket)?;
+                continue;
+            }
             let mut entries = buckets.take(bucket)?;
             entries.sort_unstable_by_key(|entry| (entry.subset, entry.drive, entry.sequence));
             for group in entries.chunk_by(|one, other| one.subset == other.subset) {
                 go_on(self.spill)?;
-                let sides = self.sides(group);
-                if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
-                    continue;
-                }
-                self.push_final(&sides)?;
-                if self.rules.settings.order == Order::Key {
-                    // What stands beside a value and how it is spelled may be other each time; its place counts all the same.
-                    self.subset_order(&sides, |entry| mix(entry.value, entry.identity as u64));
-                }
+                self.subset(group)?;
             }
         }
         self.work()
+    }
+
+    fn large_bucket_of_subsets(&mut self, buckets: &mut Buckets<'_, Entry>, bucket: usize) -> Result<(), CompareError> {
+        let key = |entry: &Entry| (entry.subset, entry.drive, entry.sequence);
+        let mut sorter = Sorter::new(key, self.bounds.held, self.spill);
+        buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
+        let held = self.bounds.held;
+        sorter.finish()?.groups(
+            |entry| entry.subset,
+            held,
+            |group| {
+                go_on(self.spill)?;
+                if group.count()? > held as u64 {
+                    return self.giant_subset(&group, self.rules.settings.order == Order::Key);
+                }
+                self.subset(&group.each().collect::<Result<Vec<_>, _>>()?)
+            },
+        )
+    }
+
+    fn subset(&mut self, group: &[Entry]) -> Result<(), CompareError> {
+        let sides = self.sides(group);
+        if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
+            return Ok(());
+        }
+        self.push_final_of(&sides)?;
+        if self.rules.settings.order == Order::Key { self.subset_order(&sides, said) } else { Ok(()) }
     }
 
     /// Ends the comparison: strays are settled and order across identities is measured.
@@ -175,7 +221,7 @@ impl<'a> Engine<'a> {
         let agrees = agrees(&sides, ordered);
         // Where keys are not the identities, last values are compared key by key.
         if !(agrees && (ordered || sides[0].len() == 1)) && !self.rules.has_identity() && group[0].subset != 0 {
-            self.push_final(&sides)?;
+            self.push_final_of(&sides)?;
         }
         if agrees {
             return self.agreed(&sides, ordered);
@@ -186,31 +232,34 @@ impl<'a> Engine<'a> {
         if ordered && self::agrees(&sides, false) {
             // The same outputs in another order: nothing of them needs to be read.
             self.agreed(&sides, false)?;
-            self.subset_order(&sides, |entry| entry.content);
-            return Ok(());
+            return self.subset_order(&sides, |entry| entry.content);
         }
-        if group.len() > GROUP_MAX {
+        if group.len() > self.bounds.group {
             return self.windows(&sides, ordered);
         }
         self.push(Job { entries: group.to_vec(), what: What::Identity { wrote_more: 0, ordered } })
     }
 
     fn note_identity(&mut self, group: &[Entry], sides: &[&[Entry]]) {
-        self.tally.identities += u64::from(!sides[0].is_empty() || !sides[self.olds].is_empty());
-        let mut topic = None;
-        for entry in group {
-            if topic != Some(entry.topic) {
-                topic = Some(entry.topic);
-                let number = entry.topic as usize;
-                if self.tally.compared_by_number.len() <= number {
-                    self.tally.compared_by_number.resize(number + 1, 0);
-                }
-                let first = group.iter().find(|other| other.topic == entry.topic);
-                // An identity with outputs in several topics counts once in each.
-                if first.is_some_and(|first| std::ptr::eq(first, entry)) {
-                    self.tally.compared_by_number[number] += 1;
-                }
+        let starts = group.chunk_by(|one, other| one.topic == other.topic).map(|run| &run[0]);
+        // An identity with outputs in several topics counts once in each.
+        let topics = starts.filter(|start| {
+            let first = group.iter().find(|other| other.topic == start.topic);
+            first.is_some_and(|first| std::ptr::eq(first, *start))
+        });
+        let was_compared = !sides[0].is_empty() || !sides[self.olds].is_empty();
+        self.note_compared(was_compared, topics.map(|first| first.topic));
+    }
+
+    /// Counts an identity that has outputs in these topics, each of them once.
+    pub(super) fn note_compared(&mut self, was_compared: bool, topics: impl IntoIterator<Item = u16>) {
+        self.tally.identities += u64::from(was_compared);
+        for topic in topics {
+            let number = usize::from(topic);
+            if self.tally.compared_by_number.len() <= number {
+                self.tally.compared_by_number.resize(number + 1, 0);
             }
+            self.tally.compared_by_number[number] += 1;
         }
     }
 
@@ -226,19 +275,29 @@ impl<'a> Engine<'a> {
 
     /// Notes outputs that stand on every side, the n-th of each side being equal.
     fn common(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
-        let others =
-            if self.rules.settings.order == Order::Total { 1..self.drives.len() } else { self.olds..self.olds + 1 };
-        for (at, old) in sides[0].iter().enumerate() {
-            for drive in others.clone() {
-                self.push_pair(old, drive, sides[drive][at].sequence)?;
-            }
-            self.note_ignored(old.ignored, sides[self.olds][at].ignored);
+        let mut row = Vec::with_capacity(sides.len());
+        for at in 0..sides[0].len() {
+            row.clear();
+            row.extend(sides.iter().map(|side| side[at]));
+            self.row(&row)?;
         }
         Ok(())
     }
 
+    /// Notes an output that stands on every side.
+    pub(super) fn row(&mut self, row: &[Entry]) -> Result<(), CompareError> {
+        let others =
+            if self.rules.settings.order == Order::Total { 1..self.drives.len() } else { self.olds..self.olds + 1 };
+        for drive in others {
+            self.push_pair(&row[0], drive, row[drive].sequence)?;
+        }
+        self.note_ignored(row[0].ignored, row[self.olds].ignored);
+        Ok(())
+    }
+
     fn push_pair(&mut self, old: &Entry, drive: usize, other: i64) -> Result<(), CompareError> {
-        let pair = Pair { old: old.sequence, other, topic: old.topic, drive: drive as u8, channel: old.channel() };
+        let (topic, channel) = (old.topic, old.channel());
+        let pair = Pair { old: old.sequence, other, topic, drive: drive as u8, channel, more: 0 };
         self.pairs.push(order::bucket(other, self.last[drive]), pair)
     }
 
@@ -267,6 +326,11 @@ impl<'a> Engine<'a> {
         let echo = if common > 0 { Entry::ECHO } else { 0 };
         let left = sides.iter().flat_map(|side| &side[common..]);
         self.anonymous.extend(left.map(|entry| Entry { flags: entry.flags | echo, ..*entry }));
+        self.pair_many_anonymous()
+    }
+
+    /// Pairs outputs without an identity where many wait.
+    pub(super) fn pair_many_anonymous(&mut self) -> Result<(), CompareError> {
         if self.anonymous.len() > ANONYMOUS_MAX { self.pair_anonymous() } else { Ok(()) }
     }
 
@@ -321,15 +385,16 @@ impl<'a> Engine<'a> {
             for side in &mut common {
                 side.sort_unstable_by_key(|entry| entry.sequence);
             }
-            self.subset_order(&common.iter().map(Vec::as_slice).collect::<Vec<_>>(), |entry| entry.content);
+            self.subset_order(&common.iter().map(Vec::as_slice).collect::<Vec<_>>(), |entry| entry.content)?;
         }
         for side in &mut left {
             side.sort_unstable_by_key(|entry| entry.sequence);
         }
         let wrote_more = (0..sides.len()).fold(0, |set, drive| set | u64::from(!sides[drive].is_empty()) << drive);
         let most = left.iter().map(Vec::len).max().unwrap_or_default();
-        for from in (0..most).step_by(WINDOW) {
-            let entries = left.iter().flat_map(|side| side.iter().skip(from).take(WINDOW).copied()).collect();
+        for from in (0..most).step_by(self.bounds.window) {
+            let entries =
+                left.iter().flat_map(|side| side.iter().skip(from).take(self.bounds.window).copied()).collect();
             self.push(Job { entries, what: What::Identity { wrote_more, ordered } })?;
         }
         Ok(())
@@ -337,74 +402,100 @@ impl<'a> Engine<'a> {
 
     // ---- order and last values of subsets ----
 
-    fn push_final(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
-        let is_updated = sides.iter().any(|side| side.len() > 1);
-        let lasts: Vec<Entry> = sides.iter().filter_map(|side| side.last().copied()).collect();
+    fn push_final_of(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
+        let lasts = sides.iter().filter_map(|side| side.last().copied()).collect();
+        self.push_final(lasts, sides.iter().any(|side| side.len() > 1))
+    }
+
+    pub(super) fn push_final(&mut self, lasts: Vec<Entry>, is_updated: bool) -> Result<(), CompareError> {
         let differ = lasts.windows(2).any(|two| two[0].content != two[1].content);
         if is_updated && differ { self.push(Job { entries: lasts, what: What::Final }) } else { Ok(()) }
     }
 
     /// Compares the order of the outputs of one subset; those of one `token` stand for each other.
-    fn subset_order(&mut self, sides: &[&[Entry]], token: impl Fn(&Entry) -> u64) {
+    fn subset_order(&mut self, sides: &[&[Entry]], token: impl Fn(&Entry) -> u64) -> Result<(), CompareError> {
         let tokens: Vec<Vec<u64>> = sides.iter().map(|side| side.iter().map(&token).collect()).collect();
         let moved = |one: usize, other: usize| align(&tokens[one], &tokens[other]).moved;
-        let Some(first) = sides.iter().find_map(|side| side.first()) else { return };
-        let signature = |entry: &Entry| {
-            let topic = self.topics.name(entry.topic).to_owned();
-            on_channel(Signature { kind: Kind::Reordered, topic, path: None, change: None }, entry.channel())
-        };
+        let Some(first) = sides.iter().find_map(|side| side.first()) else { return Ok(()) };
         let raw = moved(0, self.olds);
-        // Of others something else differs as well, so that they were not counted as matched.
-        let was_matched = |(at, to): &&(usize, usize)| {
-            !self.rules.tolerances.is_empty() || sides[0][*at].content == sides[self.olds][*to].content
-        };
-        let matched = raw.iter().filter(was_matched).count();
-        self.tally.matched = self.tally.matched.saturating_sub(matched as u64);
         for (at, to) in &raw {
             let (old, new) = (&sides[0][*at], &sides[self.olds][*to]);
-            let found = signature(old);
-            count(&mut self.tally.differences, found.kind);
-            let candidate = Candidate { at: new.sequence, old: Some(old.sequence), new: Some(new.sequence) };
-            self.tally.patterns.raw(&found, candidate);
-            self.reordered.set(new.sequence);
+            self.note_moved(&pair(old, new, self.olds), old.content == new.content);
         }
+        self.note_order(first, raw.len() as u64, |one, other| Ok(moved(one, other).len() as u64))
+    }
+
+    fn reordered(&self, topic: u16, channel: Channel) -> Signature {
+        let topic = self.topics.name(topic).to_owned();
+        on_channel(Signature { kind: Kind::Reordered, topic, path: None, change: None }, channel)
+    }
+
+    /// Counts an output that stands elsewhere among the others of its subset; `alike` tells whether nothing else differs.
+    pub(super) fn note_moved(&mut self, moved: &Pair, alike: bool) {
+        let found = self.reordered(moved.topic, moved.channel);
+        // Of others something else differs as well, so that they were not counted as matched.
+        let was_matched = !self.rules.tolerances.is_empty() || alike;
+        self.tally.matched = self.tally.matched.saturating_sub(u64::from(was_matched));
+        count(&mut self.tally.differences, found.kind);
+        let candidate = Candidate { at: moved.other, old: Some(moved.old), new: Some(moved.other) };
+        self.tally.patterns.raw(&found, candidate);
+        self.reordered.set(moved.other);
+    }
+
+    /// Finds which drive is odd in the order of a subset: `raw` outputs moved between old and new, and `moved` tells how many
+    /// did between other drives.
+    pub(super) fn note_order(
+        &mut self,
+        first: &Entry,
+        raw: u64,
+        moved: impl Fn(usize, usize) -> Result<u64, CompareError>,
+    ) -> Result<(), CompareError> {
         if self.olds < 2 {
-            return;
+            return Ok(());
         }
-        let found = signature(first);
-        let noise = moved(0, 1).len() as u64;
+        let found = self.reordered(first.topic, first.channel());
+        let mut between = BTreeMap::new();
+        for one in 0..=self.olds {
+            for other in one + 1..=self.olds {
+                between.insert((one, other), if (one, other) == (0, self.olds) { raw } else { moved(one, other)? });
+            }
+        }
+        let noise = between[&(0, 1)];
         self.tally.patterns.tally(&found).counts.noise += noise;
         if noise > 0 {
             *self.tally.noise.entry(found.kind).or_default() += noise;
         }
-        match odd(self.olds + 1, |one, other| moved(one, other).is_empty()) {
+        match odd(self.olds + 1, |one, other| between[&(one, other)] == 0) {
             Agreement::Odd(drive) => {
-                let recurred =
-                    drive == self.olds && sides.len() > self.olds + 1 && moved(self.olds, self.olds + 1).is_empty();
+                let is_again = drive == self.olds && self.drives.len() > self.olds + 1;
+                let recurred = is_again && moved(self.olds, self.olds + 1)? == 0;
                 self.tally.patterns.odd(&found, Odd { drive, new: self.olds, recurred, unit: None });
-                self.tally.patterns.tally(&found).counts.first_odd += if drive == 0 { raw.len() as u64 } else { 0 };
+                self.tally.patterns.tally(&found).counts.first_odd += if drive == 0 { raw } else { 0 };
             }
             Agreement::None => self.tally.patterns.tally(&found).counts.odd_all += 1,
             Agreement::All | Agreement::Mixed => {}
         }
+        Ok(())
     }
 
     /// Measures order across all outputs: where order is total, late outputs are reordered, else the swap is benign.
     fn total_order(&mut self) -> Result<(), CompareError> {
         let is_total = self.rules.settings.order == Order::Total;
         let new = self.olds as u8;
-        let mut late = Vec::new();
+        // Pairs of different drives stand between each other here, so none stands for several.
+        let key = |pair: &Pair| (pair.old, pair.drive);
+        let mut late = Sorter::new(key, self.bounds.held, self.spill).one_by_one();
         let (tally, reordered, topics) = (&mut self.tally, &self.reordered, &self.topics);
         // What moved within its subset is counted there; left out here, it makes nothing else seem late.
         let moved = |pair: &Pair| pair.drive == new && reordered.has(pair.other);
-        order::lateness(&mut self.pairs, self.drives.len(), self.spill, moved, |pair, behind| {
+        order::lateness(&mut self.pairs, self.drives.len(), (self.bounds.held, self.spill), moved, |pair, behind| {
             if pair.drive == new {
                 tally.ordered += 1;
                 tally.late += u64::from(behind > 0);
                 tally.extent = tally.extent.max(behind);
             }
             if behind > 0 && is_total {
-                late.push(*pair);
+                late.push(*pair)?;
             } else if behind > 0 && pair.drive == new {
                 let topic = topics.name(pair.topic).to_owned();
                 let signature = Signature { kind: Kind::BenignReorder, topic, path: None, change: None };
@@ -412,12 +503,18 @@ impl<'a> Engine<'a> {
                 let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other) };
                 tally.patterns.raw(&signature, candidate);
             }
+            Ok(())
         })?;
-        late.sort_unstable_by_key(|pair| (pair.old, pair.drive));
-        for output in late.chunk_by(|one, other| one.old == other.old) {
-            self.late_output(output);
-        }
-        Ok(())
+        let drives = self.drives.len();
+        late.finish()?.groups(
+            |pair| pair.old,
+            drives,
+            |output| {
+                go_on(self.spill)?;
+                self.late_output(&output.each().collect::<Result<Vec<_>, _>>()?);
+                Ok(())
+            },
+        )
     }
 
     /// Counts one output of the first drive of old that came late in the drives of `late`.
@@ -453,7 +550,7 @@ impl<'a> Engine<'a> {
 
     // ---- close comparison ----
 
-    fn push(&mut self, job: Job) -> Result<(), CompareError> {
+    pub(super) fn push(&mut self, job: Job) -> Result<(), CompareError> {
         self.waiting += job.entries.len();
         self.jobs.push(job);
         if self.waiting >= WAITING_MAX { self.work() } else { Ok(()) }

@@ -34,6 +34,8 @@ pub(super) struct Entry {
     pub(super) drive: u8,
     /// [`Entry::ANONYMOUS`], [`Entry::ECHO`], and the channel in the bits above.
     pub(super) flags: u8,
+    /// Further outputs that follow it directly in its drive and are the same in all that is known here.
+    pub(super) more: u32,
 }
 
 impl Entry {
@@ -62,7 +64,7 @@ impl Entry {
 }
 
 impl Item for Entry {
-    const SIZE: usize = 60;
+    const SIZE: usize = 64;
 
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.identity.to_le_bytes());
@@ -71,6 +73,7 @@ impl Item for Entry {
         }
         bytes.extend(self.topic.to_le_bytes());
         bytes.extend([self.drive, self.flags]);
+        bytes.extend(self.more.to_le_bytes());
     }
 
     fn read(bytes: &[u8]) -> Self {
@@ -86,7 +89,22 @@ impl Item for Entry {
             topic: u16::from_le_bytes([bytes[56], bytes[57]]),
             drive: bytes[58],
             flags: bytes[59],
+            more: u32::from_le_bytes([bytes[60], bytes[61], bytes[62], bytes[63]]),
         }
+    }
+
+    fn count(&self) -> u64 {
+        u64::from(self.more) + 1
+    }
+
+    fn nth(&self, n: u64) -> Self {
+        Self { sequence: self.sequence + n as i64, more: 0, ..*self }
+    }
+
+    fn join(&mut self, next: &Self) -> bool {
+        let follows = self.sequence.wrapping_add(i64::from(self.more) + 1) == next.sequence && next.more == 0;
+        let joins = follows && Self { sequence: self.sequence, more: self.more, ..*next } == *self;
+        joins && self.more.checked_add(1).map(|more| self.more = more).is_some()
     }
 }
 
@@ -240,6 +258,7 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
         topic,
         drive,
         flags: u8::from(anonymous) | (row.channel as u8) << 2 | redelivered,
+        more: 0,
     };
     (entry, said)
 }

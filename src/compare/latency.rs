@@ -250,13 +250,13 @@ impl<'a> LatencyMeter<'a> {
         let last = self.drives - 1;
         self.arrivals.for_each(|answered| {
             let Some(due_us) = answered.due else { return };
+            let since = |at_us: &i64| at_us.saturating_sub(due_us);
             for (tally, drive) in [(&mut old, 0), (&mut new, last)] {
-                answered.arrivals[drive].iter().for_each(|at_us| tally.add(at_us.saturating_sub(due_us)));
+                answered.arrivals[drive].iter().for_each(|at_us| tally.add(since(at_us)));
             }
             // The n-th output in one drive stands for the n-th in every other.
-            let outputs = answered.arrivals.iter().map(Vec::len).min().unwrap_or(0);
-            for number in 0..outputs {
-                blocks.add(due_us, answered.arrivals.iter().map(|arrivals| arrivals[number].saturating_sub(due_us)));
+            if answered.arrivals.iter().all(Option::is_some) {
+                blocks.add(due_us, answered.arrivals.iter().flatten().map(since));
             }
         })?;
         if old.is_empty() && new.is_empty() {

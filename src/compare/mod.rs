@@ -7,6 +7,7 @@ mod align;
 mod arrivals;
 mod assess;
 mod bootstrap;
+mod bounds;
 mod buckets;
 mod comparing;
 mod drives;
@@ -15,6 +16,7 @@ mod family;
 mod figure;
 mod gates;
 mod gather;
+mod giants;
 mod json;
 mod latency;
 mod matching;
@@ -27,6 +29,7 @@ mod rules;
 mod scan;
 mod sentences;
 mod sightings;
+mod sorted;
 mod strays;
 mod timing;
 mod values;
@@ -330,6 +333,10 @@ pub struct Comparison {
     /// Order of the outputs that are equal in old and new.
     #[serde(default)]
     pub reordering: Reordering,
+    /// Identities and keys of so many outputs in such disorder that those counted as `reordered` moved, but not certainly as
+    /// few as could have.
+    #[serde(default)]
+    pub moved_at_most: u64,
     /// Differences by signature: proven first, then by count.
     pub patterns: Vec<Pattern>,
     /// Smallest number of outputs whose change would have been proven with 95 % probability; none with a single drive of old.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::CompareError;
 use super::buckets::{BUCKETS, Buckets, Item};
+use super::sorted::Sorter;
 use super::watched::go_on;
 use crate::outcome::Channel;
 use crate::spill::SpillSpace;
@@ -21,16 +22,19 @@ pub(super) struct Pair {
     pub(super) topic: u16,
     pub(super) drive: u8,
     pub(super) channel: Channel,
+    /// Further pairs that follow it directly on both sides.
+    pub(super) more: u32,
 }
 
 impl Item for Pair {
-    const SIZE: usize = 20;
+    const SIZE: usize = 24;
 
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.old.to_le_bytes());
         bytes.extend(self.other.to_le_bytes());
         bytes.extend(self.topic.to_le_bytes());
         bytes.extend([self.drive, self.channel as u8]);
+        bytes.extend(self.more.to_le_bytes());
     }
 
     fn read(bytes: &[u8]) -> Self {
@@ -48,7 +52,23 @@ impl Item for Pair {
             topic: u16::from_le_bytes([bytes[16], bytes[17]]),
             drive: bytes[18],
             channel,
+            more: u32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]),
         }
+    }
+
+    fn count(&self) -> u64 {
+        u64::from(self.more) + 1
+    }
+
+    fn nth(&self, n: u64) -> Self {
+        Self { old: self.old + n as i64, other: self.other + n as i64, more: 0, ..*self }
+    }
+
+    fn join(&mut self, next: &Self) -> bool {
+        let follows = |one: i64, other: i64| one.wrapping_add(i64::from(self.more) + 1) == other;
+        let alike = (self.topic, self.drive, self.channel) == (next.topic, next.drive, next.channel);
+        let joins = alike && follows(self.old, next.old) && follows(self.other, next.other) && next.more == 0;
+        joins && self.more.checked_add(1).map(|more| self.more = more).is_some()
     }
 }
 
@@ -79,20 +99,25 @@ pub(super) fn bucket(sequence: i64, last: i64) -> usize {
 pub(super) fn lateness(
     pairs: &mut Buckets<'_, Pair>,
     drives: usize,
-    spill: &SpillSpace,
+    (held_max, spill): (usize, &SpillSpace),
     leave_out: impl Fn(&Pair) -> bool,
-    mut take: impl FnMut(&Pair, u64),
+    mut take: impl FnMut(&Pair, u64) -> Result<(), CompareError>,
 ) -> Result<(), CompareError> {
     let mut furthest = vec![i64::MIN; drives];
     for bucket in 0..BUCKETS {
         go_on(spill)?;
-        let mut pairs = pairs.take(bucket)?;
-        pairs.sort_unstable_by_key(|pair| (pair.drive, pair.other));
-        for pair in pairs.iter().filter(|pair| !leave_out(pair)) {
+        let mut sorter = Sorter::new(|pair: &Pair| (pair.drive, pair.other), held_max, spill);
+        pairs.drain(bucket, &mut |pair| sorter.push_run(pair))?;
+        for pair in sorter.finish()?.all().each() {
+            go_on(spill)?;
+            let pair = pair?;
+            if leave_out(&pair) {
+                continue;
+            }
             let furthest = &mut furthest[pair.drive as usize];
             let late = if pair.old < *furthest { furthest.abs_diff(pair.old) } else { 0 };
             *furthest = (*furthest).max(pair.old);
-            take(pair, late);
+            take(&pair, late)?;
         }
     }
     Ok(())

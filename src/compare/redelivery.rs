@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::buckets::BUCKETS;
+use super::bounds::Bounds;
+use super::buckets::{BUCKETS, Item as _};
 use super::drives::{Drive, EventTimes};
 use super::gather::{Entry, Gathered, gather};
 use super::matching::{Seen, final_state};
@@ -10,6 +11,7 @@ use super::noise::{Counts, Drives, judge, measure};
 use super::patterns::Candidate;
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
+use super::sorted::Sorter;
 use super::watched::{Watched, go_on};
 use super::{CompareError, Idempotency, Redelivery, Statistics};
 use crate::outcome::Outcome;
@@ -82,6 +84,7 @@ pub fn idempotency_of_drives(
     }
     let gathered = gather(&drives, &rules, spill)?;
     let mut relation = Relation {
+        bounds: Bounds::of(&rules),
         rules: &rules,
         spill,
         drives: &drives,
@@ -121,7 +124,26 @@ impl Build {
     }
 }
 
+/// What one drive wrote of an identity, as far as it counts here.
+#[derive(Debug, Clone, Default)]
+struct Side {
+    count: u64,
+    last: Option<Entry>,
+    /// First output that names a redelivered delivery as its cause.
+    redelivered: Option<Entry>,
+}
+
+impl Side {
+    /// Adds what was written next.
+    fn add(&mut self, entry: &Entry) {
+        self.count += entry.count();
+        self.last = Some(entry.nth(u64::from(entry.more)));
+        self.redelivered = self.redelivered.or(Some(entry.nth(0)).filter(|entry| entry.is(Entry::REDELIVERED)));
+    }
+}
+
 struct Relation<'a> {
+    bounds: Bounds,
     rules: &'a Rules,
     spill: &'a SpillSpace,
     drives: &'a [&'a dyn Drive],
@@ -138,11 +160,23 @@ impl Relation<'_> {
     fn identities(&mut self, mut gathered: Gathered<'_>) -> Result<(), CompareError> {
         for bucket in 0..BUCKETS {
             go_on(self.spill)?;
-            let mut entries = gathered.identities.take(bucket)?;
-            entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
-            for group in entries.chunk_by(|one, other| one.identity == other.identity) {
-                self.identity(group);
-            }
+            let key = |entry: &Entry| (entry.identity, entry.drive, entry.sequence);
+            let mut sorter = Sorter::new(key, self.bounds.held, self.spill);
+            gathered.identities.drain(bucket, &mut |entry| sorter.push_run(entry))?;
+            sorter.finish()?.groups(
+                |entry| entry.identity,
+                self.bounds.held,
+                |group| {
+                    go_on(self.spill)?;
+                    let mut sides = vec![Side::default(); self.drives.len()];
+                    for entry in group.runs() {
+                        let entry = entry?;
+                        sides[usize::from(entry.drive)].add(&entry);
+                    }
+                    self.identity(&sides);
+                    Ok(())
+                },
+            )?;
             if self.lasts.len() * 2 > READ_MAX {
                 self.compare_lasts()?;
             }
@@ -150,19 +184,15 @@ impl Relation<'_> {
         self.compare_lasts()
     }
 
-    fn identity(&mut self, group: &[Entry]) {
-        let side = |drive: usize| {
-            let from = group.partition_point(|entry| usize::from(entry.drive) < drive);
-            &group[from..group.partition_point(|entry| usize::from(entry.drive) <= drive)]
-        };
+    fn identity(&mut self, sides: &[Side]) {
         self.counts.compared += 1;
         for number in 0..2 {
-            let (once, with) = (side(self.builds[number].once), side(self.builds[number].with));
-            self.note_build(number, once, with);
+            let (once, with) = (self.builds[number].once, self.builds[number].with);
+            self.note_build(number, &sides[once], &sides[with]);
         }
         let repeated = |drive: usize| {
             let once = if drive < self.new { OLD_ONCE } else { NEW_ONCE };
-            side(drive).len().saturating_sub(side(once).len()) as u64
+            sides[drive].count.saturating_sub(sides[once].count)
         };
         let (old, new) = (repeated(FIRST_OLD), repeated(self.new));
         match (old > 0, new > 0) {
@@ -215,20 +245,19 @@ impl Relation<'_> {
         }
     }
 
-    fn note_build(&mut self, number: usize, once: &[Entry], with: &[Entry]) {
+    fn note_build(&mut self, number: usize, once: &Side, with: &Side) {
         let build = &mut self.builds[number];
-        let repeated = with.len().saturating_sub(once.len());
-        build.redelivery.repeated_effects += repeated as u64;
+        let repeated = with.count.saturating_sub(once.count);
+        build.redelivery.repeated_effects += repeated;
         if repeated > 0 {
             // What names a redelivered delivery as its cause is the repetition; else what came last.
-            let again = with.iter().find(|entry| entry.is(Entry::REDELIVERED)).or(with.last());
-            if let Some(again) = again {
-                let first = once.last().map(|entry| entry.sequence);
+            if let Some(again) = with.redelivered.or(with.last) {
+                let first = once.last.map(|entry| entry.sequence);
                 build.keep(Candidate { at: again.sequence, old: first, new: Some(again.sequence) });
             }
         }
-        let lasts = once.last().zip(with.last()).filter(|(once, with)| once.value != with.value);
-        self.lasts.extend(lasts.map(|(once, with)| (number, *once, *with)));
+        let lasts = once.last.zip(with.last).filter(|(once, with)| once.value != with.value);
+        self.lasts.extend(lasts.map(|(once, with)| (number, once, with)));
     }
 
     /// Looks closely at last values whose bytes differ.

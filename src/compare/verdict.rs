@@ -217,6 +217,17 @@ fn identity_unfound(comparison: &Comparison) -> Option<String> {
     (!paths.is_empty()).then(|| format!("no output has the identity {paths}: is it spelled as builds write it?"))
 }
 
+/// Names what was counted coarsely.
+fn moved_at_most(comparison: &Comparison) -> Option<String> {
+    let coarse = comparison.moved_at_most;
+    (coarse > 0).then(|| {
+        format!(
+            "{} of more outputs than are held in memory came in very different orders: fewer of them than are counted as reordered may have moved",
+            counted(coarse, "key")
+        )
+    })
+}
+
 /// Whether values differ only as a whole, and between all drives, so that nothing within any of them was held against another.
 fn judges_no_value(comparison: &Comparison) -> bool {
     let whole = |pattern: &&Pattern| pattern.kind == Kind::Changed && pattern.path.as_deref() == Some("$");
@@ -245,6 +256,7 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     let mut warnings: Vec<String> = facts.comparison.idempotency.iter().flat_map(sentences::broken_by_both).collect();
     warnings.extend(unreadable_in_both(facts.comparison));
     warnings.extend(identity_unfound(facts.comparison));
+    warnings.extend(moved_at_most(facts.comparison));
     warnings.extend(warned.iter().flat_map(|finding| finding.sentences.clone()));
     warnings.extend(cannot_be_judged(facts, gates));
     warnings.extend(proven_without_gate(facts, gates));

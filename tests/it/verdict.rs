@@ -523,6 +523,16 @@ fn an_alignment_that_matched_nothing_is_never_green() {
 }
 
 #[test]
+fn an_order_that_was_compared_coarsely_is_named() {
+    let warned = |keys: u64| {
+        let run = Run::agreeing().with(|run| run.comparison.moved_at_most = keys);
+        let judgement = check(&run, "", Agree, "no gate failed");
+        judgement.warnings.iter().any(|warning| warning.contains("1 key of more outputs than are held in memory"))
+    };
+    assert_eq!((warned(0), warned(1)), (false, true));
+}
+
+#[test]
 fn builds_that_wrote_nothing_that_can_be_read_are_no_verdict() {
     let unreadable = |number: u64| {
         Run::agreeing().with(|run| {
