@@ -213,13 +213,13 @@ pub(super) struct InspectArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Events keep their bytes, offsets, partitions and times. Tables and changelogs come
-as they stood when the slice begins, the last value of each key, whatever keys are
-asked for.
+Events keep their bytes, offsets, partitions and times. Tables and changelogs
+come as they stood when the slice begins, the last value of each key, whatever
+keys are asked for.
 
 Examples:
-  rehearsal slice recordings/monday --around 2013-01-07T09:14:00Z --span 10m \\
-      --out recordings/incident
+  rehearsal slice recordings/monday --around 2013-01-07T09:14:00Z \\
+      --span 10m --out recordings/incident
   rehearsal slice recordings/flights --from 2013-01-05 --to 2013-01-06 \\
       --out recordings/saturday
   rehearsal slice recordings/year --share 0.01 --out recordings/sample")]
