@@ -1,28 +1,54 @@
 //! What the cluster knows of topics and offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{CaptureError, CaptureSettings};
+use super::listening::Listening;
+use super::topics::{Chosen, choose};
+use super::{CaptureError, CaptureSettings, Properties};
+use crate::clock::Clock;
+use crate::recording::Role;
+
+/// Takes what transactions have not committed, too.
+pub(super) const READ_UNCOMMITTED: &str = "read_uncommitted";
 
 /// A connected consumer without a group, and the partitions of the topics that it shall read.
-pub(super) struct Cluster {
-    pub(super) consumer: BaseConsumer,
-    /// Partitions of each topic, empty ones too.
-    pub(super) topics: BTreeMap<String, Vec<i32>>,
+pub(super) struct Cluster<'a> {
+    pub(super) consumer: BaseConsumer<Listening>,
+    /// Topics to capture, in order of name.
+    pub(super) topics: BTreeMap<String, Topic>,
     pub(super) id: Option<String>,
-    brokers: String,
-    timeout: std::time::Duration,
+    brokers: &'a str,
+    properties: &'a Properties,
+    timeout: Duration,
+    clock: &'a dyn Clock,
 }
 
-impl Cluster {
+/// Bounds one try of a question, so that an answer of the client itself (it may not log in) is heard in between.
+const TRY: Duration = Duration::from_secs(1);
+
+/// Bounds the wait for such an answer where a try failed at once.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A topic to capture.
+pub(super) struct Topic {
+    pub(super) role: Role,
+    /// Number of partitions at the cluster.
+    pub(super) there: usize,
+    /// Partitions to capture, in order, empty ones too.
+    pub(super) partitions: Vec<i32>,
+}
+
+impl<'a> Cluster<'a> {
     /// Connects and looks the topics up.
-    pub(super) fn connect(settings: &CaptureSettings) -> Result<Self, CaptureError> {
+    pub(super) fn connect(settings: &'a CaptureSettings, clock: &'a dyn Clock) -> Result<Self, CaptureError> {
         if settings.topics.is_empty() {
             return Err(CaptureError::NoTopic);
         }
@@ -30,29 +56,52 @@ impl Cluster {
             consumer: consumer(settings)?,
             topics: BTreeMap::new(),
             id: None,
-            brokers: settings.brokers.clone(),
+            brokers: &settings.brokers,
+            properties: &settings.properties,
             timeout: settings.connect_timeout,
+            clock,
         };
-        for topic in &settings.topics {
-            let partitions = cluster.partitions(topic)?;
-            cluster.topics.insert(topic.clone(), partitions);
+        for (name, chosen) in choose(&settings.topics, || cluster.names())? {
+            let topic = cluster.topic(&name, chosen, &settings.partitions)?;
+            cluster.topics.insert(name, topic);
+        }
+        for (topic, partition) in settings.offsets.keys() {
+            if cluster.topics.get(topic).is_none_or(|known| !known.partitions.contains(partition)) {
+                return Err(CaptureError::StartOfNothing { topic: topic.clone(), partition: *partition });
+            }
         }
         cluster.id = cluster.consumer.client().fetch_cluster_id(cluster.timeout);
         Ok(cluster)
     }
 
+    /// Names of all topics, in order.
+    fn names(&self) -> Result<Vec<String>, CaptureError> {
+        let metadata = self.ask(|| "their topics".to_owned(), |wait| self.consumer.fetch_metadata(None, wait))?;
+        let mut names: Vec<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn topic(&self, name: &str, chosen: Chosen, partitions: &BTreeSet<i32>) -> Result<Topic, CaptureError> {
+        let there = self.partitions(name)?;
+        let wanted = chosen.partitions.unwrap_or_else(|| partitions.clone());
+        if let Some(&partition) = wanted.iter().find(|partition| !there.contains(partition)) {
+            return Err(CaptureError::UnknownPartition { topic: name.to_owned(), partition, there: there.len() });
+        }
+        let partitions = if wanted.is_empty() { there.clone() } else { wanted.into_iter().collect() };
+        Ok(Topic { role: chosen.role, there: there.len(), partitions })
+    }
+
     fn partitions(&self, topic: &str) -> Result<Vec<i32>, CaptureError> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), self.timeout)
-            .map_err(|error| self.no_answer(format!("topic `{topic}`"), &error))?;
+        let what = || format!("topic `{topic}`");
+        let metadata = self.ask(what, |wait| self.consumer.fetch_metadata(Some(topic), wait))?;
         let described =
             metadata.topics().iter().find(|described| described.name() == topic && described.error().is_none());
         let mut partitions: Vec<i32> = described
             .map(|described| described.partitions().iter().map(MetadataPartition::id).collect())
             .unwrap_or_default();
         if partitions.is_empty() {
-            return Err(CaptureError::UnknownTopic { topic: topic.to_owned(), brokers: self.brokers.clone() });
+            return Err(CaptureError::UnknownTopic { topic: topic.to_owned(), brokers: self.brokers.to_owned() });
         }
         partitions.sort_unstable();
         Ok(partitions)
@@ -60,24 +109,22 @@ impl Cluster {
 
     /// Returns the oldest offset of a partition and the one behind its newest.
     pub(super) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), CaptureError> {
-        self.consumer
-            .fetch_watermarks(topic, partition, self.timeout)
-            .map_err(|error| self.no_answer(format!("the offsets of topic `{topic}`, partition {partition}"), &error))
+        let what = || format!("the offsets of topic `{topic}`, partition {partition}");
+        self.ask(what, |wait| self.consumer.fetch_watermarks(topic, partition, wait))
     }
 
     /// Returns for each partition the first offset at or after `time_ms`; none where there is no such event.
     pub(super) fn offsets_at(&self, time_ms: i64) -> Result<BTreeMap<(String, i32), Option<i64>>, CaptureError> {
         let what = || "the offsets at a time".to_owned();
         let mut wanted = TopicPartitionList::new();
-        for (topic, partitions) in &self.topics {
-            for &partition in partitions {
+        for (topic, chosen) in &self.topics {
+            for &partition in &chosen.partitions {
                 wanted
                     .add_partition_offset(topic, partition, Offset::Offset(time_ms))
                     .map_err(|error| self.no_answer(what(), &error))?;
             }
         }
-        let found =
-            self.consumer.offsets_for_times(wanted, self.timeout).map_err(|error| self.no_answer(what(), &error))?;
+        let found = self.ask(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
         let mut offsets = BTreeMap::new();
         for element in found.elements() {
             element.error().map_err(|error| self.no_answer(what(), &error))?;
@@ -90,13 +137,62 @@ impl Cluster {
         Ok(offsets)
     }
 
+    /// Asks until there is an answer or the time is over. Whoever is not let in is told so at once: no later try is better.
+    fn ask<T>(
+        &self,
+        what: impl Fn() -> String,
+        question: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T, CaptureError> {
+        let due = self.clock.now().saturating_add(self.timeout);
+        loop {
+            let left = due.saturating_sub(self.clock.now());
+            let error = match question(left.min(TRY)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            while self.consumer.poll(left.min(BREATH)).is_some() {}
+            if let Some(reason) = self.consumer.context().refused() {
+                return Err(self.no_entry(&reason));
+            }
+            if left.is_zero() || !passing(&error) {
+                return Err(self.no_answer(what(), &error));
+            }
+        }
+    }
+
+    fn no_entry(&self, reason: &str) -> CaptureError {
+        CaptureError::NoEntry { brokers: self.brokers.to_owned(), reason: self.properties.scrub(reason) }
+    }
+
     fn no_answer(&self, what: String, error: &KafkaError) -> CaptureError {
-        CaptureError::NoAnswer { brokers: self.brokers.clone(), what, reason: error.to_string() }
+        let heard = self.consumer.context().heard();
+        let reason = heard.map_or_else(|| error.to_string(), |heard| format!("{error}; {heard}"));
+        CaptureError::NoAnswer { brokers: self.brokers.to_owned(), what, reason: self.properties.scrub(&reason) }
     }
 }
 
+/// Whether another try may bring an answer.
+fn passing(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::RequestTimedOut
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::BrokerNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::Resolve
+        )
+    })
+}
+
 /// Makes a consumer that has no group, so that it cannot join one, look for one's coordinator or commit to one.
-fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer, CaptureError> {
+fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer<Listening>, CaptureError> {
     let mut config = ClientConfig::new();
     // Short waits at the end of a partition, so that its end is seen soon; events that are there never wait.
     config.set("fetch.wait.max.ms", "100");
@@ -111,17 +207,23 @@ fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer, CaptureError> {
     config.set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "true");
     config.set("offset.store.method", "none");
+    if settings.uncommitted {
+        config.set("isolation.level", READ_UNCOMMITTED);
+    }
     // Where retention overtakes the capture, it goes on at what is left: the hole shows in the offsets.
     config.set("auto.offset.reset", "earliest");
-    config.create().map_err(|error| match error {
+    config.create_with_context(Listening::default()).map_err(|error| match error {
         // librdkafka's own words repeat the value, which may be a secret.
         KafkaError::ClientConfig(result, _, name, _) => {
             let problem = match result {
                 rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "is no property of librdkafka",
+                _ if name.starts_with("sasl.oauthbearer") => {
+                    "has a value that this build of librdkafka does not take (it has no libcurl, so no OIDC)"
+                }
                 _ => "has a value that librdkafka does not take",
             };
             CaptureError::Property { name, problem: problem.to_owned() }
         }
-        other => CaptureError::Consumer { reason: other.to_string() },
+        other => CaptureError::Consumer { reason: settings.properties.scrub(&other.to_string()) },
     })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::recording::RecordingError;
+use crate::recording::{RecordingError, Role};
 
 /// Why events could not be captured. No variant holds the value of a property.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,66 @@ pub enum CaptureError {
         topic: String,
         /// Brokers that were asked.
         brokers: String,
+    },
+    /// A regular expression matches no topic of the cluster.
+    #[error("no topic matches `{pattern}`")]
+    NothingMatches {
+        /// The regular expression.
+        pattern: String,
+    },
+    /// A topic was chosen twice, for different things.
+    #[error("topic `{topic}` is named as {} and as {}", in_words(*one), in_words(*other))]
+    TwoRoles {
+        /// The topic.
+        topic: String,
+        /// What it was first named as.
+        one: Role,
+        /// What it was named as later.
+        other: Role,
+    },
+    /// A topic has no such partition.
+    #[error("topic `{topic}` has no partition {partition}; it has {there}, counted from 0")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition that was asked for.
+        partition: i32,
+        /// How many there are.
+        there: usize,
+    },
+    /// A start was given for a partition that is not captured.
+    #[error("a start is given for topic `{topic}`, partition {partition}, which is not captured")]
+    StartOfNothing {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// A file of properties cannot be read.
+    #[error("could not read {}", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A line of a file of properties cannot be used.
+    #[error("{}:{line}: {problem}", path.display())]
+    ConfigLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, as a lowercase fragment.
+        problem: String,
+    },
+    /// The brokers do not let the capture in, or cannot be trusted.
+    #[error("{brokers} cannot be spoken with: {reason}")]
+    NoEntry {
+        /// Brokers that were asked.
+        brokers: String,
+        /// What librdkafka says.
+        reason: String,
     },
     /// A property cannot be used.
     #[error("{name} {problem}")]
@@ -89,4 +149,13 @@ pub enum CaptureError {
         /// What went wrong.
         source: Box<CaptureError>,
     },
+}
+
+fn in_words(role: Role) -> &'static str {
+    match role {
+        Role::Input => "an input",
+        Role::Table => "a table",
+        Role::Output => "an output topic",
+        Role::Changelog => "a changelog",
+    }
 }

@@ -6,16 +6,20 @@
 
 mod cluster;
 mod error;
+mod listening;
 mod native;
 mod properties;
 mod settings;
+mod state;
 mod taking;
+mod topics;
 mod window;
 
 pub use error::CaptureError;
 pub use properties::Properties;
-pub use settings::{CaptureSettings, Start, Until};
-pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CapturedPartition};
+pub use settings::{CaptureSettings, PartitionStart, Start, Until};
+pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
+pub use topics::{TopicChoice, TopicNames};
 
 use std::path::Path;
 
@@ -41,7 +45,7 @@ pub fn capture(
     let _heeding = stop.heed();
     // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.
     RecordingWriter::check(out)?;
-    let cluster = cluster::Cluster::connect(settings)?;
+    let cluster = cluster::Cluster::connect(settings, clock)?;
     let window = window::Window::resolve(&cluster, settings, clock)?;
     taking::take(&cluster, window, settings, out, clock, stop, progress)
 }

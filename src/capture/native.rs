@@ -18,11 +18,12 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
+use super::listening::Listening;
 use crate::recording::TimestampType;
 
 /// Reads chosen partitions from chosen offsets through one queue. Stops reading when dropped.
 pub(super) struct Reader<'c> {
-    consumer: &'c BaseConsumer,
+    consumer: &'c BaseConsumer<Listening>,
     queue: *mut native::rd_kafka_queue_t,
     topics: Vec<Topic>,
     started: Vec<(usize, i32)>,
@@ -48,7 +49,7 @@ pub(super) enum Polled<'a> {
 impl<'c> Reader<'c> {
     /// Makes a reader that hands over up to `batch` events a poll.
     pub(super) fn new(
-        consumer: &'c BaseConsumer,
+        consumer: &'c BaseConsumer<Listening>,
         topics: impl Iterator<Item = &'c str>,
         batch: usize,
     ) -> Result<Self, String> {

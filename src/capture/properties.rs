@@ -1,6 +1,7 @@
 //! Properties of librdkafka that users hand through, secrets among them.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use super::CaptureError;
@@ -18,9 +19,19 @@ const RESERVED: &[&str] = &[
     "offset.store.method",
 ];
 
-/// Extra properties of librdkafka, in order. Their values may be secrets and are never shown.
+/// Names of the brokers' addresses, which a file of properties may give.
+const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
+
+/// Parts of the names of properties whose values are secrets.
+const SECRET: [&str; 7] = ["password", "secret", "token", "oauthbearer.config", ".pem", "sasl.username", "jaas"];
+
+/// Extra properties of librdkafka, in order; of a name that stands twice the last counts. Their values may be secrets and are
+/// never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Properties(Vec<(String, String)>);
+pub struct Properties {
+    pairs: Vec<(String, String)>,
+    brokers: Option<String>,
+}
 
 impl Properties {
     /// Sets the property `name` of librdkafka, such as `security.protocol`, to `value`.
@@ -33,13 +44,69 @@ impl Properties {
             let problem = "belongs to the capture, which joins no group, commits nothing and creates nothing";
             return Err(CaptureError::Property { name: name.to_owned(), problem: problem.to_owned() });
         }
-        self.0.push((name.to_owned(), value.to_owned()));
+        if let Some(instead) = of_java(name) {
+            return Err(CaptureError::Property {
+                name: name.to_owned(),
+                problem: format!("is one of Java's: {instead}"),
+            });
+        }
+        self.pairs.push((name.to_owned(), value.to_owned()));
         Ok(())
+    }
+
+    /// Reads a file of properties as librdkafka's tools and Java's clients know it: one `name=value` a line, lines that begin
+    /// with `#` or `!` say nothing, `${VAR}` and `${VAR:-default}` stand for environment variables. `bootstrap.servers` is kept
+    /// apart, as [`Properties::brokers`].
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::ConfigFile`] where the file cannot be read, [`CaptureError::ConfigLine`] with file and line for what
+    /// stands in it. Neither shows a value.
+    pub fn from_file(path: &Path) -> Result<Self, CaptureError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| CaptureError::ConfigFile { path: path.to_owned(), source })?;
+        Self::read(&text, path, |name| std::env::var(name).ok())
+    }
+
+    fn read(text: &str, path: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Self, CaptureError> {
+        let mut properties = Self::default();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', '!']) {
+                continue;
+            }
+            let mut read = || {
+                let (name, value) = line.split_once('=').ok_or_else(|| "has no `=`; write name=value".to_owned())?;
+                let (name, value) = (name.trim(), fill_in(value.trim(), &variable)?);
+                if BROKERS.contains(&name) {
+                    properties.brokers = Some(value);
+                    return Ok(());
+                }
+                properties.set(name, &value).map_err(|error| error.to_string())
+            };
+            read().map_err(|problem| CaptureError::ConfigLine { path: path.to_owned(), line: number + 1, problem })?;
+        }
+        Ok(properties)
+    }
+
+    /// Returns the brokers that a file named, as `HOST:PORT`, joined by commas.
+    pub fn brokers(&self) -> Option<&str> {
+        self.brokers.as_deref()
+    }
+
+    /// Takes the values of secrets out of what somebody else wrote, such as librdkafka in an error.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
+        let mut secrets: Vec<&str> =
+            self.iter().filter(|(name, value)| secret(name) && !value.is_empty()).map(|(_, value)| value).collect();
+        // The longest first: one secret may be part of another.
+        secrets.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        secrets.into_iter().fold(text.to_owned(), |text, value| text.replace(value, "[redacted]"))
     }
 
     /// Returns names and values in the order in which they were set.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -61,14 +128,44 @@ impl FromStr for Properties {
 
 impl Extend<Properties> for Properties {
     fn extend<T: IntoIterator<Item = Properties>>(&mut self, more: T) {
-        self.0.extend(more.into_iter().flat_map(|properties| properties.0));
+        for properties in more {
+            self.pairs.extend(properties.pairs);
+            self.brokers = properties.brokers.or_else(|| self.brokers.take());
+        }
     }
 }
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.pairs.iter().map(|(name, _)| name)).finish()
     }
+}
+
+/// Says what librdkafka has in place of a property that only Java's clients know.
+fn of_java(name: &str) -> Option<&'static str> {
+    match name {
+        "sasl.jaas.config" => Some("write sasl.username and sasl.password"),
+        "ssl.truststore.location" | "ssl.truststore.password" | "ssl.truststore.type" => {
+            Some("write ssl.ca.location, a file of PEM certificates")
+        }
+        _ => None,
+    }
+}
+
+/// Puts the values of variables in the place of `${VAR}` and `${VAR:-default}`.
+fn fill_in(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((ahead, behind)) = rest.split_once("${") {
+        let (name, behind) = behind.split_once('}').ok_or_else(|| "has a `${` without its `}`".to_owned())?;
+        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        let value = variable(name).or_else(|| default.map(str::to_owned));
+        filled.push_str(ahead);
+        filled.push_str(&value.ok_or_else(|| format!("names the environment variable {name}, which is not set"))?);
+        rest = behind;
+    }
+    filled.push_str(rest);
+    Ok(filled)
 }
 
 #[cfg(test)]
@@ -86,6 +183,47 @@ mod tests {
     fn a_value_may_hold_an_equals_sign() {
         let properties: Properties = "sasl.password=a=b".parse().unwrap();
         assert_eq!(properties.iter().collect::<Vec<_>>(), [("sasl.password", "a=b")]);
+    }
+
+    #[test]
+    fn a_file_is_read_with_its_variables_and_brokers() {
+        let text = "# TLS\n! and SASL\n\nbootstrap.servers = kafka:9093\nsecurity.protocol=sasl_ssl\n\
+            sasl.password = a${SECRET}=#b \nsasl.username=${NOBODY:-me}\n";
+        let set = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+        let properties = Properties::read(text, Path::new("client.properties"), set).unwrap();
+        assert_eq!(properties.brokers(), Some("kafka:9093"));
+        assert_eq!(
+            properties.iter().collect::<Vec<_>>(),
+            [("security.protocol", "sasl_ssl"), ("sasl.password", "ahunter2=#b"), ("sasl.username", "me")]
+        );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_and_never_shown() {
+        for (line, says) in [
+            ("hunter2", "has no `=`"),
+            ("sasl.password=hunter2${", "without its `}`"),
+            ("sasl.password=hunter2${NOBODY}", "NOBODY, which is not set"),
+            ("group.id=hunter2", "group.id belongs to the capture"),
+            ("sasl.jaas.config=hunter2", "sasl.username"),
+        ] {
+            let error = Properties::read(&format!("\n{line}"), Path::new("a.properties"), |_| None).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("a.properties:2") && shown.contains(says), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_the_words_of_others() {
+        let mut properties = Properties::default();
+        for (name, value) in
+            [("sasl.password", "hunter2"), ("ssl.key.password", "hunter2-and-more"), ("security.protocol", "sasl_ssl")]
+        {
+            properties.set(name, value).unwrap();
+        }
+        let said = "sasl_ssl://a: hunter2 and hunter2-and-more were refused";
+        assert_eq!(properties.scrub(said), "sasl_ssl://a: [redacted] and [redacted] were refused");
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What is captured, from where and until when.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Properties;
+use super::cluster::READ_UNCOMMITTED;
+use super::topics::read_partition;
+use super::{Properties, TopicChoice};
+use crate::recording::Role;
 use crate::settings::{Moment, Span};
 
 /// What is captured, from where and until when.
@@ -11,12 +15,22 @@ use crate::settings::{Moment, Span};
 pub struct CaptureSettings {
     /// Brokers to begin with, as `HOST:PORT`, joined by commas.
     pub brokers: String,
-    /// Topics, all partitions of each.
-    pub topics: Vec<String>,
+    /// Topics, each with its role.
+    pub topics: Vec<TopicChoice>,
+    /// Partitions of all topics that name none of their own; empty means all.
+    pub partitions: BTreeSet<i32>,
     /// Where each partition begins.
     pub from: Start,
+    /// Offsets at which single partitions begin instead, by topic and partition.
+    pub offsets: BTreeMap<(String, i32), i64>,
     /// Where the capture ends.
     pub until: Until,
+    /// Ends the capture earlier, after this many events in all; those of a table ahead of its window are not counted.
+    pub events_max: Option<u64>,
+    /// Ends the capture earlier, after this long.
+    pub duration_max: Option<Duration>,
+    /// Takes the events of transactions that are open or were aborted, too.
+    pub uncommitted: bool,
     /// Extra properties of librdkafka.
     pub properties: Properties,
     /// Bounds each wait for an answer about topics and offsets.
@@ -26,17 +40,30 @@ pub struct CaptureSettings {
 }
 
 impl CaptureSettings {
-    /// Captures all of `topics` that `brokers` hold at this moment.
+    /// Captures all of `topics` (names) that `brokers` hold at this moment, as inputs.
     pub fn new(brokers: impl Into<String>, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             brokers: brokers.into(),
-            topics: topics.into_iter().map(Into::into).collect(),
+            topics: topics.into_iter().map(|name| TopicChoice::named(name, Role::Input)).collect(),
+            partitions: BTreeSet::new(),
             from: Start::default(),
+            offsets: BTreeMap::new(),
             until: Until::default(),
+            events_max: None,
+            duration_max: None,
+            uncommitted: false,
             properties: Properties::default(),
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+impl CaptureSettings {
+    /// Which events are taken, in Kafka's words: `read_committed`, or `read_uncommitted`.
+    pub fn isolation(&self) -> &str {
+        let given = self.properties.iter().filter(|(name, _)| *name == "isolation.level").last();
+        if self.uncommitted { READ_UNCOMMITTED } else { given.map_or("read_committed", |(_, level)| level) }
     }
 }
 
@@ -75,10 +102,31 @@ impl FromStr for Start {
     }
 }
 
+/// One `TOPIC:PARTITION=OFFSET`: where a single partition begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionStart {
+    /// Topic and partition.
+    pub partition: (String, i32),
+    /// First offset, or the nearest that the broker holds.
+    pub offset: i64,
+}
+
+impl FromStr for PartitionStart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no start of a partition; write it as `flights:0=100`");
+        let (place, offset) = text.split_once('=').ok_or_else(wrong)?;
+        let (topic, partition) = place.rsplit_once(':').filter(|(topic, _)| !topic.is_empty()).ok_or_else(wrong)?;
+        let offset = offset.trim().parse().ok().filter(|offset| *offset >= 0).ok_or_else(wrong)?;
+        Ok(Self { partition: (topic.to_owned(), read_partition(partition)?), offset })
+    }
+}
+
 /// Where the capture ends. As text: `end`, `stopped`, a date, `count:100`, or a duration such as `10m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Until {
-    /// At what each partition held when the capture started.
+    /// Caught up: at what each partition held when the capture started.
     #[default]
     End,
     /// Ahead of the first event with this timestamp or a later one, in milliseconds since the Unix epoch. A time to come is
@@ -134,6 +182,15 @@ mod tests {
         }
         for text in ["", "begin", "offset:", "offset:-1", "5"] {
             assert!(text.parse::<Start>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_start_of_a_single_partition_is_read() {
+        let start = PartitionStart { partition: ("flights".to_owned(), 3), offset: 100 };
+        assert_eq!("flights:3=100".parse(), Ok(start));
+        for text in ["", "flights", "flights=100", "flights:3", "flights:x=1", ":3=1", "flights:3=-1", "flights:3=x"] {
+            assert!(text.parse::<PartitionStart>().is_err(), "{text}");
         }
     }
 

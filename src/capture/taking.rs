@@ -1,16 +1,16 @@
 //! The loop that takes events from the cluster and puts them into the recording.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
-
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Topic};
 use super::native::{Polled, Reader, Received};
+use super::state::{LastOffsets, reach};
 use super::window::{Limit, Stretch, Window};
 use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
-use crate::recording::{EventBatchBuilder, RecordingWriter, Source, TopicSource};
+use crate::recording::{EventBatchBuilder, RecordingWriter, Role, Source, TimeSpan, TopicSource};
 
 /// Events a poll brings at most.
 const POLL_EVENTS: usize = 4_096;
@@ -24,9 +24,29 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// Time after which what was taken is put on the disk, so that a crash loses no more than that.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
+/// Where a capture stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CaptureStep {
+    /// The cluster has answered, and taking begins.
+    #[default]
+    Started,
+    /// Events are taken.
+    Taking,
+    /// For the first time nothing lies ahead.
+    CaughtUp,
+    /// What was taken so far is safe on the disk.
+    Checkpoint,
+    /// The recording is finished.
+    Sealed,
+}
+
 /// How far a capture has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CaptureProgress {
+    /// Where it stands.
+    pub step: CaptureStep,
+    /// Time since it began.
+    pub elapsed: Duration,
     /// Events taken.
     pub events: u64,
     /// Bytes of their keys and values.
@@ -72,13 +92,21 @@ pub struct CapturedPartition {
     pub start: i64,
     /// Next offset that would have been taken.
     pub next: i64,
-    /// Events taken.
+    /// Events taken, those of the table's state not among them.
     pub events: u64,
+    /// Last values of keys that were taken of a table ahead of `start`.
+    pub state: u64,
+    /// Keys whose last value ahead of `start` was compacted away while it was read: a newer one stands in the window.
+    pub vanished: u64,
+    /// Offsets between the first event taken and the last that hold none.
+    pub missing: u64,
+    /// Smallest and largest timestamp of the events taken.
+    pub span: Option<TimeSpan>,
 }
 
 /// Takes the events of `window` into a new recording in `out`.
 pub(super) fn take(
-    cluster: &Cluster,
+    cluster: &Cluster<'_>,
     window: Window,
     settings: &CaptureSettings,
     out: &Path,
@@ -86,22 +114,30 @@ pub(super) fn take(
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
-    let mut taking = Taking::begin(cluster, window, out, clock.now())?;
-    let ending = taking.run(settings, clock, stop, progress);
-    progress(&taking.progress());
-    let Taking { mut writer, mut batch, reader, partitions, names, events, bytes, .. } = taking;
+    let begun = clock.now();
+    let mut taking = Taking::begin(cluster, window, settings, out, clock)?;
+    let ending = taking.run(settings, stop, progress);
+    let mut sealed = taking.progress(CaptureStep::Sealed);
+    let Taking { mut writer, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
     if !batch.is_empty() {
         writer.write(&batch.finish())?;
     }
     writer.seal()?;
+    sealed.elapsed = clock.now().saturating_sub(begun);
+    progress(&sealed);
     let captured = |taken: Taken| CapturedPartition {
         topic: names[taken.stretch.topic].to_owned(),
         partition: taken.stretch.partition,
         start: taken.stretch.start,
         next: taken.next,
         events: taken.events,
+        state: taken.state,
+        vanished: taken.vanished,
+        missing: taken.missing,
+        span: taken.span,
     };
+    let events = events + state;
     match ending {
         Ok(ending) => {
             Ok(CaptureReport { events, bytes, ending, partitions: partitions.into_iter().map(captured).collect() })
@@ -113,7 +149,8 @@ pub(super) fn take(
 
 /// A capture under way.
 struct Taking<'c> {
-    cluster: &'c Cluster,
+    cluster: &'c Cluster<'c>,
+    clock: &'c dyn Clock,
     reader: Reader<'c>,
     writer: RecordingWriter,
     batch: EventBatchBuilder,
@@ -123,9 +160,12 @@ struct Taking<'c> {
     first: Vec<usize>,
     limit: Limit,
     events: u64,
+    /// Events of tables ahead of their windows.
+    state: u64,
     bytes: u64,
     /// Partitions that have not reached their ends.
     open: usize,
+    begun: Duration,
     heard: Duration,
 }
 
@@ -134,16 +174,56 @@ struct Taken {
     stretch: Stretch,
     next: i64,
     events: u64,
+    state: u64,
+    vanished: u64,
+    missing: u64,
+    /// Offset of the last event taken.
+    last: Option<i64>,
+    span: Option<TimeSpan>,
     /// Whether the broker said that there is no more at this moment.
     at_end: bool,
     done: bool,
 }
 
+impl Taken {
+    fn begin(stretch: Stretch) -> Self {
+        Self {
+            next: stretch.start,
+            events: 0,
+            state: 0,
+            vanished: 0,
+            missing: 0,
+            last: None,
+            span: None,
+            at_end: false,
+            done: false,
+            stretch,
+        }
+    }
+
+    fn count(&mut self, event: &Received<'_>) {
+        let offset = event.offset();
+        self.events += 1;
+        self.missing += self.last.map_or(0, |last| offset.abs_diff(last) - 1);
+        self.last = Some(offset);
+        self.next = offset + 1;
+        if let (Some(ms), _) = event.timestamp() {
+            let span = self.span.get_or_insert(TimeSpan { first_ms: ms, last_ms: ms });
+            (span.first_ms, span.last_ms) = (span.first_ms.min(ms), span.last_ms.max(ms));
+        }
+    }
+}
+
 impl<'c> Taking<'c> {
-    fn begin(cluster: &'c Cluster, window: Window, out: &Path, now: Duration) -> Result<Self, CaptureError> {
+    fn begin(
+        cluster: &'c Cluster<'c>,
+        window: Window,
+        settings: &CaptureSettings,
+        out: &Path,
+        clock: &'c dyn Clock,
+    ) -> Result<Self, CaptureError> {
         let names: Vec<&str> = cluster.topics.keys().map(String::as_str).collect();
-        let consumer: &BaseConsumer = &cluster.consumer;
-        let reader = Reader::new(consumer, names.iter().copied(), POLL_EVENTS)
+        let reader = Reader::new(&cluster.consumer, names.iter().copied(), POLL_EVENTS)
             .map_err(|reason| CaptureError::Consumer { reason })?;
         let mut first = Vec::new();
         for (index, stretch) in window.partitions.iter().enumerate() {
@@ -151,23 +231,24 @@ impl<'c> Taking<'c> {
                 first.push(index);
             }
         }
-        let fresh = |stretch: Stretch| Taken { next: stretch.start, events: 0, at_end: false, done: false, stretch };
-        let mut taking = Self {
+        let now = clock.now();
+        Ok(Self {
             cluster,
+            clock,
             reader,
-            writer: RecordingWriter::create(out, source(cluster))?,
+            writer: RecordingWriter::create(out, source(cluster, &window, settings))?,
             batch: EventBatchBuilder::new(),
             names,
             open: window.partitions.len(),
-            partitions: window.partitions.into_iter().map(fresh).collect(),
+            partitions: window.partitions.into_iter().map(Taken::begin).collect(),
             first,
             limit: window.limit,
             events: 0,
+            state: 0,
             bytes: 0,
+            begun: now,
             heard: now,
-        };
-        taking.start()?;
-        Ok(taking)
+        })
     }
 
     fn start(&mut self) -> Result<(), CaptureError> {
@@ -184,13 +265,22 @@ impl<'c> Taking<'c> {
     fn run(
         &mut self,
         settings: &CaptureSettings,
-        clock: &dyn Clock,
         stop: &Stop,
         progress: &mut dyn FnMut(&CaptureProgress),
     ) -> Result<CaptureEnding, CaptureError> {
+        let clock = self.clock;
+        progress(&self.progress(CaptureStep::Started));
+        self.take_state(settings, stop, progress)?;
+        self.start()?;
         let (mut reported, mut checkpointed) = (clock.now(), clock.now());
-        let mut unsaved = 0;
+        let (mut unsaved, mut caught_up) = (0, false);
         loop {
+            if self.open == 0 || (!caught_up && self.partitions.iter().all(|taken| taken.done || taken.at_end)) {
+                if !caught_up {
+                    progress(&self.progress(CaptureStep::CaughtUp));
+                }
+                caught_up = true;
+            }
             if self.open == 0 {
                 return Ok(CaptureEnding::Ended);
             }
@@ -198,24 +288,25 @@ impl<'c> Taking<'c> {
                 return Ok(CaptureEnding::Stopped);
             }
             let now = clock.now();
-            match self.limit {
-                Limit::Count(count) if self.events >= count => return Ok(CaptureEnding::Counted),
-                Limit::Due(due) if now >= due => return Ok(CaptureEnding::TimeOver),
-                Limit::Date(time_ms) if clock.date_us() / 1_000 >= time_ms => self.look_up_ends(time_ms)?,
-                _ => {}
+            if self.limit.count.is_some_and(|count| self.events >= count) {
+                return Ok(CaptureEnding::Counted);
+            }
+            if self.limit.due.is_some_and(|due| now >= due) {
+                return Ok(CaptureEnding::TimeOver);
+            }
+            if let Some(time_ms) = self.limit.date_ms.filter(|time_ms| clock.date_us() / 1_000 >= *time_ms) {
+                self.look_up_ends(time_ms)?;
             }
             if now.saturating_sub(reported) >= PROGRESS_EVERY {
                 reported = now;
-                progress(&self.progress());
+                progress(&self.progress(CaptureStep::Taking));
             }
             if now.saturating_sub(checkpointed) >= CHECKPOINT_EVERY && self.events > unsaved {
                 (checkpointed, unsaved) = (now, self.events);
                 self.checkpoint()?;
+                progress(&self.progress(CaptureStep::Checkpoint));
             }
-            let wait = match self.limit {
-                Limit::Due(due) => POLL_WAIT.min(due.saturating_sub(now)),
-                _ => POLL_WAIT,
-            };
+            let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, clock)? {
                 self.heard = clock.now();
             } else {
@@ -236,7 +327,7 @@ impl<'c> Taking<'c> {
                 let index = find(partitions, first, event.topic, event.partition());
                 let taken = &mut partitions[index];
                 taken.at_end = false;
-                if taken.done || matches!(limit, Limit::Count(count) if *events >= *count) {
+                if taken.done || limit.count.is_some_and(|count| *events >= count) {
                     return Ok(());
                 }
                 // Behind the end: the broker skipped what lies between, so the end is reached.
@@ -250,8 +341,7 @@ impl<'c> Taking<'c> {
                 let date_us = *date_us.get_or_insert_with(|| clock.date_us());
                 *bytes += push(batch, names[event.topic], &event, date_us)?;
                 *events += 1;
-                taken.events += 1;
-                taken.next = event.offset() + 1;
+                taken.count(&event);
                 if taken.stretch.end.is_some_and(|end| taken.next >= end) {
                     reached.push(index);
                 }
@@ -260,6 +350,8 @@ impl<'c> Taking<'c> {
                 }
                 Ok(())
             }
+            // What lies between was left out where enough has come: then the end is not reached.
+            Polled::End { .. } if limit.count.is_some_and(|count| *events >= count) => Ok(()),
             Polled::End { topic, partition, offset } => {
                 let index = find(partitions, first, topic, partition);
                 let taken = &mut partitions[index];
@@ -295,9 +387,9 @@ impl<'c> Taking<'c> {
 
     fn look_up_ends(&mut self, time_ms: i64) -> Result<(), CaptureError> {
         let partitions = self.partitions.iter().map(|taken| taken.stretch.clone()).collect();
-        let mut window = Window { partitions, limit: Limit::None };
+        let mut window = Window { partitions, limit: self.limit };
         window.end_at(self.cluster, time_ms)?;
-        self.limit = Limit::None;
+        self.limit.date_ms = None;
         for (index, stretch) in window.partitions.into_iter().enumerate() {
             self.partitions[index].stretch = stretch;
             self.finish_reached(index);
@@ -327,12 +419,115 @@ impl<'c> Taking<'c> {
         }
     }
 
-    fn progress(&self) -> CaptureProgress {
+    /// Takes the last value of each key that the tables held ahead of their windows. Asked to stop it leaves off.
+    fn take_state(
+        &mut self,
+        settings: &CaptureSettings,
+        stop: &Stop,
+        progress: &mut dyn FnMut(&CaptureProgress),
+    ) -> Result<(), CaptureError> {
+        let begun = self.clock.now();
+        for index in 0..self.partitions.len() {
+            let Stretch { topic, low, start, .. } = self.partitions[index].stretch;
+            if self.cluster.topics[self.names[topic]].role != Role::Table || low >= start || stop.raised() {
+                continue;
+            }
+            let mut last = LastOffsets::new();
+            while last.begin() {
+                self.scan(index, low..start, settings, stop, |_, event| {
+                    last.take(event.key(), event.value().is_some(), event.offset());
+                    Ok(())
+                })?;
+            }
+            let offsets = last.finish();
+            let Some(range) = reach(&offsets).filter(|_| !stop.raised()) else { continue };
+            let mut wanted = offsets.iter().copied().peekable();
+            self.scan(index, range, settings, stop, |taking, event| {
+                let taken = &mut taking.partitions[index];
+                while wanted.next_if(|offset| *offset < event.offset()).is_some() {
+                    taken.vanished += 1;
+                }
+                if wanted.next_if_eq(&event.offset()).is_some() {
+                    taken.state += 1;
+                    taking.state += 1;
+                    let date_us = taking.clock.date_us();
+                    taking.bytes += push(&mut taking.batch, taking.names[topic], event, date_us)?;
+                    if taking.batch.is_full() {
+                        taking.writer.write(&taking.batch.finish())?;
+                    }
+                }
+                Ok(())
+            })?;
+            if !stop.raised() {
+                self.partitions[index].vanished += wanted.count() as u64;
+            }
+            progress(&self.progress(CaptureStep::Taking));
+        }
+        // How long the capture may take is counted from where the window's own events begin to come.
+        self.heard = self.clock.now();
+        let spent = self.heard.saturating_sub(begun);
+        self.limit.due = self.limit.due.map(|due| due.saturating_add(spent));
+        Ok(())
+    }
+
+    /// Hands the events of one stretch of a partition to `take`, in order, until its end or until asked to stop.
+    fn scan(
+        &mut self,
+        index: usize,
+        range: Range<i64>,
+        settings: &CaptureSettings,
+        stop: &Stop,
+        mut take: impl FnMut(&mut Self, &Received<'_>) -> Result<(), CaptureError>,
+    ) -> Result<(), CaptureError> {
+        let Stretch { topic, partition, .. } = self.partitions[index].stretch;
+        let name = self.names[topic];
+        let failed = |reason| CaptureError::Partition { topic: name.to_owned(), partition, reason };
+        let mut reader = Reader::new(&self.cluster.consumer, [name].into_iter(), POLL_EVENTS).map_err(failed)?;
+        reader.start(0, partition, range.start).map_err(failed)?;
+        let (mut next, mut heard, mut at_end) = (range.start, self.clock.now(), false);
+        while next < range.end && !stop.raised() {
+            let count = reader.poll(POLL_WAIT, |polled| match polled {
+                Polled::Event(event) => {
+                    at_end = false;
+                    if (next..range.end).contains(&event.offset()) {
+                        take(self, &event)?;
+                    }
+                    next = next.max(event.offset() + 1);
+                    Ok(())
+                }
+                Polled::End { offset, .. } => {
+                    (next, at_end) = (next.max(offset), true);
+                    Ok(())
+                }
+                Polled::Failed { reason, .. } => {
+                    Err(CaptureError::Partition { topic: name.to_owned(), partition, reason })
+                }
+            })?;
+            while self.cluster.consumer.poll(Duration::ZERO).is_some() {}
+            let now = self.clock.now();
+            if count > 0 {
+                heard = now;
+            }
+            let waited = now.saturating_sub(heard);
+            if waited >= settings.stall_timeout && !at_end {
+                return Err(CaptureError::Stalled { topic: name.to_owned(), partition, waited });
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&self, step: CaptureStep) -> CaptureProgress {
         let lag = |taken: &Taken| {
             let high = || self.reader.high(taken.stretch.topic, taken.stretch.partition);
             taken.stretch.end.or_else(high).map_or(0, |end| (end - taken.next).max(0) as u64)
         };
-        CaptureProgress { events: self.events, bytes: self.bytes, lag: self.partitions.iter().map(lag).sum() }
+        CaptureProgress {
+            step,
+            elapsed: self.clock.now().saturating_sub(self.begun),
+            events: self.events + self.state,
+            bytes: self.bytes,
+            lag: self.partitions.iter().map(lag).sum(),
+        }
     }
 
     fn failed(&self, topic: usize, partition: i32, reason: String) -> CaptureError {
@@ -372,11 +567,27 @@ fn push(batch: &mut EventBatchBuilder, topic: &str, event: &Received<'_>, date_u
     Ok((key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64)
 }
 
-fn source(cluster: &Cluster) -> Source {
-    let topic = |(name, partitions): (&String, &Vec<i32>)| TopicSource {
-        name: name.clone(),
-        partitions: partitions.len() as i32,
-        ..TopicSource::default()
+fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) -> Source {
+    let topic = |(index, (name, topic)): (usize, (&String, &Topic))| {
+        // Where a table's state stands ahead of its window, the recording has to tell them apart.
+        let has_state =
+            |stretch: &&Stretch| topic.role == Role::Table && stretch.topic == index && stretch.low < stretch.start;
+        TopicSource {
+            name: name.clone(),
+            partitions: topic.there as i32,
+            role: topic.role,
+            windows: window
+                .partitions
+                .iter()
+                .filter(has_state)
+                .map(|stretch| (stretch.partition, stretch.start))
+                .collect(),
+            ..TopicSource::default()
+        }
     };
-    Source { cluster: cluster.id.clone(), topics: cluster.topics.iter().map(topic).collect() }
+    Source {
+        cluster: cluster.id.clone(),
+        isolation: Some(settings.isolation().to_owned()),
+        topics: cluster.topics.iter().enumerate().map(topic).collect(),
+    }
 }

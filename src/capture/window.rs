@@ -20,29 +20,42 @@ pub(super) struct Stretch {
     /// Topic, counted in order of name.
     pub(super) topic: usize,
     pub(super) partition: i32,
+    /// Oldest offset that the broker held when the capture began.
+    pub(super) low: i64,
     /// First offset.
     pub(super) start: i64,
     /// Offset behind the last; none: no end is known.
     pub(super) end: Option<i64>,
 }
 
-/// What ends the capture apart from the ends of the partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// Nothing.
-    None,
+/// What ends the capture apart from the ends of the partitions, whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Limit {
     /// This many events.
-    Count(u64),
+    pub(super) count: Option<u64>,
     /// This time on the capture's clock.
-    Due(Duration),
+    pub(super) due: Option<Duration>,
     /// Ends are looked up once the date, in milliseconds since the Unix epoch, has come.
-    Date(i64),
+    pub(super) date_ms: Option<i64>,
+}
+
+impl Limit {
+    fn of(settings: &CaptureSettings, clock: &dyn Clock) -> Self {
+        let (mut count, mut duration, mut date_ms) = (settings.events_max, settings.duration_max, None);
+        match settings.until {
+            Until::Count(events) => count = Some(count.map_or(events, |count| count.min(events))),
+            Until::Duration(long) => duration = Some(duration.map_or(long, |duration| duration.min(long))),
+            Until::Time(time_ms) if time_ms > clock.date_us() / 1_000 => date_ms = Some(time_ms),
+            Until::Time(_) | Until::End | Until::Stopped => {}
+        }
+        Self { count, due: duration.map(|duration| clock.now().saturating_add(duration)), date_ms }
+    }
 }
 
 impl Window {
     /// Asks the cluster where the partitions begin and end.
     pub(super) fn resolve(
-        cluster: &Cluster,
+        cluster: &Cluster<'_>,
         settings: &CaptureSettings,
         clock: &dyn Clock,
     ) -> Result<Self, CaptureError> {
@@ -50,31 +63,28 @@ impl Window {
             Start::Time(time_ms) => Some(cluster.offsets_at(time_ms)?),
             _ => None,
         };
-        let limit = match settings.until {
-            Until::Count(count) => Limit::Count(count),
-            Until::Duration(duration) => Limit::Due(clock.now().saturating_add(duration)),
-            Until::Time(time_ms) if time_ms > clock.date_us() / 1_000 => Limit::Date(time_ms),
-            Until::Time(_) | Until::End | Until::Stopped => Limit::None,
-        };
+        let limit = Limit::of(settings, clock);
         let mut partitions = Vec::new();
-        for (topic, (name, numbers)) in cluster.topics.iter().enumerate() {
-            for &partition in numbers {
+        for (topic, (name, chosen)) in cluster.topics.iter().enumerate() {
+            for &partition in &chosen.partitions {
                 let (low, high) = cluster.watermarks(name, partition)?;
-                let at = begins.as_ref().and_then(|begins| begins.get(&(name.clone(), partition)).copied().flatten());
-                let start = start(settings.from, low, high, at);
+                let place = (name.clone(), partition);
+                let at = begins.as_ref().and_then(|begins| begins.get(&place).copied().flatten());
+                let from = settings.offsets.get(&place).copied().map_or(settings.from, Start::Offset);
+                let start = start(from, low, high, at);
                 let end = (settings.until == Until::End).then_some(high);
-                partitions.push(Stretch { topic, partition, start, end });
+                partitions.push(Stretch { topic, partition, low, start, end });
             }
         }
         let mut window = Self { partitions, limit };
-        if let (Until::Time(time_ms), Limit::None) = (settings.until, limit) {
+        if let (Until::Time(time_ms), None) = (settings.until, limit.date_ms) {
             window.end_at(cluster, time_ms)?;
         }
         Ok(window)
     }
 
     /// Ends every partition ahead of its first event at or after `time_ms`, or where there is none, behind its newest.
-    pub(super) fn end_at(&mut self, cluster: &Cluster, time_ms: i64) -> Result<(), CaptureError> {
+    pub(super) fn end_at(&mut self, cluster: &Cluster<'_>, time_ms: i64) -> Result<(), CaptureError> {
         let ends = cluster.offsets_at(time_ms)?;
         let names: Vec<&String> = cluster.topics.keys().collect();
         for stretch in &mut self.partitions {

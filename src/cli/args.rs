@@ -105,38 +105,85 @@ pub(super) struct DemoArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(group(clap::ArgGroup::new("topics").required(true).multiple(true)), after_help = "\
 Partitions are assigned, no group is joined, nothing is committed or produced.
+
+TOPICS is a name, a list (orders,payments), some partitions (orders:0,1) or a
+regular expression that begins with ^ (^flights-.*).
+
+Without a word about the end, all that stands there at the start is captured
+(--until-caught-up). --for and --events end it earlier, or by themselves.
 
 Examples:
   rehearsal capture --brokers kafka:9092 --topic flights --out recordings/all
-  rehearsal capture --brokers kafka:9092 --topic orders --topic payments \\
-      --from 2013-01-05T00:00:00Z --until 2013-01-06T00:00:00Z \\
-      --out recordings/saturday
-  rehearsal capture --brokers kafka:9093 --topic orders \\
-      --set security.protocol=ssl --until 1h --out recordings/hour")]
+  rehearsal capture --brokers kafka:9092 --topic '^orders-.*' --table prices \\
+      --output-topic invoices --from 2013-01-05T00:00:00Z \\
+      --until 2013-01-06T00:00:00Z --out recordings/saturday
+  rehearsal capture --config client.properties --topic orders --from latest \\
+      --for 10m --out recordings/now
+  rehearsal capture --brokers kafka:9092 --topic orders:0,1 \\
+      --from orders:0=100,orders:1=250 --events 10000 --out recordings/some
+  rehearsal capture --brokers kafka:9093 -X security.protocol=ssl \\
+      --topic orders --follow --out recordings/until-ctrl-c")]
 pub(super) struct CaptureArguments {
-    /// Brokers to begin with
-    #[arg(long, value_name = "HOST:PORT,…", value_parser = NonEmptyStringValueParser::new())]
-    pub(super) brokers: String,
-    /// Topic to capture; may be given more than once
-    #[arg(long, required = true, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
+    /// Brokers to begin with; default: bootstrap.servers of --config
+    #[arg(long, value_name = "HOST:PORT,…", required_unless_present = "config", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) brokers: Option<String>,
+    /// Topics that are handed to builds; may be given more than once
+    #[arg(long, group = "topics", value_name = "TOPICS", value_parser = NonEmptyStringValueParser::new())]
     pub(super) topic: Vec<String>,
+    /// Topics that production's own build wrote
+    #[arg(long, group = "topics", value_name = "TOPICS", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) output_topic: Vec<String>,
+    /// Compacted topics that are handed to builds; the last value of each key ahead of the start comes along
+    #[arg(long, group = "topics", value_name = "TOPICS", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) table: Vec<String>,
+    /// Topics that hold a processor's state
+    #[arg(long, group = "topics", value_name = "TOPICS", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) changelog: Vec<String>,
+    /// Captures these partitions only, of all topics that name none
+    #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
+    pub(super) partition: Vec<i32>,
     /// Recording to write; refused if it exists
     #[arg(long, value_name = "RECORDING")]
     pub(super) out: PathBuf,
-    /// Where each partition begins: earliest, latest, a time (RFC 3339) or offset:100
-    #[arg(long, default_value = "earliest", value_name = "START")]
-    pub(super) from: String,
-    /// Where the capture ends: end (what stands there at the start), a time, count:100, a duration such as 10m, or stopped
-    #[arg(long, default_value = "end", value_name = "END")]
-    pub(super) until: String,
-    /// Sets a property of librdkafka; may be given more than once
-    #[arg(long = "set", value_name = "PROPERTY=VALUE")]
+    /// Where partitions begin: earliest (default), latest, a time (RFC 3339), offset:100, or TOPIC:PARTITION=OFFSET for one
+    #[arg(long, value_name = "START,…", value_delimiter = ',')]
+    pub(super) from: Vec<String>,
+    #[command(flatten)]
+    pub(super) end: CaptureEndArguments,
+    /// Takes the events of transactions that are open or were aborted, too
+    #[arg(long)]
+    pub(super) uncommitted: bool,
+    /// Reads properties of librdkafka (TLS, SASL) from a file of name=value lines; ${VAR} stands for an environment variable
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Sets a property of librdkafka, ahead of --config; may be given more than once
+    #[arg(short = 'X', long = "set", value_name = "PROPERTY=VALUE")]
     pub(super) set: Vec<String>,
-    /// Prints what was captured as JSON
+    /// Prints what happens as JSON, one object a line: progress once a second, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Where a capture ends.
+#[derive(Debug, Args)]
+pub(super) struct CaptureEndArguments {
+    /// Ends ahead of this event time (RFC 3339), waiting for one to come; end, stopped, count:100 and 10m are taken, too
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["until_caught_up", "follow"])]
+    pub(super) until: Option<String>,
+    /// Ends where each partition ended when the capture began; the default
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) until_caught_up: bool,
+    /// Goes on until it is told to stop (Ctrl-C, SIGTERM), which seals what was taken
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// Ends after this long, such as 10m
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(super) duration: Option<String>,
+    /// Ends after this many events
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) events: Option<u64>,
 }
 
 #[derive(Debug, Args)]

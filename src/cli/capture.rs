@@ -2,47 +2,85 @@
 
 use std::str::FromStr;
 
-use serde_json::json;
-
-use super::args::CaptureArguments;
+use super::args::{CaptureArguments, CaptureEndArguments};
+use super::capture_words::Telling;
 use super::exit::{Code, Failure};
-use super::inspect::counted;
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
-use crate::capture::{CaptureSettings, Properties, capture as capture_topics};
+use crate::capture::{CaptureSettings, PartitionStart, Properties, TopicChoice, Until, capture as capture_topics};
 use crate::clock::{Stop, SystemClock};
+use crate::recording::Role;
+use crate::settings::Span;
 
 pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Failure> {
-    let mut settings = CaptureSettings::new(arguments.brokers.clone(), arguments.topic.iter().cloned());
-    settings.from = read("--from", &arguments.from)?;
-    settings.until = read("--until", &arguments.until)?;
-    settings.properties = properties(&arguments.set)?;
+    let settings = settings(arguments)?;
     let stop = Stop::new();
     raise_on_interrupt(&stop);
-    let bar = printer.bar("capturing", None);
-    let mut watch = |progress: &crate::capture::CaptureProgress| bar.set_position(progress.events);
-    let report = capture_topics(&settings, &arguments.out, &SystemClock::start(), &stop, &mut watch);
-    bar.finish_and_clear();
-    let report = report?;
-    if arguments.json {
-        printer.result(&json!({ "out": arguments.out, "events": report.events, "bytes": report.bytes }).to_string())?;
-    } else {
-        printer.result(&format!("Captured {} to {}", counted(report.events, "event"), arguments.out.display()))?;
-    }
+    let mut telling = Telling::new(arguments, printer);
+    let report =
+        capture_topics(&settings, &arguments.out, &SystemClock::start(), &stop, &mut |progress| telling.take(progress));
+    telling.end();
+    telling.summary(&report?)?;
     Ok(Code::Agree)
+}
+
+fn settings(arguments: &CaptureArguments) -> Result<CaptureSettings, Failure> {
+    let properties = properties(arguments)?;
+    let brokers = arguments.brokers.as_deref().or(properties.brokers()).ok_or_else(|| {
+        Failure::wrong("no brokers are named", "Write `--brokers HOST:PORT`, or bootstrap.servers into --config.")
+    })?;
+    let mut settings = CaptureSettings::new(brokers, Vec::<String>::new());
+    for (option, role, lists) in [
+        ("--topic", Role::Input, &arguments.topic),
+        ("--output-topic", Role::Output, &arguments.output_topic),
+        ("--table", Role::Table, &arguments.table),
+        ("--changelog", Role::Changelog, &arguments.changelog),
+    ] {
+        for list in lists {
+            let choices = TopicChoice::parse(list, role);
+            settings.topics.extend(choices.map_err(|problem| Failure::wrong(format!("{option}: {problem}"), ""))?);
+        }
+    }
+    settings.partitions = arguments.partition.iter().copied().collect();
+    for start in &arguments.from {
+        if start.contains('=') {
+            let PartitionStart { partition, offset } = read("--from", start)?;
+            settings.offsets.insert(partition, offset);
+        } else {
+            settings.from = read("--from", start)?;
+        }
+    }
+    settings.until = until(&arguments.end)?;
+    settings.events_max = arguments.end.events;
+    settings.duration_max =
+        arguments.end.duration.as_deref().map(|text| read("--for", text)).transpose()?.map(|Span(long)| long);
+    settings.uncommitted = arguments.uncommitted;
+    settings.properties = properties;
+    Ok(settings)
+}
+
+fn until(end: &CaptureEndArguments) -> Result<Until, Failure> {
+    let bounded = end.duration.is_some() || end.events.is_some();
+    match &end.until {
+        Some(text) => read("--until", text),
+        None if end.until_caught_up => Ok(Until::End),
+        None if end.follow || bounded => Ok(Until::Stopped),
+        None => Ok(Until::End),
+    }
 }
 
 fn read<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, Failure> {
     text.parse().map_err(|problem: String| Failure::wrong(format!("{name}: {problem}"), ""))
 }
 
-fn properties(set: &[String]) -> Result<Properties, Failure> {
-    let mut properties = Properties::default();
-    for argument in set {
-        let Some((name, value)) = argument.split_once('=') else {
-            return Err(Failure::wrong(format!("--set {argument}"), "Write it as `--set security.protocol=ssl`."));
-        };
-        properties.set(name.trim(), value)?;
+/// Reads the file of properties, and those of the command line behind it, which count more.
+fn properties(arguments: &CaptureArguments) -> Result<Properties, Failure> {
+    let mut properties = match &arguments.config {
+        Some(path) => Properties::from_file(path)?,
+        None => Properties::default(),
+    };
+    for argument in &arguments.set {
+        properties.extend([argument.parse::<Properties>()?]);
     }
     Ok(properties)
 }

@@ -170,9 +170,20 @@ impl From<SliceError> for Failure {
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
         match error {
-            CaptureError::NoTopic | CaptureError::UnknownTopic { .. } | CaptureError::Property { .. } => {
-                Self::wrong(error, "")
-            }
+            CaptureError::NoTopic
+            | CaptureError::UnknownTopic { .. }
+            | CaptureError::NothingMatches { .. }
+            | CaptureError::TwoRoles { .. }
+            | CaptureError::UnknownPartition { .. }
+            | CaptureError::StartOfNothing { .. }
+            | CaptureError::ConfigFile { .. }
+            | CaptureError::ConfigLine { .. }
+            | CaptureError::Property { .. } => Self::wrong(error, ""),
+            CaptureError::NoEntry { .. } => Self::wrong(
+                error,
+                "Set user, password and certificates with --config FILE or -X name=value: sasl.mechanism, sasl.username, \
+                 sasl.password, ssl.ca.location.",
+            ),
             CaptureError::Unwritable(error @ RecordingError::NotEmpty { .. }) => {
                 Self::wrong(error, "Choose another folder with --out.")
             }

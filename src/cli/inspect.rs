@@ -41,6 +41,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
         let manifest = recording.manifest();
         let about = json!({
             "recording": name, "format": manifest.format, "tool": manifest.tool, "cluster": manifest.source.cluster,
+            "isolation": manifest.source.isolation,
             "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
         });
         format!("{about:#}")
@@ -117,6 +118,14 @@ fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> S
         summary.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |partition| row(topic, partition))),
     );
     text.push_str(&table(&rows));
+    for topic in &summary.topics {
+        for partition in &topic.partitions {
+            let Some(window) = partition.window else { continue };
+            let (name, number, state) = (&topic.topic, partition.partition, counted(partition.state, "key"));
+            let _ =
+                writeln!(text, "{name}, partition {number}: offsets ahead of {window} are the last values of {state}");
+        }
+    }
     for topic in summary.topics.iter().filter(|topic| topic.partitions.is_empty()) {
         let partitions = counted(topic.partitions_at_source, "partition");
         let _ = writeln!(text, "{}: no events in {partitions}", topic.topic);
@@ -174,7 +183,7 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -184,7 +193,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Writes a length of event time in the two largest units that say something.
-fn length(span: TimeSpan) -> String {
+pub(super) fn length(span: TimeSpan) -> String {
     let ms = span.last_ms - span.first_ms;
     let seconds = ms / 1_000;
     match seconds {

@@ -5,6 +5,7 @@
 
 mod args;
 mod capture;
+mod capture_words;
 mod compare;
 mod demo;
 mod exit;

@@ -74,7 +74,7 @@ impl Cursor {
         Self {
             partition,
             source: checked.source.coordinates(&checked.partitions[partition], keys),
-            membership: Membership::new(checked.slice),
+            membership: Membership::new(checked.slice, checked.source.history(&checked.partitions[partition])),
             faults,
             hands_over,
             time_us: 0,
@@ -153,7 +153,7 @@ impl Cursor {
         for coordinate in self.source.by_ref() {
             let coordinate = coordinate?;
             let time_us = coordinate.timestamp_ms.map(|ms| ms.saturating_mul(1_000));
-            if let Some(phase) = self.membership.of(time_us) {
+            if let Some(phase) = self.membership.of(coordinate.offset, time_us) {
                 return Ok(Some(self.item(&coordinate, time_us, phase, reading)));
             }
         }

@@ -57,7 +57,7 @@ pub use pace::{Order, PaceMode, PaceSettings};
 pub use seed::Seed;
 pub use select::SelectSettings;
 pub use selector::WhereSettings;
-pub use source::{CoordinateCursor, Source, Values};
+pub use source::{CoordinateCursor, History, Source, Values};
 pub use stream::Deliveries;
 pub use summary::{FaultSummary, PlanSummary, PlannedFault};
 pub use trigger::At;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Phase;
-use super::source::Source;
+use super::source::{History, Source};
 use crate::recording::Partition;
 use crate::settings::Moment;
 use crate::settings::{SettingError, Span};
@@ -20,7 +20,8 @@ pub struct SelectSettings {
     /// Event time at which the slice ends; an event at this very time is left out.
     pub to: Option<Moment>,
     /// How far ahead of `from` events are handed over first, unpaced and without faults, to fill the builds' state; their
-    /// outputs count in nothing.
+    /// outputs count in nothing. Of a table all events ahead of `from` are, whatever stands here: the last value of each key
+    /// that was captured ahead of its window, too.
     pub warm_up: Option<Span>,
 }
 
@@ -107,22 +108,29 @@ pub(super) struct Slice {
 #[derive(Debug, Clone)]
 pub(super) struct Membership {
     slice: Slice,
+    /// Offset ahead of which the partition holds the state of a table as it stood when the window began.
+    window: i64,
     begun: bool,
     ahead: Option<Phase>,
 }
 
 impl Membership {
-    pub(super) fn new(slice: Slice) -> Self {
+    pub(super) fn new(slice: Slice, history: History) -> Self {
         let ahead = (slice.from_us == i64::MIN).then_some(Phase::Main);
-        Self { slice, begun: false, ahead }
+        let warm_up_from_us = if history.table { i64::MIN } else { slice.warm_up_from_us };
+        let window = history.window.unwrap_or(i64::MIN);
+        Self { slice: Slice { warm_up_from_us, ..slice }, window, begun: false, ahead }
     }
 
     /// Returns the phase of the next event, none where it is left out.
     ///
     /// An event belongs where its own time says; one without a time belongs where the event ahead of it does. An event of
     /// the warm-up that stands behind the first of the slice in its partition is left out: handed over ahead of its log it
-    /// would have no place there.
-    pub(super) fn of(&mut self, time_us: Option<i64>) -> Option<Phase> {
+    /// would have no place there. What a table held ahead of its window is warm-up, whatever its time, in every slice.
+    pub(super) fn of(&mut self, offset: i64, time_us: Option<i64>) -> Option<Phase> {
+        if offset < self.window {
+            return Some(Phase::WarmUp);
+        }
         let phase = match time_us {
             None => self.ahead,
             Some(time) if time >= self.slice.to_us => None,
@@ -151,7 +159,8 @@ mod tests {
 
     #[test]
     fn events_belong_where_their_time_says_and_late_warm_up_is_left_out() {
-        let mut membership = Membership::new(settings(Some(100), Some(200), Some("50us")).check().unwrap());
+        let mut membership =
+            Membership::new(settings(Some(100), Some(200), Some("50us")).check().unwrap(), History::default());
         for (time, phase) in [
             (None, None),
             (Some(40), None),
@@ -165,8 +174,27 @@ mod tests {
             (None, None),
             (Some(150), Some(Phase::Main)),
         ] {
-            assert_eq!(membership.of(time), phase, "{time:?}");
+            assert_eq!(membership.of(0, time), phase, "{time:?}");
         }
+    }
+
+    #[test]
+    fn a_table_as_it_stood_is_warm_up_in_every_slice() {
+        let history = History { table: true, window: Some(10) };
+        let phases = |settings: SelectSettings, events: &[(i64, i64)]| {
+            let mut membership = Membership::new(settings.check().unwrap(), history);
+            events.iter().map(|(offset, time)| membership.of(*offset, Some(*time))).collect::<Vec<_>>()
+        };
+        let (warm, main) = (Some(Phase::WarmUp), Some(Phase::Main));
+        // Later than the slice's end and yet ahead of the window: it stood in the table when the window began.
+        assert_eq!(
+            phases(settings(None, Some(50), None), &[(2, 90), (9, 1), (10, 1), (11, 90)]),
+            [warm, warm, main, None]
+        );
+        assert_eq!(
+            phases(settings(Some(50), None, None), &[(2, 90), (10, 1), (11, 50), (12, 1)]),
+            [warm, warm, main, None]
+        );
     }
 
     #[test]

@@ -4,6 +4,15 @@ use std::fmt::Debug;
 
 use crate::recording::{Columns, Coordinate, Partition, Place, Recording, RecordingError, Role};
 
+/// What stands ahead of a partition's first event of the slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct History {
+    /// Whether the last value of each key counts, so that a build cannot do without what was there before.
+    pub table: bool,
+    /// Offset at which the window of the recording begins, where events ahead of it are held, too.
+    pub window: Option<i64>,
+}
+
 /// Events as a plan sees them: partitions, and the coordinates that stand in each.
 ///
 /// A [`Recording`] is one. Everything must come back the same each time it is asked for.
@@ -15,6 +24,12 @@ pub trait Source: Debug + Send + Sync {
     fn is_input(&self, topic: &str) -> bool {
         let _ = topic;
         true
+    }
+
+    /// What stands ahead of the slice in `partition`.
+    fn history(&self, partition: &Partition) -> History {
+        let _ = partition;
+        History::default()
     }
 
     /// Starts to read the coordinates of `partition` in order of offset; with `keys`, their key hashes too.
@@ -69,6 +84,15 @@ impl Source for Recording {
             .iter()
             .find(|known| known.name == topic)
             .is_none_or(|known| matches!(known.role, Role::Input | Role::Table))
+    }
+
+    fn history(&self, partition: &Partition) -> History {
+        let topics = &self.manifest().source.topics;
+        let known = topics.iter().find(|known| known.name == partition.topic);
+        known.map_or_else(History::default, |known| History {
+            table: known.role == Role::Table,
+            window: known.windows.get(&partition.partition).copied(),
+        })
     }
 
     fn coordinates(&self, partition: &Partition, keys: bool) -> CoordinateCursor {

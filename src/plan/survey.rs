@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use super::select::{Membership, Slice};
 use super::source::Source;
 use super::{Phase, PlanError};
-use crate::recording::Partition;
+use crate::recording::{Coordinate, Partition};
 use crate::settings::Moment;
 
 /// Quantiles kept of the recording's gaps.
@@ -32,10 +32,11 @@ pub(super) fn origin_us(source: &dyn Source, partitions: &[Partition], slice: Sl
     let mut origin: Option<i64> = None;
     let mut any = false;
     for partition in partitions {
-        let mut membership = Membership::new(slice);
+        let mut membership = Membership::new(slice, source.history(partition));
         for coordinate in source.coordinates(partition, false) {
-            let time_us = coordinate?.timestamp_ms.map(|ms| ms.saturating_mul(1_000));
-            let main = membership.of(time_us) == Some(Phase::Main);
+            let coordinate = coordinate?;
+            let time_us = coordinate.timestamp_ms.map(|ms| ms.saturating_mul(1_000));
+            let main = membership.of(coordinate.offset, time_us) == Some(Phase::Main);
             any |= main;
             if let Some(time) = time_us
                 && main
@@ -80,12 +81,16 @@ impl Survey {
         let mut last_us: Option<i64> = None;
         let (mut lateness, mut gaps) = (histogram()?, histogram()?);
         for partition in partitions {
-            let mut membership = Membership::new(slice);
+            let history = source.history(partition);
+            let mut membership = Membership::new(slice, history);
             let mut latest_ms: Option<i64> = None;
             for coordinate in source.coordinates(partition, false) {
-                let time_ms = coordinate?.timestamp_ms;
-                let phase = membership.of(time_ms.map(|ms| ms.saturating_mul(1_000)));
-                let Some(ms) = time_ms else { continue };
+                let Coordinate { offset, timestamp_ms: time_ms, .. } = coordinate?;
+                let phase = membership.of(offset, time_ms.map(|ms| ms.saturating_mul(1_000)));
+                // What a table held ahead of its window says nothing of how events follow each other.
+                let Some(ms) = time_ms.filter(|_| history.window.is_none_or(|window| offset >= window)) else {
+                    continue;
+                };
                 if phase == Some(Phase::Main) {
                     last_us = last_us.max(Some(ms.saturating_mul(1_000)));
                 }

@@ -52,6 +52,9 @@ pub struct Manifest {
 pub struct Source {
     /// Id of the Kafka cluster; none where imported.
     pub cluster: Option<String>,
+    /// Which events were taken, in Kafka's words: `read_committed` leaves out those of open and aborted transactions,
+    /// `read_uncommitted` takes all; none where imported.
+    pub isolation: Option<String>,
     /// Topics, in order of name.
     pub topics: Vec<TopicSource>,
 }
@@ -70,6 +73,10 @@ pub struct TopicSource {
     pub configuration: BTreeMap<String, String>,
     /// What it is for.
     pub role: Role,
+    /// Offset at which the window of a partition begins where events ahead of it were taken, too: of a table the last value of
+    /// each key, as it stood when the window began. They keep their offsets, and what lies between them is no gap.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub windows: BTreeMap<i32, i64>,
 }
 
 /// What a topic is for.

@@ -51,6 +51,11 @@ pub struct PartitionSummary {
     pub last: i64,
     /// Number of events.
     pub events: u64,
+    /// Offset at which the window begins, where events ahead of it are held, too: of a table the last value of each key, as it
+    /// stood then. What lies between those is no gap.
+    pub window: Option<i64>,
+    /// Events ahead of the window.
+    pub state: u64,
     /// Stretches of offsets without an event.
     pub gaps: u64,
     /// Offsets in those stretches.
@@ -117,6 +122,12 @@ impl Recording {
     /// Names the segment that cannot be read, and the cause.
     pub fn summary(&self) -> Result<Summary, RecordingError> {
         let mut count = Count::default();
+        for topic in &self.manifest().source.topics {
+            for (&partition, &window) in &topic.windows {
+                let counted = PartitionCount { window: Some(window), ..PartitionCount::new() };
+                count.partitions.insert(Partition { topic: topic.name.clone(), partition }, counted);
+            }
+        }
         for batch in self.batches(Columns::NONE) {
             count.take(&batch?);
         }
@@ -177,8 +188,12 @@ struct Count {
 }
 
 struct PartitionCount {
+    window: Option<i64>,
+    state: u64,
     last: Option<i64>,
     gaps: Vec<Gap>,
+    gap_count: u64,
+    missing: u64,
     span: Option<TimeSpan>,
     timed: u64,
     behind: Histogram<u64>,
@@ -218,8 +233,10 @@ impl Count {
             first: facts.first,
             last: facts.last,
             events: facts.count,
-            gaps: facts.gaps,
-            missing: facts.missing(),
+            window: counted.window,
+            state: counted.state,
+            gaps: counted.gap_count,
+            missing: counted.missing,
             disorder: counted.disorder(),
             span: counted.span,
             longest_gaps: counted.gaps,
@@ -241,13 +258,30 @@ impl PartitionCount {
     fn new() -> Self {
         // Two digits are valid for any histogram: the constructor cannot fail.
         let behind = Histogram::new(2).expect("two significant digits are allowed");
-        Self { last: None, gaps: Vec::new(), span: None, timed: 0, behind, behind_max: 0 }
+        Self {
+            window: None,
+            state: 0,
+            last: None,
+            gaps: Vec::new(),
+            gap_count: 0,
+            missing: 0,
+            span: None,
+            timed: 0,
+            behind,
+            behind_max: 0,
+        }
     }
 
     fn offset(&mut self, offset: i64) {
+        if self.window.is_some_and(|window| offset < window) {
+            self.state += 1;
+            return;
+        }
         if let Some(last) = self.last
             && offset > last.saturating_add(1)
         {
+            self.gap_count += 1;
+            self.missing += offset.abs_diff(last) - 1;
             let gap = Gap { after: last, missing: offset.abs_diff(last) - 1 };
             let at = self.gaps.partition_point(|known| known.missing >= gap.missing);
             self.gaps.insert(at, gap);

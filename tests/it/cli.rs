@@ -717,7 +717,8 @@ fn topics_are_captured_while_they_fill_and_inspected_afterwards() {
     assert_eq!(fill(broker.brokers(), &orders, &mut |_| {}).unwrap(), 60);
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(serde_json::from_slice::<Json>(&output.stdout).unwrap()["events"], 60);
+    let last = text(&output.stdout).lines().last().map(str::to_owned).unwrap();
+    assert_eq!(serde_json::from_str::<Json>(&last).unwrap()["events"], 60);
     let summary: Json = serde_json::from_str(&desk.expect(0, &["inspect", "captured", "--json", "--verify"])).unwrap();
     assert_eq!(summary["summary"]["events"], 60);
     let events =

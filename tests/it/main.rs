@@ -15,5 +15,6 @@ mod run;
 mod samples;
 mod scenario;
 mod slice;
+mod source;
 mod tidy;
 mod verdict;

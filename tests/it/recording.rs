@@ -339,6 +339,7 @@ fn the_manifest_says_what_is_in_the_recording() {
             configuration: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
             ..TopicSource::default()
         }],
+        ..Source::default()
     };
     let mut writer = RecordingWriter::create(folder.path(), source.clone()).unwrap();
     writer.write(&batch_of(&plain(&[("flights", 2, 4, 30), ("flights", 0, 0, 10)]))).unwrap();
@@ -384,7 +385,7 @@ fn what_other_tools_read_is_plain_parquet() {
 #[test]
 fn a_recording_that_was_not_sealed_is_refused_until_it_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
-    let source = Source { cluster: Some("prod".to_owned()), topics: Vec::new() };
+    let source = Source { cluster: Some("prod".to_owned()), ..Source::default() };
     let mut writer = RecordingWriter::create(folder.path(), source).unwrap();
     let events = plain(&[("flights", 0, 0, 1), ("flights", 0, 1, 2)]);
     writer.write(&batch_of(&events)).unwrap();

@@ -29,7 +29,7 @@ fn recorded(folder: &Path, events: &[Event]) -> Recording {
     let topics = TOPICS
         .map(|(name, role)| TopicSource { name: name.to_owned(), partitions: 2, role, ..TopicSource::default() })
         .to_vec();
-    let source = Source { cluster: Some("c".to_owned()), topics };
+    let source = Source { cluster: Some("c".to_owned()), topics, ..Source::default() };
     let mut writer = RecordingWriter::create(folder, source).unwrap();
     for events in events.chunks(20) {
         let mut builder = EventBatchBuilder::new();

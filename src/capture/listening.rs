@@ -1,0 +1,52 @@
+//! What librdkafka says outside of any answer: that a broker does not let us in, that none can be reached.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Keeps the last of what was said. Nothing is written anywhere: librdkafka's own log may hold what is a secret.
+#[derive(Debug, Default)]
+pub(super) struct Listening(Mutex<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    last: Option<String>,
+    refused: Option<String>,
+}
+
+impl Listening {
+    /// Why a broker refused the capture, or was not trusted; none where it did not come to that.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.lock().refused.clone()
+    }
+
+    /// What was heard last.
+    pub(super) fn heard(&self) -> Option<String> {
+        self.lock().last.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Listening {
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut heard = self.lock();
+        let refused = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed)
+        );
+        if refused {
+            heard.refused = Some(reason.to_owned());
+        }
+        heard.last = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Listening {}

@@ -1,0 +1,274 @@
+//! What a capture says on its way and at its end: a line on a terminal, or JSON, one object a line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::args::CaptureArguments;
+use super::inspect::{counted, grouped, length, size};
+use super::printer::Printer;
+use crate::capture::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
+use crate::recording::TimeSpan;
+use crate::settings::{Moment, Span};
+
+/// Time between two lines of progress in JSON.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells how a capture gets on.
+pub(super) struct Telling<'a> {
+    printer: &'a Printer,
+    out: &'a Path,
+    json: bool,
+    bar: ProgressBar,
+    speed: Speed,
+    said: Option<Duration>,
+    /// The reader of standard output has gone, or it is full: the capture goes on, and the end says so.
+    refused: Option<io::Error>,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn new(arguments: &'a CaptureArguments, printer: &'a Printer) -> Self {
+        let bar = printer.bar("capturing", None);
+        let (out, json) = (arguments.out.as_path(), arguments.json);
+        Self { printer, out, json, bar, speed: Speed::default(), said: None, refused: None }
+    }
+
+    /// Takes note of one step.
+    pub(super) fn take(&mut self, progress: &CaptureProgress) {
+        self.speed.take(progress);
+        self.bar.set_position(progress.events);
+        self.bar.set_message(self.speed.in_words(progress));
+        let due = self.said.is_none_or(|said| progress.elapsed.saturating_sub(said) >= LINE_EVERY);
+        if self.json && (progress.step != CaptureStep::Taking || due) {
+            self.say(&self.speed.line(progress));
+            if progress.step == CaptureStep::Taking {
+                self.said = Some(progress.elapsed);
+            }
+        }
+    }
+
+    /// Takes the line on the terminal away.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Says what was captured.
+    pub(super) fn summary(&mut self, report: &CaptureReport) -> io::Result<()> {
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
+        if self.json {
+            return self.printer.result(&line_of(self.out, report).to_string());
+        }
+        self.printer.result(&in_words(self.out, report))
+    }
+
+    fn say(&mut self, line: &Value) {
+        if self.refused.is_none() {
+            self.refused = self.printer.result(&line.to_string()).err();
+        }
+    }
+}
+
+/// How fast events come, over about the last three seconds.
+#[derive(Debug, Default)]
+struct Speed {
+    last: Option<CaptureProgress>,
+    events: f64,
+    bytes: f64,
+    /// Events a second by which the capture gains on the end.
+    gain: f64,
+}
+
+impl Speed {
+    fn take(&mut self, progress: &CaptureProgress) {
+        let Some(last) = &self.last else {
+            self.last = Some(progress.clone());
+            return;
+        };
+        let seconds = progress.elapsed.saturating_sub(last.elapsed).as_secs_f64();
+        if seconds < 0.1 {
+            return;
+        }
+        let rate = |now: u64, before: u64| (now as f64 - before as f64) / seconds;
+        let (events, bytes) = (rate(progress.events, last.events), rate(progress.bytes, last.bytes));
+        let gain = rate(last.lag, progress.lag);
+        let first = last.step == CaptureStep::Started;
+        let share = if first { 1.0 } else { 1.0 - (-seconds / 3.0).exp() };
+        self.events += share * (events - self.events);
+        self.bytes += share * (bytes - self.bytes);
+        self.gain += share * (gain - self.gain);
+        self.last = Some(progress.clone());
+    }
+
+    /// Time until nothing lies ahead any more; none where that is not in sight.
+    fn caught_up_in(&self, lag: u64) -> Option<Duration> {
+        match lag {
+            0 => Some(Duration::ZERO),
+            _ if self.gain < 1.0 => None,
+            _ => Duration::try_from_secs_f64((lag as f64 / self.gain).min(1e9)).ok(),
+        }
+    }
+
+    fn in_words(&self, progress: &CaptureProgress) -> String {
+        let mut text = format!("events · {}/s · {}", grouped(self.events.max(0.0) as u64), size(progress.bytes));
+        match (progress.lag, self.caught_up_in(progress.lag)) {
+            (0, _) => text.push_str(" · caught up"),
+            (lag, Some(left)) => {
+                let left = Span(Duration::from_secs(left.as_secs().max(1)));
+                let _ = write!(text, " · {} behind, caught up in {left}", grouped(lag));
+            }
+            (lag, None) => drop(write!(text, " · {} behind", grouped(lag))),
+        }
+        text
+    }
+
+    fn line(&self, progress: &CaptureProgress) -> Value {
+        let left = self.caught_up_in(progress.lag).map(|left| left.as_millis() as u64);
+        json!({
+            "event": name(progress.step), "elapsed_ms": progress.elapsed.as_millis() as u64, "events": progress.events,
+            "bytes": progress.bytes, "lag": progress.lag, "events_per_second": self.events.max(0.0).round(),
+            "bytes_per_second": self.bytes.max(0.0).round(), "caught_up_in_ms": left,
+        })
+    }
+}
+
+fn name(step: CaptureStep) -> &'static str {
+    match step {
+        CaptureStep::Started => "started",
+        CaptureStep::Taking => "progress",
+        CaptureStep::CaughtUp => "caught-up",
+        CaptureStep::Checkpoint => "checkpoint",
+        CaptureStep::Sealed => "sealed",
+    }
+}
+
+fn line_of(out: &Path, report: &CaptureReport) -> Value {
+    let partitions: Vec<Value> = report
+        .partitions
+        .iter()
+        .map(|taken| {
+            json!({
+                "topic": taken.topic, "partition": taken.partition, "start": taken.start, "next": taken.next,
+                "events": taken.events, "state": taken.state, "missing": taken.missing,
+                "first_ms": taken.span.map(|span| span.first_ms), "last_ms": taken.span.map(|span| span.last_ms),
+            })
+        })
+        .collect();
+    json!({
+        "event": "summary", "out": out, "events": report.events, "bytes": report.bytes,
+        "ending": ending_name(report.ending), "partitions": partitions,
+    })
+}
+
+fn ending_name(ending: CaptureEnding) -> &'static str {
+    match ending {
+        CaptureEnding::Ended => "ended",
+        CaptureEnding::Counted => "counted",
+        CaptureEnding::TimeOver => "time-over",
+        CaptureEnding::Stopped => "stopped",
+    }
+}
+
+fn in_words(out: &Path, report: &CaptureReport) -> String {
+    let ending = match report.ending {
+        CaptureEnding::Ended => "read to the end",
+        CaptureEnding::Counted => "as many as asked for",
+        CaptureEnding::TimeOver => "until the time was over",
+        CaptureEnding::Stopped => "until stopped",
+    };
+    let (events, bytes) = (counted(report.events, "event"), size(report.bytes));
+    let mut text = format!("Captured {events} ({bytes}) to {}, {ending}\n", out.display());
+    let mut topics: BTreeMap<&str, Vec<&CapturedPartition>> = BTreeMap::new();
+    for taken in &report.partitions {
+        topics.entry(&taken.topic).or_default().push(taken);
+    }
+    for (topic, taken) in topics {
+        let _ = writeln!(text, "  {topic}: {}", topic_in_words(&taken));
+    }
+    text
+}
+
+fn topic_in_words(taken: &[&CapturedPartition]) -> String {
+    let sum = |figure: fn(&CapturedPartition) -> u64| taken.iter().map(|taken| figure(taken)).sum::<u64>();
+    let partitions = counted(taken.len() as u64, "partition");
+    let mut text = format!("{} of {partitions}", counted(sum(|taken| taken.events), "event"));
+    let spans = taken.iter().filter_map(|taken| taken.span);
+    if let Some(span) =
+        spans.reduce(|a, b| TimeSpan { first_ms: a.first_ms.min(b.first_ms), last_ms: a.last_ms.max(b.last_ms) })
+    {
+        let (first, last) = (Moment(span.first_ms.saturating_mul(1_000)), Moment(span.last_ms.saturating_mul(1_000)));
+        let _ = write!(text, ", from {first} to {last} ({})", length(span));
+    }
+    match sum(|taken| taken.missing) {
+        0 => text.push_str(", no gaps"),
+        missing => drop(write!(text, ", {} without an event", counted(missing, "offset"))),
+    }
+    if taken.iter().any(|taken| taken.state > 0) {
+        let _ = write!(text, "; ahead of them the last value of {}", counted(sum(|taken| taken.state), "key"));
+    }
+    match sum(|taken| taken.vanished) {
+        0 => {}
+        vanished => drop(write!(text, ", without {} compacted away meanwhile", counted(vanished, "key"))),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(step: CaptureStep, seconds: u64, events: u64, lag: u64) -> CaptureProgress {
+        CaptureProgress { step, elapsed: Duration::from_secs(seconds), events, bytes: events * 100, lag }
+    }
+
+    #[test]
+    fn rate_lag_bytes_and_the_time_to_catch_up_are_told() {
+        let mut speed = Speed::default();
+        speed.take(&progress(CaptureStep::Started, 0, 0, 10_000));
+        let now = progress(CaptureStep::Taking, 2, 4_000, 6_000);
+        speed.take(&now);
+        assert_eq!(speed.in_words(&now), "events · 2,000/s · 400.0 kB · 6,000 behind, caught up in 3s");
+        let line = speed.line(&now);
+        assert_eq!(
+            (line["events_per_second"].as_f64(), line["caught_up_in_ms"].as_u64()),
+            (Some(2_000.0), Some(3_000))
+        );
+        // What comes in as fast as it is taken is never caught up with.
+        let mut speed = Speed::default();
+        speed.take(&progress(CaptureStep::Started, 0, 0, 500));
+        let now = progress(CaptureStep::Taking, 1, 100, 500);
+        speed.take(&now);
+        assert_eq!(speed.in_words(&now), "events · 100/s · 10.0 kB · 500 behind");
+        assert_eq!(speed.line(&now)["caught_up_in_ms"], Value::Null);
+    }
+
+    #[test]
+    fn the_summary_tells_events_span_and_gaps_of_each_topic() {
+        let taken = |topic: &str, partition, missing, state| CapturedPartition {
+            topic: topic.to_owned(),
+            partition,
+            start: 0,
+            next: 10,
+            events: 10,
+            state,
+            vanished: 0,
+            missing,
+            span: Some(TimeSpan { first_ms: 0, last_ms: 60_000 }),
+        };
+        let partitions = vec![taken("orders", 0, 0, 0), taken("orders", 1, 0, 0), taken("prices", 0, 3, 2)];
+        let report = CaptureReport { events: 32, bytes: 1_500, ending: CaptureEnding::Ended, partitions };
+        assert_eq!(
+            in_words(Path::new("out"), &report),
+            "Captured 32 events (1.5 kB) to out, read to the end\n  \
+             orders: 20 events of 2 partitions, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), no gaps\n  \
+             prices: 10 events of 1 partition, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), \
+             3 offsets without an event; ahead of them the last value of 2 keys\n"
+        );
+    }
+}
