@@ -61,6 +61,8 @@ impl<'a> Cluster<'a> {
             timeout: settings.connect_timeout,
             clock,
         };
+        // The first token is asked for at once, ahead of any question.
+        while cluster.consumer.poll(Duration::ZERO).is_some() {}
         for (name, chosen) in choose(&settings.topics, || cluster.names())? {
             let topic = cluster.topic(&name, chosen, &settings.partitions)?;
             cluster.topics.insert(name, topic);

@@ -1,11 +1,16 @@
-//! What librdkafka says outside of any answer: that a broker does not let us in, that none can be reached.
+//! What librdkafka says outside of any answer: that a broker does not let us in, that none can be reached; and the tokens that it
+//! asks for.
 
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::token::token;
 
 /// Keeps the last of what was said. Nothing is written anywhere: librdkafka's own log may hold what is a secret.
 #[derive(Debug, Default)]
@@ -34,6 +39,12 @@ impl Listening {
 }
 
 impl ClientContext for Listening {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        Ok(token(config.unwrap_or_default())?)
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -12,6 +12,7 @@ mod properties;
 mod settings;
 mod state;
 mod taking;
+mod token;
 mod topics;
 mod window;
 

@@ -178,6 +178,7 @@ impl From<CaptureError> for Failure {
             | CaptureError::StartOfNothing { .. }
             | CaptureError::ConfigFile { .. }
             | CaptureError::ConfigLine { .. }
+            | CaptureError::Consumer { .. }
             | CaptureError::Property { .. } => Self::wrong(error, ""),
             CaptureError::NoEntry { .. } => Self::wrong(
                 error,

@@ -350,6 +350,19 @@ fn what_cannot_be_used_is_refused_before_anybody_is_asked() {
             "security.protocol has a value",
         ),
         (&["--brokers", "127.0.0.1:1", "--topic", "a", "-X", "sasl.oauthbearer.method=oidc"], "no libcurl"),
+        (
+            &[
+                "--brokers",
+                "127.0.0.1:1",
+                "--topic",
+                "a",
+                "-X",
+                "sasl.mechanism=GSSAPI",
+                "-X",
+                "security.protocol=sasl_ssl",
+            ],
+            "GSSAPI",
+        ),
     ] {
         let output = run(folder.path(), &[arguments, &["--out", "out"]].concat());
         let said = words(&output.stderr);

@@ -1,7 +1,7 @@
 //! Apache Kafka, started for tests and ended with them.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -18,6 +18,10 @@ const MISSING: i32 = 75;
 pub(crate) struct Cluster {
     /// Where they listen.
     pub(crate) brokers: String,
+    /// Where they listen with SASL over TLS; empty where they do not.
+    pub(crate) secure_brokers: String,
+    /// Holds `ca.pem`, which signs the certificate of such a listener, and `other.pem`, which does not.
+    pub(crate) files: PathBuf,
     child: Child,
     commands: Option<ChildStdin>,
     answers: Mutex<Lines<BufReader<ChildStdout>>>,
@@ -40,10 +44,20 @@ impl Cluster {
 
     /// A cluster of so many brokers.
     pub(crate) fn of(brokers: u32) -> Option<Self> {
+        Self::with(&[&brokers.to_string()])
+    }
+
+    /// One broker that listens with SASL over TLS, too.
+    pub(crate) fn secure() -> Option<Self> {
+        Self::with(&["1", "secure"])
+    }
+
+    fn with(arguments: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
+        let files = folder.path().join("brokers");
         let mut child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/cluster"))
-            .arg(folder.path().join("brokers"))
-            .arg(brokers.to_string())
+            .arg(&files)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -65,8 +79,10 @@ impl Cluster {
             return None;
         };
         let ready = ready.unwrap();
-        let brokers = ready.strip_prefix("ready ").unwrap().to_owned();
-        Some(Self { brokers, child, commands, answers: Mutex::new(answers), _folder: folder })
+        let addresses = ready.strip_prefix("ready ").unwrap();
+        let (brokers, secure_brokers) = addresses.split_once(' ').unwrap_or((addresses, ""));
+        let (brokers, secure_brokers) = (brokers.to_owned(), secure_brokers.to_owned());
+        Some(Self { brokers, secure_brokers, files, child, commands, answers: Mutex::new(answers), _folder: folder })
     }
 
     /// Client configuration that finds the cluster.
@@ -98,9 +114,24 @@ impl Cluster {
         self.command(&format!("start {broker}"));
     }
 
-    fn command(&mut self, command: &str) {
+    /// Lets Java's own client write odd events to `topic`, and returns a line of JSON for each.
+    pub(crate) fn produce_odd_events(&mut self, topic: &str) -> Vec<String> {
+        self.command(&format!("produce {topic}"))
+    }
+
+    /// Sends a command and returns the lines that came ahead of the answer.
+    fn command(&mut self, command: &str) -> Vec<String> {
         writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
-        assert_eq!(self.answers.get_mut().unwrap().next().unwrap().unwrap(), "done");
+        let mut said = Vec::new();
+        for line in self.answers.get_mut().unwrap() {
+            match line.unwrap() {
+                line if line == "done" => return said,
+                line => said.push(line),
+            }
+        }
+        let mut complaint = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+        panic!("`{command}` failed: {complaint}");
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
