@@ -1,116 +1,234 @@
-//! Capture from an in-process broker beside a bare consumer of the same events, in the same run.
+//! Capture beside a bare consumer and beside kcat, of the same events, in the same run.
 //!
-//! Inside the timed region: connecting, fetching over the loopback, and for the capture also encoding, compressing, hashing and
-//! syncing the recording. The broker shares the machine's cores with both.
+//! Inside the timed region: starting (of a process, for the capture and kcat), connecting, fetching over the loopback, and for the
+//! capture also encoding, compressing, hashing, syncing and sealing the recording; kcat writes values and line breaks to a file. The
+//! broker shares the machine's cores with each: Apache Kafka where it can be had, else librdkafka's in-process one.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the figures are the result")]
 
-use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use rehearsal::capture::{CaptureSettings, capture};
-use rehearsal::clock::{Stop, SystemClock};
-use rehearsal::recording::{Columns, EventBatchBuilder, Recording, RecordingWriter, Source};
-use rehearsal::samples::{Broker, fill};
+use rehearsal::clock::{Clock, SystemClock};
+use rehearsal::recording::{Columns, Recording};
+use rehearsal::samples::Broker;
 
-/// Few enough bytes a partition for the broker to keep them all.
-const PARTITIONS: i32 = 16;
-const EVENTS: u64 = 400_000;
+#[path = "../tests/kafka/cluster.rs"]
+#[expect(dead_code, reason = "only the tests stop brokers")]
+mod cluster;
 
-/// The flights, each cut to 200 bytes of key and value: the entropy is theirs.
-fn events_of_200_bytes(out: &Path) -> Recording {
-    let flights = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
-    let mut writer = RecordingWriter::create(out, Source::default()).unwrap();
-    let mut offsets = BTreeMap::new();
-    let mut builder = EventBatchBuilder::new();
-    let mut written = 0;
-    while written < EVENTS {
-        for batch in flights.batches(Columns { key: true, value: true, headers: true }) {
-            for event in batch.unwrap().iter().take((EVENTS - written) as usize) {
-                let partition = (written % PARTITIONS as u64) as i32;
-                let offset = offsets.entry(partition).or_insert(0);
-                let (key, value) = (event.key.unwrap(), event.value.unwrap());
-                // The end of a flight's value is what tells it from others.
-                let value = &value[value.len() - (200 - key.len())..];
-                let (time, kind) = (event.timestamp_ms, event.timestamp_type);
-                builder.push(
-                    "flights",
-                    partition,
-                    *offset,
-                    time,
-                    kind,
-                    None,
-                    Some(key),
-                    Some(value),
-                    event.headers.iter(),
-                );
-                *offset += 1;
-                written += 1;
-            }
-            writer.write(&builder.finish()).unwrap();
-            if written == EVENTS {
-                break;
-            }
-        }
-    }
-    writer.seal().unwrap();
-    Recording::open(out).unwrap()
+/// Each of these is run so often, one after the other.
+const ROUNDS: usize = 5;
+
+/// What brokers are measured.
+enum Brokers {
+    Kafka(cluster::Cluster),
+    InProcess(Broker),
 }
 
-fn consume(brokers: &str) -> u64 {
+impl Brokers {
+    fn start() -> Self {
+        match cluster::Cluster::of(1) {
+            Some(kafka) => Self::Kafka(kafka),
+            // Keeps 5 MiB a partition as the producer sent them: few events, many partitions.
+            None => Self::InProcess(Broker::start([("s200", 16), ("s1000", 16)]).unwrap()),
+        }
+    }
+
+    fn address(&self) -> &str {
+        match self {
+            Self::Kafka(kafka) => &kafka.brokers,
+            Self::InProcess(broker) => broker.brokers(),
+        }
+    }
+
+    /// Makes a topic and returns its partitions and how many events of `size` bytes it shall hold.
+    fn topic(&self, name: &str, size: usize) -> (i32, u64) {
+        match self {
+            Self::Kafka(kafka) => {
+                kafka.create(name, 8, &[]);
+                let events = std::env::var("REHEARSAL_BENCH_EVENTS").map_or(2_000_000, |text| text.parse().unwrap());
+                (8, events * 200 / size as u64)
+            }
+            Self::InProcess(_) => (16, 60_000_000 / size as u64),
+        }
+    }
+}
+
+/// Produces `events` events of `size` bytes of key and value: flights, one behind the other, so that the entropy is theirs.
+fn produce(brokers: &str, topic: &str, partitions: i32, events: u64, size: usize) {
+    let flights = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let mut bytes = Vec::new();
+    for batch in flights.batches(Columns { key: false, value: true, headers: false }) {
+        for event in batch.unwrap().iter() {
+            bytes.extend_from_slice(event.value.unwrap());
+        }
+    }
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("linger.ms", "20").create().unwrap();
+    let mut start = 0;
+    for number in 0..events {
+        let key = format!("flight-{:05}", number % 53_402);
+        if start + size > bytes.len() {
+            start = number as usize % 101;
+        }
+        let value = &bytes[start..start + size - key.len()];
+        start += value.len();
+        let partition = (number % partitions as u64) as i32;
+        let mut record = BaseRecord::to(topic).partition(partition).key(&key).payload(value);
+        while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) = producer.send(record) {
+            producer.poll(Duration::from_millis(10));
+            record = back;
+        }
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+}
+
+fn consume(brokers: &str, topic: &str, partitions: i32, events: u64) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("fetch.wait.max.ms", "10")
         .create()
         .unwrap();
     let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        assignment.add_partition_offset("flights", partition, Offset::Beginning).unwrap();
+    for partition in 0..partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&assignment).unwrap();
-    let mut events = 0;
-    while events < EVENTS {
-        if let Some(event) = consumer.poll(Duration::from_secs(10)) {
-            black_box(event.unwrap().payload());
-            events += 1;
+    for _ in 0..events {
+        let event = consumer.poll(Duration::from_secs(30)).unwrap().unwrap();
+        black_box(event.payload());
+    }
+}
+
+/// Captures with the program itself and returns the most memory it held, in KiB; none where the system does not tell.
+fn capture(brokers: &str, topic: &str, out: &Path) -> Option<u64> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .args(["capture", "--json", "--brokers", brokers, "--topic", topic, "--out"])
+        .arg(out)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut peak, clock) = (None, SystemClock::start());
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            return peak;
+        }
+        peak = peak.max(peak_so_far_kib(child.id()));
+        clock.wait_until(clock.now() + Duration::from_millis(10));
+    }
+}
+
+/// Largest resident set of the process so far, in KiB.
+fn peak_so_far_kib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Writes the values to a file with kcat; returns whether there is one.
+fn kcat(brokers: &str, topic: &str, out: &Path) -> bool {
+    let arguments = ["-C", "-q", "-e", "-o", "beginning", "-b", brokers, "-t", topic];
+    let status = Command::new("kcat").args(arguments).stdout(File::create(out).unwrap()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Returns the bytes of all segments, and those of the footers that others follow.
+fn footers(recording: &Path) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for entry in fs::read_dir(recording.join("segments")).unwrap() {
+        let file = File::open(entry.unwrap().path()).unwrap();
+        let length = file.metadata().unwrap().len();
+        let reader = SerializedFileReader::new(file.try_clone().unwrap()).unwrap();
+        sum = (sum.0 + length, sum.1 + length - used(reader.metadata(), &file, length));
+    }
+    sum
+}
+
+/// Bytes of a segment without the footers that others follow: the mark, columns, indexes, the last footer.
+fn used(metadata: &ParquetMetaData, file: &File, length: u64) -> u64 {
+    use std::os::unix::fs::FileExt;
+    let mut tail = [0; 4];
+    file.read_exact_at(&mut tail, length - 8).unwrap();
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let columns = columns.map(|column| {
+        let indexes = column.column_index_length().unwrap_or(0) + column.offset_index_length().unwrap_or(0);
+        column.compressed_size() as u64 + indexes as u64
+    });
+    4 + columns.sum::<u64>() + u64::from(u32::from_le_bytes(tail)) + 8
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn measure(brokers: &Brokers, topic: &str, size: usize) {
+    let (partitions, events) = brokers.topic(topic, size);
+    let address = brokers.address();
+    produce(address, topic, partitions, events, size);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SystemClock::start();
+    let timed = |work: &mut dyn FnMut()| {
+        let begun = clock.now();
+        work();
+        (clock.now() - begun).as_secs_f64()
+    };
+    let (mut bare, mut ours, mut cats) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut peak, mut share) = (None, 0.0);
+    for round in 0..ROUNDS {
+        bare.push(timed(&mut || consume(address, topic, partitions, events)));
+        let out = folder.path().join(round.to_string());
+        ours.push(timed(&mut || peak = peak.max(capture(address, topic, &out))));
+        let recording = Recording::open(&out).unwrap();
+        assert_eq!(recording.len(), events);
+        let (bytes, footers) = footers(&out);
+        share = footers as f64 / bytes as f64;
+        fs::remove_dir_all(&out).unwrap();
+        let mut there = false;
+        let seconds = timed(&mut || there = kcat(address, topic, &folder.path().join("kcat")));
+        if there {
+            cats.push(seconds);
         }
     }
-    events
+    let ratios = bare.iter().zip(&ours).map(|(bare, ours)| bare / ours).collect();
+    let rate = |seconds: Vec<f64>| events as f64 / median(seconds) / 1e3;
+    println!("{size} B, {events} events in {partitions} partitions; medians of {ROUNDS} rounds, in thousands a second");
+    println!("  bare consumer {:8.0}", rate(bare));
+    println!(
+        "  capture       {:8.0}, {:.0} % of the bare consumer of the same round",
+        rate(ours),
+        100.0 * median(ratios)
+    );
+    match cats.is_empty() {
+        true => println!("  kcat          is not installed"),
+        false => println!("  kcat to a file{:8.0}", rate(cats)),
+    }
+    let peak = peak.map_or("unknown".to_owned(), |kib| format!("{:.0} MB", kib as f64 / 1e3));
+    println!("  most memory {peak}; footers that others follow: {:.2} % of all bytes", 100.0 * share);
 }
 
-fn bench(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let source = events_of_200_bytes(&folder.path().join("source"));
-    let broker = Broker::start([("flights", PARTITIONS)]).unwrap();
-    fill(broker.brokers(), &source, &mut |_| {}).unwrap();
-    let mut settings = CaptureSettings::new(broker.brokers(), ["flights"]);
-    settings.properties.set("fetch.wait.max.ms", "10").unwrap();
-
-    let mut group = criterion.benchmark_group("capture");
-    group.throughput(Throughput::Elements(EVENTS)).sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.bench_function("bare consumer", |bencher| bencher.iter(|| consume(broker.brokers())));
-    group.bench_function("to parquet", |bencher| {
-        bencher.iter_batched(
-            || tempfile::tempdir().unwrap(),
-            |folder| {
-                let out = folder.path().join("out");
-                let report = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
-                assert_eq!(report.events, EVENTS, "the broker kept all events");
-                folder
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
+fn main() {
+    let brokers = Brokers::start();
+    println!(
+        "{}",
+        match brokers {
+            Brokers::Kafka(_) => "Apache Kafka, one broker",
+            Brokers::InProcess(_) => "librdkafka's in-process broker: Apache Kafka cannot be had",
+        }
+    );
+    measure(&brokers, "s200", 200);
+    measure(&brokers, "s1000", 1_000);
 }
-
-criterion_group!(benches, bench);
-criterion_main!(benches);
