@@ -15,6 +15,7 @@ mod taking;
 mod token;
 mod topics;
 mod window;
+mod writing;
 
 pub use error::CaptureError;
 pub use properties::Properties;

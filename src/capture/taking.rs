@@ -8,9 +8,10 @@ use super::cluster::{Cluster, Topic};
 use super::native::{Polled, Reader, Received};
 use super::state::{LastOffsets, reach};
 use super::window::{Limit, Stretch, Window};
+use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
-use crate::recording::{EventBatchBuilder, RecordingWriter, Role, Source, TimeSpan, TopicSource};
+use crate::recording::{EventBatchBuilder, Role, Source, TimeSpan, TopicSource};
 
 /// Events a poll brings at most.
 const POLL_EVENTS: usize = 4_096;
@@ -117,11 +118,16 @@ pub(super) fn take(
     let begun = clock.now();
     let mut taking = Taking::begin(cluster, window, settings, out, clock)?;
     let ending = taking.run(settings, stop, progress);
+    let ending = match ending {
+        // What could not be written cannot be sealed either.
+        Err(error @ CaptureError::Unwritable(_)) => return Err(error),
+        ending => ending,
+    };
     let mut sealed = taking.progress(CaptureStep::Sealed);
     let Taking { mut writer, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
     if !batch.is_empty() {
-        writer.write(&batch.finish())?;
+        writer.write(batch.finish())?;
     }
     writer.seal()?;
     sealed.elapsed = clock.now().saturating_sub(begun);
@@ -152,7 +158,7 @@ struct Taking<'c> {
     cluster: &'c Cluster<'c>,
     clock: &'c dyn Clock,
     reader: Reader<'c>,
-    writer: RecordingWriter,
+    writer: Writing,
     batch: EventBatchBuilder,
     names: Vec<&'c str>,
     partitions: Vec<Taken>,
@@ -236,7 +242,7 @@ impl<'c> Taking<'c> {
             cluster,
             clock,
             reader,
-            writer: RecordingWriter::create(out, source(cluster, &window, settings))?,
+            writer: Writing::create(out, source(cluster, &window, settings))?,
             batch: EventBatchBuilder::new(),
             names,
             open: window.partitions.len(),
@@ -346,7 +352,7 @@ impl<'c> Taking<'c> {
                     reached.push(index);
                 }
                 if batch.is_full() {
-                    writer.write(&batch.finish())?;
+                    writer.write(batch.finish())?;
                 }
                 Ok(())
             }
@@ -399,7 +405,7 @@ impl<'c> Taking<'c> {
 
     fn checkpoint(&mut self) -> Result<(), CaptureError> {
         if !self.batch.is_empty() {
-            self.writer.write(&self.batch.finish())?;
+            self.writer.write(self.batch.finish())?;
         }
         Ok(self.writer.checkpoint()?)
     }
@@ -453,7 +459,7 @@ impl<'c> Taking<'c> {
                     let date_us = taking.clock.date_us();
                     taking.bytes += push(&mut taking.batch, taking.names[topic], event, date_us)?;
                     if taking.batch.is_full() {
-                        taking.writer.write(&taking.batch.finish())?;
+                        taking.writer.write(taking.batch.finish())?;
                     }
                 }
                 Ok(())
