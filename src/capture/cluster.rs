@@ -200,6 +200,8 @@ fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer<Listening>, Captu
     config.set("fetch.wait.max.ms", "100");
     // Bounds what librdkafka holds; its default is 64 MiB for each partition.
     config.set("queued.max.messages.kbytes", "65536");
+    // How soon fetching goes on once there is room again; its default is a second, in which all that waited has long been taken.
+    config.set("fetch.queue.backoff.ms", "2");
     for (name, value) in settings.properties.iter() {
         config.set(name, value);
     }
