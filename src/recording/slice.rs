@@ -97,6 +97,10 @@ fn slice_bounded(
     }
     let mut source = recording.manifest().source.clone();
     source.topics.retain(|topic| kept_topic(settings, &topic.name, topic.role) != LaneRole::Out);
+    if settings.from_us.is_some() {
+        source.topics.iter_mut().for_each(|topic| topic.windows.clear());
+    }
+    let mut windows = vec![Window::default(); lanes.len()];
     let mut writer = RecordingWriter::create(&draft.path, source)?;
     writer.masks_mut().clone_from(&recording.manifest().masks);
     writer.schemas_mut().clone_from(&recording.manifest().schemas);
@@ -120,6 +124,7 @@ fn slice_bounded(
                     _ => Keep::Not,
                 };
                 keeps.push(kept);
+                windows[lane].note(kept, event.offset);
                 row += 1;
             }
         }
@@ -148,9 +153,38 @@ fn slice_bounded(
     if !batch.is_empty() {
         writer.write(&batch.finish())?;
     }
+    for (lane, window) in lanes.iter().zip(windows) {
+        let topic = writer.source_mut().topics.iter_mut().find(|topic| topic.name == lane.partition.topic);
+        if let (Some(topic), Some(begin)) = (topic, window.begin()) {
+            topic.windows.insert(lane.partition.partition, begin);
+        }
+    }
     writer.seal()?;
     draft.rename()?;
     Ok(report)
+}
+
+/// Where the slice of a partition begins, once what stood in a table ahead of it was kept.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    last_ahead: Option<i64>,
+    first_within: Option<i64>,
+}
+
+impl Window {
+    fn note(&mut self, keep: Keep, offset: i64) {
+        match keep {
+            // Behind an event of the slice it changes the table within it, whatever its time.
+            Keep::AheadOfIt if self.first_within.is_none() => self.last_ahead = Some(offset),
+            Keep::Within => self.first_within = self.first_within.or(Some(offset)),
+            Keep::AheadOfIt | Keep::Not => {}
+        }
+    }
+
+    /// None where the slice begins with its first event.
+    fn begin(self) -> Option<i64> {
+        self.last_ahead.map(|ahead| self.first_within.unwrap_or(ahead + 1))
+    }
 }
 
 fn check(recording: &Recording, settings: &SliceSettings) -> Result<(), SliceError> {

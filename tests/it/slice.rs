@@ -138,6 +138,14 @@ proptest! {
                 prop_assert_eq!((report.read, report.kept), (read, expected.len() as u64));
                 for topic in &sliced.manifest().source.topics {
                     prop_assert_eq!(topic.role, role(&topic.name));
+                    // Where the slice begins in a table of which something stood ahead of it.
+                    for (partition, begin) in &topic.windows {
+                        let of = |event: &&Event| (&event.topic, event.partition) == (&topic.name, *partition);
+                        let from_ms = settings.from_us.unwrap() / 1_000;
+                        let is_ahead = |event: &Event| event.timestamp_ms.is_none_or(|time| time < from_ms);
+                        let mut stood = expected.iter().filter(of).filter(|event| event.offset < *begin).peekable();
+                        prop_assert!(stood.peek().is_some() && stood.all(is_ahead));
+                    }
                 }
             }
             Err(SliceError::Nothing) => prop_assert!(expected.is_empty() && !out.exists()),
