@@ -87,7 +87,11 @@ struct Lane {
     counted: i64,
     stalls: Vec<Stall>,
     tail: Option<LogTail>,
+    /// Moment of the latest mark at which it is set back.
     set_back_us: i64,
+    /// Moment at which it was set back last.
+    set_back_at_us: i64,
+    /// How often it was set back.
     set_back: i64,
     /// Recorded offset whose place was taken last.
     taken: i64,
@@ -410,7 +414,13 @@ impl Deliveries {
             return Ok(None);
         }
         if entry.attempt == REWIND {
-            self.start_set_back(entry)?;
+            // Old positions come again at a moment of their own: a stall may have brought another rewind here as well.
+            if lane.set_back_at_us == entry.key {
+                self.due.push(Entry { key: entry.key + 1, ..entry })?;
+            } else {
+                lane.set_back_at_us = entry.key;
+                self.start_set_back(entry)?;
+            }
             return Ok(None);
         }
         let positions = &mut self.intake.cursors[partition].positions;
@@ -457,7 +467,7 @@ impl Deliveries {
     fn mark_set_back(&mut self, fault: usize, entry: &Entry) -> Result<(), PlanError> {
         let lane = &mut self.lanes[entry.partition as usize];
         lane.set_back_us = (entry.key + 1).max(lane.set_back_us + 1);
-        // A stall may bring several marks to one moment: they keep their order, ahead of what waits beside them.
+        // A stall may bring several marks to one moment: they keep their order, ahead of what waits there.
         self.marks += 1;
         let mark = Entry { key: lane.set_back_us, attempt: REWIND, sequence: self.marks, faults: 1 << fault, ..*entry };
         Ok(self.due.push(mark)?)
@@ -512,7 +522,17 @@ impl Deliveries {
 
 impl Lane {
     fn new(tail: Option<LogTail>) -> Self {
-        Self { flow_us: 0, counted: 0, stalls: Vec::new(), tail, set_back_us: 0, set_back: 0, taken: 0, inserted: 0 }
+        Self {
+            flow_us: 0,
+            counted: 0,
+            stalls: Vec::new(),
+            tail,
+            set_back_us: 0,
+            set_back_at_us: -1,
+            set_back: 0,
+            taken: 0,
+            inserted: 0,
+        }
     }
 
     /// Moves a due time to the end of the stalls it falls into, and says which these are.
