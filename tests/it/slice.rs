@@ -155,6 +155,33 @@ proptest! {
 }
 
 #[test]
+fn a_slice_says_where_it_begins_in_a_table() {
+    let event = |topic: &str, offset: i64, time_ms: i64, key: &str| Event {
+        topic: topic.to_owned(),
+        offset,
+        timestamp_ms: Some(time_ms),
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(b"1".to_vec()),
+        ..Event::default()
+    };
+    let table = [(0, 1, "a"), (1, 2, "b"), (2, 3, "a"), (3, 10, "b")];
+    let mut events: Vec<Event> = table.map(|(offset, time, key)| event("airports", offset, time, key)).to_vec();
+    events.push(event("flights", 0, 20, "a"));
+    let folder = TempDir::new().unwrap();
+    let recording = recorded(&folder.path().join("whole"), &events);
+    // Within a change of the table, behind its last change, and where nothing stood ahead.
+    for (from_ms, tables, begin) in [(5, 2, Some(3)), (15, 2, Some(4)), (1, 0, None)] {
+        let out = folder.path().join(from_ms.to_string());
+        let settings = SliceSettings { from_us: Some(from_ms * 1_000), ..SliceSettings::default() };
+        assert_eq!(slice(&recording, &settings, &out, &mut |_| {}).unwrap().tables, tables);
+        let sliced = Recording::open(&out).unwrap();
+        let topics = &sliced.manifest().source.topics;
+        let airports = topics.iter().find(|topic| topic.name == "airports").unwrap();
+        assert_eq!(airports.windows.get(&0).copied(), begin, "from {from_ms}");
+    }
+}
+
+#[test]
 fn a_share_keeps_whole_keys_in_all_topics_and_a_larger_one_keeps_more() {
     let event = |topic: &str, offset: i64| Event {
         topic: topic.to_owned(),
