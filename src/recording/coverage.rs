@@ -7,6 +7,7 @@ use arrow::array::Array;
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
+use super::gaps::GroupGaps;
 use super::manifest::{FORMAT, PartitionFacts, TimeSpan};
 use super::{EventBatch, RecordingError};
 
@@ -25,6 +26,10 @@ pub(super) struct Coverage {
     pub(super) topics: Vec<String>,
     /// One entry a row group.
     pub(super) row_groups: Vec<GroupCoverage>,
+    /// Whether the XXH3 of the footer's bytes stands right before it, eight bytes in little-endian order: so it is with every
+    /// footer but the last of a segment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) hashed: bool,
 }
 
 /// What one row group covers.
@@ -36,7 +41,19 @@ pub(super) struct GroupCoverage {
     pub(super) span: Option<TimeSpan>,
     /// Partitions with events, in order of first appearance.
     pub(super) extents: Vec<Extent>,
+    /// Where its bytes stand and what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bytes: Option<GroupBytes>,
+    /// Offsets without events that were found while it was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gaps: Vec<GroupGaps>,
 }
+
+/// Where the bytes of a row group stand in its file: start, end, XXH3 of them in hexadecimal.
+///
+/// A disk that loses power may keep a footer and lose bytes ahead of it that nobody had made sure of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GroupBytes(pub(super) u64, pub(super) u64, pub(super) String);
 
 /// The stretch of offsets that a row group holds of one partition: topic (index), partition, first, last, count, gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +108,7 @@ impl Coverage {
             let whole = group.extents.iter().all(|extent| {
                 extent.count > 0 && i128::from(extent.last) - i128::from(extent.first) + 1 >= i128::from(extent.count)
             });
+            let known = known && group.gaps.iter().all(|gaps| (gaps.topic as usize) < coverage.topics.len());
             if count != group.rows || !known || !whole {
                 return Err(footer(format!("`{COVERAGE_KEY}` in the footer contradicts itself")));
             }
@@ -156,7 +174,13 @@ impl Tracker {
         let touched = std::mem::take(&mut self.touched);
         let extents = touched.iter().filter_map(|&at| self.partitions[at].group.take()).collect();
         self.span = TimeSpan::join(self.span, self.group_span);
-        GroupCoverage { rows: std::mem::take(&mut self.group_rows), span: self.group_span.take(), extents }
+        let (rows, span) = (std::mem::take(&mut self.group_rows), self.group_span.take());
+        GroupCoverage { rows, span, extents, ..GroupCoverage::default() }
+    }
+
+    /// Returns the last offset of a partition; none where no event of it was seen.
+    pub(super) fn last(&self, topic: u32, partition: i32) -> Option<i64> {
+        self.index.get(&(topic, partition)).map(|&at| self.partitions[at].total.last)
     }
 
     /// Topics seen, by index.
@@ -224,7 +248,8 @@ impl Tracker {
         (0..names.len()).map(|code| used[code].then(|| self.topic_at(names.value(code)))).collect()
     }
 
-    fn topic_at(&mut self, name: &str) -> u32 {
+    /// Returns the index of a topic, which is a new one where nothing of the topic was seen.
+    pub(super) fn topic_at(&mut self, name: &str) -> u32 {
         let at = self.topics.iter().position(|topic| topic == name).unwrap_or_else(|| {
             self.topics.push(name.to_owned());
             self.topics.len() - 1

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::fence::Holder;
+
 /// Why a recording cannot be read or written. Every variant names the file and the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -181,6 +183,20 @@ pub enum RecordingError {
     #[error("{path} exists and is not empty; nothing is overwritten")]
     NotEmpty {
         /// Directory.
+        path: PathBuf,
+    },
+    /// Another process writes the recording.
+    #[error("{path} is being written by {holder}")]
+    Fenced {
+        /// Recording.
+        path: PathBuf,
+        /// Who writes it.
+        holder: Holder,
+    },
+    /// A recording that is finished was to be written on.
+    #[error("{path} is a recording that is sealed; nothing is added to it")]
+    Sealed {
+        /// Recording.
         path: PathBuf,
     },
     /// A batch that was read without some of its columns was to be written.

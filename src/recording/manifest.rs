@@ -1,16 +1,20 @@
 //! `manifest.json`: what a recording says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::RecordingError;
+use super::gaps::{CauseFacts, GapCause, PartitionGaps};
+use super::{RecordingError, disk};
 
 /// Name of the manifest in its recording.
 pub(super) const FILE: &str = "manifest.json";
+
+/// Name of a manifest that is being written.
+pub(super) const UNDER_WAY: &str = "manifest.json.new";
 
 /// Version that is written. Versions of the same whole number are read, whatever follows the dot.
 pub(super) const FORMAT: &str = "1.0";
@@ -30,6 +34,10 @@ pub struct Manifest {
     /// Partitions that hold events, in order of topic and partition.
     #[serde(default)]
     pub partitions: Vec<PartitionFacts>,
+    /// Offsets without an event of each partition that has some, with their causes, in order of topic and partition; empty where
+    /// imported.
+    #[serde(default)]
+    pub gaps: Vec<PartitionGaps>,
     /// First and last timestamp; none where no event has one.
     #[serde(default)]
     pub span: Option<TimeSpan>,
@@ -77,6 +85,9 @@ pub struct TopicSource {
     /// each key, as it stood when the window began. They keep their offsets, and what lies between them is no gap.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub windows: BTreeMap<i32, i64>,
+    /// Offset at which the capture of each partition began; empty where imported.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<i32, i64>,
 }
 
 /// What a topic is for.
@@ -191,12 +202,74 @@ impl Manifest {
             tool: super::tool(),
             source,
             partitions: Vec::new(),
+            gaps: Vec::new(),
             span: None,
             masks: Vec::new(),
             schemas: Vec::new(),
             segments: Vec::new(),
             sealed: false,
         }
+    }
+
+    /// Returns what is missing of one partition, by cause, the gravest first: what the ledger says, and as
+    /// [`GapCause::Unknown`] what it does not account for.
+    pub fn missing(&self, topic: &str, partition: i32) -> Vec<CauseFacts> {
+        let ledger = self.gaps.iter().find(|gaps| gaps.topic == topic && gaps.partition == partition);
+        let mut causes = ledger.map(|gaps| gaps.causes.clone()).unwrap_or_default();
+        // How many events stand ahead of a window the manifest does not say: there the ledger alone speaks.
+        if self.window(topic, partition).is_some() {
+            return causes;
+        }
+        let accounted: u64 = causes.iter().map(|one| one.offsets).sum();
+        let rest = self.offsets_missing(topic, partition, 0).saturating_sub(accounted);
+        if rest > 0 {
+            let gaps = self.partitions.iter().find(|facts| facts.topic == topic && facts.partition == partition);
+            let named: u64 = causes.iter().map(|one| one.stretches).sum();
+            let stretches = gaps.map_or(1, |facts| facts.gaps).saturating_sub(named).max(1);
+            match causes.iter_mut().find(|one| one.cause == GapCause::Unknown) {
+                Some(known) => {
+                    known.stretches += stretches;
+                    known.offsets += rest;
+                }
+                None => causes.push(CauseFacts { cause: GapCause::Unknown, stretches, offsets: rest }),
+            }
+            causes.sort_by_key(|one| one.cause);
+        }
+        causes
+    }
+
+    /// Returns what is missing of all partitions, by cause, the gravest first.
+    pub fn missing_by_cause(&self) -> Vec<CauseFacts> {
+        let with_events = self.partitions.iter().map(|facts| (facts.topic.as_str(), facts.partition));
+        let with_gaps = self.gaps.iter().map(|gaps| (gaps.topic.as_str(), gaps.partition));
+        let partitions: BTreeSet<(&str, i32)> = with_events.chain(with_gaps).collect();
+        let mut causes: BTreeMap<GapCause, CauseFacts> = BTreeMap::new();
+        for one in partitions.into_iter().flat_map(|(topic, partition)| self.missing(topic, partition)) {
+            let sum = causes.entry(one.cause).or_insert(CauseFacts { stretches: 0, offsets: 0, ..one });
+            sum.stretches += one.stretches;
+            sum.offsets += one.offsets;
+        }
+        causes.into_values().collect()
+    }
+
+    /// Returns where the window of a partition begins that holds events ahead of it, too.
+    fn window(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.source.topics.iter().find(|source| source.name == topic)?.windows.get(&partition).copied()
+    }
+
+    /// Number of offsets without an event from where the capture of a partition began to the last one that is accounted for.
+    /// What lies ahead of its window is none of them; `state` events stand there.
+    pub(super) fn offsets_missing(&self, topic: &str, partition: i32, state: u64) -> u64 {
+        let facts = self.partitions.iter().find(|facts| facts.topic == topic && facts.partition == partition);
+        let ledger = self.gaps.iter().find(|gaps| gaps.topic == topic && gaps.partition == partition);
+        let source = self.source.topics.iter().find(|source| source.name == topic);
+        let start = source.and_then(|source| source.starts.get(&partition)).copied();
+        let begun = [facts.map(|facts| facts.first), start].into_iter().flatten().min();
+        let first = self.window(topic, partition).or(begun);
+        let last = [facts.map(|facts| facts.last), ledger.map(|gaps| gaps.through)].into_iter().flatten().max();
+        let (Some(first), Some(last)) = (first, last) else { return 0 };
+        let events = facts.map_or(0, |facts| facts.count.saturating_sub(state));
+        (i128::from(last) - i128::from(first) + 1 - i128::from(events)).clamp(0, i128::from(u64::MAX)) as u64
     }
 
     /// Reads the manifest of the recording in `directory` and checks its version.
@@ -228,7 +301,7 @@ impl Manifest {
     /// Writes the manifest under a temporary name, makes sure that it is on the disk, and renames it: there is never half of it.
     pub(super) fn write(&self, directory: &Path) -> Result<(), RecordingError> {
         let path = directory.join(FILE);
-        let temporary = directory.join("manifest.json.new");
+        let temporary = directory.join(UNDER_WAY);
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|source| RecordingError::BadManifest { path: path.clone(), source })?;
         text.push(b'\n');
@@ -237,7 +310,7 @@ impl Manifest {
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
-            File::open(directory)?.sync_all()
+            disk::sync_directory(directory)
         };
         write().map_err(RecordingError::file("write", &path))
     }

@@ -9,14 +9,18 @@ mod batches;
 mod builder;
 mod coordinates;
 mod coverage;
+mod disk;
 mod draft;
 mod error;
 mod event;
+mod fence;
+mod gaps;
 mod import;
 mod lookup;
 mod manifest;
 mod opened;
 mod rebuild;
+mod recover;
 mod same;
 mod schema;
 mod segment;
@@ -33,6 +37,8 @@ pub use builder::EventBatchBuilder;
 pub use coordinates::{Coordinate, Coordinates};
 pub use error::RecordingError;
 pub use event::{Event, Header, TimestampType};
+pub use fence::Holder;
+pub use gaps::{CauseFacts, GapCause, MissingOffsets, PartitionGaps};
 pub use import::{
     ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_event,
 };
@@ -45,7 +51,7 @@ pub use schema::Columns;
 pub use slice::{SliceError, SliceReport, SliceSettings, slice};
 pub use summary::{Busiest, Disorder, Gap, PartitionSummary, Rates, Summary, TopicSummary};
 pub use verify::Problem;
-pub use writer::RecordingWriter;
+pub use writer::{AcknowledgedPartition, RecordingWriter, Resumed, Standing};
 
 /// Where an event stands in a recording: its segment, counted from zero, and its row in the segment, counted from zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

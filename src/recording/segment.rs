@@ -102,7 +102,12 @@ impl Segment {
             }
             row_groups.push(tracker.end_group());
         }
-        Ok(Coverage { format: super::manifest::FORMAT.to_owned(), topics: tracker.topics().to_vec(), row_groups })
+        Ok(Coverage {
+            format: super::manifest::FORMAT.to_owned(),
+            topics: tracker.topics().to_vec(),
+            row_groups,
+            hashed: false,
+        })
     }
 
     /// Reads a row group in batches of a few thousand events, fewer where they are large.

@@ -11,10 +11,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter};
 use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::coverage::{Coverage, GroupCoverage, SOURCE_KEY};
+use super::coverage::{Coverage, GroupBytes, GroupCoverage, SOURCE_KEY};
+use super::gaps::GroupGaps;
 use super::manifest::{FORMAT, SegmentFacts, Source};
-use super::{EventBatch, RecordingError, schema};
+use super::{EventBatch, RecordingError, disk, schema};
 
 /// Row groups of a segment at most: each one repeats the footer of those before it.
 const GROUPS_MAX: usize = 100;
@@ -34,13 +36,21 @@ pub(super) struct SegmentWriter {
     coverage: Coverage,
     coverage_bytes: usize,
     rows: u64,
+    /// Where the row group that is written began.
+    group_start: u64,
 }
 
 impl SegmentWriter {
     /// Creates the file, which must not exist.
     pub(super) fn create(path: PathBuf) -> Result<Self, RecordingError> {
-        let file = File::create_new(&path).map_err(RecordingError::file("create", &path))?;
-        let hashed = HashedFile { file, hash: Sha256::new(), bytes: 0 };
+        let create = || {
+            let file = File::create_new(&path)?;
+            // Its name, before anything in it can count as kept.
+            path.parent().map_or(Ok(()), disk::sync_directory)?;
+            Ok(file)
+        };
+        let file = create().map_err(RecordingError::file("create", &path))?;
+        let hashed = HashedFile { file, hash: Sha256::new(), group: Xxh3Default::new(), bytes: 0 };
         let make = || {
             let parquet_schema = ArrowSchemaConverter::new().convert(&schema::schema())?;
             let file =
@@ -50,7 +60,7 @@ impl SegmentWriter {
         };
         let (file, factory) = make().map_err(RecordingError::parquet(&path))?;
         let coverage = Coverage { format: FORMAT.to_owned(), ..Coverage::default() };
-        Ok(Self { path, file, factory, columns: Vec::new(), coverage, coverage_bytes: 0, rows: 0 })
+        Ok(Self { path, file, factory, columns: Vec::new(), coverage, coverage_bytes: 0, rows: 0, group_start: 0 })
     }
 
     /// Path of the file.
@@ -81,7 +91,7 @@ impl SegmentWriter {
     }
 
     /// Ends the row group, which covers `group`. `topics` are all topics by index.
-    pub(super) fn end_group(&mut self, group: GroupCoverage, topics: &[String]) -> Result<(), RecordingError> {
+    pub(super) fn end_group(&mut self, mut group: GroupCoverage, topics: &[String]) -> Result<(), RecordingError> {
         let end = |writer: &mut Self| {
             let columns = std::mem::take(&mut writer.columns);
             let mut row_group = writer.file.next_row_group()?;
@@ -91,8 +101,11 @@ impl SegmentWriter {
             row_group.close().map(drop)
         };
         end(self).map_err(RecordingError::parquet(&self.path))?;
+        self.file.flush().map_err(RecordingError::file("write", &self.path))?;
+        let end = self.file.inner().bytes;
+        group.bytes = Some(GroupBytes(self.group_start, end, hash_text(self.file.inner().group.digest())));
         self.rows += group.rows;
-        self.coverage_bytes += 32 + group.extents.len() * 48;
+        self.coverage_bytes += 80 + group.extents.len() * 48 + group.gaps.iter().map(GroupGaps::bytes).sum::<usize>();
         self.coverage.topics = topics.to_vec();
         self.coverage.row_groups.push(group);
         Ok(())
@@ -106,23 +119,42 @@ impl SegmentWriter {
     /// Writes a footer for all row groups so far, which more may follow.
     ///
     /// It leaves out where the pages are: a recording that is rebuilt from such a footer reads single events slower, no more.
-    pub(super) fn write_footer(&mut self) -> Result<(), RecordingError> {
+    /// The hash of the footer stands right before it, where no reader looks.
+    pub(super) fn write_footer(&mut self, source: &Source) -> Result<(), RecordingError> {
+        let source = source_entry(source, false);
         let write = |writer: &mut Self| -> Result<(), ParquetError> {
+            writer.coverage.hashed = true;
+            let entries = std::iter::once(writer.coverage.to_key_value()).chain(source).collect();
+            writer.coverage.hashed = false;
             let metadata = FileMetaData::new(
                 writer.file.properties().writer_version().as_num(),
                 writer.rows as i64,
                 Some(writer.file.properties().created_by().to_owned()),
-                Some(vec![writer.coverage.to_key_value()]),
+                Some(entries),
                 Arc::new(writer.file.schema_descr().clone()),
                 None,
             );
             let metadata = ParquetMetaData::new(metadata, writer.file.flushed_row_groups().to_vec());
             let mut footer = Vec::new();
             ParquetMetaDataWriter::new(&mut footer, &metadata).with_preserve_page_index_locations(false).finish()?;
+            writer.file.write_all(&xxh3_64(&footer).to_le_bytes())?;
             writer.file.write_all(&footer)?;
+            writer.file.flush()?;
             Ok(())
         };
-        write(self).map_err(RecordingError::parquet(&self.path))
+        write(self).map_err(RecordingError::parquet(&self.path))?;
+        let file = self.file.inner_mut();
+        self.group_start = file.bytes;
+        file.group.reset();
+        Ok(())
+    }
+
+    /// Adds gaps that no event follows to the last row group.
+    pub(super) fn add_gaps(&mut self, gaps: Vec<GroupGaps>, topics: &[String]) {
+        if let Some(group) = self.coverage.row_groups.last_mut() {
+            group.gaps.extend(gaps);
+            self.coverage.topics = topics.to_vec();
+        }
     }
 
     /// Makes sure that all that was written is on the disk.
@@ -137,8 +169,8 @@ impl SegmentWriter {
     /// recording.
     pub(super) fn finish(mut self, name: String, source: &Source) -> Result<SegmentFacts, RecordingError> {
         self.file.append_key_value_metadata(self.coverage.to_key_value());
-        if let Ok(source) = serde_json::to_string(source) {
-            self.file.append_key_value_metadata(KeyValue::new(SOURCE_KEY.to_owned(), source));
+        if let Some(source) = source_entry(source, true) {
+            self.file.append_key_value_metadata(source);
         }
         let hashed = self.file.into_inner().map_err(RecordingError::parquet(&self.path))?;
         hashed.file.sync_all().map_err(RecordingError::file("write", &self.path))?;
@@ -151,10 +183,22 @@ impl SegmentWriter {
     }
 }
 
+/// The source for a footer; the configuration of topics need not stand in each.
+fn source_entry(source: &Source, with_configuration: bool) -> Option<KeyValue> {
+    let mut source = source.clone();
+    if !with_configuration {
+        source.topics.iter_mut().for_each(|topic| topic.configuration.clear());
+    }
+    let text = serde_json::to_string(&source).ok()?;
+    Some(KeyValue::new(SOURCE_KEY.to_owned(), text))
+}
+
 /// A file that is hashed as it is written.
 struct HashedFile {
     file: File,
     hash: Sha256,
+    /// Hash of the row group that is written.
+    group: Xxh3Default,
     bytes: u64,
 }
 
@@ -162,6 +206,7 @@ impl Write for HashedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
+        self.group.update(&bytes[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
@@ -169,6 +214,11 @@ impl Write for HashedFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Writes an XXH3 as footers have it.
+pub(super) fn hash_text(hash: u64) -> String {
+    format!("{hash:016x}")
 }
 
 /// Writes bytes in hexadecimal.

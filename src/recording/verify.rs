@@ -1,5 +1,6 @@
 //! Whether a recording holds what it says: every hash, count, offset and time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,10 +10,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::coverage::{Coverage, Extent, GroupCoverage, Tracker};
-use super::manifest::{self, SegmentFacts, TimeSpan};
+use super::gaps::PartitionGaps;
+use super::manifest::{self, Manifest, SegmentFacts, TimeSpan};
 use super::segment::Segment;
 use super::segment_writer::hex;
-use super::{Columns, Recording, RecordingError};
+use super::{Columns, EventBatch, Recording, RecordingError};
 
 /// One way in which a recording does not hold what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,8 +32,8 @@ impl fmt::Display for Problem {
 }
 
 impl Recording {
-    /// Reads the whole recording and holds it against its manifest and footers: hashes, counts, offsets and span. Without
-    /// problems the list is empty.
+    /// Reads the whole recording and holds it against its manifest and footers: hashes, counts, offsets, span, and the ledger of
+    /// gaps, which must account for every offset that is missing. Without problems the list is empty.
     ///
     /// # Errors
     ///
@@ -39,9 +41,10 @@ impl Recording {
     pub fn verify(&self) -> Result<Vec<Problem>, RecordingError> {
         let mut problems = Vec::new();
         let mut tracker = Tracker::default();
+        let mut listed = Listed::of(self.manifest());
         for (facts, index) in self.manifest().segments.iter().zip(&self.inner.segments) {
             check_hash(facts, &index.path, &mut problems)?;
-            match verify_segment(&index.path, &mut tracker, &mut problems) {
+            match verify_segment(&index.path, &mut tracker, &mut listed, &mut problems) {
                 Ok(()) => {}
                 Err(error @ RecordingError::File { .. }) => return Err(error),
                 Err(error) => problems.push(Problem { file: index.path.clone(), cause: cause(&error, &index.path) }),
@@ -49,6 +52,7 @@ impl Recording {
         }
         if problems.is_empty() {
             self.check_manifest(&tracker, &mut problems);
+            self.check_ledger(&listed, &mut problems);
         }
         Ok(problems)
     }
@@ -80,6 +84,81 @@ impl Recording {
     }
 }
 
+impl Recording {
+    /// Holds the ledger of gaps against the events: what it lists holds none, and it accounts for every offset.
+    fn check_ledger(&self, listed: &Listed<'_>, problems: &mut Vec<Problem>) {
+        let file = self.path().join(manifest::FILE);
+        let mut problem = |cause: String| problems.push(Problem { file: file.clone(), cause });
+        for ((topic, partition), offset) in &listed.found {
+            problem(format!("the ledger of gaps says that {topic}/{partition} has no event at offset {offset}"));
+        }
+        let manifest = self.manifest();
+        let captured: BTreeSet<(&str, i32)> = manifest
+            .source
+            .topics
+            .iter()
+            .flat_map(|topic| topic.starts.keys().map(|&partition| (topic.name.as_str(), partition)))
+            .chain(manifest.gaps.iter().map(|gaps| (gaps.topic.as_str(), gaps.partition)))
+            .collect();
+        for (topic, partition) in captured {
+            let known = manifest.gaps.iter().find(|gaps| gaps.topic == topic && gaps.partition == partition);
+            let accounted: u64 = known.map_or(0, |gaps| gaps.causes.iter().map(|one| one.offsets).sum());
+            let state = listed.state.get(topic).and_then(|topic| topic.get(&partition)).map_or(0, |state| state.events);
+            let missing = manifest.offsets_missing(topic, partition, state);
+            if accounted != missing {
+                problem(format!(
+                    "the ledger of gaps accounts for {accounted} offsets of {topic}/{partition} where {missing} are missing"
+                ));
+            }
+        }
+    }
+}
+
+/// The stretches that the ledger lists, the first event of each partition that stands in one, and what stands ahead of windows.
+struct Listed<'m> {
+    gaps: BTreeMap<&'m str, BTreeMap<i32, &'m PartitionGaps>>,
+    found: BTreeMap<(&'m str, i32), i64>,
+    state: BTreeMap<&'m str, BTreeMap<i32, Ahead>>,
+}
+
+/// Events ahead of the window of a partition.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    window: i64,
+    events: u64,
+}
+
+impl<'m> Listed<'m> {
+    fn of(manifest: &'m Manifest) -> Self {
+        let mut listed = Self { gaps: BTreeMap::new(), found: BTreeMap::new(), state: BTreeMap::new() };
+        for gaps in &manifest.gaps {
+            listed.gaps.entry(gaps.topic.as_str()).or_default().insert(gaps.partition, gaps);
+        }
+        for topic in manifest.source.topics.iter().filter(|topic| !topic.windows.is_empty()) {
+            let ahead = |(&partition, &window)| (partition, Ahead { window, events: 0 });
+            listed.state.insert(&topic.name, topic.windows.iter().map(ahead).collect());
+        }
+        listed
+    }
+
+    fn observe(&mut self, batch: &EventBatch) {
+        if self.gaps.is_empty() && self.state.is_empty() {
+            return;
+        }
+        for event in batch.iter() {
+            let ahead = self.state.get_mut(event.topic).and_then(|topic| topic.get_mut(&event.partition));
+            if let Some(ahead) = ahead.filter(|ahead| event.offset < ahead.window) {
+                ahead.events += 1;
+            }
+            let Some(gaps) = self.gaps.get(event.topic).and_then(|topic| topic.get(&event.partition)) else { continue };
+            let ahead = gaps.stretches.partition_point(|one| one.first <= event.offset);
+            if ahead.checked_sub(1).is_some_and(|at| event.offset <= gaps.stretches[at].last) {
+                self.found.entry((gaps.topic.as_str(), gaps.partition)).or_insert(event.offset);
+            }
+        }
+    }
+}
+
 fn check_hash(facts: &SegmentFacts, path: &Path, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
     let Some(expected) = &facts.sha256 else { return Ok(()) };
     let found = sha256(path).map_err(RecordingError::file("read", path))?;
@@ -103,12 +182,19 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-fn verify_segment(path: &Path, tracker: &mut Tracker, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
+fn verify_segment(
+    path: &Path,
+    tracker: &mut Tracker,
+    listed: &mut Listed<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), RecordingError> {
     let segment = Segment::open(path)?;
     let coverage = segment.coverage()?;
     for (group, expected) in coverage.row_groups.iter().enumerate() {
         for batch in segment.read_group(group, Columns::ALL)? {
-            tracker.observe(&batch?, path)?;
+            let batch = batch?;
+            tracker.observe(&batch, path)?;
+            listed.observe(&batch);
         }
         let found = tracker.end_group();
         if !same(&coverage, expected, tracker.topics(), &found) {
@@ -117,6 +203,23 @@ fn verify_segment(path: &Path, tracker: &mut Tracker, problems: &mut Vec<Problem
         }
     }
     Ok(())
+}
+
+/// Whether the events of a segment can all be read and are those that its footer covers.
+pub(super) fn holds_what_it_covers(segment: &Segment, coverage: &Coverage) -> Result<bool, RecordingError> {
+    let mut tracker = Tracker::default();
+    for (group, expected) in coverage.row_groups.iter().enumerate() {
+        let read = segment.read_group(group, Columns::ALL).and_then(|mut batches| {
+            batches.try_for_each(|batch| tracker.observe(&batch?, segment.path()))?;
+            Ok(tracker.end_group())
+        });
+        match read {
+            Ok(found) if same(coverage, expected, tracker.topics(), &found) => {}
+            Err(error @ RecordingError::File { .. }) => return Err(error),
+            Ok(_) | Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Compares what a footer says with what was found; their topics have indices of their own.

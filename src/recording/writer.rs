@@ -1,12 +1,16 @@
-//! Events into a new recording.
+//! Events into a recording: a new one, or one whose writing was cut off.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::coverage::Tracker;
+use super::fence::Fence;
+use super::gaps::{Ledger, MissingOffsets, sum_up};
 use super::manifest::{Manifest, Mask, SchemaSeen, Source};
+use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::SegmentWriter;
-use super::{EventBatch, RecordingError};
+use super::{EventBatch, RecordingError, disk};
 
 /// Folder of the segments.
 pub(super) const SEGMENTS: &str = "segments";
@@ -17,17 +21,62 @@ const GROUP_ROWS: usize = 128 << 10;
 /// Bytes of keys, values and headers of a row group at most (one larger event excepted).
 const GROUP_BYTES: usize = 32 << 20;
 
-/// Writes a new recording: batches in, a sealed manifest out. Holds one row group in memory, compressed, and no more.
+/// Writes a recording: batches in, a sealed manifest out. Holds one row group in memory, compressed, and no more.
 ///
-/// Within a partition offsets must rise; partitions and topics may be interleaved in any way.
+/// Within a partition offsets must rise; partitions and topics may be interleaved in any way. Nobody else can write the recording
+/// meanwhile. After an error of the disk the writer is of no further use: what was acknowledged stays, and
+/// [`RecordingWriter::resume`] goes on from it.
 pub struct RecordingWriter {
     path: PathBuf,
     manifest: Manifest,
     segment: Option<SegmentWriter>,
     tracker: Tracker,
+    ledger: Ledger,
+    /// Gaps that no row group's coverage names yet.
+    pending: Vec<(u32, i32, MissingOffsets)>,
+    acknowledged: Arc<[AcknowledgedPartition]>,
+    acknowledged_rows: u64,
+    /// Number in the name of the next segment.
+    next_segment: usize,
     group_rows: usize,
     group_bytes: usize,
     rows: u64,
+    /// Events of before a resume that stand ahead of the windows of their partitions.
+    resumed_state: u64,
+    fence: Fence,
+}
+
+/// Up to where the events of one partition are on the disk, whatever happens from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcknowledgedPartition {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset behind the last event that is on the disk.
+    pub next: i64,
+}
+
+/// What stands in a directory that a recording is to be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: [`RecordingWriter::create`] makes one.
+    Nothing,
+    /// A recording whose writing was cut off: [`RecordingWriter::resume`] goes on with it.
+    Unsealed,
+    /// A recording that is finished.
+    Sealed,
+}
+
+/// What was found when the writing of a recording was taken up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// Segments that had been cut: they keep what is whole, what came after was dropped.
+    pub cut: Vec<PathBuf>,
+    /// Segments without a single whole row group: they were renamed to end in `.cut`.
+    pub lost: Vec<PathBuf>,
+    /// Whether the manifest was lost and is made of the segments.
+    pub manifest_lost: bool,
 }
 
 impl std::fmt::Debug for RecordingWriter {
@@ -52,19 +101,62 @@ impl RecordingWriter {
         }
     }
 
-    /// Creates a recording in the directory `path`, which must be empty or not exist.
-    ///
-    /// Until it is sealed its manifest says so, and [`super::Recording::open`] refuses it.
+    /// Says what stands in the directory `path`, without changing anything.
     ///
     /// # Errors
     ///
-    /// [`RecordingError::NotEmpty`] where something is there already, [`RecordingError::File`] where the system refuses.
+    /// [`RecordingError::NotEmpty`] where something else than a recording is there, [`RecordingError::Version`] where it is one of
+    /// another version, [`RecordingError::File`] where the system refuses.
+    pub fn standing(path: impl AsRef<Path>) -> Result<Standing, RecordingError> {
+        let path = path.as_ref();
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Nothing),
+            Err(error) => Err(error),
+        };
+        let entries: Vec<PathBuf> = entries.map_err(RecordingError::file("read", path))?;
+        if entries.is_empty() {
+            return Ok(Standing::Nothing);
+        }
+        match Manifest::read(path) {
+            Ok(manifest) if manifest.sealed => Ok(Standing::Sealed),
+            Ok(_) => Ok(Standing::Unsealed),
+            // The name of the folder of segments alone is no sign: what is in it must be segments.
+            Err(RecordingError::NoManifest { .. } | RecordingError::BadManifest { .. })
+                if only_begun(&entries) && segments_in(path).is_some_and(|(_, others)| others == 0)
+                    || segments_in(path).is_some_and(|(segments, _)| segments > 0) =>
+            {
+                Ok(Standing::Unsealed)
+            }
+            Err(RecordingError::NoManifest { .. } | RecordingError::BadManifest { .. }) => {
+                Err(RecordingError::NotEmpty { path: path.to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a recording in the directory `path`, which must be empty or not exist.
+    ///
+    /// Until it is sealed its manifest says so, and [`super::Recording::open`] refuses it. Once this returns, the recording with
+    /// its source is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::NotEmpty`] where something is there already, [`RecordingError::Fenced`] where somebody makes one at this
+    /// moment, [`RecordingError::File`] where the system refuses.
     pub fn create(path: impl AsRef<Path>, source: Source) -> Result<Self, RecordingError> {
         let path = path.as_ref();
         Self::check(path)?;
-        fs::create_dir_all(path).map_err(RecordingError::file("create", path))?;
+        disk::create_directories(path).map_err(RecordingError::file("create", path))?;
+        let fence = Fence::take(path)?;
         let segments = path.join(SEGMENTS);
-        fs::create_dir(&segments).map_err(RecordingError::file("create", &segments))?;
+        match fs::create_dir(&segments) {
+            // Somebody else made a recording here since it was looked at, and is gone again.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(RecordingError::NotEmpty { path: path.to_owned() });
+            }
+            made => made.map_err(RecordingError::file("create", &segments))?,
+        }
         let manifest = Manifest::new(source);
         manifest.write(path)?;
         Ok(Self {
@@ -72,10 +164,85 @@ impl RecordingWriter {
             manifest,
             segment: None,
             tracker: Tracker::default(),
+            ledger: Ledger::default(),
+            pending: Vec::new(),
+            acknowledged: Arc::default(),
+            acknowledged_rows: 0,
+            next_segment: 0,
             group_rows: 0,
             group_bytes: 0,
             rows: 0,
+            resumed_state: 0,
+            fence,
         })
+    }
+
+    /// Takes up the writing of the recording in the directory `path`, which was cut off: by a crash, a loss of power, a full disk.
+    ///
+    /// The segments alone are the truth: one that is torn is cut back to its last footer of which everything stands, and what
+    /// comes now goes to a new one. A manifest that was lost is made of the segments.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Sealed`] where it was finished, [`RecordingError::Fenced`] where somebody writes it,
+    /// [`RecordingError::NotEmpty`] where something else stands there; else names the file and the cause.
+    pub fn resume(path: impl AsRef<Path>) -> Result<(Self, Resumed), RecordingError> {
+        let path = path.as_ref();
+        let sealed = || RecordingError::Sealed { path: path.to_owned() };
+        match Self::standing(path)? {
+            Standing::Unsealed => {}
+            Standing::Sealed => return Err(sealed()),
+            Standing::Nothing => return Err(RecordingError::NoSuchDirectory { path: path.to_owned() }),
+        }
+        let fence = Fence::take(path)?;
+        disk::create_directories(&path.join(SEGMENTS)).map_err(RecordingError::file("create", path))?;
+        // Under the lock: whoever wrote it may have sealed it since it was looked at.
+        let left = manifest_left(path)?;
+        if left.as_ref().is_some_and(|manifest| manifest.sealed) {
+            return Err(sealed());
+        }
+        let Recovered { manifest, tracker, ledger, state, cut, lost, manifest_lost } = recover(path, left)?;
+        manifest.write(path)?;
+        let number = |file: &String| file.strip_prefix(SEGMENTS)?.get(1..)?.strip_suffix(".parquet")?.parse().ok();
+        let last: Option<usize> = manifest.segments.iter().filter_map(|segment| number(&segment.file)).max();
+        let mut writer = Self {
+            path: path.to_owned(),
+            next_segment: last.map_or(0, |last| last + 1),
+            rows: manifest.segments.iter().filter_map(|segment| segment.rows).sum(),
+            manifest,
+            segment: None,
+            tracker,
+            ledger,
+            pending: Vec::new(),
+            acknowledged: Arc::default(),
+            acknowledged_rows: 0,
+            group_rows: 0,
+            group_bytes: 0,
+            resumed_state: state,
+            fence,
+        };
+        writer.acknowledge();
+        Ok((writer, Resumed { cut, lost, manifest_lost }))
+    }
+
+    /// Returns the offset of a partition that is wanted next: behind its last event and its last known gap, or where its capture
+    /// began; none where the recording knows nothing of it.
+    pub fn next_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let last = self.last_offset(topic, partition);
+        let accounted = last.max(self.ledger.through(topic, partition)).map(|last| last + 1);
+        let source = self.manifest.source.topics.iter().find(|source| source.name == topic);
+        accounted.or_else(|| source?.starts.get(&partition).copied())
+    }
+
+    /// Returns the offset of the last event of a partition; none where it has no events.
+    pub fn last_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let at = self.tracker.topics().iter().position(|known| known == topic)?;
+        self.tracker.last(at as u32, partition)
+    }
+
+    /// Returns where the events come from.
+    pub fn source(&self) -> &Source {
+        &self.manifest.source
     }
 
     /// Returns the source, to be added to while events come in.
@@ -93,9 +260,34 @@ impl RecordingWriter {
         &mut self.manifest.schemas
     }
 
-    /// Number of events written so far.
+    /// Number of events written so far, those of before a resume too.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Events of before a resume that stand ahead of the windows of their partitions: what tables held when those began.
+    pub fn resumed_state(&self) -> u64 {
+        self.resumed_state
+    }
+
+    /// Up to where each partition with events is on the disk, as of the last checkpoint: no crash and no loss of power takes
+    /// these events away.
+    pub fn acknowledged(&self) -> Arc<[AcknowledgedPartition]> {
+        Arc::clone(&self.acknowledged)
+    }
+
+    /// Number of events that are on the disk, as of the last checkpoint.
+    pub fn acknowledged_rows(&self) -> u64 {
+        self.acknowledged_rows
+    }
+
+    /// Notes that a stretch of offsets behind all events of the partition that were written, or are about to be, holds no event.
+    ///
+    /// It is in the ledger at once, and on the disk with the row group of the next event of the partition, or else with the next
+    /// checkpoint that writes anything: all events ahead of it must have been written by then.
+    pub fn missing(&mut self, topic: &str, partition: i32, missing: MissingOffsets) {
+        self.ledger.add(topic, partition, missing);
+        self.pending.push((self.tracker.topic_at(topic), partition, missing));
     }
 
     /// Writes the events of `batch`.
@@ -118,16 +310,31 @@ impl RecordingWriter {
     ///
     /// # Errors
     ///
-    /// [`RecordingError::File`] and [`RecordingError::Parquet`] where the disk refuses.
+    /// [`RecordingError::File`] and [`RecordingError::Parquet`] where the disk refuses; the writer must then be dropped.
     pub fn checkpoint(&mut self) -> Result<(), RecordingError> {
         if self.group_rows > 0 {
-            self.end_group()?;
+            let pending = std::mem::take(&mut self.pending);
+            self.end_group(pending)?;
         }
         match &mut self.segment {
-            Some(segment) if segment.is_full() => self.end_segment(),
-            Some(segment) => segment.write_footer().and_then(|()| segment.sync()),
-            None => Ok(()),
+            Some(segment) if segment.is_full() => self.rotate()?,
+            Some(segment) => {
+                segment.write_footer(&self.manifest.source)?;
+                segment.sync()?;
+            }
+            None => {}
         }
+        self.acknowledge();
+        Ok(())
+    }
+
+    /// Writes the manifest with what the source says by now; it stays unsealed.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] where the disk refuses.
+    pub fn write_manifest(&self) -> Result<(), RecordingError> {
+        self.manifest.write(&self.path)
     }
 
     /// Finishes the recording: the last footer, hashes, and a manifest that says `sealed`, all of it on the disk.
@@ -136,17 +343,20 @@ impl RecordingWriter {
     ///
     /// [`RecordingError::File`] and [`RecordingError::Parquet`] where the disk refuses.
     pub fn seal(mut self) -> Result<Manifest, RecordingError> {
+        let pending = std::mem::take(&mut self.pending);
         if self.group_rows > 0 {
-            self.end_group()?;
+            self.end_group(pending)?;
+        } else if let Some(segment) = &mut self.segment {
+            segment.add_gaps(sum_up(pending), self.tracker.topics());
         }
         self.end_segment()?;
-        let segments = self.path.join(SEGMENTS);
-        File::open(&segments).and_then(|folder| folder.sync_all()).map_err(RecordingError::file("write", &segments))?;
         self.manifest.partitions = self.tracker.facts();
+        self.manifest.gaps = self.ledger.facts();
         self.manifest.span = self.tracker.span();
         self.manifest.source.topics.sort_by(|a, b| a.name.cmp(&b.name));
         self.manifest.sealed = true;
         self.manifest.write(&self.path)?;
+        self.fence.lift();
         Ok(self.manifest)
     }
 
@@ -167,7 +377,7 @@ impl RecordingWriter {
     }
 
     fn write_fitting(&mut self, batch: &EventBatch) -> Result<(), RecordingError> {
-        let path = self.path.join(segment_name(self.manifest.segments.len()));
+        let path = self.path.join(segment_name(self.next_segment));
         let segment = match &mut self.segment {
             Some(segment) => segment,
             // The footer of the row group before stands at the end only where another row group follows it.
@@ -179,18 +389,29 @@ impl RecordingWriter {
         self.group_rows += batch.len();
         self.group_bytes += batch.payload_bytes(batch.len());
         if self.group_rows >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
-            self.end_group()?;
+            let pending = self.pending_within_group();
+            self.end_group(pending)?;
             match &mut self.segment {
-                Some(segment) if segment.is_full() => self.end_segment()?,
-                Some(segment) => segment.write_footer()?,
+                Some(segment) if segment.is_full() => self.rotate()?,
+                Some(segment) => segment.write_footer(&self.manifest.source)?,
                 None => {}
             }
         }
         Ok(())
     }
 
-    fn end_group(&mut self) -> Result<(), RecordingError> {
-        let group = self.tracker.end_group();
+    /// Takes those gaps out of the pending ones behind which an event was written: whoever reads of such a gap finds all events
+    /// ahead of it.
+    fn pending_within_group(&mut self) -> Vec<(u32, i32, MissingOffsets)> {
+        let tracker = &self.tracker;
+        let behind =
+            |gap: &mut (u32, i32, MissingOffsets)| tracker.last(gap.0, gap.1).is_some_and(|last| last > gap.2.last);
+        self.pending.extract_if(.., behind).collect()
+    }
+
+    fn end_group(&mut self, gaps: Vec<(u32, i32, MissingOffsets)>) -> Result<(), RecordingError> {
+        let mut group = self.tracker.end_group();
+        group.gaps = sum_up(gaps);
         self.group_rows = 0;
         self.group_bytes = 0;
         match &mut self.segment {
@@ -199,13 +420,43 @@ impl RecordingWriter {
         }
     }
 
+    /// Ends the segment. The manifest vouches for it from now on, so that no resume need read it again.
+    fn rotate(&mut self) -> Result<(), RecordingError> {
+        self.end_segment()?;
+        self.manifest.write(&self.path)
+    }
+
     fn end_segment(&mut self) -> Result<(), RecordingError> {
         if let Some(segment) = self.segment.take() {
-            let name = segment_name(self.manifest.segments.len());
+            let name = segment_name(self.next_segment);
             self.manifest.segments.push(segment.finish(name, &self.manifest.source)?);
+            self.next_segment += 1;
         }
         Ok(())
     }
+
+    fn acknowledge(&mut self) {
+        let partition = |facts: super::PartitionFacts| AcknowledgedPartition {
+            topic: facts.topic,
+            partition: facts.partition,
+            next: facts.last + 1,
+        };
+        self.acknowledged = self.tracker.facts().into_iter().map(partition).collect();
+        self.acknowledged_rows = self.rows;
+    }
+}
+
+/// Number of segments, and of other files, in the folder of segments; none where it is no folder.
+fn segments_in(path: &Path) -> Option<(usize, usize)> {
+    let entries = match fs::read_dir(path.join(SEGMENTS)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some((0, 0)),
+        Err(_) => return None,
+    };
+    let is_segment = |name: &str| name.ends_with(".parquet") || name.ends_with(".parquet.cut");
+    let (segments, others): (Vec<_>, Vec<_>) =
+        entries.partition(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_segment)));
+    Some((segments.len(), others.len()))
 }
 
 /// Name of the segment `index` in its recording.

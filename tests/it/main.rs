@@ -5,6 +5,7 @@
 mod capture;
 mod cli;
 mod compare;
+mod crash;
 mod drive;
 mod import;
 mod outcome;

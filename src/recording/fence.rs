@@ -1,0 +1,68 @@
+//! One writer at a time: a lock on a file of the recording, which dies with whoever holds it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::RecordingError;
+
+/// Name of the file in the recording that is locked.
+pub(super) const FILE: &str = "writer.lock";
+
+/// The right to write a recording. It ends when dropped, and with the process however that ends.
+#[derive(Debug)]
+pub(super) struct Fence {
+    path: PathBuf,
+    // Closing it gives the lock back.
+    _file: File,
+}
+
+impl Fence {
+    /// Takes the right to write the recording in `directory`, which must exist.
+    pub(super) fn take(directory: &Path) -> Result<Self, RecordingError> {
+        let path = directory.join(FILE);
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(RecordingError::file("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                let mut holder = String::new();
+                // Written right after the lock was taken: it may not stand there yet, or be of another machine.
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim().parse().ok();
+                return Err(RecordingError::Fenced { path: directory.to_owned(), holder: Holder(holder) });
+            }
+            Err(error) => return Err(RecordingError::file("lock", &path)(error.into())),
+        }
+        // Who it is helps whoever is refused; a full disk must not keep anybody from making a recording whole.
+        let _ = name_holder(&mut file);
+        Ok(Self { path, _file: file })
+    }
+
+    /// Takes the file away, once the recording is sealed: nobody will write it any more.
+    pub(super) fn lift(self) {
+        // Whoever opened it before finds a sealed recording.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn name_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// Process that writes a recording, where it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(pub Option<u32>);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(process) => write!(f, "process {process}"),
+            None => write!(f, "another process"),
+        }
+    }
+}
