@@ -1,23 +1,26 @@
 //! What the cluster knows of topics and offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::MetadataPartition;
+use rdkafka::metadata::{MetadataBroker, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::listening::Listening;
+use super::native::{CLEANUP_POLICY, configurations, topic_ids};
 use super::topics::{Chosen, choose};
 use super::{CaptureError, CaptureSettings, Properties};
 use crate::clock::Clock;
-use crate::recording::Role;
+use crate::recording::{GapCause, Role};
 
 /// Takes what transactions have not committed, too.
 pub(super) const READ_UNCOMMITTED: &str = "read_uncommitted";
+
+/// Bounds the wait for what a broker need not tell.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connected consumer without a group, and the partitions of the topics that it shall read.
 pub(super) struct Cluster<'a> {
@@ -25,6 +28,10 @@ pub(super) struct Cluster<'a> {
     /// Topics to capture, in order of name.
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) id: Option<String>,
+    /// Ids of topics, where the brokers give them.
+    pub(super) topic_ids: BTreeMap<String, String>,
+    /// Configuration of topics, where the brokers tell it.
+    pub(super) configurations: BTreeMap<String, BTreeMap<String, String>>,
     brokers: &'a str,
     properties: &'a Properties,
     timeout: Duration,
@@ -56,6 +63,8 @@ impl<'a> Cluster<'a> {
             consumer: consumer(settings)?,
             topics: BTreeMap::new(),
             id: None,
+            topic_ids: BTreeMap::new(),
+            configurations: BTreeMap::new(),
             brokers: &settings.brokers,
             properties: &settings.properties,
             timeout: settings.connect_timeout,
@@ -73,6 +82,7 @@ impl<'a> Cluster<'a> {
             }
         }
         cluster.id = cluster.consumer.client().fetch_cluster_id(cluster.timeout);
+        cluster.describe();
         Ok(cluster)
     }
 
@@ -92,6 +102,33 @@ impl<'a> Cluster<'a> {
         }
         let partitions = if wanted.is_empty() { there.clone() } else { wanted.into_iter().collect() };
         Ok(Topic { role: chosen.role, there: there.len(), partitions })
+    }
+
+    /// Asks what topics are beside their partitions. Not every broker tells, nor everybody: what is not known is left out, and
+    /// who would need it says so.
+    fn describe(&mut self) {
+        let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
+        let timeout = self.timeout.min(DESCRIBE_TIMEOUT);
+        let Ok(metadata) = self.consumer.fetch_metadata(names.first().copied(), timeout) else { return };
+        let broker = match metadata.orig_broker_id() {
+            // One that is not known by its number yet answered.
+            -1 => metadata.brokers().first().map(MetadataBroker::id),
+            broker => Some(broker),
+        };
+        let Some(broker) = broker else { return };
+        let ids = topic_ids(&self.consumer, broker, &names, timeout);
+        let configurations = configurations(&self.consumer, broker, &names, timeout);
+        (self.topic_ids, self.configurations) = (ids.unwrap_or_default(), configurations.unwrap_or_default());
+    }
+
+    /// Returns why offsets of a topic that lie within its log have no event.
+    pub(super) fn cause_of_gaps(&self, topic: &str) -> GapCause {
+        match self.configurations.get(topic).and_then(|configuration| configuration.get(CLEANUP_POLICY)) {
+            Some(policy) if policy.contains("compact") => GapCause::Compaction,
+            // Offsets are given without a gap: what a log that is never compacted does not hand over was taken back or is a marker.
+            Some(_) => GapCause::TransactionMarkers,
+            None => GapCause::Unknown,
+        }
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<i32>, CaptureError> {
@@ -214,8 +251,8 @@ fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer<Listening>, Captu
     if settings.uncommitted {
         config.set("isolation.level", READ_UNCOMMITTED);
     }
-    // Where retention overtakes the capture, it goes on at what is left: the hole shows in the offsets.
-    config.set("auto.offset.reset", "earliest");
+    // Where retention overtakes the capture it is told so, and decides itself whether to go on at what is left.
+    config.set("auto.offset.reset", "error");
     config.create_with_context(Listening::default()).map_err(|error| match error {
         // librdkafka's own words repeat the value, which may be a secret.
         KafkaError::ClientConfig(result, _, name, _) => {

@@ -136,6 +136,104 @@ pub enum CaptureError {
         /// How long nothing came.
         waited: Duration,
     },
+    /// The cluster deleted events before they were taken.
+    #[error(
+        "topic `{topic}`, partition {partition}: retention overtook the capture: offset {wanted} was wanted and the log begins \
+         at {oldest}"
+    )]
+    RetentionOvertook {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset that was to be taken next.
+        wanted: i64,
+        /// Oldest offset that is left.
+        oldest: i64,
+    },
+    /// The log ends ahead of what was taken of it.
+    #[error(
+        "topic `{topic}`, partition {partition}: the log ends at offset {end} where {wanted} is wanted next: the topic was \
+         recreated, or its brokers lost events"
+    )]
+    LogEndsEarlier {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset that was to be taken next.
+        wanted: i64,
+        /// Offset behind the newest event.
+        end: i64,
+    },
+    /// The recording holds events of another cluster.
+    #[error("{} was begun from cluster `{recorded}`, and {brokers} are of cluster `{found}`", out.display())]
+    OtherCluster {
+        /// The recording.
+        out: PathBuf,
+        /// Id of the cluster it was begun from.
+        recorded: String,
+        /// Brokers that were asked.
+        brokers: String,
+        /// Id of their cluster.
+        found: String,
+    },
+    /// A topic was deleted and made again since the recording was begun: its offsets mean other events.
+    #[error(
+        "topic `{topic}` was recreated since {} was begun: its id was `{recorded}` and is `{found}`", out.display()
+    )]
+    RecreatedTopic {
+        /// The recording.
+        out: PathBuf,
+        /// Topic.
+        topic: String,
+        /// Id when the recording was begun.
+        recorded: String,
+        /// Id now.
+        found: String,
+    },
+    /// A recording is to be gone on with, without one of its topics.
+    #[error("{} was begun with topic `{topic}`, which is not among those to capture now", out.display())]
+    TopicLeftOut {
+        /// The recording.
+        out: PathBuf,
+        /// Topic.
+        topic: String,
+    },
+    /// A recording is to be gone on with, without one of its partitions.
+    #[error(
+        "{} was begun with topic `{topic}`, partition {partition}, which is not among those to capture now", out.display()
+    )]
+    PartitionLeftOut {
+        /// The recording.
+        out: PathBuf,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+    },
+    /// A recording is to be gone on with in another way than it was begun.
+    #[error("{} was begun otherwise: {what} was {recorded}, and {found} is asked for now", out.display())]
+    BegunOtherwise {
+        /// The recording.
+        out: PathBuf,
+        /// What is different, such as the isolation.
+        what: String,
+        /// How it was when the recording was begun.
+        recorded: String,
+        /// How it is now.
+        found: String,
+    },
+    /// The recording cannot be written on. It is not sealed; what was acknowledged stays.
+    #[error("{} could not be written on; {acknowledged} events in it are safe", out.display())]
+    Unfinished {
+        /// Events that are on the disk.
+        acknowledged: u64,
+        /// The recording.
+        out: PathBuf,
+        /// What went wrong.
+        source: RecordingError,
+    },
     /// The recording cannot be written.
     #[error("the recording cannot be written")]
     Unwritable(#[from] RecordingError),
@@ -151,7 +249,7 @@ pub enum CaptureError {
     },
 }
 
-fn in_words(role: Role) -> &'static str {
+pub(super) fn in_words(role: Role) -> &'static str {
     match role {
         Role::Input => "an input",
         Role::Table => "a table",

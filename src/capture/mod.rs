@@ -9,6 +9,7 @@ mod error;
 mod listening;
 mod native;
 mod properties;
+mod resume;
 mod settings;
 mod state;
 mod taking;
@@ -26,17 +27,22 @@ pub use topics::{TopicChoice, TopicNames};
 use std::path::Path;
 
 use crate::clock::{Clock, Stop};
-use crate::recording::RecordingWriter;
+use crate::recording::{RecordingError, RecordingWriter, Standing};
 
-/// Captures `settings.topics` to a new recording in the directory `out`.
+/// Captures `settings.topics` to a recording in the directory `out`: a new one, or where one stands there whose writing was cut
+/// off, the same one, from where its segments end.
 ///
-/// Events come with the time at which they were received, read from `clock`. `progress` is called a few times a second. Where
-/// `stop` is raised, what was taken is sealed and the report says so.
+/// Events come with the time at which they were received, read from `clock`. `progress` is called at the start, a few times a
+/// second, and whenever more has been put on the disk. Where `stop` is raised, what was taken is sealed and the report says so.
 ///
 /// # Errors
 ///
-/// [`CaptureError::UnknownTopic`] and the like before anything is written; [`CaptureError::Interrupted`] where the capture
-/// had begun: what was taken until then is sealed in `out`.
+/// [`CaptureError::UnknownTopic`] and the like before anything is written; [`CaptureError::OtherCluster`],
+/// [`CaptureError::RecreatedTopic`], [`CaptureError::TopicLeftOut`], [`CaptureError::PartitionLeftOut`],
+/// [`CaptureError::BegunOtherwise`] and [`CaptureError::RetentionOvertook`] where a recording cannot
+/// be gone on with, which stays as it is; [`CaptureError::Unfinished`] where the disk refused: what was acknowledged stays, and the
+/// same call goes on once the disk takes more; [`CaptureError::Interrupted`] where the capture had begun: what was taken until
+/// then is sealed in `out`.
 pub fn capture(
     settings: &CaptureSettings,
     out: &Path,
@@ -46,8 +52,16 @@ pub fn capture(
 ) -> Result<CaptureReport, CaptureError> {
     let _heeding = stop.heed();
     // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.
-    RecordingWriter::check(out)?;
+    let begun = match RecordingWriter::standing(out)? {
+        Standing::Nothing => None,
+        Standing::Sealed => return Err(RecordingError::Sealed { path: out.to_owned() }.into()),
+        Standing::Unsealed => Some(RecordingWriter::resume(out)?),
+    };
     let cluster = cluster::Cluster::connect(settings, clock)?;
-    let window = window::Window::resolve(&cluster, settings, clock)?;
-    taking::take(&cluster, window, settings, out, clock, stop, progress)
+    let mut window = window::Window::resolve(&cluster, settings, clock)?;
+    let beginning = match begun {
+        None => resume::Beginning::fresh(&cluster, &window, settings, out)?,
+        Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out)?,
+    };
+    taking::take(&cluster, window, settings, out, beginning, clock, stop, progress)
 }

@@ -1,13 +1,15 @@
 //! Events straight from librdkafka, many at a time.
 //!
 //! rdkafka's own consumer needs a group to be assigned partitions, hands over one event at a time, and panics at the name of a
-//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. This is the one file of the room
-//! with foreign calls; why each is sound is said where it stands.
+//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. This file and `describe` below it are
+//! the only ones of the room with foreign calls; why each is sound is said where it stands.
 
 #![expect(
     unsafe_code,
     reason = "librdkafka's simple consumer and its batches are reached through its C interface alone"
 )]
+
+mod describe;
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_void;
@@ -18,6 +20,7 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
+pub(super) use self::describe::{CLEANUP_POLICY, configurations, topic_ids};
 use super::listening::Listening;
 use crate::recording::TimestampType;
 
@@ -42,6 +45,8 @@ pub(super) enum Polled<'a> {
     Event(Received<'a>),
     /// The partition has nothing more at this moment; `offset` is the next one.
     End { topic: usize, partition: i32, offset: i64 },
+    /// The broker has no such offset: the log begins behind it or ends ahead of it. The partition is read no further.
+    OutOfRange { topic: usize, partition: i32 },
     /// The partition could not be read. librdkafka tries again unless told otherwise.
     Failed { topic: usize, partition: i32, reason: String },
 }
@@ -193,6 +198,9 @@ fn sort(message: &native::rd_kafka_message_t, topic: Option<usize>) -> Polled<'_
         (Code::RD_KAFKA_RESP_ERR_NO_ERROR, Some(topic)) => Polled::Event(Received { message, topic }),
         (Code::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(topic)) => {
             Polled::End { topic, partition: message.partition, offset: message.offset }
+        }
+        (Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, Some(topic)) => {
+            Polled::OutOfRange { topic, partition: message.partition }
         }
         (_, topic) => {
             // SAFETY: the text belongs to the message, which is alive, and ends with a zero.

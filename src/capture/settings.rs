@@ -37,6 +37,11 @@ pub struct CaptureSettings {
     pub connect_timeout: Duration,
     /// Bounds the wait for brokers that hold events and do not send them.
     pub stall_timeout: Duration,
+    /// Time after which an event that came is on the disk, whatever follows it: a crash loses no more than that of what had come,
+    /// and takes it again on the next capture to the same recording.
+    pub checkpoint_every: Duration,
+    /// Whether to go on where the cluster deleted events before they were taken; they stand in the ledger of gaps either way.
+    pub allow_gaps: bool,
 }
 
 impl CaptureSettings {
@@ -55,6 +60,8 @@ impl CaptureSettings {
             properties: Properties::default(),
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
+            checkpoint_every: Duration::from_secs(5),
+            allow_gaps: false,
         }
     }
 }

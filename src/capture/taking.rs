@@ -2,16 +2,21 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{Cluster, Topic};
 use super::native::{Polled, Reader, Received};
+use super::resume::Beginning;
 use super::state::{LastOffsets, reach};
 use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
-use crate::recording::{EventBatchBuilder, Role, Source, TimeSpan, TopicSource};
+use crate::recording::{
+    AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, Role, Source, TimeSpan,
+    TopicSource,
+};
 
 /// Events a poll brings at most.
 const POLL_EVENTS: usize = 4_096;
@@ -21,9 +26,6 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-
-/// Time after which what was taken is put on the disk, so that a crash loses no more than that.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// Where a capture stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,10 +50,14 @@ pub struct CaptureProgress {
     pub step: CaptureStep,
     /// Time since it began.
     pub elapsed: Duration,
-    /// Events taken.
+    /// Events in the recording, those of before a resume too.
     pub events: u64,
-    /// Bytes of their keys and values.
+    /// Bytes of the keys and values taken by this capture.
     pub bytes: u64,
+    /// Events that are on the disk, of `events`.
+    pub acknowledged_events: u64,
+    /// Up to where each partition with events is on the disk: no crash and no loss of power takes these events away.
+    pub acknowledged: Arc<[AcknowledgedPartition]>,
     /// Events that are still to come: up to the end where there is one, else up to the newest that the brokers told of.
     pub lag: u64,
 }
@@ -59,12 +65,18 @@ pub struct CaptureProgress {
 /// What a capture took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureReport {
-    /// Events in the recording.
+    /// Events in the recording, those of before a resume too. All of them are on the disk.
     pub events: u64,
-    /// Bytes of their keys and values.
+    /// Bytes of the keys and values taken by this capture.
     pub bytes: u64,
     /// What ended the capture.
     pub ending: CaptureEnding,
+    /// Events that the recording held when it was gone on with; none where it is new.
+    pub resumed_at: Option<u64>,
+    /// Offsets without an event, by cause, the gravest first; those of before a resume too.
+    pub missing: Vec<CauseFacts>,
+    /// What else there is to know, as sentences: what could not be checked, what was cut off by a crash.
+    pub notes: Vec<String>,
     /// What was taken of each partition, in order of topic and partition, empty ones too.
     pub partitions: Vec<CapturedPartition>,
 }
@@ -82,7 +94,7 @@ pub enum CaptureEnding {
     Stopped,
 }
 
-/// What was taken of one partition.
+/// What was taken of one partition by this capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedPartition {
     /// Topic.
@@ -105,32 +117,52 @@ pub struct CapturedPartition {
     pub span: Option<TimeSpan>,
 }
 
-/// Takes the events of `window` into a new recording in `out`.
+/// Takes the events of `window` into the recording in `out`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is taken, where from, where to, and the three ways to look in from outside"
+)]
 pub(super) fn take(
     cluster: &Cluster<'_>,
     window: Window,
     settings: &CaptureSettings,
     out: &Path,
+    beginning: Beginning,
     clock: &dyn Clock,
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
     let begun = clock.now();
-    let mut taking = Taking::begin(cluster, window, settings, out, clock)?;
+    let Beginning { writer, resumed_at, notes } = beginning;
+    let (events, state) = (writer.rows() - writer.resumed_state(), writer.resumed_state());
+    let mut taking = Taking::begin(cluster, window, Writing::start(out, writer)?, (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
-    let ending = match ending {
-        // What could not be written cannot be sealed either.
-        Err(error @ CaptureError::Unwritable(_)) => return Err(error),
-        ending => ending,
-    };
     let mut sealed = taking.progress(CaptureStep::Sealed);
     let Taking { mut writer, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
-    if !batch.is_empty() {
-        writer.write(batch.finish())?;
-    }
-    writer.seal()?;
+    let acknowledged = writer.acknowledged().rows;
+    let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
+    let ending = match ending {
+        // What the disk refused once it may take in part another time: nothing more is written.
+        Err(CaptureError::Unwritable(source)) => return Err(unfinished(source)),
+        ending => ending,
+    };
+    let finish = || {
+        if !batch.is_empty() {
+            writer.write(batch.finish())?;
+        }
+        for taken in &partitions {
+            // Offsets at the end that hold no event.
+            let end = taken.stretch.end.map_or(taken.next, |end| end.min(taken.next));
+            if let Some(missing) = missing(taken.accounted, end, taken.cause) {
+                writer.missing(names[taken.stretch.topic], taken.stretch.partition, missing);
+            }
+        }
+        writer.seal()
+    };
+    let manifest = finish().map_err(unfinished)?;
     sealed.elapsed = clock.now().saturating_sub(begun);
+    (sealed.acknowledged_events, sealed.acknowledged) = (sealed.events, all_of(&manifest));
     progress(&sealed);
     let captured = |taken: Taken| CapturedPartition {
         topic: names[taken.stretch.topic].to_owned(),
@@ -145,12 +177,35 @@ pub(super) fn take(
     };
     let events = events + state;
     match ending {
-        Ok(ending) => {
-            Ok(CaptureReport { events, bytes, ending, partitions: partitions.into_iter().map(captured).collect() })
-        }
+        Ok(ending) => Ok(CaptureReport {
+            events,
+            bytes,
+            ending,
+            resumed_at,
+            missing: manifest.missing_by_cause(),
+            notes,
+            partitions: partitions.into_iter().map(captured).collect(),
+        }),
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
         Err(source) => Err(CaptureError::Interrupted { events, out: out.to_owned(), source: Box::new(source) }),
     }
+}
+
+/// The offsets from `first` to `end`, the latter excluded; none where there is none.
+fn missing(first: i64, end: i64, cause: GapCause) -> Option<MissingOffsets> {
+    (first < end).then(|| MissingOffsets { first, last: end - 1, cause })
+}
+
+/// Up to where the partitions of a sealed recording are on the disk.
+fn all_of(manifest: &Manifest) -> Arc<[AcknowledgedPartition]> {
+    let facts = manifest.partitions.iter();
+    facts
+        .map(|facts| AcknowledgedPartition {
+            topic: facts.topic.clone(),
+            partition: facts.partition,
+            next: facts.last + 1,
+        })
+        .collect()
 }
 
 /// A capture under way.
@@ -165,20 +220,27 @@ struct Taking<'c> {
     /// First of `partitions` of each topic, so that a partition is found by its number.
     first: Vec<usize>,
     limit: Limit,
+    /// Events within the windows, those of before a resume too.
     events: u64,
-    /// Events of tables ahead of their windows.
+    /// Events of tables ahead of their windows, those of before a resume too.
     state: u64,
     bytes: u64,
     /// Partitions that have not reached their ends.
     open: usize,
     begun: Duration,
     heard: Duration,
+    /// When what was taken was last put on the disk, and how many events there were.
+    saved: (Duration, u64),
 }
 
 /// What has been taken of one partition.
 struct Taken {
     stretch: Stretch,
     next: i64,
+    /// Offset behind the last event or the last gap that was noted.
+    accounted: i64,
+    /// Why offsets within the log have no event.
+    cause: GapCause,
     events: u64,
     state: u64,
     vanished: u64,
@@ -188,13 +250,17 @@ struct Taken {
     span: Option<TimeSpan>,
     /// Whether the broker said that there is no more at this moment.
     at_end: bool,
+    /// Whether events came that were not taken: the end of the log then says nothing of what lies ahead of it.
+    passed_over: bool,
     done: bool,
 }
 
 impl Taken {
-    fn begin(stretch: Stretch) -> Self {
+    fn begin(stretch: Stretch, cause: GapCause) -> Self {
         Self {
             next: stretch.start,
+            accounted: stretch.start,
+            cause,
             events: 0,
             state: 0,
             vanished: 0,
@@ -202,6 +268,7 @@ impl Taken {
             last: None,
             span: None,
             at_end: false,
+            passed_over: false,
             done: false,
             stretch,
         }
@@ -213,6 +280,7 @@ impl Taken {
         self.missing += self.last.map_or(0, |last| offset.abs_diff(last) - 1);
         self.last = Some(offset);
         self.next = offset + 1;
+        self.accounted = self.next;
         if let (Some(ms), _) = event.timestamp() {
             let span = self.span.get_or_insert(TimeSpan { first_ms: ms, last_ms: ms });
             (span.first_ms, span.last_ms) = (span.first_ms.min(ms), span.last_ms.max(ms));
@@ -224,8 +292,8 @@ impl<'c> Taking<'c> {
     fn begin(
         cluster: &'c Cluster<'c>,
         window: Window,
-        settings: &CaptureSettings,
-        out: &Path,
+        writer: Writing,
+        (events, state): (u64, u64),
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
         let names: Vec<&str> = cluster.topics.keys().map(String::as_str).collect();
@@ -237,23 +305,29 @@ impl<'c> Taking<'c> {
                 first.push(index);
             }
         }
+        let causes: Vec<GapCause> = names.iter().map(|name| cluster.cause_of_gaps(name)).collect();
+        let begin = |stretch: Stretch| {
+            let cause = causes[stretch.topic];
+            Taken::begin(stretch, cause)
+        };
         let now = clock.now();
         Ok(Self {
             cluster,
             clock,
             reader,
-            writer: Writing::create(out, source(cluster, &window, settings))?,
+            writer,
             batch: EventBatchBuilder::new(),
             names,
             open: window.partitions.len(),
-            partitions: window.partitions.into_iter().map(Taken::begin).collect(),
+            partitions: window.partitions.into_iter().map(begin).collect(),
             first,
             limit: window.limit,
-            events: 0,
-            state: 0,
+            events,
+            state,
             bytes: 0,
             begun: now,
             heard: now,
+            saved: (now, events + state),
         })
     }
 
@@ -278,8 +352,7 @@ impl<'c> Taking<'c> {
         progress(&self.progress(CaptureStep::Started));
         self.take_state(settings, stop, progress)?;
         self.start()?;
-        let (mut reported, mut checkpointed) = (clock.now(), clock.now());
-        let (mut unsaved, mut caught_up) = (0, false);
+        let (mut reported, mut caught_up) = (clock.now(), false);
         loop {
             if self.open == 0 || (!caught_up && self.partitions.iter().all(|taken| taken.done || taken.at_end)) {
                 if !caught_up {
@@ -307,13 +380,11 @@ impl<'c> Taking<'c> {
                 reported = now;
                 progress(&self.progress(CaptureStep::Taking));
             }
-            if now.saturating_sub(checkpointed) >= CHECKPOINT_EVERY && self.events > unsaved {
-                (checkpointed, unsaved) = (now, self.events);
-                self.checkpoint()?;
-                progress(&self.progress(CaptureStep::Checkpoint));
+            if self.save_when_due(settings, progress)? {
+                reported = now;
             }
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
-            if self.poll(wait, clock)? {
+            if self.poll(wait, settings.allow_gaps, clock)? {
                 self.heard = clock.now();
             } else {
                 self.check_stall(clock.now(), settings.stall_timeout)?;
@@ -322,10 +393,10 @@ impl<'c> Taking<'c> {
     }
 
     /// Takes what comes within `wait` and returns whether anything did.
-    fn poll(&mut self, wait: Duration, clock: &dyn Clock) -> Result<bool, CaptureError> {
+    fn poll(&mut self, wait: Duration, allow_gaps: bool, clock: &dyn Clock) -> Result<bool, CaptureError> {
         // Taken apart, as the reader hands events to what lies beside it.
         let Self { reader, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
-        let mut reached = Vec::new();
+        let (mut reached, mut out_of_range) = (Vec::new(), Vec::new());
         // One date for all events of a poll: they came together.
         let mut date_us = None;
         let count = reader.poll(wait, |polled| match polled {
@@ -334,15 +405,20 @@ impl<'c> Taking<'c> {
                 let taken = &mut partitions[index];
                 taken.at_end = false;
                 if taken.done || limit.count.is_some_and(|count| *events >= count) {
+                    taken.passed_over = true;
                     return Ok(());
                 }
                 // Behind the end: the broker skipped what lies between, so the end is reached.
-                if taken.stretch.end.is_some_and(|end| event.offset() >= end) {
+                if let Some(end) = taken.stretch.end.filter(|&end| event.offset() >= end) {
+                    taken.next = taken.next.max(end);
                     reached.push(index);
                     return Ok(());
                 }
                 if event.offset() < taken.next {
                     return Ok(());
+                }
+                if let Some(missing) = missing(taken.accounted, event.offset(), taken.cause) {
+                    writer.missing(names[event.topic], event.partition(), missing);
                 }
                 let date_us = *date_us.get_or_insert_with(|| clock.date_us());
                 *bytes += push(batch, names[event.topic], &event, date_us)?;
@@ -356,15 +432,19 @@ impl<'c> Taking<'c> {
                 }
                 Ok(())
             }
-            // What lies between was left out where enough has come: then the end is not reached.
-            Polled::End { .. } if limit.count.is_some_and(|count| *events >= count) => Ok(()),
             Polled::End { topic, partition, offset } => {
                 let index = find(partitions, first, topic, partition);
                 let taken = &mut partitions[index];
                 taken.at_end = true;
                 // Offsets without events, such as the markers of transactions, are passed over at the end alone.
-                taken.next = taken.next.max(offset);
+                if !taken.passed_over {
+                    taken.next = taken.next.max(offset);
+                }
                 reached.push(index);
+                Ok(())
+            }
+            Polled::OutOfRange { topic, partition } => {
+                out_of_range.push(find(partitions, first, topic, partition));
                 Ok(())
             }
             Polled::Failed { topic, partition, reason } => {
@@ -374,9 +454,45 @@ impl<'c> Taking<'c> {
         for index in reached {
             self.finish_reached(index);
         }
+        let heard = count > out_of_range.len();
+        for index in out_of_range {
+            self.find_log(index, allow_gaps)?;
+        }
         // Errors of the client itself wait in another queue; librdkafka goes on trying, and a stall is told by its own bound.
         while self.cluster.consumer.poll(Duration::ZERO).is_some() {}
-        Ok(count > 0)
+        Ok(heard)
+    }
+
+    /// Goes on with a partition whose log does not hold the offset that is wanted next: where retention overtook the capture, at
+    /// what is left, if gaps are allowed.
+    fn find_log(&mut self, index: usize, allow_gaps: bool) -> Result<(), CaptureError> {
+        let taken = &mut self.partitions[index];
+        if taken.done {
+            return Ok(());
+        }
+        let Stretch { topic, partition, end, .. } = taken.stretch;
+        let (name, wanted) = (self.names[topic], taken.next);
+        let (oldest, behind) = self.cluster.watermarks(name, partition)?;
+        if wanted > behind {
+            return Err(CaptureError::LogEndsEarlier { topic: name.to_owned(), partition, wanted, end: behind });
+        }
+        if wanted < oldest {
+            let left = end.map_or(oldest, |end| end.min(oldest));
+            let ahead = missing(taken.accounted, wanted, taken.cause);
+            for missing in ahead.into_iter().chain(missing(wanted, left, GapCause::Retention)) {
+                self.writer.missing(name, partition, missing);
+            }
+            (taken.next, taken.accounted) = (left, left);
+            if !allow_gaps {
+                return Err(CaptureError::RetentionOvertook { topic: name.to_owned(), partition, wanted, oldest });
+            }
+        }
+        if !self.finish_reached(index) {
+            let next = self.partitions[index].next;
+            self.reader.stop(topic, partition);
+            self.reader.start(topic, partition, next).map_err(|reason| self.failed(topic, partition, reason))?;
+        }
+        Ok(())
     }
 
     /// Stops reading a partition that has come to its end, and returns whether it has.
@@ -401,6 +517,22 @@ impl<'c> Taking<'c> {
             self.finish_reached(index);
         }
         Ok(())
+    }
+
+    /// Puts what was taken on the disk where it is time to, tells it, and returns whether it did.
+    fn save_when_due(
+        &mut self,
+        settings: &CaptureSettings,
+        progress: &mut dyn FnMut(&CaptureProgress),
+    ) -> Result<bool, CaptureError> {
+        let (now, events) = (self.clock.now(), self.events + self.state);
+        let due = now.saturating_sub(self.saved.0) >= settings.checkpoint_every && events > self.saved.1;
+        if due {
+            self.saved = (now, events);
+            self.checkpoint()?;
+            progress(&self.progress(CaptureStep::Checkpoint));
+        }
+        Ok(due)
     }
 
     fn checkpoint(&mut self) -> Result<(), CaptureError> {
@@ -440,7 +572,7 @@ impl<'c> Taking<'c> {
             }
             let mut last = LastOffsets::new();
             while last.begin() {
-                self.scan(index, low..start, settings, stop, |_, event| {
+                self.scan(index, low..start, settings, stop, progress, |_, event| {
                     last.take(event.key(), event.value().is_some(), event.offset());
                     Ok(())
                 })?;
@@ -448,7 +580,7 @@ impl<'c> Taking<'c> {
             let offsets = last.finish();
             let Some(range) = reach(&offsets).filter(|_| !stop.raised()) else { continue };
             let mut wanted = offsets.iter().copied().peekable();
-            self.scan(index, range, settings, stop, |taking, event| {
+            self.scan(index, range, settings, stop, progress, |taking, event| {
                 let taken = &mut taking.partitions[index];
                 while wanted.next_if(|offset| *offset < event.offset()).is_some() {
                     taken.vanished += 1;
@@ -483,6 +615,7 @@ impl<'c> Taking<'c> {
         range: Range<i64>,
         settings: &CaptureSettings,
         stop: &Stop,
+        progress: &mut dyn FnMut(&CaptureProgress),
         mut take: impl FnMut(&mut Self, &Received<'_>) -> Result<(), CaptureError>,
     ) -> Result<(), CaptureError> {
         let Stretch { topic, partition, .. } = self.partitions[index].stretch;
@@ -492,6 +625,7 @@ impl<'c> Taking<'c> {
         reader.start(0, partition, range.start).map_err(failed)?;
         let (mut next, mut heard, mut at_end) = (range.start, self.clock.now(), false);
         while next < range.end && !stop.raised() {
+            let mut out_of_range = false;
             let count = reader.poll(POLL_WAIT, |polled| match polled {
                 Polled::Event(event) => {
                     at_end = false;
@@ -505,13 +639,29 @@ impl<'c> Taking<'c> {
                     (next, at_end) = (next.max(offset), true);
                     Ok(())
                 }
+                Polled::OutOfRange { .. } => {
+                    out_of_range = true;
+                    Ok(())
+                }
                 Polled::Failed { reason, .. } => {
                     Err(CaptureError::Partition { topic: name.to_owned(), partition, reason })
                 }
             })?;
             while self.cluster.consumer.poll(Duration::ZERO).is_some() {}
+            if out_of_range {
+                let (oldest, behind) = self.cluster.watermarks(name, partition)?;
+                if next > behind {
+                    let name = name.to_owned();
+                    return Err(CaptureError::LogEndsEarlier { topic: name, partition, wanted: next, end: behind });
+                }
+                // A table's values that are gone by now belong to it no more than those that went before.
+                next = next.max(oldest);
+                reader.stop(0, partition);
+                reader.start(0, partition, next).map_err(failed)?;
+            }
+            self.save_when_due(settings, progress)?;
             let now = self.clock.now();
-            if count > 0 {
+            if count > usize::from(out_of_range) {
                 heard = now;
             }
             let waited = now.saturating_sub(heard);
@@ -532,6 +682,8 @@ impl<'c> Taking<'c> {
             elapsed: self.clock.now().saturating_sub(self.begun),
             events: self.events + self.state,
             bytes: self.bytes,
+            acknowledged_events: self.writer.acknowledged().rows,
+            acknowledged: Arc::clone(&self.writer.acknowledged().partitions),
             lag: self.partitions.iter().map(lag).sum(),
         }
     }
@@ -573,14 +725,23 @@ fn push(batch: &mut EventBatchBuilder, topic: &str, event: &Received<'_>, date_u
     Ok((key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64)
 }
 
-fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) -> Source {
+/// Says where the events of `window` come from.
+pub(super) fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) -> Source {
     let topic = |(index, (name, topic)): (usize, (&String, &Topic))| {
         // Where a table's state stands ahead of its window, the recording has to tell them apart.
         let has_state =
             |stretch: &&Stretch| topic.role == Role::Table && stretch.topic == index && stretch.low < stretch.start;
         TopicSource {
             name: name.clone(),
+            id: cluster.topic_ids.get(name).cloned(),
             partitions: topic.there as i32,
+            configuration: cluster.configurations.get(name).cloned().unwrap_or_default(),
+            starts: window
+                .partitions
+                .iter()
+                .filter(|stretch| stretch.topic == index)
+                .map(|stretch| (stretch.partition, stretch.start))
+                .collect(),
             role: topic.role,
             windows: window
                 .partitions
@@ -588,7 +749,6 @@ fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) ->
                 .filter(has_state)
                 .map(|stretch| (stretch.partition, stretch.start))
                 .collect(),
-            ..TopicSource::default()
         }
     };
     Source {

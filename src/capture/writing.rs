@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::recording::{EventBatch, Manifest, RecordingError, RecordingWriter, Source};
+use crate::recording::{AcknowledgedPartition, EventBatch, Manifest, MissingOffsets, RecordingError, RecordingWriter};
 
 /// Batches that wait at most: who takes events faster than they can be written waits with them.
 const AHEAD: usize = 4;
@@ -13,29 +14,54 @@ const AHEAD: usize = 4;
 /// Hands batches to a writer on another thread. An error of the writer comes back with a later call, and ends the writing.
 pub(super) struct Writing {
     out: PathBuf,
+    acknowledged: Acknowledged,
+    /// Gaps that are handed over ahead of the next batch, in the order of the events.
+    gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<Result<RecordingWriter, RecordingError>>>,
 }
 
+/// A topic, a partition, and offsets of it that hold no event.
+type Gap = (String, i32, MissingOffsets);
+
+/// What is safe on the disk, as of a checkpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Acknowledged {
+    pub(super) rows: u64,
+    pub(super) partitions: Arc<[AcknowledgedPartition]>,
+}
+
+impl Acknowledged {
+    fn of(writer: &RecordingWriter) -> Self {
+        Self { rows: writer.acknowledged_rows(), partitions: writer.acknowledged() }
+    }
+}
+
 enum Job {
+    Missing(Vec<Gap>),
     Write(Box<EventBatch>),
     /// Answered once everything ahead is safe on the disk.
-    Checkpoint(SyncSender<()>),
+    Checkpoint(SyncSender<Acknowledged>),
 }
 
 impl Writing {
-    /// Creates the recording and starts the thread.
-    pub(super) fn create(out: &Path, source: Source) -> Result<Self, RecordingError> {
-        let mut writer = RecordingWriter::create(out, source)?;
+    /// Starts the thread for the writer of the recording in `out`.
+    pub(super) fn start(out: &Path, mut writer: RecordingWriter) -> Result<Self, RecordingError> {
+        let acknowledged = Acknowledged::of(&writer);
         let (jobs, waiting) = sync_channel(AHEAD);
         let work = move || {
             for job in waiting {
                 match job {
+                    Job::Missing(gaps) => {
+                        for (topic, partition, gap) in gaps {
+                            writer.missing(&topic, partition, gap);
+                        }
+                    }
                     Job::Write(batch) => writer.write(&batch)?,
                     Job::Checkpoint(done) => {
                         writer.checkpoint()?;
                         // Whoever asked may have gone.
-                        let _ = done.send(());
+                        let _ = done.send(Acknowledged::of(&writer));
                     }
                 }
             }
@@ -43,27 +69,50 @@ impl Writing {
         };
         let thread =
             thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(|error| broken(out, error))?;
-        Ok(Self { out: out.to_owned(), jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { out: out.to_owned(), acknowledged, gaps: Vec::new(), jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// What is safe on the disk, as of the last checkpoint.
+    pub(super) fn acknowledged(&self) -> &Acknowledged {
+        &self.acknowledged
+    }
+
+    /// Notes that offsets behind all events of the partition that were taken so far hold no event.
+    pub(super) fn missing(&mut self, topic: &str, partition: i32, missing: MissingOffsets) {
+        self.gaps.push((topic.to_owned(), partition, missing));
     }
 
     /// Hands over a batch; waits while too many are waiting.
     pub(super) fn write(&mut self, batch: EventBatch) -> Result<(), RecordingError> {
+        self.hand_over_gaps()?;
         self.hand_over(Job::Write(Box::new(batch)))
     }
 
     /// Waits until everything handed over is safe on the disk.
     pub(super) fn checkpoint(&mut self) -> Result<(), RecordingError> {
+        self.hand_over_gaps()?;
         let (done, wait) = sync_channel(1);
         self.hand_over(Job::Checkpoint(done))?;
         match wait.recv() {
-            Ok(()) => Ok(()),
+            Ok(acknowledged) => {
+                self.acknowledged = acknowledged;
+                Ok(())
+            }
             Err(_) => Err(self.failure()),
         }
     }
 
     /// Finishes the recording.
     pub(super) fn seal(mut self) -> Result<Manifest, RecordingError> {
+        self.hand_over_gaps()?;
         self.end()?.seal()
+    }
+
+    fn hand_over_gaps(&mut self) -> Result<(), RecordingError> {
+        match std::mem::take(&mut self.gaps) {
+            gaps if gaps.is_empty() => Ok(()),
+            gaps => self.hand_over(Job::Missing(gaps)),
+        }
     }
 
     fn hand_over(&mut self, job: Job) -> Result<(), RecordingError> {
@@ -93,6 +142,15 @@ impl Writing {
     }
 }
 
+impl Drop for Writing {
+    /// Waits for the thread, so that nobody writes the recording any more once this is gone.
+    fn drop(&mut self) {
+        self.jobs = None;
+        // A panic was told where it came up; what the writer ended with nobody asked for.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
 fn broken(out: &Path, source: io::Error) -> RecordingError {
     RecordingError::File { action: "write", path: out.to_owned(), source }
 }
@@ -100,7 +158,7 @@ fn broken(out: &Path, source: io::Error) -> RecordingError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Event, EventBatchBuilder, Recording};
+    use crate::recording::{Event, EventBatchBuilder, GapCause, Recording, Source};
 
     fn batch(offsets: std::ops::Range<i64>) -> EventBatch {
         let mut batch = EventBatchBuilder::new();
@@ -110,11 +168,38 @@ mod tests {
         batch.finish()
     }
 
+    fn start(out: &Path) -> Writing {
+        Writing::start(out, RecordingWriter::create(out, Source::default()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn gaps_stand_ahead_of_the_events_behind_them_and_only_a_checkpoint_acknowledges() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let mut writing = start(&out);
+        writing.write(batch(0..10)).unwrap();
+        writing.missing("t", 0, MissingOffsets { first: 10, last: 19, cause: GapCause::Compaction });
+        writing.write(batch(20..30)).unwrap();
+        assert_eq!((writing.acknowledged().rows, writing.acknowledged().partitions.len()), (0, 0));
+        writing.checkpoint().unwrap();
+        assert_eq!((writing.acknowledged().rows, writing.acknowledged().partitions[0].next), (20, 30));
+        // Dropped, it leaves the recording to whoever comes next, who finds all of it.
+        drop(writing);
+        let (writer, _) = RecordingWriter::resume(&out).unwrap();
+        let mut writing = Writing::start(&out, writer).unwrap();
+        assert_eq!((writing.acknowledged().rows, writing.acknowledged().partitions[0].next), (20, 30));
+        writing.missing("t", 0, MissingOffsets { first: 30, last: 31, cause: GapCause::Retention });
+        let manifest = writing.seal().unwrap();
+        let causes: Vec<_> = manifest.missing_by_cause().iter().map(|one| (one.cause, one.offsets)).collect();
+        assert_eq!(causes, [(GapCause::Retention, 2), (GapCause::Compaction, 10)]);
+        assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+    }
+
     #[test]
     fn what_was_handed_over_stands_in_the_recording_in_order() {
         let folder = tempfile::TempDir::new().unwrap();
         let out = folder.path().join("out");
-        let mut writing = Writing::create(&out, Source::default()).unwrap();
+        let mut writing = start(&out);
         for start in 0..20 {
             writing.write(batch(start * 10..start * 10 + 10)).unwrap();
         }
@@ -127,7 +212,7 @@ mod tests {
     #[test]
     fn an_error_of_the_writer_comes_back_and_ends_the_writing() {
         let folder = tempfile::TempDir::new().unwrap();
-        let mut writing = Writing::create(&folder.path().join("out"), Source::default()).unwrap();
+        let mut writing = start(&folder.path().join("out"));
         writing.write(batch(5..6)).unwrap();
         writing.write(batch(5..6)).unwrap();
         let error = writing.checkpoint().unwrap_err();

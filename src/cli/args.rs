@@ -107,6 +107,9 @@ pub(super) struct DemoArguments {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("topics").required(true).multiple(true)), after_help = "\
 Partitions are assigned, no group is joined, nothing is committed or produced.
+What came is on the disk within five seconds. A capture that was cut off
+(killed, no power, a full disk) goes on when it is started again with the same
+--out: nothing is lost, nothing stands there twice. Ctrl-C and SIGTERM seal.
 
 TOPICS is a name, a list (orders,payments), some partitions (orders:0,1) or a
 regular expression that begins with ^ (^flights-.*).
@@ -144,9 +147,12 @@ pub(super) struct CaptureArguments {
     /// Captures these partitions only, of all topics that name none
     #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
     pub(super) partition: Vec<i32>,
-    /// Recording to write; refused if it exists
+    /// Recording to write; one that was cut off is gone on with, one that is sealed is refused
     #[arg(long, value_name = "RECORDING")]
     pub(super) out: PathBuf,
+    /// Goes on where the cluster deleted events before they were taken; the ledger of gaps names them
+    #[arg(long)]
+    pub(super) allow_gaps: bool,
     /// Where partitions begin: earliest (default), latest, a time (RFC 3339), offset:100, or TOPIC:PARTITION=OFFSET for one
     #[arg(long, value_name = "START,…", value_delimiter = ',')]
     pub(super) from: Vec<String>,

@@ -55,6 +55,7 @@ fn settings(arguments: &CaptureArguments) -> Result<CaptureSettings, Failure> {
     settings.duration_max =
         arguments.end.duration.as_deref().map(|text| read("--for", text)).transpose()?.map(|Span(long)| long);
     settings.uncommitted = arguments.uncommitted;
+    settings.allow_gaps = arguments.allow_gaps;
     settings.properties = properties;
     Ok(settings)
 }

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::args::CaptureArguments;
-use super::inspect::{counted, grouped, length, size};
+use super::inspect::{causes_in_words, counted, grouped, length, size};
 use super::printer::Printer;
 use crate::capture::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 use crate::recording::TimeSpan;
@@ -61,6 +61,9 @@ impl<'a> Telling<'a> {
     pub(super) fn summary(&mut self, report: &CaptureReport) -> io::Result<()> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
+        }
+        for note in &report.notes {
+            self.printer.note(note);
         }
         if self.json {
             return self.printer.result(&line_of(self.out, report).to_string());
@@ -162,7 +165,8 @@ fn line_of(out: &Path, report: &CaptureReport) -> Value {
         .collect();
     json!({
         "event": "summary", "out": out, "events": report.events, "bytes": report.bytes,
-        "ending": ending_name(report.ending), "partitions": partitions,
+        "ending": ending_name(report.ending), "resumed_at": report.resumed_at, "missing": report.missing,
+        "notes": report.notes, "partitions": partitions,
     })
 }
 
@@ -183,13 +187,20 @@ fn in_words(out: &Path, report: &CaptureReport) -> String {
         CaptureEnding::Stopped => "until stopped",
     };
     let (events, bytes) = (counted(report.events, "event"), size(report.bytes));
-    let mut text = format!("Captured {events} ({bytes}) to {}, {ending}\n", out.display());
+    let mut text = format!("Captured {events} ({bytes}) to {}, {ending}", out.display());
+    if let Some(before) = report.resumed_at {
+        let _ = write!(text, "; {} were there already", grouped(before));
+    }
+    text.push('\n');
     let mut topics: BTreeMap<&str, Vec<&CapturedPartition>> = BTreeMap::new();
     for taken in &report.partitions {
         topics.entry(&taken.topic).or_default().push(taken);
     }
     for (topic, taken) in topics {
         let _ = writeln!(text, "  {topic}: {}", topic_in_words(&taken));
+    }
+    if !report.missing.is_empty() {
+        let _ = writeln!(text, "Missing: {}", causes_in_words(&report.missing));
     }
     text
 }
@@ -222,9 +233,17 @@ fn topic_in_words(taken: &[&CapturedPartition]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::{CauseFacts, GapCause};
 
     fn progress(step: CaptureStep, seconds: u64, events: u64, lag: u64) -> CaptureProgress {
-        CaptureProgress { step, elapsed: Duration::from_secs(seconds), events, bytes: events * 100, lag }
+        CaptureProgress {
+            step,
+            elapsed: Duration::from_secs(seconds),
+            events,
+            bytes: events * 100,
+            lag,
+            ..CaptureProgress::default()
+        }
     }
 
     #[test]
@@ -262,13 +281,17 @@ mod tests {
             span: Some(TimeSpan { first_ms: 0, last_ms: 60_000 }),
         };
         let partitions = vec![taken("orders", 0, 0, 0), taken("orders", 1, 0, 0), taken("prices", 0, 3, 2)];
-        let report = CaptureReport { events: 32, bytes: 1_500, ending: CaptureEnding::Ended, partitions };
+        let missing = vec![CauseFacts { cause: GapCause::Compaction, stretches: 1, offsets: 3 }];
+        let (ending, notes) = (CaptureEnding::Ended, Vec::new());
+        let report =
+            CaptureReport { events: 32, bytes: 1_500, ending, resumed_at: Some(1_200), missing, notes, partitions };
         assert_eq!(
             in_words(Path::new("out"), &report),
-            "Captured 32 events (1.5 kB) to out, read to the end\n  \
+            "Captured 32 events (1.5 kB) to out, read to the end; 1,200 were there already\n  \
              orders: 20 events of 2 partitions, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), no gaps\n  \
              prices: 10 events of 1 partition, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), \
-             3 offsets without an event; ahead of them the last value of 2 keys\n"
+             3 offsets without an event; ahead of them the last value of 2 keys\n\
+             Missing: 3 offsets in 1 stretch (compaction)\n"
         );
     }
 }

@@ -109,6 +109,7 @@ impl From<RecordingError> for Failure {
                     path.parent().unwrap_or(path).display()
                 )
             }
+            RecordingError::Fenced { .. } => "Let it end, or end it; the lock goes with it.".to_owned(),
             RecordingError::NoSuchDirectory { path } if path.is_file() => format!(
                 "That is a file: `rehearsal import {} --out RECORDING` makes a recording of it.",
                 path.display()
@@ -125,6 +126,10 @@ impl From<RecordingError> for Failure {
         Self::of(error, &hint)
     }
 }
+
+/// What to do where the cluster deleted events since a recording was cut off.
+const OVERTAKEN: &str = "With --allow-gaps it goes on at what is left and the ledger of gaps names what is not; \
+    `rehearsal inspect RECORDING --rebuild` ends it where it is.";
 
 /// Whether beside this manifest stand segments from which it could be written again.
 fn has_segments(manifest: &Path) -> bool {
@@ -185,8 +190,36 @@ impl From<CaptureError> for Failure {
                 "Set user, password and certificates with --config FILE or -X name=value: sasl.mechanism, sasl.username, \
                  sasl.password, ssl.ca.location.",
             ),
-            CaptureError::Unwritable(error @ RecordingError::NotEmpty { .. }) => {
+            CaptureError::Unwritable(error @ (RecordingError::NotEmpty { .. } | RecordingError::Sealed { .. })) => {
                 Self::wrong(error, "Choose another folder with --out.")
+            }
+            CaptureError::Unwritable(error @ RecordingError::Fenced { .. }) => error.into(),
+            CaptureError::OtherCluster { .. } | CaptureError::RecreatedTopic { .. } => Self::wrong(
+                error,
+                "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",
+            ),
+            CaptureError::TopicLeftOut { .. } | CaptureError::PartitionLeftOut { .. } => {
+                Self::wrong(error, "Name all its topics and partitions, or choose another folder with --out.")
+            }
+            CaptureError::BegunOtherwise { .. } => {
+                Self::wrong(error, "Capture as it was begun, or choose another folder with --out.")
+            }
+            CaptureError::RetentionOvertook { .. } => Self::surroundings(error, OVERTAKEN),
+            CaptureError::Interrupted { ref source, .. }
+                if matches!(**source, CaptureError::RetentionOvertook { .. }) =>
+            {
+                Self::surroundings(
+                    error,
+                    "Capture what is left to another folder with --out; --allow-gaps goes on where it is overtaken.",
+                )
+            }
+            CaptureError::Unfinished { ref out, .. } => {
+                let out = out.display();
+                let hint = format!(
+                    "Once it can be written again, the same command goes on where it ends; \
+                     `rehearsal inspect {out} --rebuild` ends it there."
+                );
+                Self::surroundings(error, hint)
             }
             CaptureError::NoAnswer { .. } => {
                 Self::surroundings(error, "Are the brokers up, and is --brokers right? Try again.")

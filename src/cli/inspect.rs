@@ -10,7 +10,8 @@ use super::args::InspectArguments;
 use super::exit::{Code, Failure};
 use super::printer::Printer;
 use crate::recording::{
-    Columns, LineFormat, PartitionSummary, Recording, RecordingError, Summary, TimeSpan, TopicSummary, print_event,
+    CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary,
+    TimeSpan, TopicSummary, print_event,
 };
 use crate::settings::Moment;
 use crate::settings::Span;
@@ -43,10 +44,11 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
             "recording": name, "format": manifest.format, "tool": manifest.tool, "cluster": manifest.source.cluster,
             "isolation": manifest.source.isolation,
             "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
+            "missing": manifest.missing_by_cause(), "gaps": manifest.gaps,
         });
         format!("{about:#}")
     } else {
-        in_words(&name, &summary, recording.manifest().segments.len(), arguments.verify)
+        in_words(&name, &summary, recording.manifest(), arguments.verify)
     };
     printer.result(&text)?;
     Ok(Code::Agree)
@@ -87,18 +89,56 @@ fn print_events(recording: &Recording) -> Result<Code, Failure> {
     Ok(Code::Agree)
 }
 
+/// Says what is missing, by cause: `5 offsets in 1 stretch (retention), 3 offsets in 2 stretches (transaction-markers)`.
+pub(super) fn causes_in_words(causes: &[CauseFacts]) -> String {
+    let one = |one: &CauseFacts| {
+        let stretches = if one.stretches == 1 { "stretch" } else { "stretches" };
+        let offsets = counted(one.offsets, "offset");
+        format!("{offsets} in {} {stretches} ({})", grouped(one.stretches), one.cause.name())
+    };
+    causes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Stretches of lost events that are listed at most.
+const STRETCHES_SHOWN: usize = 10;
+
+/// Says what is missing of all partitions, and where events were lost.
+fn missing_in_words(manifest: &Manifest, text: &mut String) {
+    let causes = manifest.missing_by_cause();
+    if causes.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "missing: {}", causes_in_words(&causes));
+    let grave = |cause| matches!(cause, GapCause::Retention | GapCause::Unknown);
+    let lost: Vec<String> = manifest
+        .gaps
+        .iter()
+        .flat_map(|gaps| gaps.stretches.iter().map(move |one| (gaps, one)))
+        .filter(|(_, one)| grave(one.cause))
+        .map(|(gaps, one)| {
+            format!("  {}/{}: {}..{} ({})", gaps.topic, gaps.partition, one.first, one.last, one.cause.name())
+        })
+        .collect();
+    for line in lost.iter().take(STRETCHES_SHOWN) {
+        let _ = writeln!(text, "{line}");
+    }
+    if lost.len() > STRETCHES_SHOWN {
+        let _ = writeln!(text, "  and {} more (--json)", grouped((lost.len() - STRETCHES_SHOWN) as u64));
+    }
+}
+
 /// Headings of the table; `per hour` is over the partition's own span.
 const HEADINGS: [&str; 10] =
     ["topic", "partition", "role", "events", "offsets", "gaps", "missing", "per hour", "out of order", "late by"];
 
-fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> String {
+fn in_words(name: &str, summary: &Summary, manifest: &Manifest, verified: bool) -> String {
     let partitions: usize = summary.topics.iter().map(|topic| topic.partitions.len()).sum();
     let mut text = format!(
         "{name}: {} in {}, {} in {}, {}\n",
         counted(summary.events, "event"),
         counted(partitions as u64, "partition"),
         size(summary.bytes),
-        counted(segments as u64, "segment"),
+        counted(manifest.segments.len() as u64, "segment"),
         if verified { "every hash verified" } else { "hashes not checked (--verify does)" },
     );
     if let Some(span) = summary.span {
@@ -112,6 +152,7 @@ fn in_words(name: &str, summary: &Summary, segments: usize, verified: bool) -> S
     if summary.without_timestamp > 0 {
         let _ = writeln!(text, "{} events have no timestamp", grouped(summary.without_timestamp));
     }
+    missing_in_words(manifest, &mut text);
     text.push('\n');
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(

@@ -960,7 +960,7 @@ fn a_capture_looks_where_it_is_to_write_before_it_asks_a_cluster() {
     // Nobody listens there.
     let output = desk.rehearsal(&["capture", "--brokers", "127.0.0.1:1", "--topic", "orders", "--out", "orders"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("orders exists"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("orders is a recording that is sealed"), "{}", text(&output.stderr));
 }
 
 #[test]

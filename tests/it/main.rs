@@ -12,6 +12,7 @@ mod outcome;
 mod plan;
 mod recording;
 mod report;
+mod resume;
 mod run;
 mod samples;
 mod scenario;

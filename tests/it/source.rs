@@ -207,6 +207,62 @@ fn a_table_brings_the_last_value_of_each_key_ahead_of_its_window() {
     assert_eq!(rebuilt.source.topics[1].windows, [(0, 8)].into());
 }
 
+/// Makes in `out` what a capture of `whole` leaves that was cut off after so many of its events.
+fn cut_off(whole: &Recording, events: usize, out: &Path) {
+    let mut writer = RecordingWriter::create(out, whole.manifest().source.clone()).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    let all = whole.batches(Columns::ALL);
+    let all: Vec<Event> =
+        all.flat_map(|batch| batch.unwrap().iter().map(|event| event.to_event()).collect::<Vec<_>>()).collect();
+    all.iter().take(events).for_each(|event| batch.push_event(event));
+    writer.write(&batch.finish()).unwrap();
+    writer.checkpoint().unwrap();
+}
+
+#[test]
+fn a_capture_that_was_cut_off_within_the_state_of_a_table_takes_the_rest_of_it_once() {
+    let broker = table_broker();
+    let mut table = settings(&broker, &[("prices", Role::Table)]);
+    table.from = Start::Offset(8);
+    let (_, whole, _folder) = captured(&table).unwrap();
+    assert_eq!(places(&whole), of("prices", 0, [2, 5, 7, 8, 9]));
+    // The window stays where it was, whatever is said of it now; so does the number of events, none of the state among them.
+    (table.from, table.events_max) = (Start::Earliest, Some(2));
+    for events in 0..5 {
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        cut_off(&whole, events, &out);
+        let report = capture(&table, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+        assert_eq!((report.events, report.resumed_at), (5, Some(events as u64)), "{events}");
+        assert_eq!(report.missing, [], "{events}");
+        let recording = Recording::open(&out).unwrap();
+        assert_eq!(places(&recording), places(&whole), "{events}");
+        assert_eq!(recording.manifest().source.topics[0].windows, [(0, 8)].into(), "{events}");
+        assert_eq!(recording.manifest().source.topics[0].starts, [(0, 8), (1, 0)].into(), "{events}");
+        assert_eq!(recording.verify().unwrap(), [], "{events}");
+    }
+}
+
+#[test]
+fn a_recording_is_gone_on_with_as_it_was_begun_or_not_at_all() {
+    let broker = table_broker();
+    let mut begun = settings(&broker, &[("prices", Role::Table)]);
+    begun.from = Start::Offset(8);
+    let (_, whole, folder) = captured(&begun).unwrap();
+    let out = folder.path().join("begun");
+    cut_off(&whole, 2, &out);
+    let refused = |settings: &CaptureSettings| {
+        capture(settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap_err().to_string()
+    };
+    let said = refused(&settings(&broker, &[("prices", Role::Input)]));
+    assert!(said.ends_with("topic `prices` was a table, and an input is asked for now"), "{said}");
+    let said = refused(&settings(&broker, &[("prices:0", Role::Table)]));
+    assert!(said.contains("with topic `prices`, partition 1, which is not among those"), "{said}");
+    let said = refused(&CaptureSettings { uncommitted: true, ..begun.clone() });
+    assert!(said.ends_with("the isolation was read_committed, and read_uncommitted is asked for now"), "{said}");
+    capture(&begun, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+}
+
 #[test]
 fn what_a_table_held_is_handed_over_as_warm_up() {
     let broker = table_broker();

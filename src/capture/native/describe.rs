@@ -1,0 +1,198 @@
+//! What brokers say of topics beside their partitions: ids and configuration.
+//!
+//! Asked for through the consumer's own client, so that one set of connections and credentials serves all.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::bindings as native;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaRespErr as Code;
+
+use super::text;
+use crate::capture::listening::Listening;
+
+/// Setting of a topic that says how it is cleaned, kept even where it is the default.
+pub(in crate::capture) const CLEANUP_POLICY: &str = "cleanup.policy";
+
+/// Returns the ids of topics, as `broker` says; one of which it gives none is left out.
+///
+/// # Errors
+///
+/// In words: brokers before Kafka 2.8 know no ids, and some that speak Kafka's protocol never do.
+pub(in crate::capture) fn topic_ids(
+    consumer: &BaseConsumer<Listening>,
+    broker: i32,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<BTreeMap<String, String>, String> {
+    let names = names(topics)?;
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    let answer =
+        Answer::of(consumer, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, timeout, |ask| {
+            // SAFETY: the names outlive the call, which copies them; the collection is destroyed once, after the request was made.
+            unsafe {
+                let topics = native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+                native::rd_kafka_DescribeTopics(ask.client, topics, ask.options, ask.queue);
+                native::rd_kafka_TopicCollection_destroy(topics);
+            }
+        })?;
+    let mut ids = BTreeMap::new();
+    // SAFETY: the event is the answer to this request and lives to the end of the function; the list, its topics, their names
+    // and ids belong to it. An id is written out in a buffer that belongs to the id.
+    unsafe {
+        let result = native::rd_kafka_event_DescribeTopics_result(answer.event);
+        if result.is_null() {
+            return Err("the answer is of another kind".to_owned());
+        }
+        let mut count = 0;
+        let described = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        for index in 0..count {
+            let topic = *described.add(index);
+            let error = native::rd_kafka_TopicDescription_error(topic);
+            let id = native::rd_kafka_TopicDescription_topic_id(topic);
+            let failed = !error.is_null() && native::rd_kafka_error_code(error) != Code::RD_KAFKA_RESP_ERR_NO_ERROR;
+            if failed || id.is_null() {
+                continue;
+            }
+            let halves =
+                (native::rd_kafka_Uuid_most_significant_bits(id), native::rd_kafka_Uuid_least_significant_bits(id));
+            if halves != (0, 0) {
+                let name = text(native::rd_kafka_TopicDescription_name(topic));
+                ids.insert(name, text(native::rd_kafka_Uuid_base64str(id)));
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// Returns the configuration of topics, as `broker` says: what is not the default, and how they are cleaned. No value that a broker calls
+/// sensitive is among them.
+///
+/// # Errors
+///
+/// In words: who may read a topic need not be allowed to read its configuration.
+pub(in crate::capture) fn configurations(
+    consumer: &BaseConsumer<Listening>,
+    broker: i32,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
+    let names = names(topics)?;
+    let answer =
+        Answer::of(consumer, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, timeout, |ask| {
+            // SAFETY: each resource is made of a name that ends with a zero and is copied, and destroyed once, after the request,
+            // which copies it, was made.
+            unsafe {
+                let topic = native::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+                let mut resources: Vec<_> =
+                    names.iter().map(|name| native::rd_kafka_ConfigResource_new(topic, name.as_ptr())).collect();
+                let (all, count) = (resources.as_mut_ptr(), resources.len());
+                native::rd_kafka_DescribeConfigs(ask.client, all, count, ask.options, ask.queue);
+                native::rd_kafka_ConfigResource_destroy_array(all, count);
+            }
+        })?;
+    let mut configurations = BTreeMap::new();
+    // SAFETY: the event is the answer to this request and lives to the end of the function; resources, entries and their texts
+    // belong to it. The value of an entry may be null, and is read only where it is not.
+    unsafe {
+        let result = native::rd_kafka_event_DescribeConfigs_result(answer.event);
+        if result.is_null() {
+            return Err("the answer is of another kind".to_owned());
+        }
+        let mut count = 0;
+        let resources = native::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+        for index in 0..count {
+            let resource = *resources.add(index);
+            if native::rd_kafka_ConfigResource_error(resource) != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                continue;
+            }
+            let mut entries = 0;
+            let all = native::rd_kafka_ConfigResource_configs(resource, &raw mut entries);
+            let mut configuration = BTreeMap::new();
+            for index in 0..entries {
+                let entry = *all.add(index);
+                let value = native::rd_kafka_ConfigEntry_value(entry);
+                if value.is_null() || native::rd_kafka_ConfigEntry_is_sensitive(entry) == 1 {
+                    continue;
+                }
+                let name = text(native::rd_kafka_ConfigEntry_name(entry));
+                if name == CLEANUP_POLICY || native::rd_kafka_ConfigEntry_is_default(entry) == 0 {
+                    configuration.insert(name, text(value));
+                }
+            }
+            configurations.insert(text(native::rd_kafka_ConfigResource_name(resource)), configuration);
+        }
+    }
+    Ok(configurations)
+}
+
+fn names(topics: &[&str]) -> Result<Vec<CString>, String> {
+    let name =
+        |topic: &&str| CString::new(*topic).map_err(|_| format!("the name of topic {topic:?} holds a zero byte"));
+    topics.iter().map(name).collect()
+}
+
+/// What a request is made with.
+struct Ask {
+    client: *mut native::rd_kafka_t,
+    options: *mut native::rd_kafka_AdminOptions_t,
+    queue: *mut native::rd_kafka_queue_t,
+}
+
+/// The answer to a request.
+struct Answer {
+    event: *mut native::rd_kafka_event_t,
+}
+
+impl Answer {
+    /// Makes a request with `send` and waits for its answer, which librdkafka gives within `timeout`, if only as an error.
+    fn of(
+        consumer: &BaseConsumer<Listening>,
+        operation: native::rd_kafka_admin_op_t,
+        broker: i32,
+        timeout: Duration,
+        send: impl FnOnce(&Ask),
+    ) -> Result<Self, String> {
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client lives as long as `consumer`. Options and queue are made here and destroyed once below, after the
+        // last use; an answer that comes after that is thrown away by librdkafka. The event is destroyed in `drop`.
+        let event = unsafe {
+            let ask = Ask {
+                client,
+                options: native::rd_kafka_AdminOptions_new(client, operation),
+                queue: native::rd_kafka_queue_new(client),
+            };
+            let ms = timeout.as_millis().min(i32::MAX as u128) as i32;
+            native::rd_kafka_AdminOptions_set_request_timeout(ask.options, ms, ptr::null_mut(), 0);
+            // Not the controller, which librdkafka would wait for: any broker knows, and not every cluster has a controller.
+            native::rd_kafka_AdminOptions_set_broker(ask.options, broker, ptr::null_mut(), 0);
+            send(&ask);
+            // A little longer than the request may take: its own error says more.
+            let event = native::rd_kafka_queue_poll(ask.queue, ms.saturating_add(1_000));
+            native::rd_kafka_AdminOptions_destroy(ask.options);
+            native::rd_kafka_queue_destroy(ask.queue);
+            event
+        };
+        if event.is_null() {
+            return Err("no answer came".to_owned());
+        }
+        let answer = Self { event };
+        // SAFETY: the event lives, and with it the text of its error, which ends with a zero.
+        unsafe {
+            match native::rd_kafka_event_error(event) {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(answer),
+                _ => Err(CStr::from_ptr(native::rd_kafka_event_error_string(event)).to_string_lossy().into_owned()),
+            }
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: destroyed once, after its last use.
+        unsafe { native::rd_kafka_event_destroy(self.event) };
+    }
+}

@@ -1,0 +1,202 @@
+//! Where a capture begins to write: in a new recording, or in one that was cut off, from where its segments end.
+
+use std::path::Path;
+
+use super::cluster::Cluster;
+use super::error::in_words;
+use super::taking::source;
+use super::window::Window;
+use super::{CaptureError, CaptureSettings};
+use crate::recording::{GapCause, MissingOffsets, RecordingWriter, Resumed, Source};
+
+/// What a capture begins with.
+pub(super) struct Beginning {
+    pub(super) writer: RecordingWriter,
+    /// Events that are in the recording already; none where it is new.
+    pub(super) resumed_at: Option<u64>,
+    /// What there is to know about it, as sentences.
+    pub(super) notes: Vec<String>,
+}
+
+impl Beginning {
+    /// Makes a new recording.
+    pub(super) fn fresh(
+        cluster: &Cluster<'_>,
+        window: &Window,
+        settings: &CaptureSettings,
+        out: &Path,
+    ) -> Result<Self, CaptureError> {
+        let writer = RecordingWriter::create(out, source(cluster, window, settings))?;
+        Ok(Self { writer, resumed_at: None, notes: Vec::new() })
+    }
+
+    /// Goes on with a recording that was cut off; the window then begins where its segments end.
+    pub(super) fn again(
+        (mut writer, resumed): (RecordingWriter, Resumed),
+        cluster: &Cluster<'_>,
+        window: &mut Window,
+        settings: &CaptureSettings,
+        out: &Path,
+    ) -> Result<Self, CaptureError> {
+        let mut notes = said(&resumed);
+        check_source(writer.source(), cluster, settings, out, &mut notes)?;
+        let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;
+        let known = std::mem::take(writer.source_mut());
+        *writer.source_mut() = joined(known, source(cluster, window, settings));
+        // Where each partition begins is on the disk before anything of it is.
+        writer.write_manifest()?;
+        for (topic, partition, missing) in overtaken {
+            writer.missing(&topic, partition, missing);
+        }
+        Ok(Self { resumed_at: Some(writer.rows()), writer, notes })
+    }
+}
+
+fn said(resumed: &Resumed) -> Vec<String> {
+    let mut notes = Vec::new();
+    if resumed.manifest_lost {
+        notes.push("The manifest was lost and is made of the segments.".to_owned());
+    }
+    for file in &resumed.cut {
+        notes.push(format!("{} was torn; it is cut back to what is whole.", file.display()));
+    }
+    for file in &resumed.lost {
+        notes.push(format!("{} holds nothing whole and is no part of the recording.", file.display()));
+    }
+    notes
+}
+
+/// Refuses to go on where offsets would mean other events than those that were recorded.
+fn check_source(
+    recorded: &Source,
+    cluster: &Cluster<'_>,
+    settings: &CaptureSettings,
+    out: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(), CaptureError> {
+    // A folder that was begun and no more.
+    if *recorded == Source::default() {
+        return Ok(());
+    }
+    match (&recorded.cluster, &cluster.id) {
+        (Some(recorded), Some(found)) if recorded != found => {
+            return Err(CaptureError::OtherCluster {
+                out: out.to_owned(),
+                recorded: recorded.clone(),
+                brokers: settings.brokers.clone(),
+                found: found.clone(),
+            });
+        }
+        (Some(_), Some(_)) => {}
+        _ => notes
+            .push("Nobody can tell whether this is the cluster the recording was begun from: it gives no id.".into()),
+    }
+    let otherwise = |what: String, recorded: &str, found: &str| {
+        let (recorded, found) = (recorded.to_owned(), found.to_owned());
+        Err(CaptureError::BegunOtherwise { out: out.to_owned(), what, recorded, found })
+    };
+    if let Some(isolation) = recorded.isolation.as_deref().filter(|isolation| *isolation != settings.isolation()) {
+        return otherwise("the isolation".to_owned(), isolation, settings.isolation());
+    }
+    for topic in &recorded.topics {
+        let Some(chosen) = cluster.topics.get(&topic.name) else {
+            return Err(CaptureError::TopicLeftOut { out: out.to_owned(), topic: topic.name.clone() });
+        };
+        if chosen.role != topic.role {
+            let what = format!("topic `{}`", topic.name);
+            return otherwise(what, in_words(topic.role), in_words(chosen.role));
+        }
+        if let Some(&partition) = topic.starts.keys().find(|partition| !chosen.partitions.contains(partition)) {
+            return Err(CaptureError::PartitionLeftOut { out: out.to_owned(), topic: topic.name.clone(), partition });
+        }
+        match (&topic.id, cluster.topic_ids.get(&topic.name)) {
+            (Some(recorded), Some(found)) if recorded != found => {
+                return Err(CaptureError::RecreatedTopic {
+                    out: out.to_owned(),
+                    topic: topic.name.clone(),
+                    recorded: recorded.clone(),
+                    found: found.clone(),
+                });
+            }
+            (Some(_), Some(_)) => {}
+            _ => notes.push(format!(
+                "Nobody can tell whether topic `{}` was recreated since the recording was begun: the cluster gives it no id.",
+                topic.name
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// Moves the beginning of each partition behind what is recorded of it; returns what the cluster has deleted meanwhile.
+///
+/// A table whose window no event stands in yet keeps its window, and of its state what lies behind the last value recorded is
+/// taken: no key has its last value both ahead of there and behind, so none stands there twice.
+fn begin_behind(
+    writer: &RecordingWriter,
+    cluster: &Cluster<'_>,
+    window: &mut Window,
+    settings: &CaptureSettings,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(String, i32, MissingOffsets)>, CaptureError> {
+    let names: Vec<&String> = cluster.topics.keys().collect();
+    let mut overtaken = Vec::new();
+    for stretch in &mut window.partitions {
+        let (name, partition) = (names[stretch.topic].as_str(), stretch.partition);
+        let known = writer.source().topics.iter().find(|topic| topic.name == name);
+        let (oldest, end) = cluster.watermarks(name, partition)?;
+        let started = known.and_then(|topic| topic.windows.get(&partition)).copied();
+        let Some(wanted) = writer.next_offset(name, partition).max(started) else {
+            // A partition that was added since: all of it came after the recording was begun.
+            if known.is_some_and(|topic| partition >= topic.partitions) {
+                (stretch.low, stretch.start) = (oldest, oldest);
+            }
+            continue;
+        };
+        let last = writer.last_offset(name, partition);
+        if wanted > end {
+            return Err(CaptureError::LogEndsEarlier { topic: name.to_owned(), partition, wanted, end });
+        }
+        if wanted < oldest {
+            if !settings.allow_gaps {
+                return Err(CaptureError::RetentionOvertook { topic: name.to_owned(), partition, wanted, oldest });
+            }
+            let missing = MissingOffsets { first: wanted, last: oldest - 1, cause: GapCause::Retention };
+            overtaken.push((name.to_owned(), partition, missing));
+        }
+        stretch.start = wanted.max(oldest);
+        stretch.low = stretch.start;
+        if started == Some(wanted) {
+            if oldest > wanted {
+                notes.push(format!(
+                    "What topic `{name}`, partition {partition}, held ahead of its window is gone, and may stand in part only."
+                ));
+            } else {
+                stretch.low = last.map_or(oldest, |last| oldest.max(last + 1));
+            }
+        }
+    }
+    Ok(overtaken)
+}
+
+/// What is known of the source by now: where partitions began stays, all else is as the cluster says.
+fn joined(known: Source, now: Source) -> Source {
+    let mut joined = Source {
+        cluster: now.cluster.or(known.cluster),
+        isolation: now.isolation.or(known.isolation),
+        topics: now.topics,
+    };
+    for topic in &mut joined.topics {
+        let Some(before) = known.topics.iter().find(|before| before.name == topic.name) else { continue };
+        topic.id = topic.id.take().or_else(|| before.id.clone());
+        topic.starts.extend(before.starts.iter().map(|(&partition, &start)| (partition, start)));
+        // A partition whose window has begun keeps it, and has none where it had none.
+        topic.windows.retain(|partition, _| !before.starts.contains_key(partition));
+        topic.windows.extend(before.windows.iter().map(|(&partition, &window)| (partition, window)));
+        topic.partitions = topic.partitions.max(before.partitions);
+        if topic.configuration.is_empty() {
+            topic.configuration.clone_from(&before.configuration);
+        }
+    }
+    joined
+}
