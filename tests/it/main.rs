@@ -8,6 +8,7 @@ mod compare;
 mod crash;
 mod drive;
 mod import;
+mod kills;
 mod outcome;
 mod plan;
 mod recording;
