@@ -4,7 +4,7 @@
 //! each gate that had to be judged and could not.
 
 use super::figures::{Lines, visible};
-use super::words::{given, name, verdict_meaning};
+use super::words::{self, given, name, verdict_meaning};
 use super::{Report, TerminalStyle, terminal};
 use crate::compare::{GateResult, Verdict};
 use std::fmt::Write as _;
@@ -104,10 +104,12 @@ impl<'a> Suite<'a> {
         let report = self.report;
         *xml += "    <properties>\n";
         let seed = report.seed.to_string();
+        let missing = words::missing(&report.recording).unwrap_or_default();
         for (key, value) in [
             ("verdict", name(report.verdict).as_str()),
             ("seed", &seed),
             ("recording", &report.recording.path),
+            ("missing", &missing),
             ("rehearsal", &report.tool),
             ("reproduce", &report.reproduce),
         ] {

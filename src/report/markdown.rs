@@ -260,6 +260,9 @@ fn foot(report: &Report) -> String {
     if let Some(path) = given(&report.recording.path) {
         parts.push(format!("recording {} ({} events)", code(path), count(report.recording.events)));
     }
+    if let Some(missing) = words::missing(&report.recording) {
+        parts.push(format!("the recording lacks {missing}"));
+    }
     if let Some(tool) = given(&report.tool) {
         parts.push(format!("rehearsal {}", prose(tool)));
     }

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::{GateResult, Idempotency, Kind, Latency, Pattern, Verdict};
 use crate::outcome::{Ending, Lateness};
 use crate::plan::PlanSummary;
+use crate::recording::CauseFacts;
 
 /// Version of `run.json` that this program writes. Any `1.x` is read.
 pub const FORMAT: &str = "1.0";
@@ -190,6 +191,9 @@ pub struct RecordingFacts {
     pub hash: String,
     /// Gaps that capture left in it: stretches of offsets that are missing.
     pub gaps: u64,
+    /// Offsets without an event, by cause, the gravest first: what retention took is lost to the rehearsal.
+    #[serde(default)]
+    pub missing: Vec<CauseFacts>,
 }
 
 /// One version of the processor.

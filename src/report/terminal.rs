@@ -326,6 +326,9 @@ fn foot(report: &Report, folder: Option<&str>, out: &mut Printed) {
     if let Some(path) = given(&recording.path) {
         out.fact("recording", "", &format!("{path}, {}", counted(recording.events, "event", "events")));
     }
+    if let Some(missing) = words::missing(recording) {
+        out.fact("missing", "", &missing);
+    }
     out.fact("seed", "", &report.seed.to_string());
     for role in ["old", "new"] {
         if let Some(facts) = report.builds.get(role) {

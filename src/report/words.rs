@@ -3,9 +3,10 @@
 use serde::Serialize;
 use std::fmt::Write as _;
 
-use super::figures::{count, date, time};
-use super::{BuildFacts, Report};
+use super::figures::{count, counted, date, time};
+use super::{BuildFacts, RecordingFacts, Report};
 use crate::compare::{Example, GateResult, Kind, Pattern, Shown, Sighting, Standing, Verdict};
+use crate::recording::CauseFacts;
 
 /// Returns the name of a kind, change, standing or ending as `run.json` spells it, such as `final-state`.
 pub(super) fn name(of: impl Serialize) -> String {
@@ -218,4 +219,12 @@ pub(super) fn or_dash(figure: Option<String>) -> String {
 /// Returns text, or nothing where it is empty.
 pub(super) fn given(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// Says what a recording lacks, by cause: `1,200 offsets (retention), 5 offsets (transaction-markers)`; none where nothing is known
+/// to be missing.
+pub(super) fn missing(recording: &RecordingFacts) -> Option<String> {
+    let one = |one: &CauseFacts| format!("{} ({})", counted(one.offsets, "offset", "offsets"), one.cause.name());
+    let causes: Vec<String> = recording.missing.iter().map(one).collect();
+    (!causes.is_empty()).then(|| causes.join(", "))
 }

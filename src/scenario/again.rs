@@ -69,6 +69,7 @@ pub fn compare_outcomes(
             last_ms: None,
             hash: String::new(),
             gaps: 0,
+            missing: Vec::new(),
         },
         builds: BTreeMap::new(),
         drives: drives.iter().map(|(name, outcome)| drive_of(name, outcome.ending())).collect(),

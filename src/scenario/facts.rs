@@ -70,13 +70,16 @@ fn recording(recording: &Recording, path: &str) -> RecordingFacts {
     for segment in &manifest.segments {
         hash.update(segment.sha256.as_deref().unwrap_or(&segment.file));
     }
+    let missing = manifest.missing_by_cause();
     RecordingFacts {
         path: path.to_owned(),
         events: recording.len(),
         first_ms: manifest.span.map(|span| span.first_ms),
         last_ms: manifest.span.map(|span| span.last_ms),
         hash: hexadecimal(&hash.finalize()),
-        gaps: manifest.partitions.iter().map(|partition| partition.gaps).sum(),
+        // What lies between the values of a table ahead of its window is none.
+        gaps: missing.iter().map(|one| one.stretches).sum(),
+        missing,
     }
 }
 
@@ -272,6 +275,28 @@ mod tests {
         ] {
             assert_eq!(quoted(word), shown);
         }
+    }
+
+    #[test]
+    fn what_lies_between_the_values_of_a_table_ahead_of_its_window_is_no_gap() {
+        use crate::recording::{
+            Event, EventBatchBuilder, GapCause, MissingOffsets, RecordingWriter, Source, TopicSource,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (starts, windows) = ([(0, 100)].into(), [(0, 100)].into());
+        let prices =
+            TopicSource { name: "prices".to_owned(), partitions: 1, starts, windows, ..TopicSource::default() };
+        let source = Source { topics: vec![prices], ..Source::default() };
+        let mut writer = RecordingWriter::create(folder.path().join("out"), source).unwrap();
+        writer.missing("prices", 0, MissingOffsets { first: 101, last: 104, cause: GapCause::Compaction });
+        let mut batch = EventBatchBuilder::new();
+        for offset in [3, 7, 100, 105] {
+            batch.push_event(&Event { topic: "prices".to_owned(), offset, ..Event::default() });
+        }
+        writer.write(&batch.finish()).unwrap();
+        writer.seal().unwrap();
+        let facts = super::recording(&Recording::open(folder.path().join("out")).unwrap(), "out");
+        assert_eq!((facts.gaps, facts.missing[0].offsets), (1, 4));
     }
 
     #[test]

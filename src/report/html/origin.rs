@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use crate::report::figures::{count, date};
-use crate::report::words::{command, given};
+use crate::report::words::{command, given, missing};
 use crate::report::{BuildFacts, Report};
 
 /// Bytes of the flags and variables of one build.
@@ -29,6 +29,9 @@ pub(super) fn origin(report: &Report, page: &mut Page) {
             let to = recording.last_ms.map_or("not known".to_owned(), date);
             fact(page, "Replay window", &format!("{from} to {to}"));
             fact(page, "Gaps left by capture", &count(recording.gaps));
+            if let Some(missing) = missing(recording) {
+                fact(page, "Missing", &missing);
+            }
             fact(page, "Hash", given(&recording.hash).unwrap_or("not known"));
         });
         // Old before new, as everywhere, though the map has them by name.

@@ -8,6 +8,7 @@ use rehearsal::compare::{
 };
 use rehearsal::outcome::{Ending, Lateness};
 use rehearsal::plan::PlanSummary;
+use rehearsal::recording::{CauseFacts, GapCause};
 use rehearsal::report::{
     BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
 };
@@ -79,7 +80,11 @@ pub(crate) fn agree() -> Report {
             first_ms: Some(1_357_035_420_000),
             last_ms: Some(1_359_687_000_000),
             hash: "9f2c4a7b01d35e6688aa10c2f4be97d35a60e1c7b2480f19dd36c5b8e7a41f02".into(),
-            gaps: 0,
+            gaps: 3,
+            missing: vec![
+                CauseFacts { cause: GapCause::Retention, stretches: 1, offsets: 1_200 },
+                CauseFacts { cause: GapCause::TransactionMarkers, stretches: 2, offsets: 5 },
+            ],
         },
         builds: BTreeMap::from([
             ("old".into(), build("compensation 1.4", "compensation-old", false)),
@@ -179,6 +184,7 @@ pub(crate) fn nothing_known() -> Report {
             last_ms: None,
             hash: String::new(),
             gaps: 0,
+            missing: Vec::new(),
         },
         builds: BTreeMap::new(),
         drives: Vec::new(),
