@@ -8,9 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rehearsal::capture::{CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture};
+use rehearsal::capture::{CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
-use rehearsal::recording::{Columns, Event, Recording, TimestampType, same_events};
+use rehearsal::recording::{
+    Columns, Event, GapCause, MissingOffsets, Recording, RecordingWriter, Standing, TimestampType, same_events,
+};
 use rehearsal::samples::fill;
 use tempfile::TempDir;
 
@@ -42,6 +44,20 @@ fn captured(settings: &CaptureSettings) -> (CaptureReport, Recording, TempDir) {
 fn events(recording: &Recording) -> Vec<Event> {
     let batches = recording.batches(Columns::ALL);
     batches.flat_map(|batch| batch.unwrap().iter().map(|event| event.to_event()).collect::<Vec<_>>()).collect()
+}
+
+/// Causes of what is missing, with their stretches and offsets.
+fn causes(recording: &Recording) -> Vec<(&'static str, u64, u64)> {
+    let missing = recording.manifest().missing_by_cause();
+    missing.iter().map(|one| (one.cause.name(), one.stretches, one.offsets)).collect()
+}
+
+/// Makes a sealed recording one that was cut off right before it was sealed.
+fn unseal(out: &Path) {
+    let path = out.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["sealed"] = false.into();
+    std::fs::write(&path, manifest.to_string()).unwrap();
 }
 
 fn values(recording: &Recording) -> Vec<String> {
@@ -121,6 +137,8 @@ fn what_a_transaction_took_back_is_left_out_and_its_markers_hold_nothing_up() {
     // A marker stands behind each transaction: 0..=4, marker, 6..=9 aborted, marker, 11..=13, marker, 15..=17 aborted, marker.
     assert_eq!(offsets(&recording, 0), [0, 1, 2, 3, 4, 11, 12, 13]);
     assert_eq!((report.events, report.partitions[0].next), (8, 19));
+    assert_eq!(causes(&recording), [("transaction-markers", 2, 11)]);
+    assert_eq!(report.missing, recording.manifest().missing_by_cause());
 
     let mut all = CaptureSettings::new(&cluster.brokers, ["moved"]);
     all.properties.set("isolation.level", "read_uncommitted").unwrap();
@@ -156,6 +174,11 @@ fn what_compaction_removed_stays_a_gap() {
         if report.events < 200 {
             let summary = recording.summary().unwrap();
             assert_eq!(summary.topics[0].partitions[0].missing, 199 - offsets[0] as u64 + 1 - report.events);
+            let causes = causes(&recording);
+            assert!(
+                causes.len() == 1 && causes[0].0 == "compaction" && causes[0].2 == 200 - report.events,
+                "{causes:?}"
+            );
             break;
         }
         assert!(rehearsal::clock::Clock::now(&clock) < WAIT, "nothing was compacted");
@@ -228,4 +251,102 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
     let recording = Recording::open(&out).unwrap();
     assert_eq!((report.events, recording.verify().unwrap()), (200, vec![]));
     assert_eq!(values(&recording), (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// Settings with which a capture takes few events at once, so that retention can overtake it.
+fn slow(cluster: &Cluster, topic: &str, allow_gaps: bool) -> CaptureSettings {
+    let mut settings = CaptureSettings { allow_gaps, ..CaptureSettings::new(&cluster.brokers, [topic]) };
+    for (name, value) in [
+        ("queued.min.messages", "1"),
+        ("fetch.message.max.bytes", "1000"),
+        ("fetch.max.bytes", "1000"),
+        ("message.max.bytes", "1000"),
+    ] {
+        settings.properties.set(name, value).unwrap();
+    }
+    settings
+}
+
+#[test]
+fn retention_that_overtakes_a_capture_is_an_error_or_a_gap_and_in_the_ledger_either_way() {
+    for allow_gaps in [false, true] {
+        let name = format!("overtaken-{allow_gaps}");
+        let Some(cluster) = topic(&name, 1, &[]) else { return };
+        let producer: BaseProducer = cluster.config().create().unwrap();
+        // A batch each, so that a fetch brings few of them.
+        for number in 0..400 {
+            produce_a_second_apart(&producer, &name, 0, number..number + 1);
+        }
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let mut deleted = false;
+        let settings = slow(&cluster, &name, allow_gaps);
+        let mut overtake = |_: &CaptureProgress| {
+            if !std::mem::replace(&mut deleted, true) {
+                cluster.delete_before(&name, 0, 350);
+            }
+        };
+        let result = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut overtake);
+        let recording = Recording::open(&out).unwrap();
+        assert_eq!(recording.verify().unwrap(), []);
+        let causes = causes(&recording);
+        let [("retention", 1, lost)] = causes[..] else { panic!("{causes:?}") };
+        let stretch = MissingOffsets { first: 350 - lost.cast_signed(), last: 349, cause: GapCause::Retention };
+        assert_eq!(recording.manifest().gaps[0].stretches, [stretch]);
+        if allow_gaps {
+            assert_eq!(result.unwrap().events, 400 - lost);
+        } else {
+            let error = result.unwrap_err();
+            let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
+            assert!(matches!(**source, CaptureError::RetentionOvertook { oldest: 350, .. }), "{source}");
+            assert_eq!(recording.len(), 350 - lost);
+        }
+    }
+}
+
+#[test]
+fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
+    let Some(cluster) = topic("halves", 1, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "halves", 0, 0..10);
+    let settings = CaptureSettings::new(&cluster.brokers, ["halves"]);
+    let (_, recording, _folder) = captured(&settings);
+    let out = recording.path().to_owned();
+    unseal(&out);
+    produce_a_second_apart(&producer, "halves", 0, 10..30);
+    cluster.delete_before("halves", 0, 25);
+    let run = |settings: &CaptureSettings| capture(settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {});
+    let refused = run(&settings).unwrap_err();
+    assert!(matches!(refused, CaptureError::RetentionOvertook { wanted: 10, oldest: 25, .. }), "{refused}");
+    assert_eq!(RecordingWriter::standing(&out).unwrap(), Standing::Unsealed);
+    let report = run(&CaptureSettings { allow_gaps: true, ..settings }).unwrap();
+    assert_eq!((report.events, report.resumed_at), (15, Some(10)));
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!((causes(&recording), recording.verify().unwrap()), (vec![("retention", 1, 15)], vec![]));
+}
+
+#[test]
+fn a_topic_that_was_deleted_and_recreated_is_not_gone_on_with() {
+    let Some(cluster) = topic("recreated", 1, &[("retention.ms", "86400000")]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "recreated", 0, 0..10);
+    let settings = CaptureSettings::new(&cluster.brokers, ["recreated"]);
+    let (_, recording, _folder) = captured(&settings);
+    let source = recording.manifest().source.topics[0].clone();
+    assert_eq!(source.configuration.get("retention.ms").map(String::as_str), Some("86400000"));
+    assert_eq!(source.configuration.get("cleanup.policy").map(String::as_str), Some("delete"));
+    let out = recording.path().to_owned();
+    unseal(&out);
+    cluster.delete("recreated");
+    let clock = SystemClock::start();
+    // A deletion takes a moment to reach every part of the broker.
+    while !cluster.try_create("recreated") {
+        assert!(rehearsal::clock::Clock::now(&clock) < WAIT, "the topic stays deleted");
+    }
+    // More events than before: the offsets alone would not give it away.
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "recreated", 0, 0..20);
+    let refused = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap_err();
+    let CaptureError::RecreatedTopic { topic, recorded, found, .. } = &refused else { panic!("{refused}") };
+    assert!(topic == "recreated" && source.id.as_ref() == Some(recorded) && found != recorded, "{refused}");
 }

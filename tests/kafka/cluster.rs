@@ -6,9 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 /// What the script exits with where Kafka cannot be had.
@@ -100,6 +100,27 @@ impl Cluster {
         }
         let made = wait(self.admin().create_topics([&new], &options())).unwrap();
         for result in made {
+            result.unwrap();
+        }
+    }
+
+    /// Makes a topic of one partition; returns whether there was none of its name any more.
+    pub(crate) fn try_create(&self, topic: &str) -> bool {
+        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(-1));
+        wait(self.admin().create_topics([&new], &options())).unwrap().iter().all(Result::is_ok)
+    }
+
+    /// Deletes all events of a partition ahead of `offset`, as retention does.
+    pub(crate) fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let deleted = wait(self.admin().delete_records(&before, &options())).unwrap();
+        deleted.elements().iter().for_each(|one| one.error().unwrap());
+    }
+
+    /// Deletes a topic.
+    pub(crate) fn delete(&self, topic: &str) {
+        for result in wait(self.admin().delete_topics(&[topic], &options())).unwrap() {
             result.unwrap();
         }
     }
