@@ -258,6 +258,7 @@ fn slow(cluster: &Cluster, topic: &str, allow_gaps: bool) -> CaptureSettings {
     let mut settings = CaptureSettings { allow_gaps, ..CaptureSettings::new(&cluster.brokers, [topic]) };
     for (name, value) in [
         ("queued.min.messages", "1"),
+        ("fetch.queue.backoff.ms", "10"),
         ("fetch.message.max.bytes", "1000"),
         ("fetch.max.bytes", "1000"),
         ("message.max.bytes", "1000"),

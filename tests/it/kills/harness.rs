@@ -20,7 +20,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rehearsal::capture::{CaptureProgress, CaptureSettings, Until, capture};
 use rehearsal::clock::{Clock, Stop, SystemClock};
-use rehearsal::recording::{Columns, Recording, RecordingWriter, Standing};
+use rehearsal::recording::{Columns, Manifest, Recording, RecordingWriter, Standing};
 use rehearsal::samples::Broker;
 use tempfile::TempDir;
 
@@ -307,11 +307,14 @@ impl<'c> Round<'c> {
 /// Takes away a part of what nobody had made sure of when the child was killed; returns whether there was any.
 fn lose_power(out: &Path, said: &Said, chance: &mut Chance) -> bool {
     let mut lost = false;
+    let vouched = named_in_manifest(out);
     let (newest, _) = newest_segment(out);
     for number in (said.segment..=newest).rev() {
         let path = segment(out, number);
         let Ok(length) = fs::metadata(&path).map(|file| file.len()) else { continue };
-        let sure = if number == said.segment { said.length } else { 0 };
+        // A manifest that names a segment was written after all of it was on the disk.
+        let named = vouched.get(&format!("segments/{number:06}.parquet")).copied().unwrap_or(0);
+        let sure = if number == said.segment { said.length.max(named) } else { named };
         if length == sure {
             continue;
         }
@@ -333,6 +336,13 @@ fn lose_power(out: &Path, said: &Said, chance: &mut Chance) -> bool {
         lost = true;
     }
     lost
+}
+
+/// Segments that the manifest names, with their lengths.
+fn named_in_manifest(out: &Path) -> BTreeMap<String, u64> {
+    let Ok(text) = fs::read(out.join("manifest.json")) else { return BTreeMap::new() };
+    let manifest: Manifest = serde_json::from_slice(&text).unwrap();
+    manifest.segments.into_iter().map(|facts| (facts.file, facts.bytes.unwrap_or(0))).collect()
 }
 
 /// A child under way.
