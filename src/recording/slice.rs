@@ -97,6 +97,8 @@ fn slice_bounded(
     }
     let mut source = recording.manifest().source.clone();
     source.topics.retain(|topic| kept_topic(settings, &topic.name, topic.role) != LaneRole::Out);
+    // What a slice leaves out is no gap that a ledger must account for.
+    source.topics.iter_mut().for_each(|topic| topic.starts.clear());
     if settings.from_us.is_some() {
         source.topics.iter_mut().for_each(|topic| topic.windows.clear());
     }

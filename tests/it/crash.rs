@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rehearsal::recording::{
     Columns, Event, EventBatch, EventBatchBuilder, GapCause, Holder, Manifest, MissingOffsets, Recording,
-    RecordingError, RecordingWriter, Source, Standing, TopicSource,
+    RecordingError, RecordingWriter, SliceSettings, Source, Standing, TopicSource, slice,
 };
 use tempfile::TempDir;
 
@@ -363,4 +363,17 @@ fn what_a_table_held_ahead_of_its_window_is_no_gap_and_what_lies_within_is() {
     let problems = Recording::open(folder.path()).unwrap().verify().unwrap();
     let said: Vec<&str> = problems.iter().map(|problem| problem.cause.as_str()).collect();
     assert_eq!(said, ["the ledger of gaps accounts for 0 offsets of t/0 where 7 are missing"]);
+}
+
+#[test]
+fn a_slice_of_a_captured_recording_holds_what_it_says() {
+    let folder = with_gaps();
+    Recording::rebuild(folder.path()).unwrap();
+    let whole = Recording::open(folder.path()).unwrap();
+    let out = folder.path().with_extension("slice");
+    let settings = SliceSettings { topics: vec!["t".to_owned()], ..SliceSettings::default() };
+    slice(&whole, &settings, &out, &mut |_| {}).unwrap();
+    let part = Recording::open(&out).unwrap();
+    assert_eq!((part.len(), part.verify().unwrap()), (whole.len(), vec![]));
+    fs::remove_dir_all(&out).unwrap();
 }
