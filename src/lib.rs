@@ -34,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod drive;
+pub mod mask;
 pub mod outcome;
 pub mod plan;
 pub mod recording;

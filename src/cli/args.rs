@@ -34,6 +34,8 @@ pub(super) enum Command {
     Inspect(InspectArguments),
     /// Cuts a recording to a time, topics, keys or a share of keys: an incident becomes a scenario
     Slice(SliceArguments),
+    /// Masks a recording by a policy, to another recording
+    Mask(MaskArguments),
     /// Plans a scenario without driving: deliveries, faults, and what a run will cost
     Plan(PlanArguments),
     /// Plans, drives both builds, compares and reports
@@ -307,6 +309,39 @@ pub(super) struct SliceArguments {
     #[arg(long)]
     pub(super) without_tables: bool,
     /// Prints what was kept as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tokens are the same for the same value in every topic, so joins survive. What no
+rule touches keeps its bytes; a masked key keeps its partition.
+
+Examples:
+  export REHEARSAL_MASK_KEY=$(openssl rand -hex 32)
+  rehearsal mask recordings/orders --policy mask.toml --out recordings/masked
+
+mask.toml:
+  key-env = \"REHEARSAL_MASK_KEY\"
+  [[rule]]
+  topics = [\"orders\", \"payments-*\"]
+  value = [\"$.customer.email\"]
+  key = true
+  method = \"token\"      # token · redact · drop · shift · bucket")]
+pub(super) struct MaskArguments {
+    /// Recording to mask; it stays as it is
+    pub(super) recording: PathBuf,
+    /// Policy: what is masked, and how
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: PathBuf,
+    /// Recording to write, whole or not at all; refused if it exists
+    #[arg(long, value_name = "RECORDING")]
+    pub(super) out: PathBuf,
+    /// Refuses what still looks personal, instead of warning
+    #[arg(long)]
+    pub(super) strict_privacy: bool,
+    /// Prints what was masked as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

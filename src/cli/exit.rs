@@ -247,6 +247,7 @@ impl From<ScenarioError> for Failure {
                 };
                 Self::of(error, hint)
             }
+            ScenarioError::UnreadablePolicy { .. } => Self::of(error, "Name the file of a mask policy."),
             ScenarioError::FaultLog { .. } | ScenarioError::FaultLogUnusable { .. } => {
                 Self::of(error, "Name the faults.ndjson of a run of this scenario.")
             }

@@ -12,6 +12,7 @@ mod exit;
 mod import;
 mod init;
 mod inspect;
+mod mask;
 mod plan;
 mod printer;
 mod progress;
@@ -70,6 +71,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Import(arguments) => import::import(arguments, printer),
         Command::Inspect(arguments) => inspect::inspect(arguments, printer),
         Command::Slice(arguments) => slice::slice(arguments, printer),
+        Command::Mask(arguments) => mask::mask(arguments, printer),
         Command::Plan(arguments) => plan::plan(arguments, printer),
         Command::Run(arguments) => run::run(arguments, printer),
         Command::Replay(arguments) => replay::replay(arguments, printer),

@@ -160,8 +160,15 @@ pub struct Mask {
     pub topic: Option<String>,
     /// What was masked: a JSONPath in the value, `key`, or `header NAME`.
     pub what: String,
-    /// How, such as `hash`.
+    /// How, such as `token`.
     pub method: String,
+    /// How often it changed something; none where nobody counted.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Tells keys of masks apart, without saying anything of the key: recordings with the same one have the same tokens, so they
+    /// join. None where the mask has no key.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// One schema that events refer to.

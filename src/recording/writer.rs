@@ -255,6 +255,16 @@ impl RecordingWriter {
         &mut self.manifest.masks
     }
 
+    /// Names masks in the manifest at once, so that a recording that is cut off says what was masked of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] where the disk refuses.
+    pub fn name_masks(&mut self, masks: Vec<Mask>) -> Result<(), RecordingError> {
+        self.manifest.masks = masks;
+        self.manifest.write(&self.path)
+    }
+
     /// Returns the schemas that the manifest will name.
     pub fn schemas_mut(&mut self) -> &mut Vec<SchemaSeen> {
         &mut self.manifest.schemas

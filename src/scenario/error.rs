@@ -18,6 +18,14 @@ pub enum ScenarioError {
         /// What the system says.
         source: io::Error,
     },
+    /// The mask policy is not there or cannot be read.
+    #[error("could not read the policy {path}")]
+    UnreadablePolicy {
+        /// File.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The fault log is not there or cannot be read.
     #[error("could not read the fault log {path}")]
     FaultLog {

@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod folder;
 mod origin;
+mod policy;
 mod read;
 mod run;
 #[expect(clippy::module_inception, reason = "the room's main type stands in the file of its name")]
@@ -23,6 +24,7 @@ pub use checked::{Checked, Cost, check};
 pub use draft::draft;
 pub use error::{Problems, ScenarioError};
 pub use folder::{Destination, RunFolder};
+pub use policy::read_policy;
 pub use run::{Run, Watcher, replay, run, write_report};
 pub use scenario::{Scenario, scenarios_in};
 pub use settings::{RelationSettings, ScenarioSettings, schema};

@@ -138,6 +138,7 @@ fn example(name: &str) -> String {
         "command" => "command = [\"./build\", \"argument\"]".into(),
         "old" | "new" => format!("{name}.command = [\"./build-{name}\"]"),
         "kind" => "kind = \"delay\"".into(),
+        "method" => "method = \"token\"".into(),
         _ => format!("{name} = …"),
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod drive;
 mod import;
 mod kills;
+mod mask;
 mod outcome;
 mod plan;
 mod recording;

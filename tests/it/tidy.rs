@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: the flow is one-way. `samples` fills its broker from a recording; `cli` and `scenario` stand at its end.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("clock", &[]),
     ("settings", &[]),
     ("spill", &[]),
     ("recording", &["settings"]),
+    ("mask", &["settings", "recording"]),
     ("capture", &["clock", "settings", "recording"]),
     ("plan", &["settings", "spill", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
@@ -24,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "settings",
             "spill",
             "recording",
+            "mask",
             "capture",
             "plan",
             "outcome",
@@ -40,6 +42,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "settings",
             "spill",
             "recording",
+            "mask",
             "capture",
             "plan",
             "outcome",

@@ -1,0 +1,69 @@
+//! Headers and lines of a log that carry credentials: redacted always, policy or not.
+
+use std::sync::LazyLock;
+
+use regex::bytes::{Captures, Regex};
+
+use super::method::REDACTED;
+
+/// Headers that are always redacted, in capitals or not.
+pub(super) const HEADERS: [&str; 4] = ["Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization"];
+
+/// Which of [`HEADERS`] a header is.
+#[inline]
+pub(super) fn index(name: &str) -> Option<usize> {
+    // Most names have another length.
+    if !matches!(name.len(), 6 | 10 | 13 | 19) {
+        return None;
+    }
+    HEADERS.iter().position(|header| header.eq_ignore_ascii_case(name))
+}
+
+/// A header with its value as logs write it (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`), and a bearer's token.
+static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i-u)(\b(?:proxy-authorization|authorization|set-cookie|cookie)["']?\s*[:=]\s*)(?:"(?:\\.|[^"\\])*"?|'[^']*'?|[^\r\n]+)|(\bbearer\s+)[a-z0-9._~+/=-]{8,}"#,
+    )
+    .ok()
+});
+
+/// Redacts the values of such headers in one line of a log.
+pub(super) fn redact_line(line: &[u8]) -> Vec<u8> {
+    let Some(written) = &*WRITTEN else { return REDACTED.into() };
+    let kept = |found: &Captures<'_>| {
+        let name = found.get(1).or_else(|| found.get(2)).map_or(&b""[..], |name| name.as_bytes());
+        [name, REDACTED.as_bytes()].concat()
+    };
+    written.replace_all(line, kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_a_line_and_nothing_else() {
+        for (line, expected) in [
+            ("> Authorization: Bearer abcdefgh12345", "> Authorization: [redacted]"),
+            ("{\"cookie\": \"sid=\\\"1\\\"; a=b\", \"n\": 1}", "{\"cookie\": [redacted], \"n\": 1}"),
+            ("proxy-authorization=Basic QWxhZGRpbg==", "proxy-authorization=[redacted]"),
+            ("Set-Cookie: sid=1; Path=/", "Set-Cookie: [redacted]"),
+            ("token: bearer abc.def-ghi=", "token: bearer [redacted]"),
+            ("the authorization failed", "the authorization failed"),
+            ("cookies are fine", "cookies are fine"),
+        ] {
+            assert_eq!(String::from_utf8(redact_line(line.as_bytes())).unwrap(), expected);
+        }
+        assert!(WRITTEN.is_some());
+    }
+
+    #[test]
+    fn headers_are_known_in_capitals_or_not() {
+        for name in ["authorization", "AUTHORIZATION", "Cookie", "set-cookie", "Proxy-authorization"] {
+            assert!(index(name).is_some(), "{name}");
+        }
+        for name in ["", "source", "cookies", "authorisation", "x-authorization"] {
+            assert!(index(name).is_none(), "{name}");
+        }
+    }
+}

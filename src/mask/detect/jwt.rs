@@ -1,0 +1,33 @@
+//! JSON Web Tokens (RFC 7519): three parts in base64url of which the first is JSON that names its algorithm.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::ends_word;
+
+/// Longest header that is looked into.
+const HEADER_MAX: usize = 4_096;
+
+/// Finds a token whose first letters, `eyJ` for `{"`, end at `at`.
+pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let start = at.checked_sub(2).filter(|&start| text[start..at] == *b"ey")?;
+    if start > 0 && text[start - 1].is_ascii_alphanumeric() && !super::begins_word(text, start) {
+        return None;
+    }
+    let part = |from: usize| {
+        let length = text[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        from + length.count()
+    };
+    let header_end = part(start);
+    let claims_end = part((text.get(header_end) == Some(&b'.')).then_some(header_end + 1)?);
+    let end = part((text.get(claims_end) == Some(&b'.')).then_some(claims_end + 1)?);
+    if claims_end == header_end + 1 || header_end - start > HEADER_MAX || !ends_word(text, end) {
+        return None;
+    }
+    let header = BASE64_URL_SAFE_NO_PAD.decode(&text[start..header_end]).ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    header.get("alg").is_some_and(Value::is_string).then_some(start..end)
+}

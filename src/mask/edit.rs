@@ -1,0 +1,344 @@
+//! Fields of a text of JSON replaced in place: whatever no rule touches keeps its bytes.
+
+use std::borrow::Cow;
+
+use super::method::{Method, REDACTED, Replacement};
+use super::path::Path;
+use super::scan::{Kind, Tape};
+use super::settings::{By, Policy};
+
+/// What became of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edited {
+    /// No rule touches it.
+    Same,
+    /// It stands in [`Editor::text`].
+    Changed,
+    /// It is no JSON, or nobody can tell its fields apart.
+    NoJson,
+}
+
+/// Replaces fields; keeps its memory from one text to the next.
+#[derive(Debug, Default)]
+pub(super) struct Editor {
+    tape: Tape,
+    found: Vec<usize>,
+    edits: Vec<Edit>,
+    /// Of each dropped node, whether a sibling ahead of it stays.
+    follows: Vec<Option<bool>>,
+    out: Vec<u8>,
+}
+
+/// One node that a rule touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Edit {
+    node: usize,
+    target: usize,
+}
+
+impl Editor {
+    /// Replaces in `text` what `targets`, each a field with its number in `policy`, name; counts what was changed by target.
+    pub(super) fn edit<'p>(
+        &mut self,
+        policy: &'p Policy,
+        targets: impl Iterator<Item = (usize, &'p Path)>,
+        text: &[u8],
+        key: Option<&[u8]>,
+        counts: &mut [u64],
+    ) -> Edited {
+        if !self.tape.read(text) {
+            return Edited::NoJson;
+        }
+        self.edits.clear();
+        for (target, path) in targets {
+            self.found.clear();
+            if !path.select(text, &self.tape, &mut self.found) {
+                return Edited::NoJson;
+            }
+            self.edits.extend(self.found.iter().map(|&node| Edit { node, target }));
+        }
+        // In the order of the text; of one node the first target, and nothing inside of what is replaced as a whole.
+        self.edits.sort_unstable();
+        let (tape, mut behind) = (&self.tape, 0);
+        self.edits.retain(|edit| {
+            let outermost = edit.node >= behind;
+            behind = behind.max(tape.inside(edit.node).end);
+            outermost
+        });
+        if self.edits.is_empty() { Edited::Same } else { self.write(policy, text, key, counts) }
+    }
+
+    /// The text as it was changed last.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.out
+    }
+
+    fn write(&mut self, policy: &Policy, text: &[u8], key: Option<&[u8]>, counts: &mut [u64]) -> Edited {
+        let Self { tape, edits, follows, out, found } = self;
+        out.clear();
+        follows.clear();
+        let mut rest = 0;
+        let mut changed = false;
+        for &Edit { node, target } in edits.iter() {
+            let method = &policy.targets[target].method;
+            let (start, end) = (tape.node(node).start, tape.node(node).end);
+            if matches!(method, Method::Drop) && tape.parent(node).is_some() {
+                let (start, end) = dropped(tape, follows, node);
+                out.extend_from_slice(&text[rest..start.max(rest)]);
+                rest = end;
+            } else {
+                let entity = entity(&policy.targets[target].by, text, tape, key, found);
+                let replacement = method.replace(tape.node(node).kind, &tape.content(text, node), &entity);
+                if replacement == Replacement::Same {
+                    continue;
+                }
+                out.extend_from_slice(&text[rest..start]);
+                put(&replacement, out);
+                rest = end;
+            }
+            counts[target] += 1;
+            changed = true;
+        }
+        out.extend_from_slice(&text[rest..]);
+        if changed { Edited::Changed } else { Edited::Same }
+    }
+}
+
+fn put(replacement: &Replacement, out: &mut Vec<u8>) {
+    match replacement {
+        Replacement::Text(text) => {
+            out.push(b'"');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+        }
+        Replacement::Number(text) => out.extend_from_slice(text.as_bytes()),
+        Replacement::Null => out.extend_from_slice(b"null"),
+        Replacement::Same => {}
+    }
+}
+
+/// The stretch that goes with a dropped node: with the comma ahead of it where a sibling ahead stays, else with the one behind.
+fn dropped(tape: &Tape, follows: &mut Vec<Option<bool>>, node: usize) -> (usize, usize) {
+    // Edits come in the order of the text, so what became of the sibling ahead is known.
+    let ahead = tape.previous(node);
+    let behind_one = ahead.is_some_and(|ahead| follows.get(ahead).copied().flatten().unwrap_or(true));
+    if follows.len() <= node {
+        follows.resize(tape.len(), None);
+    }
+    follows[node] = Some(behind_one);
+    let (start, end) = (tape.node(node).member_start(), tape.node(node).end);
+    match (ahead.filter(|_| behind_one), tape.following(node)) {
+        (Some(ahead), _) => (tape.node(ahead).end, end),
+        (None, Some(following)) => (start, tape.node(following).member_start()),
+        (None, None) => (start, end),
+    }
+}
+
+/// Whose dates are shifted together: what the first field says, or the key; where there is none, everybody.
+fn entity<'t>(by: &By, text: &'t [u8], tape: &Tape, key: Option<&'t [u8]>, found: &mut Vec<usize>) -> Cow<'t, [u8]> {
+    match by {
+        By::All => Cow::default(),
+        By::Key => key.unwrap_or_default().into(),
+        By::Field(path) => {
+            found.clear();
+            path.select(text, tape, found);
+            found.iter().min().map_or_else(Cow::default, |&node| tape.content(text, node))
+        }
+    }
+}
+
+/// Masks bytes that are no JSON as a whole; none where they are dropped.
+pub(super) fn whole(method: &Method, by: &By, bytes: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>> {
+    let entity = match by {
+        By::Key => key.unwrap_or_default(),
+        By::All | By::Field(_) => &[],
+    };
+    if matches!(method, Method::Drop) {
+        return None;
+    }
+    Some(match method.replace(Kind::Text, bytes, entity) {
+        Replacement::Same => bytes.to_vec(),
+        Replacement::Text(text) | Replacement::Number(text) => text.into_bytes(),
+        Replacement::Null => REDACTED.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::settings::Part;
+    use super::super::{MaskKey, PolicySettings, sample};
+    use super::*;
+
+    const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+    /// Applies the rules of a policy, whose key is [`KEY`], to a value.
+    fn masked(rules: &str, text: &str) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("k"), KEY).unwrap();
+        let settings: PolicySettings = toml::from_str(&format!("key-file = 'k'\n{rules}")).unwrap();
+        masked_by(&settings.check(folder.path()).unwrap(), text)
+    }
+
+    fn masked_by(policy: &Policy, text: &str) -> Option<String> {
+        let paths = policy.targets.iter().enumerate().map(|(number, target)| match &target.part {
+            Part::Value(path) => (number, path),
+            part => panic!("{part:?}"),
+        });
+        let (mut editor, mut counts) = (Editor::default(), vec![0; policy.targets.len()]);
+        match editor.edit(policy, paths, text.as_bytes(), Some(b"k1"), &mut counts) {
+            Edited::Same => Some(text.to_owned()),
+            Edited::Changed => Some(String::from_utf8(editor.text().to_vec()).unwrap()),
+            Edited::NoJson => None,
+        }
+    }
+
+    fn rule(value: &str, rest: &str) -> String {
+        format!("[[rule]]\nvalue = ['{value}']\n{rest}\n")
+    }
+
+    #[test]
+    fn what_no_rule_touches_keeps_its_bytes() {
+        let text = "{ \"b\" :1.50,\t\"a\":\"x\\u0041\" , \"c\":[ 1e2 ,-0 ] }";
+        assert_eq!(masked(&rule("$.z", "method = 'redact'"), text).as_deref(), Some(text));
+        let expected = "{ \"b\" :1.50,\t\"a\":\"[redacted]\" , \"c\":[ 1e2 ,-0 ] }";
+        assert_eq!(masked(&rule("$.a", "method = 'redact'"), text).as_deref(), Some(expected));
+        assert_eq!(masked(&rule("$.a", "method = 'redact'"), "not json"), None);
+    }
+
+    #[test]
+    fn dropped_members_take_one_comma_with_them() {
+        for (text, expected) in [
+            ("{\"s\":1}", "{}"),
+            ("{ \"s\" : 1 }", "{  }"),
+            ("{\"s\":1, \"a\":2}", "{\"a\":2}"),
+            ("{\"a\":2 , \"s\":1 }", "{\"a\":2 }"),
+            ("{\"a\":2,\"s\":1,\"b\":3}", "{\"a\":2,\"b\":3}"),
+            ("{\"s\":1,\"s\":2,\"a\":3}", "{\"a\":3}"),
+            ("{\"a\":3,\"s\":1,\"s\":2}", "{\"a\":3}"),
+            ("{\"s\":0,\"a\":3,\"s\":1,\"s\":2,\"b\":4,\"s\":5}", "{\"a\":3,\"b\":4}"),
+            ("[{\"s\":{\"s\":1}},{\"s\":2}]", "[{},{}]"),
+        ] {
+            assert_eq!(masked(&rule("$..s", "method = 'drop'"), text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(masked(&rule("$[0,2]", "method = 'drop'"), "[1, 2, 3]").as_deref(), Some("[2]"));
+    }
+
+    #[test]
+    fn of_two_rules_the_first_counts_and_the_outer_one() {
+        let redact = |path: &str| rule(path, "method = 'redact'");
+        let drop = |path: &str| rule(path, "method = 'drop'");
+        for (rules, text, expected) in [
+            (redact("$.a") + &drop("$.a"), "{\"a\":\"x\"}", "{\"a\":\"[redacted]\"}"),
+            (drop("$.a") + &redact("$.a"), "{\"a\":\"x\"}", "{}"),
+            (redact("$.a.b") + &redact("$.a"), "{\"a\":{\"b\":\"x\"}}", "{\"a\":null}"),
+            (redact("$.a") + &drop("$.a.b"), "{\"a\":{\"b\":\"x\"}}", "{\"a\":null}"),
+            (redact("$"), " 5 ", " null "),
+        ] {
+            assert_eq!(masked(&rules, text).as_deref(), Some(expected), "{rules}");
+        }
+    }
+
+    #[test]
+    fn a_token_stands_for_what_a_value_says_however_it_is_spelled() {
+        let tokens = masked(&rule("$[*]", "method = 'token'"), r#"["A", "\u0041", 65, "65", null, true]"#).unwrap();
+        let tokens: Vec<Value> = serde_json::from_str(&tokens).unwrap();
+        assert!(tokens[0] == tokens[1] && tokens[2] == tokens[3] && tokens[0] != tokens[2], "{tokens:?}");
+        assert!(tokens[4].is_null() && tokens[5].is_string(), "{tokens:?}");
+        let numbers = masked(&rule("$[*]", "method = 'token'\nform = 'number'"), r#"[65, "65"]"#).unwrap();
+        let numbers: Vec<Value> = serde_json::from_str(&numbers).unwrap();
+        assert_eq!(numbers[0].as_u64().map(|number| number.to_string()).as_deref(), numbers[1].as_str());
+    }
+
+    #[test]
+    fn dates_of_one_entity_keep_their_order_and_distance() {
+        let shift = rule("$[*].at", "method = 'shift'\nby = '$[0].who'\nwithin = '400d'");
+        let shifted = |who: &str| {
+            let text =
+                format!(r#"[{{"who":"{who}","at":"2013-01-05T10:17:00Z"}},{{"at":"2013-02-01"}},{{"at":1357035420}}]"#);
+            let masked: Value = serde_json::from_str(&masked(&shift, &text).unwrap()).unwrap();
+            let day =
+                |text: &Value| chrono::NaiveDate::parse_from_str(&text.as_str().unwrap()[..10], "%Y-%m-%d").unwrap();
+            assert_eq!((day(&masked[1]["at"]) - day(&masked[0]["at"])).num_days(), 27);
+            let start = chrono::NaiveDate::from_ymd_opt(2013, 1, 5).unwrap();
+            let days = (day(&masked[0]["at"]) - start).num_days();
+            assert_eq!(masked[2]["at"].as_i64(), Some(1_357_035_420 + days * 86_400));
+            assert!(masked[0]["at"].as_str().unwrap().ends_with("T10:17:00Z"));
+            days
+        };
+        assert_eq!(shifted("ann"), shifted("ann"));
+        assert!((0..20).any(|number| shifted(&number.to_string()) != shifted("ann")));
+        let by_key = rule("$.at", "method = 'shift'\nby = 'key'");
+        assert_ne!(masked(&by_key, "{\"at\":\"2013-01-05\"}").as_deref(), Some("{\"at\":\"2013-01-05\"}"));
+    }
+
+    fn gap() -> impl Strategy<Value = String> {
+        "[ \n\t]{0,2}"
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_outside_of_what_is_named_stays(
+            junk in (sample::json(), sample::json(), sample::json()),
+            secrets in prop::array::uniform3("[a-zé0-9@. ]{1,9}"),
+            gaps in prop::array::uniform4(gap()),
+        ) {
+            let [a, b, c, d] = &gaps;
+            let text = |parts: [String; 3]| {
+                let [one, two, three] = parts;
+                let (x, y, z) = (&junk.0, &junk.1, &junk.2);
+                format!("{a}{{\"a\":{x},{b}\"s\"{c}:{one}{d},\"l\":[{y},{{\"s\":{two}}}],{a}\"s\":{three},\"c\":{z}{b}}}{c}")
+            };
+            let plain = text(secrets.clone().map(|secret| Value::from(secret).to_string()));
+            let key = MaskKey::new(KEY.as_bytes()).unwrap();
+            let expected = text(secrets.map(|secret| format!("\"{}\"", key.token(secret.as_bytes()))));
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("k"), KEY).unwrap();
+            for path in ["$..s", "$..['s']", "$..s[?@ == 1]"] {
+                let settings = format!("key-file = 'k'\n[[rule]]\nvalue = [\"{path}\"]\nmethod = 'token'");
+                let policy = toml::from_str::<PolicySettings>(&settings).unwrap().check(folder.path()).unwrap();
+                let wanted = if path.contains('?') { &plain } else { &expected };
+                let left = masked_by(&policy, &plain);
+                prop_assert_eq!(left.as_ref(), Some(wanted), "{}", path);
+            }
+        }
+
+        #[test]
+        fn what_is_left_after_a_drop_is_json_without_it(text in sample::json(), path in prop::sample::select(vec!["$..a", "$[0]", "$..[1]", "$.b", "$..*"])) {
+            let settings = toml::from_str::<PolicySettings>(&rule(path, "method = 'drop'")).unwrap();
+            let left = masked_by(&settings.check(FilePath::new("")).unwrap(), &text).unwrap();
+            let (left, mut expected): (Value, Value) = (serde_json::from_str(&left).unwrap(), serde_json::from_str(&text).unwrap());
+            remove(&mut expected, path, true);
+            prop_assert_eq!(left, expected);
+        }
+    }
+
+    /// The same by another way, on a value.
+    fn remove(value: &mut Value, path: &str, top: bool) {
+        let deep = path.starts_with("$..");
+        match value {
+            Value::Object(members) => {
+                members.retain(|name, _| {
+                    !((path == "$..a" && name == "a") || (path == "$.b" && top && name == "b") || path == "$..*")
+                });
+                members.values_mut().filter(|_| deep).for_each(|member| remove(member, path, false));
+            }
+            Value::Array(elements) => {
+                let gone = match path {
+                    "$[0]" if top => 0..1,
+                    "$..[1]" => 1..2,
+                    "$..*" => 0..elements.len(),
+                    _ => 0..0,
+                };
+                let (start, end) = (gone.start.min(elements.len()), gone.end.min(elements.len()));
+                elements.drain(start..end);
+                elements.iter_mut().filter(|_| deep).for_each(|element| remove(element, path, false));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Events one after the other through a policy, with a look at what it left.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::credentials::{self, HEADERS};
+use super::edit::{Edited, Editor, whole};
+use super::method::REDACTED;
+use super::settings::{Otherwise, Part, Policy, means};
+use super::sightings::{Looked, Sighting, Sightings};
+use super::{Detection, MaskError};
+use crate::recording::Mask;
+
+/// Topics whose rules are remembered; a build may write to any number of them.
+const TOPICS_MAX: usize = 1_024;
+
+/// One event to be masked, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'e> {
+    /// Topic.
+    pub topic: &'e str,
+    /// Partition; masks never change it.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key.
+    pub key: Option<&'e [u8]>,
+    /// Value.
+    pub value: Option<&'e [u8]>,
+}
+
+/// What is left of an event.
+#[derive(Debug)]
+pub struct Masked<'m> {
+    /// Key.
+    pub key: Option<Cow<'m, [u8]>>,
+    /// Value.
+    pub value: Option<Cow<'m, [u8]>>,
+    headers: Vec<(&'m str, Option<Cow<'m, [u8]>>)>,
+}
+
+impl Masked<'_> {
+    /// Headers in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_deref()))
+    }
+}
+
+/// Masks events one after the other, and counts what it did.
+#[derive(Debug)]
+pub struct Masker {
+    policy: Option<Arc<Policy>>,
+    detection: Detection,
+    topics: BTreeMap<String, Chosen>,
+    keys: Editor,
+    values: Editor,
+    sightings: Sightings,
+    counts: Counts,
+}
+
+/// How often something was done.
+#[derive(Debug)]
+struct Counts {
+    /// By target of the policy.
+    targets: Vec<u64>,
+    /// By header of [`HEADERS`].
+    credentials: [u64; HEADERS.len()],
+    /// Keys and values that were redacted as they were no JSON.
+    no_json: [u64; 2],
+}
+
+/// Numbers of the targets that touch a topic, in order.
+#[derive(Debug, Default)]
+struct Chosen {
+    value: Vec<usize>,
+    key: Option<usize>,
+    key_fields: Vec<usize>,
+    headers: Vec<usize>,
+}
+
+impl Chosen {
+    fn new(policy: &Policy, topic: &str) -> Self {
+        let mut chosen = Self::default();
+        for (number, target) in policy.targets.iter().enumerate().filter(|(_, target)| means(&target.topics, topic)) {
+            match target.part {
+                Part::Value(_) => chosen.value.push(number),
+                Part::Key => chosen.key = chosen.key.or(Some(number)),
+                Part::KeyField(_) => chosen.key_fields.push(number),
+                Part::Header(_) => chosen.headers.push(number),
+            }
+        }
+        chosen
+    }
+}
+
+impl Masker {
+    /// Makes a masker that applies `policy`; without one only credentials are redacted.
+    pub fn new(policy: Option<Arc<Policy>>, detection: Detection) -> Self {
+        let targets = vec![0; policy.as_ref().map_or(0, |policy| policy.targets.len())];
+        Self {
+            policy,
+            detection,
+            topics: BTreeMap::new(),
+            keys: Editor::default(),
+            values: Editor::default(),
+            sightings: Sightings::default(),
+            counts: Counts { targets, credentials: [0; HEADERS.len()], no_json: [0; 2] },
+        }
+    }
+
+    /// Masks one event.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError::NoJson`] where the policy refuses what it cannot read, [`MaskError::Personal`] where something looks
+    /// personal and [`Detection::Refuse`] was asked for. Nothing of such an event may be kept.
+    pub fn mask<'m>(
+        &'m mut self,
+        parts: Parts<'m>,
+        headers: impl IntoIterator<Item = (&'m str, Option<&'m [u8]>)>,
+    ) -> Result<Masked<'m>, MaskError> {
+        let Self { policy, detection, topics, keys, values, sightings, counts } = self;
+        let policy = policy.as_deref();
+        let chosen = policy.map(|policy| chosen(topics, policy, parts.topic));
+        let headers = masked_headers(policy.zip(chosen), parts.key, headers.into_iter().collect(), counts);
+        let (mut key, mut value) = (parts.key.map(Cow::Borrowed), parts.value.map(Cow::Borrowed));
+        if let Some((policy, chosen)) = policy.zip(chosen) {
+            if let Some(bytes) = parts.key {
+                key = masked_key(policy, chosen, keys, parts, bytes, counts)?;
+            }
+            if let Some(bytes) = parts.value
+                && !chosen.value.is_empty()
+            {
+                let edited = fields(policy, &chosen.value, values, bytes, parts.key, counts);
+                value = Some(finished(policy, parts, bytes, values, edited, ("value", &mut counts.no_json[1]))?);
+            }
+        }
+        let masked = Masked { key, value, headers };
+        if *detection != Detection::Off {
+            let keeps = policy.map_or(&[][..], |policy| &policy.keeps);
+            let personal = look(sightings, parts, &masked, keeps);
+            if let Some((path, kind)) = personal.filter(|_| *detection == Detection::Refuse) {
+                let Parts { topic, partition, offset, .. } = parts;
+                return Err(MaskError::Personal { topic: topic.to_owned(), partition, offset, path, kind });
+            }
+        }
+        Ok(masked)
+    }
+
+    /// What was masked, for the manifest: every rule with how often it changed something, credentials where there were any.
+    pub fn masks(&self) -> Vec<Mask> {
+        let mut masks = Vec::new();
+        if let Some(policy) = &self.policy {
+            for (target, count) in policy.targets.iter().zip(&self.counts.targets) {
+                let keyed =
+                    matches!(target.method, super::method::Method::Token { .. } | super::method::Method::Shift { .. });
+                masks.push(Mask {
+                    topic: (!target.named_topics.is_empty()).then(|| target.named_topics.join(", ")),
+                    what: target.part.name(),
+                    method: target.name.text().to_owned(),
+                    count: Some(*count),
+                    key: policy.fingerprint().filter(|_| keyed),
+                });
+            }
+        }
+        let redacted = |what: String, count: u64| Mask {
+            topic: None,
+            what,
+            method: "redact".to_owned(),
+            count: Some(count),
+            key: None,
+        };
+        let credentials =
+            HEADERS.iter().zip(self.counts.credentials).map(|(name, count)| (format!("header {name}"), count));
+        let no_json =
+            ["key that is no JSON", "value that is no JSON"].into_iter().map(str::to_owned).zip(self.counts.no_json);
+        masks.extend(
+            credentials.chain(no_json).filter(|(_, count)| *count > 0).map(|(what, count)| redacted(what, count)),
+        );
+        masks
+    }
+
+    /// What will be masked, for the manifest of a recording that has no events yet: the rules, uncounted.
+    pub fn rules(&self) -> Vec<Mask> {
+        let rules = self.policy.as_ref().map_or(0, |policy| policy.targets.len());
+        self.masks().into_iter().take(rules).map(|mask| Mask { count: None, ..mask }).collect()
+    }
+
+    /// What looked personal in what was left, by topic and path.
+    pub fn sightings(&self) -> Vec<Sighting> {
+        self.sightings.list()
+    }
+}
+
+fn chosen<'t>(topics: &'t mut BTreeMap<String, Chosen>, policy: &Policy, topic: &str) -> &'t Chosen {
+    if !topics.contains_key(topic) {
+        if topics.len() >= TOPICS_MAX {
+            topics.clear();
+        }
+        topics.insert(topic.to_owned(), Chosen::new(policy, topic));
+    }
+    &topics[topic]
+}
+
+fn masked_headers<'m>(
+    policy: Option<(&Policy, &Chosen)>,
+    key: Option<&[u8]>,
+    headers: Vec<(&'m str, Option<&'m [u8]>)>,
+    counts: &mut Counts,
+) -> Vec<(&'m str, Option<Cow<'m, [u8]>>)> {
+    let mut masked = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let ruled = policy.and_then(|(policy, chosen)| {
+            let names = |&number: &usize| matches!(&policy.targets[number].part, Part::Header(other) if other.eq_ignore_ascii_case(name));
+            chosen.headers.iter().copied().find(names).map(|number| (number, &policy.targets[number]))
+        });
+        match (ruled, credentials::index(name), value) {
+            (Some((number, target)), _, value) if target.name == super::MethodName::Drop => {
+                let _ = value;
+                counts.targets[number] += 1;
+            }
+            (Some((number, target)), _, Some(value)) => {
+                counts.targets[number] += 1;
+                masked.push((name, whole(&target.method, &target.by, value, key).map(Cow::Owned)));
+            }
+            (None, Some(index), Some(value)) if value != REDACTED.as_bytes() => {
+                counts.credentials[index] += 1;
+                masked.push((name, Some(Cow::Borrowed(REDACTED.as_bytes()))));
+            }
+            (_, _, value) => masked.push((name, value.map(Cow::Borrowed))),
+        }
+    }
+    masked
+}
+
+fn masked_key<'m>(
+    policy: &Policy,
+    chosen: &Chosen,
+    editor: &'m mut Editor,
+    parts: Parts<'m>,
+    bytes: &'m [u8],
+    counts: &mut Counts,
+) -> Result<Option<Cow<'m, [u8]>>, MaskError> {
+    // The whole key masked leaves no field of it.
+    if let Some(number) = chosen.key {
+        let target = &policy.targets[number];
+        counts.targets[number] += 1;
+        return Ok(whole(&target.method, &target.by, bytes, Some(bytes)).map(Cow::Owned));
+    }
+    if chosen.key_fields.is_empty() {
+        return Ok(Some(Cow::Borrowed(bytes)));
+    }
+    let edited = fields(policy, &chosen.key_fields, editor, bytes, Some(bytes), counts);
+    finished(policy, parts, bytes, editor, edited, ("key", &mut counts.no_json[0])).map(Some)
+}
+
+fn fields(
+    policy: &Policy,
+    numbers: &[usize],
+    editor: &mut Editor,
+    bytes: &[u8],
+    key: Option<&[u8]>,
+    counts: &mut Counts,
+) -> Edited {
+    let paths = numbers.iter().filter_map(|&number| match &policy.targets[number].part {
+        Part::Value(path) | Part::KeyField(path) => Some((number, path)),
+        Part::Key | Part::Header(_) => None,
+    });
+    editor.edit(policy, paths, bytes, key, &mut counts.targets)
+}
+
+/// What is kept of a key or value of which fields were to be masked.
+fn finished<'m>(
+    policy: &Policy,
+    parts: Parts<'_>,
+    bytes: &'m [u8],
+    editor: &'m Editor,
+    edited: Edited,
+    (part, no_json): (&'static str, &mut u64),
+) -> Result<Cow<'m, [u8]>, MaskError> {
+    match edited {
+        Edited::Same => Ok(Cow::Borrowed(bytes)),
+        Edited::Changed => Ok(Cow::Borrowed(editor.text())),
+        // No bytes say nothing.
+        Edited::NoJson if bytes.is_empty() => Ok(Cow::Borrowed(bytes)),
+        Edited::NoJson => match policy.otherwise {
+            Otherwise::Keep => Ok(Cow::Borrowed(bytes)),
+            Otherwise::Redact => {
+                *no_json += 1;
+                Ok(Cow::Borrowed(REDACTED.as_bytes()))
+            }
+            Otherwise::Refuse => {
+                let Parts { topic, partition, offset, .. } = parts;
+                Err(MaskError::NoJson { topic: topic.to_owned(), partition, offset, part })
+            }
+        },
+    }
+}
+
+fn look(
+    sightings: &mut Sightings,
+    parts: Parts<'_>,
+    masked: &Masked<'_>,
+    keeps: &[super::settings::Keep],
+) -> Option<(String, super::Detected)> {
+    let at = (parts.topic, parts.partition, parts.offset);
+    let key = masked.key.as_deref().map(|bytes| (Looked::Key, bytes));
+    let value = masked.value.as_deref().map(|bytes| (Looked::Value, bytes));
+    let headers = masked.headers().filter_map(|(name, value)| value.map(|bytes| (Looked::Header(name), bytes)));
+    let mut first = None;
+    for (part, bytes) in key.into_iter().chain(value).chain(headers) {
+        let seen = sightings.look(at, part, bytes, keeps);
+        first = first.or(seen);
+    }
+    first
+}

@@ -1,0 +1,268 @@
+//! What a rule makes of one value.
+
+use std::str;
+
+use chrono::{Days, NaiveDate, NaiveTime};
+
+use super::MaskKey;
+use super::scan::Kind;
+
+/// What stands where something was redacted.
+pub(super) const REDACTED: &str = "[redacted]";
+
+/// Seconds of a day.
+const DAY_S: i128 = 86_400;
+
+/// A checked method, with all it needs.
+#[derive(Debug, Clone)]
+pub(super) enum Method {
+    /// A keyed token; as sixteen digits where `digits` says so.
+    Token {
+        key: MaskKey,
+        digits: bool,
+    },
+    Redact,
+    Drop,
+    /// Dates by whole days, at most `days_max`.
+    Shift {
+        key: MaskKey,
+        days_max: i64,
+    },
+    /// Numbers down to a multiple.
+    Bucket(Decimal),
+}
+
+/// What stands in the place of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// The value itself.
+    Same,
+    /// A text, none of whose letters JSON would have to escape.
+    Text(String),
+    /// A number.
+    Number(String),
+    /// JSON's null.
+    Null,
+}
+
+impl Method {
+    /// Masks a value that says `content`; `entity` is whose dates are shifted together. Whether it is dropped is decided by
+    /// whoever holds what is around it.
+    pub(super) fn replace(&self, kind: Kind, content: &[u8], entity: &[u8]) -> Replacement {
+        if kind == Kind::Null {
+            return Replacement::Same;
+        }
+        match self {
+            Self::Token { key, digits: false } => Replacement::Text(key.token(content)),
+            Self::Token { key, digits: true } => like(kind, key.number_token(content)),
+            Self::Redact | Self::Drop => redacted(kind),
+            Self::Shift { .. } | Self::Bucket(_) if content.is_empty() => Replacement::Same,
+            Self::Shift { key, days_max } => {
+                let shifted = scalar(kind, content).and_then(|text| shifted(text, key.shift_days(entity, *days_max)));
+                shifted.map_or_else(|| redacted(kind), |text| like(kind, text))
+            }
+            Self::Bucket(size) => {
+                let bucket = scalar(kind, content).and_then(Decimal::read).and_then(|number| number.down_to(*size));
+                bucket.map_or_else(|| redacted(kind), |number| like(kind, number.to_string()))
+            }
+        }
+    }
+}
+
+fn redacted(kind: Kind) -> Replacement {
+    if kind == Kind::Text { Replacement::Text(REDACTED.to_owned()) } else { Replacement::Null }
+}
+
+/// A number stays a number, all else becomes a text.
+fn like(kind: Kind, text: String) -> Replacement {
+    if kind == Kind::Number { Replacement::Number(text) } else { Replacement::Text(text) }
+}
+
+fn scalar(kind: Kind, content: &[u8]) -> Option<&str> {
+    matches!(kind, Kind::Text | Kind::Number).then(|| str::from_utf8(content).ok()).flatten()
+}
+
+/// Shifts a date by whole days, so that the time of day, the zone and the spelling stay: RFC 3339, a date alone, or time since
+/// the Unix epoch, whose unit shows in its size. None where it is no date, or leaves the years that can be written.
+fn shifted(text: &str, days: i64) -> Option<String> {
+    epoch_shifted(text, days).or_else(|| calendar_shifted(text, days))
+}
+
+fn calendar_shifted(text: &str, days: i64) -> Option<String> {
+    let (date, time) = (text.get(..10)?, text.get(10..)?);
+    let plain = date
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    let parsed =
+        NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| plain && (time.is_empty() || is_time(time)))?;
+    let distance = Days::new(days.unsigned_abs());
+    let moved = if days < 0 { parsed.checked_sub_days(distance) } else { parsed.checked_add_days(distance) }?;
+    let written = moved.format("%Y-%m-%d").to_string();
+    (written.len() == 10).then(|| written + time)
+}
+
+/// Whether `text` is a time of day behind a date, with or without seconds, their fraction and a zone.
+fn is_time(text: &str) -> bool {
+    let Some(clock) = text.strip_prefix(['T', 't', ' ']) else { return false };
+    let zone = clock.find(['Z', 'z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(zone);
+    let zoned = match zone.as_bytes() {
+        [] | [b'Z' | b'z'] => true,
+        [_, a, b, rest @ ..] => {
+            let minutes = rest.strip_prefix(b":").unwrap_or(rest);
+            [a, b].iter().all(|digit| digit.is_ascii_digit())
+                && (rest.is_empty() || minutes.len() == 2 && minutes.iter().all(u8::is_ascii_digit))
+        }
+        _ => false,
+    };
+    let timed = ["%H:%M:%S%.f", "%H:%M"].iter().any(|format| NaiveTime::parse_from_str(clock, format).is_ok());
+    zoned && timed
+}
+
+/// Below 10^11 a number counts seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds, else nanoseconds.
+fn epoch_shifted(text: &str, days: i64) -> Option<String> {
+    let end = text.find('.').unwrap_or(text.len());
+    let (whole, fraction) = text.split_at(end);
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let all_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits(digits) || !(fraction.is_empty() || all_digits(&fraction[1..])) || digits.len() > 19 {
+        return None;
+    }
+    let number: i128 = whole.parse().ok()?;
+    let unit = match number.unsigned_abs() {
+        0..100_000_000_000 => 1,
+        100_000_000_000..100_000_000_000_000 => 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000_000,
+        _ => 1_000_000_000,
+    };
+    let moved = number + i128::from(days) * DAY_S * unit;
+    // On the other side of zero a fraction counts the other way.
+    let crosses = !fraction.is_empty() && (moved < 0) != whole.starts_with('-');
+    (!crosses).then(|| format!("{moved}{fraction}"))
+}
+
+/// A number as it is written, exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Decimal {
+    /// The number without its point.
+    units: i128,
+    /// Digits behind the point.
+    places: u32,
+}
+
+impl Decimal {
+    /// Reads digits with a sign and a point; none where there is anything else, an exponent too, or more digits than fit.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if unsigned.is_empty() || !digits(unsigned) || !digits(fraction) || text.ends_with('.') || text.len() > 30 {
+            return None;
+        }
+        Some(Self { units: format!("{whole}{fraction}").parse().ok()?, places: fraction.len() as u32 })
+    }
+
+    pub(super) fn is_above_zero(self) -> bool {
+        self.units > 0
+    }
+
+    /// The largest multiple of `size` that is not above the number.
+    fn down_to(self, size: Self) -> Option<Self> {
+        let places = self.places.max(size.places);
+        let scaled = |number: Self| number.units.checked_mul(10_i128.checked_pow(places - number.places)?);
+        let size_units = scaled(size)?;
+        let units = scaled(self)?.div_euclid(size_units).checked_mul(size.units)?;
+        Some(Self { units, places: size.places })
+    }
+}
+
+impl std::fmt::Display for Decimal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scale = 10_u128.pow(self.places);
+        let (whole, part) = (self.units.unsigned_abs() / scale, self.units.unsigned_abs() % scale);
+        let sign = if self.units < 0 { "-" } else { "" };
+        if part == 0 {
+            return write!(f, "{sign}{whole}");
+        }
+        let part = format!("{part:0width$}", width = self.places as usize);
+        write!(f, "{sign}{whole}.{}", part.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(number: &str, size: &str) -> Option<String> {
+        Decimal::read(number)?.down_to(Decimal::read(size)?).map(|number| number.to_string())
+    }
+
+    #[test]
+    fn dates_move_by_whole_days_and_keep_their_spelling() {
+        for (text, days, expected) in [
+            ("2013-01-05", 1, "2013-01-06"),
+            ("2013-01-05T10:17:00Z", -5, "2012-12-31T10:17:00Z"),
+            ("2012-02-28 23:59:60.123+05:30", 1, "2012-02-29 23:59:60.123+05:30"),
+            ("2013-01-05t10:17z", 400, "2014-02-09t10:17z"),
+            ("2013-01-05T10:17:00-0500", 1, "2013-01-06T10:17:00-0500"),
+            ("1357035420", 1, "1357121820"),
+            ("1357035420000", -1, "1356949020000"),
+            ("1357035420000000", 1, "1357121820000000"),
+            ("1357035420000000000", 1, "1357121820000000000"),
+            ("1357035420.25", 1, "1357121820.25"),
+            ("-86400", 1, "0"),
+        ] {
+            assert_eq!(shifted(text, days).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "soon",
+            "2013-13-01",
+            "2013-1-5",
+            "2013-01-05T",
+            "2013-01-05T25:00",
+            "2013-01-05T10:17:00+5",
+            "05.01.2013",
+            "1e9",
+            "2013-01-05x",
+            "1.5.2",
+            "99999999999999999999",
+            "ééééé",
+        ] {
+            assert_eq!(shifted(text, 1), None, "{text}");
+        }
+        assert_eq!(shifted("9999-12-31", 1), None);
+        assert_eq!(shifted("0.5", -1), None);
+    }
+
+    #[test]
+    fn numbers_go_down_to_multiples_exactly() {
+        for (number, size, expected) in [
+            ("1234", "100", "1200"),
+            ("-1", "100", "-100"),
+            ("0", "100", "0"),
+            ("99.99", "10", "90"),
+            ("0.37", "0.1", "0.3"),
+            ("12.5", "2.5", "12.5"),
+            ("100000000000000000001", "10", "100000000000000000000"),
+        ] {
+            assert_eq!(bucket(number, size).as_deref(), Some(expected), "{number}");
+        }
+        for number in ["", "1e3", "1.", ".5", "x", "-", "1234567890123456789012345678901234567890"] {
+            assert_eq!(bucket(number, "10"), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_masked_as_asked_is_redacted() {
+        let bucket = Method::Bucket(Decimal::read("10").unwrap());
+        assert_eq!(bucket.replace(Kind::Text, b"many", b""), Replacement::Text("[redacted]".into()));
+        assert_eq!(bucket.replace(Kind::Object, b"{}", b""), Replacement::Null);
+        assert_eq!(bucket.replace(Kind::Number, b"1e3", b""), Replacement::Null);
+        assert_eq!(bucket.replace(Kind::Number, b"19", b""), Replacement::Number("10".into()));
+        assert_eq!(bucket.replace(Kind::Text, b"19", b""), Replacement::Text("10".into()));
+        assert_eq!(Method::Redact.replace(Kind::Null, b"null", b""), Replacement::Same);
+        assert_eq!(Method::Redact.replace(Kind::Number, b"5", b""), Replacement::Null);
+    }
+}

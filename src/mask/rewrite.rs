@@ -1,0 +1,119 @@
+//! A recording through a policy to another one.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{MaskError, Masker, Parts, Sighting};
+use crate::recording::{Columns, EventBatchBuilder, Recording, RecordingError, RecordingWriter};
+
+/// Why a recording could not be masked. Nothing is left where it was to be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RewriteError {
+    /// An event cannot be masked, or must not be kept.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// One of the recordings cannot be read or written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The masked recording could not be put in its place.
+    #[error("could not write {path}")]
+    Place {
+        /// Where it was to stand.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped before the recording was masked; nothing is left of it")]
+    Stopped,
+}
+
+/// What became of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewriteReport {
+    /// Events in it.
+    pub events: u64,
+    /// What looked personal in what was left.
+    pub sightings: Vec<Sighting>,
+}
+
+/// Writes the events of `recording` to a new one in `out`, each through `masker`; partitions, offsets and timestamps stay.
+///
+/// `out` must be empty or not exist. It is written under another name beside it, so there is never half of it. `progress` is
+/// told the events so far, and ends the work by returning `false`.
+///
+/// # Errors
+///
+/// [`RewriteError`]; nothing is left in `out`, nor beside it.
+pub fn rewrite(
+    recording: &Recording,
+    masker: &mut Masker,
+    out: &Path,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<RewriteReport, RewriteError> {
+    RecordingWriter::check(out)?;
+    let half = half_of(out);
+    let placed = |source| RewriteError::Place { path: out.to_owned(), source };
+    let report = write(recording, masker, &half, progress).and_then(|events| {
+        // An empty directory gives way to the whole recording, as with any rename.
+        fs::rename(&half, out).map_err(placed)?;
+        Ok(RewriteReport { events, sightings: masker.sightings() })
+    });
+    if report.is_err() {
+        // It may never have been made: then there is nothing to take away.
+        let _ = fs::remove_dir_all(&half);
+    }
+    report
+}
+
+/// Name of the recording while it is written, beside its place and so on the same disk.
+fn half_of(out: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(out.file_name().unwrap_or_default());
+    name.push(format!(".part-{}", std::process::id()));
+    out.with_file_name(name)
+}
+
+fn write(
+    recording: &Recording,
+    masker: &mut Masker,
+    out: &Path,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<u64, RewriteError> {
+    let manifest = recording.manifest();
+    let mut writer = RecordingWriter::create(out, manifest.source.clone())?;
+    writer.schemas_mut().clone_from(&manifest.schemas);
+    let (mut batch, mut events) = (EventBatchBuilder::new(), 0);
+    for read in recording.batches(Columns::ALL) {
+        for event in read?.iter() {
+            let (topic, partition, offset) = (event.topic, event.partition, event.offset);
+            let parts = Parts { topic, partition, offset, key: event.key, value: event.value };
+            let kept = masker.mask(parts, event.headers.iter())?;
+            batch.push(
+                topic,
+                partition,
+                offset,
+                event.timestamp_ms,
+                event.timestamp_type,
+                event.captured_at_us,
+                kept.key.as_deref(),
+                kept.value.as_deref(),
+                kept.headers(),
+            );
+            events += 1;
+            if batch.is_full() {
+                writer.write(&batch.finish())?;
+                if !progress(events) {
+                    return Err(RewriteError::Stopped);
+                }
+            }
+        }
+    }
+    writer.write(&batch.finish())?;
+    // What was masked before is masked still.
+    *writer.masks_mut() = manifest.masks.iter().cloned().chain(masker.masks()).collect();
+    writer.seal()?;
+    Ok(events)
+}

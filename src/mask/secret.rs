@@ -1,0 +1,166 @@
+//! The key of a policy: read from the environment or a file, used, never shown.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// Fewest bytes of a key: as many as HMAC-SHA-256 gives.
+const BYTES_MIN: usize = 32;
+
+/// Fewest letters of a key that is text: what 32 bytes take in base64 without its padding.
+const LETTERS_MIN: usize = 43;
+
+/// Fewest different bytes; 32 bytes drawn at random, in whatever spelling, never have fewer.
+const DIFFERENT_MIN: usize = 8;
+
+/// Digits of a token that is a number, behind its leading 1.
+const TOKEN_NUMBERS: u64 = 1_000_000_000_000_000;
+
+/// Keyed functions of values. Whoever has the key can try values until one has a given token; whoever has not learns only which
+/// values are the same.
+#[derive(Clone)]
+pub struct MaskKey(Hmac<Sha256>);
+
+impl fmt::Debug for MaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MaskKey(…)")
+    }
+}
+
+impl MaskKey {
+    /// Takes `bytes` as a key; white space around them does not count.
+    ///
+    /// # Errors
+    ///
+    /// Why they are too few or too much alike to keep anything secret; never what they are.
+    pub fn new(bytes: &[u8]) -> Result<Self, String> {
+        let bytes = bytes.trim_ascii();
+        let text = bytes.iter().all(u8::is_ascii_graphic);
+        let (least, unit) = if text { (LETTERS_MIN, "letters") } else { (BYTES_MIN, "bytes") };
+        if bytes.len() < least {
+            return Err(format!("the key is too short to keep anything secret: it needs at least {least} {unit}"));
+        }
+        if bytes.iter().collect::<BTreeSet<_>>().len() < DIFFERENT_MIN {
+            return Err("the key repeats a few bytes, and can be guessed".to_owned());
+        }
+        // An HMAC takes a key of any length.
+        Hmac::new_from_slice(bytes).map(Self).map_err(|_| "the key cannot be used".to_owned())
+    }
+
+    /// Reads the key from the environment variable `name`.
+    pub(super) fn of_variable(name: &str) -> Result<Self, String> {
+        match std::env::var_os(name) {
+            Some(value) => Self::new(value.as_encoded_bytes()),
+            None => Err(format!("the variable `{name}`, which is to hold the key, is not set")),
+        }
+    }
+
+    /// Reads the key from a file.
+    pub(super) fn of_file(path: &Path) -> Result<Self, String> {
+        let bytes = fs::read(path).map_err(|error| format!("could not read the key in {}: {error}", path.display()))?;
+        Self::new(&bytes)
+    }
+
+    /// Token of `content`: `tok_` and the first 128 bits of its HMAC in 32 hexadecimal digits.
+    pub(super) fn token(&self, content: &[u8]) -> String {
+        let mac = self.mac("token", content);
+        let mut token = String::with_capacity(36);
+        token.push_str("tok_");
+        push_hex(&mut token, &mac[..16]);
+        token
+    }
+
+    /// Token of `content` as a whole number: sixteen digits, the first of them 1, so that every reader of JSON holds it exactly
+    /// and nobody takes it for the number of a card.
+    pub(super) fn number_token(&self, content: &[u8]) -> String {
+        format!("1{:015}", self.number("number", content) % TOKEN_NUMBERS)
+    }
+
+    /// Days by which dates of `entity` are shifted: from 1 to `days_max`, back or forth.
+    pub(super) fn shift_days(&self, entity: &[u8], days_max: i64) -> i64 {
+        let draw = self.number("shift", entity) % (2 * days_max.unsigned_abs());
+        let days = (draw / 2) as i64 + 1;
+        if draw.is_multiple_of(2) { days } else { -days }
+    }
+
+    /// Tells two keys apart, so that recordings with the same one are known to join. Says nothing of the key: it is an HMAC of a
+    /// fixed text, as every token is one of a value.
+    pub fn fingerprint(&self) -> String {
+        let mut text = String::with_capacity(16);
+        push_hex(&mut text, &self.mac("fingerprint", b"")[..8]);
+        text
+    }
+
+    fn number(&self, purpose: &str, content: &[u8]) -> u64 {
+        let mac = self.mac(purpose, content);
+        mac[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// Each purpose has values of its own: a token says nothing of the days by which its value is shifted.
+    fn mac(&self, purpose: &str, content: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(content);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+    #[test]
+    fn a_key_that_can_be_guessed_is_refused_without_being_shown() {
+        for bytes in [&b""[..], b"hunter2", b"correct-horse-battery-staple", &[b'a'; 100], &[7; 32], &TEXT[..42]] {
+            let refused = MaskKey::new(bytes).unwrap_err();
+            assert!(bytes.is_empty() || !refused.contains(&*String::from_utf8_lossy(bytes)), "{refused}");
+        }
+        let raw: Vec<u8> = (0..32).map(|at| at * 7).collect();
+        for bytes in [TEXT, &TEXT[..43], &raw] {
+            assert!(MaskKey::new(bytes).is_ok());
+        }
+        assert_eq!(format!("{:?}", MaskKey::new(TEXT).unwrap()), "MaskKey(…)");
+    }
+
+    #[test]
+    fn tokens_are_hmac_sha_256_of_what_they_stand_for() {
+        let key = MaskKey::new(TEXT).unwrap();
+        // printf 'token\0jo@example.org' | openssl dgst -sha256 -hmac "$TEXT"
+        assert_eq!(key.token(b"jo@example.org"), "tok_01e0badef65c05fdbe1a648f810876a3");
+        assert_eq!(key.token(b"x"), MaskKey::new(&[TEXT, b"\n"].concat()).unwrap().token(b"x"));
+        assert_ne!(key.token(b"x"), MaskKey::new(&TEXT[..60]).unwrap().token(b"x"));
+        assert_eq!(key.fingerprint().len(), 16);
+    }
+
+    #[test]
+    fn number_tokens_have_sixteen_digits_that_every_reader_holds() {
+        let key = MaskKey::new(TEXT).unwrap();
+        for content in 0..200 {
+            let token = key.number_token(content.to_string().as_bytes());
+            assert!(token.len() == 16 && token.starts_with('1'), "{token}");
+            assert!(token.parse::<u64>().unwrap() < 1 << 53);
+        }
+    }
+
+    #[test]
+    fn shifts_reach_every_day_of_their_span_but_none_at_all() {
+        let key = MaskKey::new(TEXT).unwrap();
+        let days: BTreeSet<i64> = (0..500).map(|at: i32| key.shift_days(&at.to_le_bytes(), 3)).collect();
+        assert_eq!(days, BTreeSet::from([-3, -2, -1, 1, 2, 3]));
+    }
+}

@@ -1,0 +1,445 @@
+//! Masks: policies, what becomes of events and recordings, what looks personal.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rehearsal::mask::{Detected, Detection, MaskError, Masker, Parts, Policy, RewriteError, rewrite};
+use rehearsal::recording::{
+    Columns, Event, EventBatchBuilder, Header, Mask, Recording, RecordingError, RecordingWriter, Source, TimestampType,
+};
+use rehearsal::scenario::read_policy;
+use tempfile::TempDir;
+
+pub(super) const KEY: &str = "6d61736b2d6b65792d6f662d74657374732d6e6f2d7365637265742d61742d616c6c";
+const OTHER_KEY: &str = "9f61736b2d6b65792d6f662d74657374732d6e6f2d7365637265742d61742d616c6d";
+
+/// What must be found nowhere.
+pub(super) const SECRETS: [&str; 5] = ["ann.smith", "4711-0815", "sesame-open", "c-1001", "Downing"];
+
+/// Customers as JSON, with their number in the key, and payments that join with them.
+pub(super) const RULES: &str = r#"
+[[rule]]
+topics = ["customers", "pay*"]
+value = ["$.customer.id", "$.customer_id"]
+key = true
+method = "token"
+
+[[rule]]
+value = ["$..email", "$['street']"]
+headers = ["X-User"]
+method = "redact"
+
+[[rule]]
+value = ["$.pin", "$.lines[?@.secret == true]"]
+headers = ["x-drop"]
+method = "drop"
+"#;
+
+fn policy_with(key: &str, rules: &str) -> Arc<Policy> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mask.key"), key).unwrap();
+    fs::write(folder.path().join("mask.toml"), format!("key-file = \"mask.key\"\n{rules}")).unwrap();
+    Arc::new(read_policy(&folder.path().join("mask.toml")).unwrap())
+}
+
+pub(super) fn policy(rules: &str) -> Arc<Policy> {
+    policy_with(KEY, rules)
+}
+
+pub(super) fn event(
+    topic: &str,
+    offset: i64,
+    key: Option<&str>,
+    value: Option<&str>,
+    headers: &[(&str, Option<&str>)],
+) -> Event {
+    let header = |(name, value): &(&str, Option<&str>)| Header {
+        name: (*name).to_owned(),
+        value: value.map(|value| value.as_bytes().to_vec()),
+    };
+    Event {
+        topic: topic.to_owned(),
+        partition: 2,
+        offset,
+        timestamp_ms: Some(1_357_035_420_000 + offset),
+        timestamp_type: TimestampType::Create,
+        key: key.map(|key| key.as_bytes().to_vec()),
+        value: value.map(|value| value.as_bytes().to_vec()),
+        headers: headers.iter().map(header).collect(),
+        ..Event::default()
+    }
+}
+
+pub(super) fn events_with_secrets() -> Vec<Event> {
+    let customer = r#"{ "customer" : {"id":"c-1001", "email":"ann.smith@example.org"},"n":1.50,"email":"ann.smith@x.org","pin":"4711-0815" }"#;
+    let payment =
+        r#"{"customer_id":"c-1001","street":"10 Downing","lines":[{"a":1},{"secret":true,"what":"sesame-open"}]}"#;
+    vec![
+        event(
+            "customers",
+            0,
+            Some("c-1001"),
+            Some(customer),
+            &[("x-user", Some("ann.smith")), ("source", Some("web"))],
+        ),
+        event("payments", 0, Some("c-1001"), Some(payment), &[("X-Drop", Some("4711-0815")), ("x-drop", None)]),
+        event(
+            "payments",
+            1,
+            None,
+            None,
+            &[("Authorization", Some("Bearer sesame-open")), ("cookie", Some("c-1001")), ("Cookie", None)],
+        ),
+        event("payments", 2, Some("c-1001"), Some("no json of c-1001"), &[]),
+        event("payments", 3, Some("c-2002"), Some("{\"customer_id\":\"c-2002\",\"n\":[ 1 ]}"), &[]),
+    ]
+}
+
+pub(super) fn recorded(events: &[Event], out: &Path) -> Recording {
+    let mut writer = RecordingWriter::create(out, Source::default()).unwrap();
+    let mut builder = EventBatchBuilder::new();
+    for event in events {
+        builder.push_event(event);
+    }
+    writer.write(&builder.finish()).unwrap();
+    writer.seal().unwrap();
+    Recording::open(out).unwrap()
+}
+
+pub(super) fn events(recording: &Recording) -> Vec<Event> {
+    let batches = recording.batches(Columns::ALL).map(Result::unwrap);
+    batches.flat_map(|batch| batch.iter().map(|event| event.to_event()).collect::<Vec<_>>()).collect()
+}
+
+/// Masks `events` by way of a recording and returns what the other one holds, with its folder.
+pub(super) fn masked(
+    source: &[Event],
+    policy: Arc<Policy>,
+    detection: Detection,
+) -> Result<(Vec<Event>, Recording, TempDir), RewriteError> {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = recorded(source, &folder.path().join("source"));
+    let out = folder.path().join("out/masked");
+    fs::create_dir(folder.path().join("out")).unwrap();
+    let mut masker = Masker::new(Some(policy), detection);
+    let result = rewrite(&recording, &mut masker, &out, &mut |_| true);
+    if result.is_err() {
+        assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 0, "something was left behind");
+    }
+    result?;
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!(recording.verify().unwrap(), []);
+    Ok((events(&recording), recording, folder))
+}
+
+pub(super) fn text(bytes: Option<&Vec<u8>>) -> Option<&str> {
+    bytes.map(|bytes| std::str::from_utf8(bytes).unwrap())
+}
+
+pub(super) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+/// Looks for secrets in every byte of every file, and in all that the recording says.
+pub(super) fn holds_no_secret(folder: &Path, recording: &Recording) {
+    let mut paths = Vec::new();
+    files(folder, &mut paths);
+    assert!(paths.len() >= 2, "{paths:?}");
+    let said = format!("{:?}", recording.manifest()).into_bytes();
+    let mut haystacks: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).chain([said]).collect();
+    for event in events(recording) {
+        haystacks.extend([event.key, event.value].into_iter().flatten());
+        haystacks.extend(event.headers.into_iter().filter_map(|header| header.value));
+    }
+    for secret in SECRETS.iter().copied().chain([KEY]) {
+        for bytes in &haystacks {
+            let holds = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!holds, "`{secret}` in {:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+}
+
+#[test]
+fn masks_take_what_they_name_and_leave_every_other_byte() {
+    let (left, recording, folder) = masked(&events_with_secrets(), policy(RULES), Detection::Warn).unwrap();
+    let token = text(left[0].key.as_ref()).unwrap();
+    assert!(token.starts_with("tok_") && token.len() == 36, "{token}");
+    let customer =
+        format!(r#"{{ "customer" : {{"id":"{token}", "email":"[redacted]"}},"n":1.50,"email":"[redacted]" }}"#);
+    assert_eq!(text(left[0].value.as_ref()), Some(&*customer));
+    let payment = format!(r#"{{"customer_id":"{token}","street":"[redacted]","lines":[{{"a":1}}]}}"#);
+    assert_eq!(text(left[1].value.as_ref()), Some(&*payment));
+    assert_eq!(left[1].key, left[0].key);
+    assert_eq!(text(left[3].value.as_ref()), Some("[redacted]"));
+    assert_eq!((&left[2].key, &left[2].value), (&None, &None));
+    let shown = |event: &Event| -> Vec<(String, Option<String>)> {
+        let value = |header: &Header| text(header.value.as_ref()).map(str::to_owned);
+        event.headers.iter().map(|header| (header.name.clone(), value(header))).collect()
+    };
+    let some = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    assert_eq!(shown(&left[0]), [some("x-user", "[redacted]"), some("source", "web")]);
+    assert_eq!(shown(&left[1]), []);
+    assert_eq!(
+        shown(&left[2]),
+        [some("Authorization", "[redacted]"), some("cookie", "[redacted]"), ("Cookie".to_owned(), None)]
+    );
+    for (before, after) in events_with_secrets().iter().zip(&left) {
+        assert_eq!(
+            (before.partition, before.offset, before.timestamp_ms),
+            (after.partition, after.offset, after.timestamp_ms)
+        );
+    }
+    holds_no_secret(&folder.path().join("out"), &recording);
+}
+
+#[test]
+fn the_manifest_says_what_was_masked_and_how_often_but_not_by_which_key() {
+    let (_, recording, folder) = masked(&events_with_secrets(), policy(RULES), Detection::Warn).unwrap();
+    let masks = &recording.manifest().masks;
+    let find =
+        |what: &str| masks.iter().find(|mask| mask.what == what).unwrap_or_else(|| panic!("{what} in {masks:?}"));
+    let fingerprint = find("key").key.clone();
+    assert!(
+        fingerprint.as_ref().is_some_and(|fingerprint| fingerprint.len() == 16 && !KEY.contains(fingerprint.as_str()))
+    );
+    let topic = Some("customers, pay*".to_owned());
+    assert_eq!(
+        *find("key"),
+        Mask { topic, what: "key".into(), method: "token".into(), count: Some(4), key: fingerprint.clone() }
+    );
+    assert_eq!(
+        (find("$..email").count, find("$..email").method.as_str(), &find("$..email").key),
+        (Some(2), "redact", &None)
+    );
+    assert_eq!((find("$.pin").count, find("header x-drop").count), (Some(1), Some(2)));
+    assert_eq!((find("header Authorization").count, find("header Cookie").count), (Some(1), Some(1)));
+    assert_eq!(find("value that is no JSON").count, Some(1));
+    // Masked once more: what was masked before is named still.
+    let mut again = Masker::new(Some(policy_with(OTHER_KEY, "[[rule]]\nkey = true\nmethod = 'token'")), Detection::Off);
+    let twice = folder.path().join("twice");
+    rewrite(&recording, &mut again, &twice, &mut |_| true).unwrap();
+    let twice = Recording::open(&twice).unwrap();
+    assert_eq!(twice.manifest().masks.len(), masks.len() + 1);
+    assert_ne!(twice.manifest().masks.last().unwrap().key, fingerprint);
+}
+
+#[test]
+fn the_same_value_has_the_same_token_by_one_key_and_another_by_another() {
+    let tokens = |key: &str| -> BTreeSet<Vec<u8>> {
+        let (left, ..) = masked(&events_with_secrets(), policy_with(key, RULES), Detection::Off).unwrap();
+        left.into_iter().filter_map(|event| event.key).collect()
+    };
+    let (one, again, other) = (tokens(KEY), tokens(KEY), tokens(OTHER_KEY));
+    assert_eq!((one.len(), &one), (2, &again));
+    assert!(one.is_disjoint(&other));
+}
+
+#[test]
+fn a_dropped_key_is_null_and_keeps_its_partition() {
+    let rules = "[[rule]]\nkey = true\nmethod = 'drop'";
+    let (left, ..) = masked(&events_with_secrets(), policy(rules), Detection::Off).unwrap();
+    assert!(left.iter().all(|event| event.key.is_none() && event.partition == 2));
+}
+
+#[test]
+fn fields_of_keys_are_masked_like_fields_of_values() {
+    let rules = "[[rule]]\nkey-fields = ['$.id']\nvalue = ['$.id']\nmethod = 'token'\nform = 'number'";
+    let source = [event("t", 0, Some("{\"id\": 7, \"n\": 1}"), Some("{\"id\":\"7\"}"), &[])];
+    let (left, ..) = masked(&source, policy(rules), Detection::Off).unwrap();
+    let (key, value) = (text(left[0].key.as_ref()).unwrap(), text(left[0].value.as_ref()).unwrap());
+    let digits: String = key.chars().skip(7).take_while(char::is_ascii_digit).collect();
+    assert_eq!(
+        (key.to_owned(), value.to_owned()),
+        (format!("{{\"id\": {digits}, \"n\": 1}}"), format!("{{\"id\":\"{digits}\"}}"))
+    );
+    assert_eq!(digits.len(), 16);
+}
+
+#[test]
+fn what_is_no_json_is_kept_redacted_or_refused_as_the_policy_says() {
+    let rules = "[[rule]]\nvalue = ['$.a']\nkey-fields = ['$.a']\nmethod = 'redact'";
+    let source = [event("t", 7, Some("k"), Some("plain"), &[]), event("t", 8, None, Some(""), &[])];
+    let keep = masked(&source, policy(&format!("otherwise = 'keep'\n{rules}")), Detection::Off).unwrap().0;
+    assert_eq!((text(keep[0].key.as_ref()), text(keep[0].value.as_ref())), (Some("k"), Some("plain")));
+    let redact = masked(&source, policy(rules), Detection::Off).unwrap().0;
+    assert_eq!(
+        (text(redact[0].key.as_ref()), text(redact[0].value.as_ref())),
+        (Some("[redacted]"), Some("[redacted]"))
+    );
+    assert_eq!(text(redact[1].value.as_ref()), Some(""));
+    let refuse = masked(&source, policy(&format!("otherwise = 'refuse'\n{rules}")), Detection::Off);
+    let expected = MaskError::NoJson { topic: "t".into(), partition: 2, offset: 7, part: "key" };
+    assert!(matches!(refuse, Err(RewriteError::Mask(error)) if error == expected));
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_is_left_of_what_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = recorded(&events_with_secrets(), &folder.path().join("source"));
+    let mut masker = Masker::new(Some(policy(RULES)), Detection::Off);
+    let taken = rewrite(&recording, &mut masker, recording.path(), &mut |_| true);
+    assert!(matches!(taken, Err(RewriteError::Recording(RecordingError::NotEmpty { .. }))));
+    let many: Vec<Event> = (0..10_000).map(|offset| event("t", offset, None, Some("{}"), &[])).collect();
+    let many = recorded(&many, &folder.path().join("many"));
+    let out = folder.path().join("out");
+    assert!(matches!(rewrite(&many, &mut masker, &out, &mut |_| false), Err(RewriteError::Stopped)));
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["many", "source"]);
+}
+
+#[test]
+fn what_looks_personal_is_told_by_topic_and_path_and_never_shown() {
+    let source = [
+        event(
+            "shop",
+            3,
+            Some("jo@example.org"),
+            Some(r#"{"a":[{"mail":"jo@example.org"},{"mail":"al@example.org"}]}"#),
+            &[],
+        ),
+        event(
+            "shop",
+            4,
+            Some("k"),
+            Some(r#"{"jo@example.org":1,"card":4111111111111111}"#),
+            &[("note", Some("+49 151 12345678"))],
+        ),
+        event("shop", 5, None, Some("DE89370400440532013000"), &[]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let recording = recorded(&source, &folder.path().join("source"));
+    let look = |rules: &str| {
+        let mut masker = Masker::new(Some(policy(rules)), Detection::Warn);
+        let out = TempDir::new_in(folder.path()).unwrap();
+        rewrite(&recording, &mut masker, out.path(), &mut |_| true).unwrap().sightings
+    };
+    let sightings = look("");
+    let seen: Vec<_> = sightings.iter().map(|seen| (seen.path.as_str(), seen.kind, seen.count, seen.offset)).collect();
+    assert_eq!(
+        seen,
+        [
+            ("$.*", Detected::Email, 1, 4),
+            ("$.a[*].mail", Detected::Email, 2, 3),
+            ("$.card", Detected::Card, 1, 4),
+            ("header note", Detected::Phone, 1, 4),
+            ("key", Detected::Email, 1, 3),
+            ("value", Detected::Iban, 1, 5),
+        ]
+    );
+    assert!(!format!("{sightings:?}").contains("example"));
+    // What is masked, and what the policy lists, is not told.
+    let rules = "[[rule]]\nkey = true\nvalue = ['$.a[*].mail', '$.card']\nmethod = 'token'\n\
+                 [[keep]]\ntopics = ['sh*']\npaths = ['$.*', 'value']\nkinds = ['email', 'iban']";
+    let left: Vec<String> = look(rules).into_iter().map(|seen| seen.path).collect();
+    // What of the value is no JSON was redacted, for a rule names fields of it.
+    assert_eq!(left, ["header note"]);
+    let refused = masked(&source, policy(""), Detection::Refuse).unwrap_err();
+    assert!(!refused.to_string().contains("example.org"), "{refused}");
+    let RewriteError::Mask(MaskError::Personal { topic, offset, path, kind, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((topic.as_str(), offset, path.as_str(), kind), ("shop", 3, "key", Detected::Email));
+}
+
+#[test]
+fn a_month_of_flights_looks_personal_nowhere() {
+    let recording = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let mut masker = Masker::new(None, Detection::Warn);
+    let mut count = 0;
+    for batch in recording.batches(Columns::ALL) {
+        for event in batch.unwrap().iter() {
+            let (topic, partition, offset) = (event.topic, event.partition, event.offset);
+            masker
+                .mask(Parts { topic, partition, offset, key: event.key, value: event.value }, event.headers.iter())
+                .unwrap();
+            count += 1;
+        }
+    }
+    assert_eq!((count, masker.sightings(), masker.masks()), (recording.len(), Vec::new(), Vec::new()));
+}
+
+/// A folder with a recording of [`events_with_secrets`] and a policy whose key stands in the environment of the program alone.
+pub(super) fn desk(rules: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    recorded(&events_with_secrets(), &folder.path().join("orders"));
+    fs::write(folder.path().join("mask.toml"), format!("key-env = \"REHEARSAL_MASK_KEY\"\n{rules}")).unwrap();
+    folder
+}
+
+pub(super) fn rehearsal(folder: &TempDir, code: i32, arguments: &[&str]) -> (String, String) {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let output = command.current_dir(folder.path()).env("REHEARSAL_MASK_KEY", KEY).args(arguments).output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    for secret in SECRETS.iter().copied().chain([KEY]) {
+        assert!(!out.contains(secret) && !err.contains(secret), "`{secret}` was printed:\n{out}\n{err}");
+    }
+    (out, err)
+}
+
+#[test]
+fn a_recording_is_masked_by_the_command_and_never_over_another() {
+    let desk = desk(RULES);
+    let (out, err) = rehearsal(&desk, 0, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+    assert_eq!((out.as_str(), err.as_str()), ("Masked 18 parts of 5 events to masked\n", ""));
+    let recording = Recording::open(desk.path().join("masked")).unwrap();
+    holds_no_secret(&desk.path().join("masked"), &recording);
+    let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+    assert!(err.contains("not empty") && err.contains("--out"), "{err}");
+    let arguments = ["mask", "orders", "--policy", "mask.toml", "--out", "again", "--json"];
+    let (out, _) = rehearsal(&desk, 0, &arguments);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&told["events"], &told["personal"]), (&serde_json::json!(5), &serde_json::json!([])));
+    assert_eq!(told["masks"][0]["what"], "$.customer.id");
+}
+
+#[test]
+fn what_is_left_personal_is_a_warning_or_by_wish_a_refusal() {
+    let desk = desk("");
+    let arguments = ["mask", "orders", "--policy", "mask.toml", "--out", "masked"];
+    let (_, err) = rehearsal(&desk, 0, &arguments);
+    let warning = "warning: topic customers: $.email holds what looks like an e-mail address (1 time, first in partition 2 at offset 0)";
+    assert!(err.contains(warning) && err.contains("[[keep]]"), "{err}");
+    fs::remove_dir_all(desk.path().join("masked")).unwrap();
+    let (_, err) = rehearsal(&desk, 2, &[&arguments[..], &["--strict-privacy"]].concat());
+    assert!(
+        err.contains("topic `customers`, partition 2, offset 0: $.customer.email holds") && err.contains("[[keep]]"),
+        "{err}"
+    );
+    let mut names: Vec<_> = fs::read_dir(desk.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["mask.toml", "orders"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_is_said_with_its_place_and_what_to_write_instead() {
+    for (rules, expected) in [
+        ("[[rule]]\nkey = true\nmethd = 'token'", &["mask.toml:4:1", "unknown key `methd`", "`method`?"][..]),
+        ("[[rule]]\nkey = true\nmethod = 'tokens'", &["mask.toml:4:10", "unknown choice `tokens`", "`token`?"]),
+        ("[[rule]]\nkey = true", &["mask.toml:2:", "`method` is missing"]),
+        ("[[rule]]\nvalue = ['$.a', 'b']\nmethod = 'drop'", &["mask.toml:3:17", "JSONPath"]),
+        ("[[rule]]\nvalue = ['$']\nmethod = 'drop'", &["mask.toml:3:10", "tombstone", "redact"]),
+        ("otherwise = 'refuze'", &["mask.toml:2:13", "`refuse`?"]),
+        ("key-file = 'mask.key'", &["mask.toml:2:12", "Keep one of"]),
+        ("[[keep]]\npaths = ['$.a']\nkinds = ['e-mail']", &["mask.toml:4:10", "`email`?"]),
+    ] {
+        let desk = desk(rules);
+        let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+        for expected in expected {
+            assert!(err.contains(expected), "{rules}\n--- lacks {expected}\n{err}");
+        }
+        assert!(!desk.path().join("masked").exists());
+    }
+    let desk = desk("");
+    fs::write(desk.path().join("mask.toml"), "key-env = \"REHEARSAL_NOBODY\"").unwrap();
+    let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+    assert!(err.contains("mask.toml:1:11") && err.contains("openssl rand -hex 32"), "{err}");
+    let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "nothing.toml", "--out", "masked"]);
+    assert!(err.contains("could not read the policy nothing.toml"), "{err}");
+}
