@@ -2,7 +2,8 @@
 //!
 //! Kafka streams are captured to a [`recording`], a [`plan`] says which event is handed over when and how often, a [`drive`]
 //! hands them to an old and a new build and keeps what each did as an [`outcome`], [`compare`] finds where outcomes differ and
-//! [`report`] says so. [`scenario::run()`] is the whole pipeline on one page.
+//! [`report`] says so. What nobody may see is taken out by a [`mask`] before it is kept. [`scenario::run()`] is the whole pipeline
+//! on one page.
 //!
 //! ```text
 //! Kafka ──capture──▶ recording ──┐

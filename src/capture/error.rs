@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mask::MaskError;
 use crate::recording::{RecordingError, Role};
 
 /// Why events could not be captured. No variant holds the value of a property.
@@ -234,6 +235,9 @@ pub enum CaptureError {
         /// What went wrong.
         source: RecordingError,
     },
+    /// An event cannot be masked, or must not be kept. Nothing of it was written.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
     /// The recording cannot be written.
     #[error("the recording cannot be written")]
     Unwritable(#[from] RecordingError),

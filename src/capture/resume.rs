@@ -7,6 +7,7 @@ use super::error::in_words;
 use super::taking::source;
 use super::window::Window;
 use super::{CaptureError, CaptureSettings};
+use crate::mask::Masker;
 use crate::recording::{GapCause, MissingOffsets, RecordingWriter, Resumed, Source};
 
 /// What a capture begins with.
@@ -26,7 +27,8 @@ impl Beginning {
         settings: &CaptureSettings,
         out: &Path,
     ) -> Result<Self, CaptureError> {
-        let writer = RecordingWriter::create(out, source(cluster, window, settings))?;
+        let mut writer = RecordingWriter::create(out, source(cluster, window, settings))?;
+        writer.name_masks(Masker::new(settings.mask.clone(), settings.detection).rules())?;
         Ok(Self { writer, resumed_at: None, notes: Vec::new() })
     }
 

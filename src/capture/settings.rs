@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::READ_UNCOMMITTED;
 use super::topics::read_partition;
 use super::{Properties, TopicChoice};
+use crate::mask::{Detection, Policy};
 use crate::recording::Role;
 use crate::settings::{Moment, Span};
 
 /// What is captured, from where and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CaptureSettings {
     /// Brokers to begin with, as `HOST:PORT`, joined by commas.
     pub brokers: String,
@@ -33,6 +35,10 @@ pub struct CaptureSettings {
     pub uncommitted: bool,
     /// Extra properties of librdkafka.
     pub properties: Properties,
+    /// What is masked before it touches the disk; without one, only headers that carry credentials are redacted.
+    pub mask: Option<Arc<Policy>>,
+    /// What is done about data that looks personal and that no rule masked.
+    pub detection: Detection,
     /// Bounds each wait for an answer about topics and offsets.
     pub connect_timeout: Duration,
     /// Bounds the wait for brokers that hold events and do not send them.
@@ -58,6 +64,8 @@ impl CaptureSettings {
             duration_max: None,
             uncommitted: false,
             properties: Properties::default(),
+            mask: None,
+            detection: Detection::default(),
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             checkpoint_every: Duration::from_secs(5),

@@ -13,6 +13,7 @@ use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
+use crate::mask::{Masker, Parts, Sighting};
 use crate::recording::{
     AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, Role, Source, TimeSpan,
     TopicSource,
@@ -79,6 +80,8 @@ pub struct CaptureReport {
     pub notes: Vec<String>,
     /// What was taken of each partition, in order of topic and partition, empty ones too.
     pub partitions: Vec<CapturedPartition>,
+    /// What looked personal in what was kept, by topic and path.
+    pub sightings: Vec<Sighting>,
 }
 
 /// What ended a capture.
@@ -135,10 +138,12 @@ pub(super) fn take(
     let begun = clock.now();
     let Beginning { writer, resumed_at, notes } = beginning;
     let (events, state) = (writer.rows() - writer.resumed_state(), writer.resumed_state());
-    let mut taking = Taking::begin(cluster, window, Writing::start(out, writer)?, (events, state), clock)?;
+    let writer = Writing::start(out, writer)?;
+    let masker = Masker::new(settings.mask.clone(), settings.detection);
+    let mut taking = Taking::begin(cluster, window, (writer, masker), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
     let mut sealed = taking.progress(CaptureStep::Sealed);
-    let Taking { mut writer, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
+    let Taking { mut writer, masker, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
     let acknowledged = writer.acknowledged().rows;
     let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
@@ -158,7 +163,7 @@ pub(super) fn take(
                 writer.missing(names[taken.stretch.topic], taken.stretch.partition, missing);
             }
         }
-        writer.seal()
+        writer.seal(masker.masks())
     };
     let manifest = finish().map_err(unfinished)?;
     sealed.elapsed = clock.now().saturating_sub(begun);
@@ -185,6 +190,7 @@ pub(super) fn take(
             missing: manifest.missing_by_cause(),
             notes,
             partitions: partitions.into_iter().map(captured).collect(),
+            sightings: masker.sightings(),
         }),
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
         Err(source) => Err(CaptureError::Interrupted { events, out: out.to_owned(), source: Box::new(source) }),
@@ -214,6 +220,7 @@ struct Taking<'c> {
     clock: &'c dyn Clock,
     reader: Reader<'c>,
     writer: Writing,
+    masker: Masker,
     batch: EventBatchBuilder,
     names: Vec<&'c str>,
     partitions: Vec<Taken>,
@@ -292,7 +299,7 @@ impl<'c> Taking<'c> {
     fn begin(
         cluster: &'c Cluster<'c>,
         window: Window,
-        writer: Writing,
+        (writer, masker): (Writing, Masker),
         (events, state): (u64, u64),
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
@@ -316,6 +323,7 @@ impl<'c> Taking<'c> {
             clock,
             reader,
             writer,
+            masker,
             batch: EventBatchBuilder::new(),
             names,
             open: window.partitions.len(),
@@ -395,7 +403,7 @@ impl<'c> Taking<'c> {
     /// Takes what comes within `wait` and returns whether anything did.
     fn poll(&mut self, wait: Duration, allow_gaps: bool, clock: &dyn Clock) -> Result<bool, CaptureError> {
         // Taken apart, as the reader hands events to what lies beside it.
-        let Self { reader, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
+        let Self { reader, masker, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
         let (mut reached, mut out_of_range) = (Vec::new(), Vec::new());
         // One date for all events of a poll: they came together.
         let mut date_us = None;
@@ -421,7 +429,7 @@ impl<'c> Taking<'c> {
                     writer.missing(names[event.topic], event.partition(), missing);
                 }
                 let date_us = *date_us.get_or_insert_with(|| clock.date_us());
-                *bytes += push(batch, names[event.topic], &event, date_us)?;
+                *bytes += push(batch, masker, names[event.topic], &event, date_us)?;
                 *events += 1;
                 taken.count(&event);
                 if taken.stretch.end.is_some_and(|end| taken.next >= end) {
@@ -589,7 +597,7 @@ impl<'c> Taking<'c> {
                     taken.state += 1;
                     taking.state += 1;
                     let date_us = taking.clock.date_us();
-                    taking.bytes += push(&mut taking.batch, taking.names[topic], event, date_us)?;
+                    taking.bytes += push(&mut taking.batch, &mut taking.masker, taking.names[topic], event, date_us)?;
                     if taking.batch.is_full() {
                         taking.writer.write(taking.batch.finish())?;
                     }
@@ -703,24 +711,31 @@ fn find(partitions: &[Taken], first: &[usize], topic: usize, partition: i32) -> 
     partitions.iter().position(is_it).expect("only partitions of the window are read")
 }
 
-/// Puts `event` into `batch` and returns the bytes of its key and value.
-fn push(batch: &mut EventBatchBuilder, topic: &str, event: &Received<'_>, date_us: i64) -> Result<u64, CaptureError> {
+/// Puts what may be kept of `event` into `batch` and returns the bytes of its key and value, as received.
+fn push(
+    batch: &mut EventBatchBuilder,
+    masker: &mut Masker,
+    topic: &str,
+    event: &Received<'_>,
+    date_us: i64,
+) -> Result<u64, CaptureError> {
     let Some(headers) = event.headers() else {
         let (partition, offset) = (event.partition(), event.offset());
         return Err(CaptureError::HeaderName { topic: topic.to_owned(), partition, offset });
     };
     let (timestamp_ms, timestamp_type) = event.timestamp();
-    let (key, value) = (event.key(), event.value());
+    let (partition, offset, key, value) = (event.partition(), event.offset(), event.key(), event.value());
+    let kept = masker.mask(Parts { topic, partition, offset, key, value }, headers)?;
     batch.push(
         topic,
-        event.partition(),
-        event.offset(),
+        partition,
+        offset,
         timestamp_ms,
         timestamp_type,
         Some(date_us),
-        key,
-        value,
-        headers,
+        kept.key.as_deref(),
+        kept.value.as_deref(),
+        kept.headers(),
     );
     Ok((key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64)
 }

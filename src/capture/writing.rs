@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::recording::{AcknowledgedPartition, EventBatch, Manifest, MissingOffsets, RecordingError, RecordingWriter};
+use crate::recording::{
+    AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter,
+};
 
 /// Batches that wait at most: who takes events faster than they can be written waits with them.
 const AHEAD: usize = 4;
@@ -102,10 +104,12 @@ impl Writing {
         }
     }
 
-    /// Finishes the recording.
-    pub(super) fn seal(mut self) -> Result<Manifest, RecordingError> {
+    /// Finishes the recording, whose manifest then says how often each of `masks` changed something.
+    pub(super) fn seal(mut self, masks: Vec<Mask>) -> Result<Manifest, RecordingError> {
         self.hand_over_gaps()?;
-        self.end()?.seal()
+        let mut writer = self.end()?;
+        *writer.masks_mut() = masks;
+        writer.seal()
     }
 
     fn hand_over_gaps(&mut self) -> Result<(), RecordingError> {
@@ -189,7 +193,7 @@ mod tests {
         let mut writing = Writing::start(&out, writer).unwrap();
         assert_eq!((writing.acknowledged().rows, writing.acknowledged().partitions[0].next), (20, 30));
         writing.missing("t", 0, MissingOffsets { first: 30, last: 31, cause: GapCause::Retention });
-        let manifest = writing.seal().unwrap();
+        let manifest = writing.seal(Vec::new()).unwrap();
         let causes: Vec<_> = manifest.missing_by_cause().iter().map(|one| (one.cause, one.offsets)).collect();
         assert_eq!(causes, [(GapCause::Retention, 2), (GapCause::Compaction, 10)]);
         assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
@@ -205,7 +209,7 @@ mod tests {
         }
         writing.checkpoint().unwrap();
         writing.write(batch(200..201)).unwrap();
-        assert_eq!(writing.seal().unwrap().partitions[0].count, 201);
+        assert_eq!(writing.seal(Vec::new()).unwrap().partitions[0].count, 201);
         assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
     }
 
@@ -218,6 +222,6 @@ mod tests {
         let error = writing.checkpoint().unwrap_err();
         assert!(matches!(error, RecordingError::OffsetOrder { offset: 5, .. }), "{error}");
         assert!(writing.write(batch(6..7)).is_err());
-        assert!(writing.seal().is_err());
+        assert!(writing.seal(Vec::new()).is_err());
     }
 }

@@ -128,6 +128,8 @@ Examples:
       --for 10m --out recordings/now
   rehearsal capture --brokers kafka:9092 --topic orders:0,1 \\
       --from orders:0=100,orders:1=250 --events 10000 --out recordings/some
+  rehearsal capture --brokers kafka:9092 --topic orders --mask mask.toml \\
+      --strict-privacy --out recordings/masked
   rehearsal capture --brokers kafka:9093 -X security.protocol=ssl \\
       --topic orders --follow --out recordings/until-ctrl-c")]
 pub(super) struct CaptureArguments {
@@ -163,6 +165,12 @@ pub(super) struct CaptureArguments {
     /// Takes the events of transactions that are open or were aborted, too
     #[arg(long)]
     pub(super) uncommitted: bool,
+    /// Masks events by this policy before anything touches the disk
+    #[arg(long, value_name = "POLICY")]
+    pub(super) mask: Option<PathBuf>,
+    /// Refuses what looks personal and no rule masks, instead of warning
+    #[arg(long)]
+    pub(super) strict_privacy: bool,
     /// Reads properties of librdkafka (TLS, SASL) from a file of name=value lines; ${VAR} stands for an environment variable
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

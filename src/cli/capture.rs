@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::args::{CaptureArguments, CaptureEndArguments};
 use super::capture_words::Telling;
 use super::exit::{Code, Failure};
+use super::mask::{detection, policy, warn};
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
 use crate::capture::{CaptureSettings, PartitionStart, Properties, TopicChoice, Until, capture as capture_topics};
@@ -20,7 +21,9 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     let report =
         capture_topics(&settings, &arguments.out, &SystemClock::start(), &stop, &mut |progress| telling.take(progress));
     telling.end();
-    telling.summary(&report?)?;
+    let report = report?;
+    warn(&report.sightings, printer);
+    telling.summary(&report)?;
     Ok(Code::Agree)
 }
 
@@ -57,6 +60,8 @@ fn settings(arguments: &CaptureArguments) -> Result<CaptureSettings, Failure> {
     settings.uncommitted = arguments.uncommitted;
     settings.allow_gaps = arguments.allow_gaps;
     settings.properties = properties;
+    settings.mask = policy(arguments.mask.as_deref())?;
+    settings.detection = detection(arguments.strict_privacy);
     Ok(settings)
 }
 

@@ -174,6 +174,12 @@ impl From<SliceError> for Failure {
 
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
+        if let CaptureError::Interrupted { source, .. } = &error
+            && let CaptureError::Mask(cause) = &**source
+        {
+            let hint = super::mask::hint(cause);
+            return Self::wrong(error, hint);
+        }
         match error {
             CaptureError::NoTopic
             | CaptureError::UnknownTopic { .. }
@@ -190,6 +196,7 @@ impl From<CaptureError> for Failure {
                 "Set user, password and certificates with --config FILE or -X name=value: sasl.mechanism, sasl.username, \
                  sasl.password, ssl.ca.location.",
             ),
+            CaptureError::Mask(error) => error.into(),
             CaptureError::Unwritable(error @ (RecordingError::NotEmpty { .. } | RecordingError::Sealed { .. })) => {
                 Self::wrong(error, "Choose another folder with --out.")
             }

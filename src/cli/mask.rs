@@ -50,17 +50,17 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
 }
 
 /// Reads the policy of `--mask` or `--policy`, where there is one.
-fn policy(path: Option<&Path>) -> Result<Option<Arc<Policy>>, Failure> {
+pub(super) fn policy(path: Option<&Path>) -> Result<Option<Arc<Policy>>, Failure> {
     Ok(path.map(read_policy).transpose()?.map(Arc::new))
 }
 
 /// What is done about what looks personal.
-fn detection(strict: bool) -> Detection {
+pub(super) fn detection(strict: bool) -> Detection {
     if strict { Detection::Refuse } else { Detection::Warn }
 }
 
 /// Warns of what looked personal and was kept.
-fn warn(sightings: &[Sighting], printer: &Printer) {
+pub(super) fn warn(sightings: &[Sighting], printer: &Printer) {
     for Sighting { topic, path, kind, count, partition, offset } in sightings {
         printer.note(&format!(
             "warning: topic {topic}: {path} holds what looks like {} ({}, first in partition {partition} at offset {offset})",
@@ -74,7 +74,7 @@ fn warn(sightings: &[Sighting], printer: &Printer) {
 }
 
 /// What looked personal, as `--json` prints it.
-fn sightings_in_json(sightings: &[Sighting]) -> Vec<Json> {
+pub(super) fn sightings_in_json(sightings: &[Sighting]) -> Vec<Json> {
     let one = |Sighting { topic, path, kind, count, partition, offset }: &Sighting| json!({ "topic": topic, "path": path, "kind": kind, "count": count, "partition": partition, "offset": offset });
     sightings.iter().map(one).collect()
 }
@@ -104,7 +104,7 @@ impl From<MaskError> for Failure {
 }
 
 /// What to do about an event that must not be kept.
-fn hint(error: &MaskError) -> &'static str {
+pub(super) fn hint(error: &MaskError) -> &'static str {
     match error {
         MaskError::Personal { .. } => "Mask it by a rule of the policy, or list it there under [[keep]].",
         _ => "Give its topic a rule that masks it as a whole, such as `value = [\"$\"]`, or another `otherwise`.",

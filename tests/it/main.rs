@@ -10,6 +10,7 @@ mod drive;
 mod import;
 mod kills;
 mod mask;
+mod masked;
 mod outcome;
 mod plan;
 mod recording;

@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("spill", &[]),
     ("recording", &["settings"]),
     ("mask", &["settings", "recording"]),
-    ("capture", &["clock", "settings", "recording"]),
+    ("capture", &["clock", "settings", "recording", "mask"]),
     ("plan", &["settings", "spill", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
     ("drive", &["clock", "settings", "recording", "plan", "outcome"]),
