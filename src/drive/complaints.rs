@@ -9,6 +9,7 @@ use regex::bytes::Regex;
 
 use super::pipe::Pipe;
 use super::shared::Shared;
+use crate::mask::LogMask;
 
 /// Most bytes of a line that is compared with the line that says that the build is ready.
 const LINE_MAX: usize = 64 << 10;
@@ -21,13 +22,16 @@ pub(super) struct Complaints {
     tail: VecDeque<u8>,
     tail_max: usize,
     dropped: u64,
+    mask: LogMask,
 }
 
 impl Complaints {
-    /// Creates `path`, which takes `bytes_max` bytes and a line that says how many are left out.
-    pub(super) fn create(path: &Path, bytes_max: usize) -> io::Result<Self> {
+    /// Creates `path`, which takes `bytes_max` bytes of what `mask` leaves and a line that says how many are left
+    /// out.
+    pub(super) fn create(path: &Path, bytes_max: usize, mask: LogMask) -> io::Result<Self> {
         let file = File::options().write(true).create_new(true).open(path)?;
-        Ok(Self { file, room: bytes_max / 2, tail: VecDeque::new(), tail_max: bytes_max - bytes_max / 2, dropped: 0 })
+        let (room, tail_max) = (bytes_max / 2, bytes_max - bytes_max / 2);
+        Ok(Self { file, room, tail: VecDeque::new(), tail_max, dropped: 0, mask })
     }
 
     /// Reads standard error to its end, or until the drive is closed; `ready` is the line that says that the build is ready.
@@ -42,7 +46,8 @@ impl Complaints {
                     if let Some(ready) = ready.filter(|_| !shared.is_ready()) {
                         look_for(ready, &bytes[..count], &mut line, shared);
                     }
-                    self.keep(&bytes[..count])?;
+                    let masked = self.mask.take(&bytes[..count]);
+                    self.keep(&masked)?;
                 }
                 Ok(None) if shared.is_closing() => break,
                 // Reading again will tell what is wrong with the pipe.
@@ -64,6 +69,8 @@ impl Complaints {
     }
 
     fn finish(mut self) -> io::Result<u64> {
+        let rest = self.mask.finish();
+        self.keep(&rest)?;
         if self.dropped > 0 {
             writeln!(self.file, "\n[{} bytes are left out here]", self.dropped)?;
         }

@@ -11,14 +11,19 @@ use super::reply::{Reply, Said, Spot};
 use super::shared::Shared;
 use super::{DriveRules, Payload};
 use crate::clock::Clock;
+use crate::mask::{Detection, Masker, Otherwise, Parts};
 use crate::outcome::{CauseBy, CauseView, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
 use crate::plan::Phase;
+use crate::recording::Header;
 
 /// Bytes asked for at once.
 const READ_BYTES: usize = 512 << 10;
 
 /// Microseconds between footers that make what was written readable.
 const CHECKPOINT_US: i64 = 20_000_000;
+
+/// What is kept of a line of which nobody can tell what is to be masked.
+const UNREAD: &[u8] = b"[redacted]";
 
 /// What was heard.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub(super) struct Listener<'a> {
     clock: &'a dyn Clock,
     topics: &'a [String],
     outputs: &'a mut OutputsWriter,
+    masker: Masker,
     ledger: Ledger,
     announced: Vec<Announced>,
     sequence: i64,
@@ -57,6 +63,7 @@ impl<'a> Listener<'a> {
             clock,
             topics,
             outputs,
+            masker: Masker::new(rules.mask.clone(), Detection::Off),
             ledger: Ledger::new(topics),
             announced: Vec::new(),
             sequence: 0,
@@ -177,28 +184,27 @@ impl<'a> Listener<'a> {
             Some((Found { phase: Phase::WarmUp, .. }, CauseBy::Inferred)) | None => self.phase,
             Some((found, _)) => found.phase,
         };
-        self.outputs.append(&OutputRow {
+        let (topics, rules) = (self.topics, self.rules);
+        self.keep(&OutputRow {
             sequence: self.sequence,
             arrived_us: self.arrived_us,
             phase,
             channel: Channel::Output,
-            topic: said.topic.as_deref().unwrap_or(&self.rules.output_topic),
+            topic: said.topic.as_deref().unwrap_or(&rules.output_topic),
             partition: said.partition.unwrap_or(0),
             timestamp_ms: said.timestamp_ms,
             key: said.key.as_deref(),
             value: said.value.as_deref(),
             headers: &said.headers,
             cause: cause.map(|(found, by)| CauseView {
-                topic: &self.topics[found.topic as usize],
+                topic: &topics[found.topic as usize],
                 partition: found.partition,
                 offset: found.offset,
                 attempt: found.attempt,
                 by,
             }),
             malformed: None,
-        })?;
-        self.sequence += 1;
-        Ok(())
+        })
     }
 
     /// Finds the delivery behind an output: the one it names; else, where it carries topic and offset of a delivery, as a filter
@@ -226,16 +232,19 @@ impl<'a> Listener<'a> {
     }
 
     fn malformed(&mut self, line: &[u8], why: &'static str) -> Result<(), OutcomeError> {
-        self.as_is(line, Some(why))
+        // Nobody can tell which rules would have touched it.
+        let unread = self.rules.mask.as_ref().is_some_and(|policy| policy.otherwise() != Otherwise::Keep);
+        self.as_is(if unread { UNREAD } else { line }, Some(why))
     }
 
     fn as_is(&mut self, line: &[u8], malformed: Option<&str>) -> Result<(), OutcomeError> {
-        self.outputs.append(&OutputRow {
+        let rules = self.rules;
+        self.keep(&OutputRow {
             sequence: self.sequence,
             arrived_us: self.arrived_us,
             phase: self.phase,
             channel: Channel::Output,
-            topic: &self.rules.output_topic,
+            topic: &rules.output_topic,
             partition: 0,
             timestamp_ms: None,
             key: None,
@@ -243,7 +252,27 @@ impl<'a> Listener<'a> {
             headers: &[],
             cause: None,
             malformed,
-        })?;
+        })
+    }
+
+    /// Keeps what may be kept of an output.
+    fn keep(&mut self, row: &OutputRow<'_>) -> Result<(), OutcomeError> {
+        let OutputRow { sequence, topic, partition, key, value, headers, .. } = *row;
+        let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
+        let parts = Parts { topic, partition, offset: sequence, key, value };
+        if let Ok(kept) = self.masker.mask(parts, headers) {
+            let header = |(name, value): (&str, Option<&[u8]>)| Header {
+                name: name.to_owned(),
+                value: value.map(<[u8]>::to_vec),
+            };
+            let headers: Vec<Header> = kept.headers().map(header).collect();
+            let (key, value) = (kept.key.as_deref(), kept.value.as_deref());
+            self.outputs.append(&OutputRow { key, value, headers: &headers, ..*row })?;
+        } else {
+            // A policy that refuses: nothing is kept of what it refuses.
+            let malformed = Some("refused by the policy");
+            self.outputs.append(&OutputRow { key: None, value: Some(UNREAD), headers: &[], malformed, ..*row })?;
+        }
         self.sequence += 1;
         Ok(())
     }

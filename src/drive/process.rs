@@ -59,8 +59,15 @@ pub(super) struct Pipes {
 }
 
 impl Process {
-    /// Starts `build` for the drive named `drive`, whose own directory is `dir`.
-    pub(super) fn start(build: &Build, dir: &Path, drive: &str, clock: &dyn Clock) -> io::Result<(Self, Pipes)> {
+    /// Starts `build` for the drive named `drive`, whose own directory is `dir`. The variable `hidden` of our own environment is
+    /// kept from it.
+    pub(super) fn start(
+        build: &Build,
+        dir: &Path,
+        drive: &str,
+        hidden: Option<&str>,
+        clock: &dyn Clock,
+    ) -> io::Result<(Self, Pipes)> {
         let mut filling = Filling::new(dir, drive)?;
         let (program, arguments) = build.command().split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let name = filling.fill(program)?;
@@ -70,6 +77,9 @@ impl Process {
         let mut command = Command::new(program);
         for argument in arguments {
             command.arg(filling.fill(argument)?);
+        }
+        if let Some(hidden) = hidden {
+            command.env_remove(hidden);
         }
         for (name, value) in build.env() {
             command.env(name, filling.fill(value)?);

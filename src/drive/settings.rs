@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::mask::Policy;
 use crate::settings::{SettingError, Span};
 
 /// Most drives of the old build beyond the first: each is a process, and far fewer tell what differs by chance.
@@ -209,6 +211,8 @@ pub struct DriveRules {
     pub output_bytes_max: u64,
     /// Most bytes of standard error that are kept.
     pub stderr_bytes_max: usize,
+    /// What is masked of what builds write; without one, only headers that carry credentials are redacted.
+    pub mask: Option<Arc<Policy>>,
 }
 
 impl DriveSettings {
@@ -280,6 +284,7 @@ impl DriveSettings {
             line_bytes_max: usize::try_from(self.line_bytes_max).unwrap_or(usize::MAX),
             output_bytes_max: self.output_bytes_max,
             stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
+            mask: None,
         })
     }
 }

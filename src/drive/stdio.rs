@@ -15,6 +15,7 @@ use super::process::{Ended, Pipes, Process, describe};
 use super::shared::Shared;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
+use crate::mask::LogMask;
 use crate::outcome::{
     DeliveriesWriter, Ending, EndingReport, GaugesWriter, Lateness, Outcome, OutcomeError, OutcomeWriter,
 };
@@ -49,13 +50,14 @@ pub(super) fn drive(
     let topics = job.plan.topics();
     let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
     let log = job.out.join("stderr.log");
-    let complaints = Complaints::create(&log, job.rules.stderr_bytes_max)
+    let complaints = Complaints::create(&log, job.rules.stderr_bytes_max, LogMask::new(job.rules.mask.is_some()))
         .map_err(|source| OutcomeError::Io { path: log.clone(), source })?;
     let shared = Shared::new(clock.now(), job.rules.timeout);
     if job.rules.ready.is_none() {
         shared.set_ready();
     }
-    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, clock) {
+    let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
+    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, hidden, clock) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;

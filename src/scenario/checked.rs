@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::policy::read_policy;
 use super::run::Terms;
 use super::source::Problem;
 use super::{Scenario, ScenarioError};
@@ -54,6 +55,7 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let new = wrong.keep(settings.new.check("new", scenario.folder()));
     let drive = wrong.keep(settings.drive.check());
     let rules = wrong.keep(settings.compare.check());
+    let drive = wrong.with_policy(drive);
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
@@ -88,6 +90,25 @@ struct Wrong<'a> {
 impl Wrong<'_> {
     fn keep<T>(&mut self, checked: Result<T, SettingError>) -> Option<T> {
         checked.map_err(|error| self.problems.push(self.scenario.problem(&error))).ok()
+    }
+}
+
+impl Wrong<'_> {
+    /// Adds the policy that the scenario names, if any; none where it cannot be used. What is wrong inside of it stands in its own
+    /// file.
+    fn with_policy(&mut self, drive: Option<DriveRules>) -> Option<DriveRules> {
+        let Some(name) = &self.scenario.settings.mask.policy else { return drive };
+        match read_policy(&self.scenario.path.parent().unwrap_or(Path::new("")).join(name)) {
+            Ok(policy) => drive.map(|drive| DriveRules { mask: Some(Arc::new(policy.for_builds())), ..drive }),
+            Err(ScenarioError::Problems(problems)) => {
+                self.problems.extend(problems.0);
+                None
+            }
+            Err(error) => {
+                let instead = "Write the file of a mask policy, relative to this file.";
+                self.keep(Err(SettingError::new("mask.policy", in_one_line(&error), instead)))
+            }
+        }
     }
 }
 

@@ -27,5 +27,5 @@ pub use folder::{Destination, RunFolder};
 pub use policy::read_policy;
 pub use run::{Run, Watcher, replay, run, write_report};
 pub use scenario::{Scenario, scenarios_in};
-pub use settings::{RelationSettings, ScenarioSettings, schema};
+pub use settings::{MaskSettings, RelationSettings, ScenarioSettings, schema};
 pub use source::{Problem, TextPlace};

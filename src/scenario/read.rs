@@ -9,8 +9,8 @@ use super::source::{Problem, Source};
 use super::tree::Tree;
 
 /// Sections that the design names and this version does not read: refused by name, never ignored.
-const LATER: [&str; 10] =
-    ["lineage", "topic", "rollout", "isolation", "registry", "effects", "mask", "minimise", "sink", "window"];
+const LATER: [&str; 9] =
+    ["lineage", "topic", "rollout", "isolation", "registry", "effects", "minimise", "sink", "window"];
 
 /// Reads settings from `tree`, section by section, so that a problem in one hides none in another.
 ///

@@ -35,6 +35,9 @@ pub struct ScenarioSettings {
     /// How builds are driven.
     #[serde(default)]
     pub drive: DriveSettings,
+    /// What is masked of what the builds write, before it touches the disk.
+    #[serde(default)]
+    pub mask: MaskSettings,
     /// Which outputs stand for each other and which differences count.
     #[serde(default)]
     pub compare: CompareSettings,
@@ -47,6 +50,14 @@ pub struct ScenarioSettings {
     /// Limits that only warn; the same figures as `gates`.
     #[serde(default)]
     pub warnings: GateSettings,
+}
+
+/// What is masked of what the builds write: outputs by the policy's rules, standard error by what looks personal or secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MaskSettings {
+    /// File of the policy, relative to this one; without it, only headers that carry credentials are redacted.
+    pub policy: Option<String>,
 }
 
 /// Rules that each build keeps against itself.

@@ -1,4 +1,4 @@
-//! Masks where they are applied: ahead of what a capture writes.
+//! Masks where they are applied: ahead of what a capture writes, and of what is kept of builds.
 
 use std::fs;
 use std::sync::Arc;
@@ -6,11 +6,15 @@ use std::sync::Arc;
 use rehearsal::capture::{CaptureError, CaptureSettings, Start, TopicChoice, capture};
 use rehearsal::clock::{Stop, SystemClock};
 use rehearsal::mask::{Detection, MaskError, Policy};
+use rehearsal::outcome::Outcome;
 use rehearsal::recording::{Event, Recording, Role};
 use rehearsal::samples::{Broker, fill};
 use tempfile::TempDir;
 
-use super::mask::{RULES, event, events, events_with_secrets, holds_no_secret, masked, policy, recorded, rehearsal};
+use super::mask::{
+    KEY, RULES, SECRETS, desk, event, events, events_with_secrets, files, holds_no_secret, masked, policy, recorded,
+    rehearsal, text,
+};
 
 fn filled(source: &[Event]) -> (Broker, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -96,6 +100,82 @@ fn a_strict_capture_stops_ahead_of_what_looks_personal() {
     let recording = Recording::open(&out).unwrap();
     assert_eq!((recording.len(), count), (20, 20));
     holds_no_secret(&out, &recording);
+}
+
+/// A build that writes down all it should not, wherever it can.
+const TALKATIVE: &str = r#"
+echo "mail to ann.smith@example.org" >&2
+echo "> Authorization: Basic sesame-open" >&2
+echo "the key is $REHEARSAL_MASK_KEY." >&2
+number=0
+while read -r line; do
+  number=$((number + 1))
+  echo '{"key":"c-1001","value":{"n":'$number',"email":"ann.smith@example.org"},"headers":[["Cookie","sid=sesame-open"]]}'
+  echo '{"value":{"street":"10 Downing"},"partition":"ann.smith"}'
+  echo '{"value_base64":"c2VzYW1lLW9wZW4="}'
+done
+"#;
+
+#[test]
+fn what_builds_write_is_masked_before_it_touches_the_disk() {
+    let desk = desk("[[rule]]\ntopics = ['out*']\nkey = true\nvalue = ['$.email']\nmethod = 'token'");
+    rehearsal(&desk, 0, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+    fs::write(desk.path().join("build.sh"), TALKATIVE).unwrap();
+    fs::write(
+        desk.path().join("scenario.toml"),
+        "recording = 'empty'\nold.command = ['sh', 'build.sh']\nnew.command = ['sh', 'build.sh']\npace.mode = 'unpaced'\n\
+         [drive]\noutputs = ['output']\nsettle = '50ms'\n[compare]\nidentity = ['$.n']\n[mask]\npolicy = 'mask.toml'\n",
+    )
+    .unwrap();
+    let quiet: Vec<Event> = (0..3).map(|offset| event("orders", offset, None, Some("{\"n\":1}"), &[])).collect();
+    recorded(&quiet, &desk.path().join("empty"));
+    // Lines that nobody can read are no agreement.
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let output = command
+        .current_dir(desk.path())
+        .env("REHEARSAL_MASK_KEY", KEY)
+        .args(["run", "scenario.toml", "--out", "run"])
+        .output()
+        .unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{output:?}");
+    let outcome = Outcome::open(desk.path().join("run/outcomes/new")).unwrap();
+    let mut written = Vec::new();
+    for batch in outcome.outputs().unwrap().map(Result::unwrap) {
+        written.extend((0..batch.len()).map(|row| batch.get(row).to_output()));
+    }
+    assert_eq!(written.len(), 9);
+    let (key, value) = (text(written[0].key.as_ref()).unwrap(), text(written[0].value.as_ref()).unwrap());
+    assert!(key.starts_with("tok_") && value.starts_with("{\"n\":1,\"email\":\"tok_"), "{key} {value}");
+    assert_eq!(text(written[0].headers[0].value.as_ref()), Some("[redacted]"));
+    assert_eq!((text(written[1].value.as_ref()), written[1].malformed.is_some()), (Some("[redacted]"), true));
+    assert_eq!(text(written[2].value.as_ref()), Some("[redacted]"));
+    let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
+    assert_eq!(log, "mail to [e-mail]\n> Authorization: [redacted]\nthe key is .\n");
+    let mut paths = Vec::new();
+    files(&desk.path().join("run"), &mut paths);
+    let mut haystacks: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    haystacks.extend([output.stdout, output.stderr]);
+    haystacks.extend(written.into_iter().flat_map(|output| [output.key, output.value]).flatten());
+    for secret in SECRETS.iter().copied().chain([KEY]) {
+        for (number, bytes) in haystacks.iter().enumerate() {
+            let holds = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!holds, "`{secret}` in {:?}", paths.get(number));
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_stops_a_run_before_anything_is_started() {
+    let desk = desk("[[rule]]\nmethod = 'token'");
+    let text =
+        "recording = 'orders'\nold.command = ['touch', 'started']\nnew.command = ['cat']\nmask.policy = 'mask.toml'\n";
+    fs::write(desk.path().join("scenario.toml"), text).unwrap();
+    let (_, err) = rehearsal(&desk, 2, &["run", "scenario.toml"]);
+    assert!(err.contains("mask.toml:2:") && err.contains("masks nothing"), "{err}");
+    fs::write(desk.path().join("scenario.toml"), text.replace("mask.toml", "none.toml")).unwrap();
+    let (_, err) = rehearsal(&desk, 2, &["run", "scenario.toml"]);
+    assert!(err.contains("scenario.toml:4:15") && err.contains("none.toml"), "{err}");
+    assert!(!desk.path().join("started").exists() && !desk.path().join("target").exists());
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("capture", &["clock", "settings", "recording", "mask"]),
     ("plan", &["settings", "spill", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
-    ("drive", &["clock", "settings", "recording", "plan", "outcome"]),
+    ("drive", &["clock", "settings", "recording", "mask", "plan", "outcome"]),
     ("compare", &["settings", "spill", "recording", "plan", "outcome"]),
     ("report", &["settings", "recording", "plan", "outcome", "compare"]),
     ("samples", &["recording"]),
