@@ -7,6 +7,9 @@ use super::path::Path;
 use super::scan::{Kind, Tape};
 use super::settings::{By, Policy};
 
+/// Bytes that a schema registry's clients put ahead of a value.
+const FRAME: usize = 5;
+
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edited {
@@ -46,6 +49,7 @@ impl Editor {
         key: Option<&[u8]>,
         counts: &mut [u64],
     ) -> Edited {
+        let (frame, text) = unframed(text);
         if !self.tape.read(text) {
             return Edited::NoJson;
         }
@@ -65,7 +69,12 @@ impl Editor {
             behind = behind.max(tape.inside(edit.node).end);
             outermost
         });
-        if self.edits.is_empty() { Edited::Same } else { self.write(policy, text, key, counts) }
+        if self.edits.is_empty() {
+            return Edited::Same;
+        }
+        self.out.clear();
+        self.out.extend_from_slice(frame);
+        self.write(policy, text, key, counts)
     }
 
     /// The text as it was changed last.
@@ -75,7 +84,6 @@ impl Editor {
 
     fn write(&mut self, policy: &Policy, text: &[u8], key: Option<&[u8]>, counts: &mut [u64]) -> Edited {
         let Self { tape, edits, follows, out, found } = self;
-        out.clear();
         follows.clear();
         let mut rest = 0;
         let mut changed = false;
@@ -102,6 +110,11 @@ impl Editor {
         out.extend_from_slice(&text[rest..]);
         if changed { Edited::Changed } else { Edited::Same }
     }
+}
+
+/// Parts bytes into what a schema registry's clients put ahead of JSON (a zero and four bytes of a schema's id) and the rest.
+pub(super) fn unframed(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(if bytes.len() > FRAME && bytes[0] == 0 { FRAME } else { 0 })
 }
 
 fn put(replacement: &Replacement, out: &mut Vec<u8>) {

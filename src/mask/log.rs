@@ -6,18 +6,23 @@ use super::detect::{Found, redact_line};
 /// Longest stretch without a line break that is looked at as one.
 const LINE_MAX: usize = 64 << 10;
 
+/// Most lines of a private key's block; what opens one and never ends it takes no more of the log.
+const KEY_LINES_MAX: usize = 120;
+
 /// Masks what a build writes to standard error, line by line as it comes.
 #[derive(Debug)]
 pub struct LogMask {
     detects: bool,
     line: Vec<u8>,
     found: Vec<Found>,
+    /// Lines that may still belong to a private key whose block was opened.
+    key_lines: usize,
 }
 
 impl LogMask {
     /// Makes one that takes out credentials and, where `detects` says so, whatever looks personal or secret.
     pub fn new(detects: bool) -> Self {
-        Self { detects, line: Vec::new(), found: Vec::new() }
+        Self { detects, line: Vec::new(), found: Vec::new(), key_lines: 0 }
     }
 
     /// Takes the next bytes and returns what of them and of those before may be kept: whole lines.
@@ -36,7 +41,20 @@ impl LogMask {
     pub fn finish(&mut self) -> Vec<u8> {
         let line = std::mem::take(&mut self.line);
         let line = credentials::redact_line(&line);
-        if self.detects { redact_line(&line, &mut self.found) } else { line }
+        if self.detects { self.redact(&line) } else { line }
+    }
+
+    fn redact(&mut self, line: &[u8]) -> Vec<u8> {
+        let holds = |part: &[u8]| line.windows(part.len()).any(|window| window == part);
+        let ends = holds(b"-----END ");
+        if self.key_lines > 0 {
+            self.key_lines = if ends { 0 } else { self.key_lines - 1 };
+            return Vec::new();
+        }
+        if holds(b"PRIVATE KEY-----") && holds(b"-----BEGIN ") && !ends {
+            self.key_lines = KEY_LINES_MAX;
+        }
+        redact_line(line, &mut self.found)
     }
 }
 
@@ -52,6 +70,16 @@ mod tests {
         assert_eq!(log.take(b"id=1"), b"");
         assert_eq!(log.finish(), b"Cookie: [redacted]");
         assert_eq!(log.finish(), b"");
+    }
+
+    #[test]
+    fn a_private_key_goes_with_all_its_lines() {
+        let mut log = LogMask::new(true);
+        let [head, end] = [["-----BEGIN PRIV", "ATE KEY-----"].concat(), ["-----END PRIV", "ATE KEY-----"].concat()];
+        let kept = log.take(format!("a\n{head}\nMIIE\nabcd\n{end}\nb\n").as_bytes());
+        assert_eq!(String::from_utf8(kept).unwrap(), "a\n[secret key]b\n");
+        let lines = format!("{head}\n{}", "x\n".repeat(KEY_LINES_MAX + 5));
+        assert!(log.take(lines.as_bytes()).ends_with(b"x\nx\nx\nx\nx\n"));
     }
 
     #[test]

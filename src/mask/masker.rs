@@ -9,7 +9,7 @@ use super::edit::{Edited, Editor, whole};
 use super::method::REDACTED;
 use super::settings::{Otherwise, Part, Policy, means};
 use super::sightings::{Looked, Sighting, Sightings};
-use super::{Detection, MaskError};
+use super::{Detection, MaskError, MethodName};
 use crate::recording::Mask;
 
 /// Topics whose rules are remembered; a build may write to any number of them.
@@ -216,10 +216,7 @@ fn masked_headers<'m>(
             chosen.headers.iter().copied().find(names).map(|number| (number, &policy.targets[number]))
         });
         match (ruled, credentials::index(name), value) {
-            (Some((number, target)), _, value) if target.name == super::MethodName::Drop => {
-                let _ = value;
-                counts.targets[number] += 1;
-            }
+            (Some((number, target)), ..) if target.name == MethodName::Drop => counts.targets[number] += 1,
             (Some((number, target)), _, Some(value)) => {
                 counts.targets[number] += 1;
                 masked.push((name, whole(&target.method, &target.by, value, key).map(Cow::Owned)));

@@ -2,7 +2,7 @@
 
 use std::str;
 
-use chrono::{Days, NaiveDate, NaiveTime};
+use chrono::{Datelike as _, Days, NaiveDate};
 
 use super::MaskKey;
 use super::scan::Kind;
@@ -90,43 +90,57 @@ fn shifted(text: &str, days: i64) -> Option<String> {
 
 fn calendar_shifted(text: &str, days: i64) -> Option<String> {
     let (date, time) = (text.get(..10)?, text.get(10..)?);
-    let plain = date
-        .bytes()
-        .enumerate()
-        .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
-    let parsed =
-        NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| plain && (time.is_empty() || is_time(time)))?;
+    let bytes = date.as_bytes();
+    let signs = bytes[4] == b'-' && bytes[7] == b'-';
+    let (year, month, day) = (digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?);
+    let parsed = NaiveDate::from_ymd_opt(year as i32, month, day).filter(|_| signs && is_time(time))?;
     let distance = Days::new(days.unsigned_abs());
     let moved = if days < 0 { parsed.checked_sub_days(distance) } else { parsed.checked_add_days(distance) }?;
-    let written = moved.format("%Y-%m-%d").to_string();
-    (written.len() == 10).then(|| written + time)
+    let years = (0..=9_999).contains(&moved.year());
+    years.then(|| format!("{:04}-{:02}-{:02}{time}", moved.year(), moved.month(), moved.day()))
 }
 
-/// Whether `text` is a time of day behind a date, with or without seconds, their fraction and a zone.
+/// The number that a few digits are; none where there is anything else.
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+}
+
+/// Whether `text` is nothing, or a time of day as it stands behind a date: hours and minutes, with or without seconds, their
+/// fraction and a zone.
 fn is_time(text: &str) -> bool {
-    let Some(clock) = text.strip_prefix(['T', 't', ' ']) else { return false };
+    let Some(clock) = text.strip_prefix(['T', 't', ' ']) else { return text.is_empty() };
     let zone = clock.find(['Z', 'z', '+', '-']).unwrap_or(clock.len());
     let (clock, zone) = clock.split_at(zone);
+    let two = |part: Option<&[u8]>, below: u32| {
+        part.is_some_and(|part| part.len() == 2 && digits(part).is_some_and(|number| number < below))
+    };
     let zoned = match zone.as_bytes() {
         [] | [b'Z' | b'z'] => true,
-        [_, a, b, rest @ ..] => {
-            let minutes = rest.strip_prefix(b":").unwrap_or(rest);
-            [a, b].iter().all(|digit| digit.is_ascii_digit())
-                && (rest.is_empty() || minutes.len() == 2 && minutes.iter().all(u8::is_ascii_digit))
+        [b'Z' | b'z', ..] => false,
+        [_, hours @ ..] => {
+            let minutes = hours.get(2..).map(|rest| rest.strip_prefix(b":").unwrap_or(rest));
+            two(hours.get(..2), 24) && (minutes == Some(b"") && hours.len() == 2 || two(minutes, 60))
         }
-        _ => false,
     };
-    let timed = ["%H:%M:%S%.f", "%H:%M"].iter().any(|format| NaiveTime::parse_from_str(clock, format).is_ok());
-    zoned && timed
+    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, fraction)| (clock, Some(fraction)));
+    let mut parts = clock.split(':').map(str::as_bytes);
+    let timed = two(parts.next(), 24) && two(parts.next(), 60);
+    let seconds = parts.next();
+    // A leap second is the sixty-first.
+    let timed = timed && seconds.is_none_or(|seconds| two(Some(seconds), 61)) && parts.next().is_none();
+    let fractioned = fraction.is_none_or(|fraction| {
+        seconds.is_some() && !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    zoned && timed && fractioned
 }
 
 /// Below 10^11 a number counts seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds, else nanoseconds.
 fn epoch_shifted(text: &str, days: i64) -> Option<String> {
     let end = text.find('.').unwrap_or(text.len());
     let (whole, fraction) = text.split_at(end);
-    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
     let all_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !all_digits(digits) || !(fraction.is_empty() || all_digits(&fraction[1..])) || digits.len() > 19 {
+    if !all_digits(unsigned) || !(fraction.is_empty() || all_digits(&fraction[1..])) || unsigned.len() > 19 {
         return None;
     }
     let number: i128 = whole.parse().ok()?;
@@ -222,6 +236,11 @@ mod tests {
             "2013-1-5",
             "2013-01-05T",
             "2013-01-05T25:00",
+            "2013-01-05T10:60",
+            "2013-01-05T10:17.5",
+            "2013-01-05T10:17:00+5:30",
+            "2013-01-05T10:17:00Zx",
+            "2013-01-05T10:17:00:00",
             "2013-01-05T10:17:00+5",
             "05.01.2013",
             "1e9",

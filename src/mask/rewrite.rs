@@ -58,7 +58,7 @@ pub fn rewrite(
     let placed = |source| RewriteError::Place { path: out.to_owned(), source };
     let report = write(recording, masker, &half, progress).and_then(|events| {
         // An empty directory gives way to the whole recording, as with any rename.
-        fs::rename(&half, out).map_err(placed)?;
+        fs::rename(&half, out).and_then(|()| on_disk(out)).map_err(placed)?;
         Ok(RewriteReport { events, sightings: masker.sightings() })
     });
     if report.is_err() {
@@ -74,6 +74,12 @@ fn half_of(out: &Path) -> PathBuf {
     name.push(out.file_name().unwrap_or_default());
     name.push(format!(".part-{}", std::process::id()));
     out.with_file_name(name)
+}
+
+/// Makes sure that the name is on the disk, not only what it stands for.
+fn on_disk(out: &Path) -> std::io::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 fn write(

@@ -116,7 +116,8 @@ pub struct KeepSettings {
     /// Topics, in which `*` stands for any number of letters; without any, all topics.
     #[serde(default)]
     pub topics: Vec<String>,
-    /// Paths as the warnings show them: `$.shop.email`, `$.lines[*].note`, `key`, `header source`, `value`.
+    /// Paths as the warnings show them: `$.shop.email`, `$.lines[*].note`, `key`, `key $.id`, `header source`,
+    /// `value`.
     pub paths: Vec<String>,
     /// What it looks like; without any, whatever it looks like.
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Detected;
 use super::detect::{Found, detect};
+use super::edit::unframed;
 use super::scan::{Kind, Tape};
 use super::settings::{Keep, means};
 
@@ -76,10 +77,11 @@ impl Sightings {
             return None;
         }
         let (topic, partition, offset) = at;
-        let is_json = !matches!(part, Looked::Header(_)) && self.tape.read(bytes);
+        let (frame, json) = unframed(bytes);
+        let is_json = !matches!(part, Looked::Header(_)) && self.tape.read(json);
         let mut first = None;
         for (kind, range) in std::mem::take(&mut self.found) {
-            let path = self.path(part, bytes, is_json, range.start);
+            let path = self.path(part, json, is_json, range.start.saturating_sub(frame.len()));
             let kept = |keep: &Keep| {
                 means(&keep.topics, topic)
                     && keep.paths.contains(&path)

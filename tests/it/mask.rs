@@ -278,6 +278,16 @@ fn what_is_no_json_is_kept_redacted_or_refused_as_the_policy_says() {
 }
 
 #[test]
+fn json_behind_the_id_of_its_schema_is_masked_like_any_other() {
+    let source = [event("t", 0, None, Some("\0\0\0\0\u{7}{\"mail\":\"jo@example.org\",\"n\":1}"), &[])];
+    let rules = "[[rule]]\nvalue = ['$.mail']\nmethod = 'redact'";
+    let (left, ..) = masked(&source, policy(rules), Detection::Refuse).unwrap();
+    assert_eq!(text(left[0].value.as_ref()), Some("\0\0\0\0\u{7}{\"mail\":\"[redacted]\",\"n\":1}"));
+    let refused = masked(&source, policy(""), Detection::Refuse).unwrap_err();
+    assert!(refused.to_string().contains("$.mail holds what looks like an e-mail"), "{refused}");
+}
+
+#[test]
 fn nothing_is_overwritten_and_nothing_is_left_of_what_was_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let recording = recorded(&events_with_secrets(), &folder.path().join("source"));

@@ -16,8 +16,12 @@ pub(super) fn at(text: &[u8], at: usize, run: usize) -> Option<Range<usize>> {
         return None;
     }
     let separator = *text.get(at + 4).filter(|byte| matches!(byte, b' ' | b'-'))?;
+    // A date goes on with two digits.
+    if at + 9 > text.len() || !matches!(digits_at(text, at + 5), 4 | 6) {
+        return None;
+    }
     GROUPS.iter().find_map(|groups| {
-        let mut digits = Vec::with_capacity(19);
+        let (mut digits, mut count) = ([0; 19], 0);
         let mut end = at;
         for (number, &length) in groups.iter().enumerate() {
             if number > 0 {
@@ -26,12 +30,12 @@ pub(super) fn at(text: &[u8], at: usize, run: usize) -> Option<Range<usize>> {
             if end >= text.len() || digits_at(text, end) != length {
                 return None;
             }
-            digits.extend_from_slice(&text[end..end + length]);
-            end += length;
+            digits[count..count + length].copy_from_slice(&text[end..end + length]);
+            (count, end) = (count + length, end + length);
         }
         // A further group belongs to something else.
         let goes_on = text.get(end) == Some(&separator) && text.get(end + 1).is_some_and(u8::is_ascii_digit);
-        (!goes_on && ends_word(text, end) && is_card(&digits)).then_some(at..end)
+        (!goes_on && ends_word(text, end) && is_card(&digits[..count])).then_some(at..end)
     })
 }
 

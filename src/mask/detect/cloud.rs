@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::ends_word;
 
+/// Longest key; a bound, so that no text makes the look at it slow.
+const RUN_MAX: usize = 256;
+
 /// Finds a key that begins with a capital at `at`: of Amazon (`AKIA…`, `ASIA…`) or Google (`AIza…`).
 pub(super) fn at(text: &[u8], at: usize) -> Option<Range<usize>> {
     let rest = &text[at..];
@@ -14,6 +17,17 @@ pub(super) fn at(text: &[u8], at: usize) -> Option<Range<usize>> {
         return exactly(text, at, at + 4, 35, is_word);
     }
     None
+}
+
+/// Whether a second look at the sign at `at` is worth it: names and dates are full of such signs.
+#[inline]
+pub(super) fn may_be_around(text: &[u8], at: usize) -> bool {
+    let before = |distance: usize| at.checked_sub(distance).map(|at| text[at]);
+    match text[at] {
+        b'_' => before(2) == Some(b'h') || before(1) == Some(b't'),
+        b'=' => before(1) == Some(b'y'),
+        _ => before(4) == Some(b'x') || text.get(at + 1) == Some(&b'-'),
+    }
 }
 
 /// Finds a key around the sign at `at`: of GitHub (`ghp_…`, `github_pat_…`), Slack (`xoxb-…`), Azure (`AccountKey=…`), or a
@@ -70,7 +84,7 @@ fn is_word(byte: u8) -> bool {
 
 /// End of the letters from `from` that are `allowed`.
 fn run(text: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
-    from + text[from..].iter().take_while(|byte| allowed(**byte)).count()
+    from + text[from..].iter().take(RUN_MAX).take_while(|byte| allowed(**byte)).count()
 }
 
 fn exactly(text: &[u8], start: usize, from: usize, count: usize, allowed: impl Fn(u8) -> bool) -> Option<Range<usize>> {

@@ -8,17 +8,26 @@ use serde_json::Value;
 
 use super::ends_word;
 
+/// Longest part of a token.
+const PART_MAX: usize = 64 << 10;
+
 /// Longest header that is looked into.
 const HEADER_MAX: usize = 4_096;
 
 /// Finds a token whose first letters, `eyJ` for `{"`, end at `at`.
 pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
     let start = at.checked_sub(2).filter(|&start| text[start..at] == *b"ey")?;
-    if start > 0 && text[start - 1].is_ascii_alphanumeric() && !super::begins_word(text, start) {
+    // What lies inside of other base64 is no beginning.
+    let inside =
+        start > 0 && (text[start - 1].is_ascii_alphanumeric() || matches!(text[start - 1], b'-' | b'_' | b'.'));
+    if inside && !super::begins_word(text, start) {
         return None;
     }
     let part = |from: usize| {
-        let length = text[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let length = text[from..]
+            .iter()
+            .take(PART_MAX)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         from + length.count()
     };
     let header_end = part(start);

@@ -81,12 +81,9 @@ const TRIGGERS: [bool; 256] = {
 pub(super) fn detect(text: &[u8], found: &mut Vec<Found>) {
     found.clear();
     let mut at = 0;
-    while at < text.len() {
+    while let Some(next) = text[at..].iter().position(|byte| TRIGGERS[usize::from(*byte)]) {
+        at += next;
         let byte = text[at];
-        if !TRIGGERS[usize::from(byte)] {
-            at += 1;
-            continue;
-        }
         let hit = match byte {
             b'0'..=b'9' => {
                 let run = digits_at(text, at);
@@ -99,9 +96,12 @@ pub(super) fn detect(text: &[u8], found: &mut Vec<Found>) {
             }
             b'@' => email::around(text, at).map(|range| (Detected::Email, range)),
             b'+' | b'(' => phone::at(text, at).map(|range| (Detected::Phone, range)),
-            b'J' => jwt::around(text, at).map(|range| (Detected::Jwt, range)).or_else(|| capital(text, at)),
-            b'A'..=b'Z' => capital(text, at),
-            _ => cloud::around(text, at).map(|range| (Detected::CloudKey, range)),
+            b'J' if at > 0 && text[at - 1] == b'y' => jwt::around(text, at).map(|range| (Detected::Jwt, range)),
+            // Countries and keys begin with two capitals; most words do not.
+            b'A'..=b'Z' if text.get(at + 1).is_some_and(u8::is_ascii_uppercase) => capital(text, at),
+            b'A'..=b'Z' => None,
+            _ if cloud::may_be_around(text, at) => cloud::around(text, at).map(|range| (Detected::CloudKey, range)),
+            _ => None,
         };
         match hit {
             // What reaches back into something found already is part of it.
@@ -378,6 +378,28 @@ mod tests {
             "01 02 2013",
             "00 12 34 56 78",
         ]);
+    }
+
+    #[test]
+    fn no_text_makes_the_look_at_it_slow() {
+        // Each of them begins something at every step that goes on to the end, which a look without bounds would follow.
+        for part in [
+            "-eyJ",
+            "xoxb-",
+            "01 ",
+            "+1 ",
+            "a@",
+            "4111 ",
+            "ghp_",
+            "DE89",
+            "-----BEGIN ",
+            "AKIA",
+            "github_pat_",
+            "\\n+4",
+        ] {
+            let text = part.repeat((1 << 20) / part.len());
+            detect(text.as_bytes(), &mut Vec::new());
+        }
     }
 
     #[test]

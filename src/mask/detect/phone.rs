@@ -12,6 +12,9 @@ const TWO_DIGITS: [u32; 43] = [
     63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95,
 ];
 
+/// Most groups of digits that one number has.
+const GROUPS_MAX: usize = 5;
+
 /// Finds a number that begins at `at` with `+`, `(` or a digit.
 pub(super) fn at(text: &[u8], at: usize) -> Option<Range<usize>> {
     let end = match text[at] {
@@ -94,7 +97,7 @@ fn grouped(text: &[u8], at: usize) -> Option<usize> {
         let parted =
             text.get(end) == Some(&separator) || groups.len() > 1 && separator == b'/' && text.get(end) == Some(&b' ');
         let length = if parted && end + 1 < text.len() { digits_at(text, end + 1) } else { 0 };
-        if length == 0 {
+        if length == 0 || groups.len() > GROUPS_MAX {
             break;
         }
         groups.push(length);
