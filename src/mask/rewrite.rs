@@ -1,11 +1,9 @@
 //! A recording through a policy to another one.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{MaskError, Masker, Parts, Sighting};
-use crate::recording::{Columns, EventBatchBuilder, Recording, RecordingError, RecordingWriter};
+use crate::recording::{Columns, Draft, EventBatchBuilder, Recording, RecordingError, RecordingWriter};
 
 /// Why a recording could not be masked. Nothing is left where it was to be written.
 #[derive(Debug, thiserror::Error)]
@@ -17,14 +15,6 @@ pub enum RewriteError {
     /// One of the recordings cannot be read or written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// The masked recording could not be put in its place.
-    #[error("could not write {path}")]
-    Place {
-        /// Where it was to stand.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
     /// Somebody asked to stop.
     #[error("stopped before the recording was masked; nothing is left of it")]
     Stopped,
@@ -53,33 +43,10 @@ pub fn rewrite(
     out: &Path,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<RewriteReport, RewriteError> {
-    RecordingWriter::check(out)?;
-    let half = half_of(out);
-    let placed = |source| RewriteError::Place { path: out.to_owned(), source };
-    let report = write(recording, masker, &half, progress).and_then(|events| {
-        // An empty directory gives way to the whole recording, as with any rename.
-        fs::rename(&half, out).and_then(|()| on_disk(out)).map_err(placed)?;
-        Ok(RewriteReport { events, sightings: masker.sightings() })
-    });
-    if report.is_err() {
-        // It may never have been made: then there is nothing to take away.
-        let _ = fs::remove_dir_all(&half);
-    }
-    report
-}
-
-/// Name of the recording while it is written, beside its place and so on the same disk.
-fn half_of(out: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(out.file_name().unwrap_or_default());
-    name.push(format!(".part-{}", std::process::id()));
-    out.with_file_name(name)
-}
-
-/// Makes sure that the name is on the disk, not only what it stands for.
-fn on_disk(out: &Path) -> std::io::Result<()> {
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
+    let draft = Draft::beside(out)?;
+    let events = write(recording, masker, &draft.path, progress)?;
+    draft.rename()?;
+    Ok(RewriteReport { events, sightings: masker.sightings() })
 }
 
 fn write(

@@ -8,9 +8,9 @@ use super::RecordingError;
 
 /// A directory beside the recording to be. Dropped before it is renamed, it is removed with all that it holds.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     out: PathBuf,
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Draft {
@@ -19,7 +19,7 @@ impl Draft {
     /// # Errors
     ///
     /// [`RecordingError::NotEmpty`] where something is there already.
-    pub(super) fn beside(out: &Path) -> Result<Self, RecordingError> {
+    pub(crate) fn beside(out: &Path) -> Result<Self, RecordingError> {
         // Names the same directory as `out`, yet always has a last part.
         let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
         let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -36,7 +36,7 @@ impl Draft {
     }
 
     /// Gives the directory its name.
-    pub(super) fn rename(self) -> Result<(), RecordingError> {
+    pub(crate) fn rename(self) -> Result<(), RecordingError> {
         self.refuse_taken()?;
         // An empty directory is replaced by the rename itself; one that is not makes it fail.
         fs::rename(&self.path, &self.out).map_err(RecordingError::file("write", &self.out))

@@ -35,6 +35,7 @@ pub use batch::{EventBatch, EventView, HeadersView};
 pub use batches::Batches;
 pub use builder::EventBatchBuilder;
 pub use coordinates::{Coordinate, Coordinates};
+pub(crate) use draft::Draft;
 pub use error::RecordingError;
 pub use event::{Event, Header, TimestampType};
 pub use fence::Holder;
