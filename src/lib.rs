@@ -3,7 +3,7 @@
 //! Kafka streams are captured to a [`recording`], a [`plan`] says which event is handed over when and how often, a [`drive`]
 //! hands them to an old and a new build and keeps what each did as an [`outcome`], [`compare`] finds where outcomes differ and
 //! [`report`] says so. What nobody may see is taken out by a [`mask`] before it is kept. [`scenario::run()`] is the whole pipeline
-//! on one page.
+//! on one page. Values that a registry's [`schema`] describes are read as what they say by every room that looks into them.
 //!
 //! ```text
 //! Kafka ──capture──▶ recording ──┐
@@ -42,5 +42,6 @@ pub mod recording;
 pub mod report;
 pub mod samples;
 pub mod scenario;
+pub mod schema;
 pub mod settings;
 pub mod spill;

@@ -5,17 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: the flow is one-way. `samples` fills its broker from a recording; `cli` and `scenario` stand at its end.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("clock", &[]),
     ("settings", &[]),
     ("spill", &[]),
-    ("recording", &["settings"]),
+    // A leaf: events are decoded where they are captured, shown, planned with and compared.
+    ("schema", &[]),
+    ("recording", &["settings", "schema"]),
     ("mask", &["settings", "recording"]),
-    ("capture", &["clock", "settings", "recording", "mask"]),
-    ("plan", &["settings", "spill", "recording"]),
+    ("capture", &["clock", "settings", "schema", "recording", "mask"]),
+    ("plan", &["settings", "spill", "schema", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
     ("drive", &["clock", "settings", "recording", "mask", "plan", "outcome"]),
-    ("compare", &["settings", "spill", "recording", "plan", "outcome"]),
+    ("compare", &["settings", "spill", "schema", "recording", "plan", "outcome"]),
     ("report", &["settings", "recording", "plan", "outcome", "compare"]),
     ("samples", &["recording"]),
     (
@@ -24,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "clock",
             "settings",
             "spill",
+            "schema",
             "recording",
             "mask",
             "capture",
@@ -41,6 +44,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "clock",
             "settings",
             "spill",
+            "schema",
             "recording",
             "mask",
             "capture",

@@ -1,0 +1,20 @@
+//! Schemas of a registry: what frames a value, what the value says as JSON, and how schemas follow on each other.
+//!
+//! In come the texts of schemas ([`SchemaText`]), once, into [`Schemas`]; out comes, for a framed value, the JSON that it says
+//! ([`Schemas::decode`]), and for JSON that was edited, the value with only those bytes changed that the edit asks for
+//! ([`Schemas::encode`]). Memory and depth are
+//! bounded whatever the bytes say. What never happens here: a file or a registry is opened, a value is guessed at.
+
+mod avro;
+mod error;
+mod frame;
+mod json;
+mod known;
+mod out;
+mod protobuf;
+mod text;
+
+pub use error::{DecodeError, EncodeError, SchemaError};
+pub use frame::{Frame, HEADERS, Part, frame};
+pub use known::Schemas;
+pub use text::{Reference, SchemaKind, SchemaText, SubjectVersion};
