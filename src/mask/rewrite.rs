@@ -57,7 +57,7 @@ fn write(
 ) -> Result<u64, RewriteError> {
     let manifest = recording.manifest();
     let mut writer = RecordingWriter::create(out, manifest.source.clone())?;
-    writer.schemas_mut().clone_from(&manifest.schemas);
+    writer.keep_schemas_of(recording, |_, _| true)?;
     let (mut batch, mut events) = (EventBatchBuilder::new(), 0);
     for read in recording.batches(Columns::ALL) {
         for event in read?.iter() {

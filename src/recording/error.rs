@@ -49,8 +49,16 @@ pub enum RecordingError {
         /// Manifest.
         path: PathBuf,
     },
-    /// The manifest names a segment outside of the recording.
-    #[error("{path} names the segment `{file}`, which lies outside of the recording")]
+    /// A file of a schema is none.
+    #[error("{path} is no schema of a recording")]
+    BadSchema {
+        /// File.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: serde_json::Error,
+    },
+    /// The manifest names a segment or a schema outside of the recording.
+    #[error("{path} names the file `{file}`, which lies outside of the recording")]
     SegmentOutside {
         /// Manifest.
         path: PathBuf,

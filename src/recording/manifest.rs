@@ -47,6 +47,9 @@ pub struct Manifest {
     /// Schemas of a registry that events refer to.
     #[serde(default)]
     pub schemas: Vec<SchemaSeen>,
+    /// Files of the schemas that a registry gave.
+    #[serde(default)]
+    pub schema_files: Vec<SchemaFile>,
     /// Segments, in order.
     pub segments: Vec<SegmentFacts>,
     /// Whether the recording was finished.
@@ -180,9 +183,17 @@ pub struct SchemaSeen {
     pub part: String,
     /// Id in the registry.
     pub id: i32,
-    /// Schema as the registry gave it; none where there was no registry to ask.
-    #[serde(default)]
-    pub schema: Option<String>,
+}
+
+/// The file of one schema, with what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaFile {
+    /// Id in the registry.
+    pub id: i32,
+    /// Path below the recording's directory, such as `schemas/7.json`.
+    pub file: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// One segment of a recording.
@@ -213,6 +224,7 @@ impl Manifest {
             span: None,
             masks: Vec::new(),
             schemas: Vec::new(),
+            schema_files: Vec::new(),
             segments: Vec::new(),
             sealed: false,
         }
@@ -299,8 +311,10 @@ impl Manifest {
             return Err(RecordingError::Version { path, found: format });
         }
         let manifest: Self = serde_json::from_slice(&text).map_err(bad)?;
-        match manifest.segments.iter().find(|segment| outside(&segment.file)) {
-            Some(segment) => Err(RecordingError::SegmentOutside { path, file: segment.file.clone() }),
+        let segments = manifest.segments.iter().map(|segment| &segment.file);
+        let mut files = segments.chain(manifest.schema_files.iter().map(|schema| &schema.file));
+        match files.find(|file| outside(file)) {
+            Some(file) => Err(RecordingError::SegmentOutside { path, file: file.clone() }),
             None => Ok(manifest),
         }
     }

@@ -23,6 +23,7 @@ mod rebuild;
 mod recover;
 mod same;
 mod schema;
+mod schemas;
 mod segment;
 mod segment_writer;
 mod shelf;
@@ -44,7 +45,9 @@ pub use import::{
     ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_event,
 };
 pub use lookup::Lookup;
-pub use manifest::{Manifest, Mask, PartitionFacts, Role, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource};
+pub use manifest::{
+    Manifest, Mask, PartitionFacts, Role, SchemaFile, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource,
+};
 pub use opened::{Partition, Recording};
 pub use rebuild::Rebuilt;
 pub use same::{Differing, EventDifference, same_events};

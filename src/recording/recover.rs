@@ -20,7 +20,7 @@ use super::segment::Segment;
 use super::segment_writer::hash_text;
 use super::verify::{holds_what_it_covers, sha256};
 use super::writer::SEGMENTS;
-use super::{Columns, RecordingError, disk};
+use super::{Columns, RecordingError, disk, schemas};
 
 /// A recording as its segments tell it, not sealed.
 pub(super) struct Recovered {
@@ -69,6 +69,7 @@ pub(super) fn recover(path: &Path, left: Option<Manifest>) -> Result<Recovered, 
     let manifest_lost = left.is_none();
     let mut manifest = left.unwrap_or_else(|| Manifest::new(Source::default()));
     let known = std::mem::take(&mut manifest.segments);
+    schemas::find(path, &mut manifest)?;
     let (tracker, ledger) = (Tracker::default(), Ledger::default());
     let mut recovered =
         Recovered { manifest, tracker, ledger, state: 0, cut: Vec::new(), lost: Vec::new(), manifest_lost };

@@ -105,7 +105,7 @@ fn slice_bounded(
     let mut windows = vec![Window::default(); lanes.len()];
     let mut writer = RecordingWriter::create(&draft.path, source)?;
     writer.masks_mut().clone_from(&recording.manifest().masks);
-    writer.schemas_mut().clone_from(&recording.manifest().schemas);
+    writer.keep_schemas_of(recording, |topic, role| kept_topic(settings, topic, role) != LaneRole::Out)?;
     let mut batch = EventBatchBuilder::new();
     let mut report = SliceReport::default();
     let mut times = Times::new(settings, lanes.len());

@@ -50,6 +50,7 @@ impl Recording {
                 Err(error) => problems.push(Problem { file: index.path.clone(), cause: cause(&error, &index.path) }),
             }
         }
+        self.check_schemas(&mut problems);
         if problems.is_empty() {
             self.check_manifest(&tracker, &mut problems);
             self.check_ledger(&listed, &mut problems);
@@ -68,6 +69,7 @@ impl Recording {
         for (facts, index) in self.manifest().segments.iter().zip(&self.inner.segments) {
             check_hash(facts, &index.path, &mut problems)?;
         }
+        self.check_schemas(&mut problems);
         Ok(problems)
     }
 

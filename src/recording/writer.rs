@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::coverage::Tracker;
 use super::fence::Fence;
 use super::gaps::{Ledger, MissingOffsets, sum_up};
-use super::manifest::{Manifest, Mask, SchemaSeen, Source};
+use super::manifest::{Manifest, Mask, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::SegmentWriter;
-use super::{EventBatch, RecordingError, disk};
+use super::{EventBatch, Recording, RecordingError, disk, schemas};
+use crate::schema::{Part, SchemaText};
 
 /// Folder of the segments.
 pub(super) const SEGMENTS: &str = "segments";
@@ -265,9 +266,31 @@ impl RecordingWriter {
         self.manifest.write(&self.path)
     }
 
-    /// Returns the schemas that the manifest will name.
-    pub fn schemas_mut(&mut self) -> &mut Vec<SchemaSeen> {
-        &mut self.manifest.schemas
+    /// Notes that events of `topic` refer to the schema `id` of a registry.
+    pub fn note_schema(&mut self, topic: &str, part: Part, id: i32) {
+        schemas::note(&mut self.manifest, topic, part, id);
+    }
+
+    /// Keeps the schemas that events of another recording refer to, of the topics that `takes` says by name and role.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] and [`RecordingError::BadSchema`] where one cannot be read or written.
+    pub fn keep_schemas_of(
+        &mut self,
+        recording: &Recording,
+        takes: impl Fn(&str, Role) -> bool,
+    ) -> Result<(), RecordingError> {
+        schemas::keep_of(&self.path, &mut self.manifest, recording, takes)
+    }
+
+    /// Keeps a schema in the recording, on the disk at once: what refers to it can be read even after a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] where the disk refuses.
+    pub fn keep_schema(&mut self, text: &SchemaText) -> Result<(), RecordingError> {
+        schemas::keep(&self.path, &mut self.manifest, text)
     }
 
     /// Number of events written so far, those of before a resume too.
