@@ -213,12 +213,13 @@ pub(super) fn gather<'s>(
 
 /// Makes the entry of one output with the hash of what it says, and notes in `paths` which of the identity it has.
 fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> (Entry, u64) {
-    let mut scanned = match row.value {
-        Some(value) if rules.reads_values() && !row.malformed => rules.scan(unframed(value).1).ok(),
-        _ => None,
-    };
+    let parted = row.value.filter(|_| rules.reads_values() && !row.malformed).map(|value| rules.unframed(value));
+    let mut scanned = parted.as_ref().and_then(|(_, said)| rules.scan(said).ok());
     let value = match (&scanned, row.value) {
-        (Some(scanned), Some(value)) => mix(mix(scanned.spelled, scanned.tolerated), xxh3_64(unframed(value).0)),
+        (Some(scanned), Some(_)) => {
+            let frame = parted.as_ref().map_or(&[][..], |(frame, _)| frame);
+            mix(mix(scanned.spelled, scanned.tolerated), xxh3_64(frame))
+        }
         (_, Some(value)) => xxh3_64(value),
         _ => 1,
     };

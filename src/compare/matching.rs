@@ -4,6 +4,7 @@
 //! output lost of fifty is one `missing`, not forty-nine `changed`. Each output is in one pair or difference at most; a pair
 //! that differs in several ways is counted by the gravest, but a changed value has a finding for each path.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::align::{Aligned, align, pair, part};
 use super::drives::{Coordinates, headers_hash, is_stated};
-use super::gather::{Entry, Topics, unframed};
+use super::gather::{Entry, Topics};
 use super::rules::{EventTime, Rules};
 use super::scan::mix;
 use super::values::differences;
@@ -22,6 +23,10 @@ use crate::outcome::{Channel, Output};
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) output: Rc<Output>,
+    /// What the value says, where a schema describes it.
+    decoded: Option<Rc<[u8]>>,
+    /// Bytes that frame the value.
+    frame_bytes: usize,
     /// Hash of what the value says, tolerated places included.
     said: u64,
     /// The same without tolerated places.
@@ -39,9 +44,9 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes an output that stood at `entry`.
     pub(super) fn new(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
-        let (frame, value) = unframed(output.value.as_deref().unwrap_or_default());
-        let scanned = if output.malformed.is_some() { None } else { rules.scan(value).ok() };
-        let bytes = output.value.as_ref().map_or(1, |_| mix(xxh3_64(value), 2));
+        let (frame, value) = rules.unframed(output.value.as_deref().unwrap_or_default());
+        let scanned = if output.malformed.is_some() { None } else { rules.scan(&value).ok() };
+        let bytes = output.value.as_ref().map_or(1, |_| mix(xxh3_64(&value), 2));
         let (said, loose, spelled) = scanned.map_or((bytes, bytes, bytes), |scanned| {
             // With ignored places the bytes cannot be compared as a whole; what is left of them is.
             let spelled = if rules.wanted.ignore == 0 { bytes } else { scanned.spelled };
@@ -53,7 +58,12 @@ impl Seen {
         let route = mix(mix(xxh3_64(output.topic.as_bytes()), key), output.channel as u64);
         let spelled = mix(spelled, xxh3_64(frame));
         let (echo, ignored) = (entry.is(Entry::ECHO), entry.ignored);
-        Self { output, said, loose, spelled, headers, route, echo, ignored }
+        let frame_bytes = frame.len();
+        let decoded = match value {
+            Cow::Owned(said) => Some(Rc::from(said)),
+            Cow::Borrowed(_) => None,
+        };
+        Self { output, decoded, frame_bytes, said, loose, spelled, headers, route, echo, ignored }
     }
 
     /// Event behind it, where the build or the lineage says so.
@@ -77,11 +87,11 @@ impl Seen {
     }
 
     fn frame(&self) -> &[u8] {
-        self.output.value.as_deref().map_or(&[], |value| unframed(value).0)
+        self.output.value.as_deref().map_or(&[], |value| &value[..self.frame_bytes])
     }
 
     fn value(&self) -> Option<&[u8]> {
-        self.output.value.as_deref().map(|value| unframed(value).1)
+        self.decoded.as_deref().or_else(|| self.output.value.as_deref().map(|value| &value[self.frame_bytes..]))
     }
 }
 

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json_path::JsonPath;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::gather::unframed;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
 use super::scan::{Scanned, Wanted, mix, scan};
+use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
 
 /// How outputs of two builds are compared.
@@ -123,6 +125,8 @@ pub struct Rules {
     pub(super) updates: BTreeSet<String>,
     pub(super) automaton: Automaton,
     pub(super) wanted: Wanted,
+    /// Schemas of framed values.
+    schemas: Schemas,
     /// Whether only values count, not what stands around them.
     of_values: bool,
     /// Identity paths that need the whole value, with their place among the identity's paths.
@@ -141,6 +145,7 @@ impl Default for Rules {
             updates: BTreeSet::new(),
             automaton: Automaton::default(),
             wanted: Wanted::default(),
+            schemas: Schemas::default(),
             of_values: false,
             identity_queries: Vec::new(),
             ignore_queries: Vec::new(),
@@ -259,6 +264,27 @@ impl Rules {
             )
         })?;
         Ok(rules)
+    }
+
+    /// The same rules, with values that `schemas` describe compared as what they say, path by path, instead of as bytes. The ids
+    /// that frame them are metadata.
+    #[must_use]
+    pub fn with_schemas(self, schemas: Schemas) -> Self {
+        Self { schemas, ..self }
+    }
+
+    /// What a value says, as JSON, where a schema describes it.
+    pub(super) fn said(&self, value: &[u8]) -> Option<Vec<u8>> {
+        self.schemas.decode(value).ok()
+    }
+
+    /// Parts what frames a value from what it says: JSON where its schema is known, else the bytes as they stand.
+    pub(super) fn unframed<'v>(&self, value: &'v [u8]) -> (&'v [u8], Cow<'v, [u8]>) {
+        if let Ok(said) = self.schemas.decode(value) {
+            return (self.schemas.unframed(value).0, Cow::Owned(said));
+        }
+        let (frame, rest) = unframed(value);
+        (frame, Cow::Borrowed(rest))
     }
 
     /// Settings as they were written.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::drives::{Coordinates, Drive, EventTimes, is_stated};
-use super::gather::unframed;
 use super::patterns::Candidate;
 use super::rules::Rules;
 use super::{CompareError, Example, Shown, Sighting};
@@ -68,7 +67,12 @@ impl<'r> Sightings<'r> {
         let old = candidate.old.and_then(|sequence| self.old.get(&sequence));
         let new = candidate.new.and_then(|sequence| self.new.get(&sequence));
         let identity = new.or(old).map_or_else(String::new, |output| self.identity(output));
-        Example { identity, old: old.map(shown), new: new.map(shown), cause: self.sighting(candidate) }
+        Example {
+            identity,
+            old: old.map(|old| shown(old, self.rules)),
+            new: new.map(|new| shown(new, self.rules)),
+            cause: self.sighting(candidate),
+        }
     }
 
     /// Where a candidate showed: at the cause of what new wrote, else of what old did.
@@ -118,7 +122,7 @@ impl<'r> Sightings<'r> {
             output.key.as_deref().map_or_else(|| output.topic.clone(), |key| format!("{} {}", output.topic, text(key)))
         };
         let Some(value) = output.value.as_deref().filter(|_| self.rules.has_identity()) else { return key() };
-        let Ok(tree) = serde_json::from_slice::<serde_json::Value>(unframed(value).1) else { return key() };
+        let Ok(tree) = serde_json::from_slice::<serde_json::Value>(&self.rules.unframed(value).1) else { return key() };
         let mut parts = Vec::new();
         for path in &self.rules.settings().identity {
             let Ok(query) = serde_json_path::JsonPath::parse(path) else { continue };
@@ -164,13 +168,13 @@ fn due_times(
     Ok(due)
 }
 
-fn shown(output: &Output) -> Shown {
+fn shown(output: &Output, rules: &Rules) -> Shown {
     Shown {
         sequence: output.sequence,
         topic: output.topic.clone(),
         partition: output.partition,
         key: output.key.as_deref().map(text),
-        value: output.value.as_deref().map(text),
+        value: output.value.as_deref().map(|value| rules.said(value).map_or_else(|| text(value), |said| text(&said))),
         arrived_us: output.arrived_us,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use crate::recording::{Columns, Coordinate, Partition, Place, Recording, RecordingError, Role};
+use crate::recording::{Columns, Coordinate, Lookup, Partition, Place, Recording, RecordingError, Role};
+use crate::schema::Schemas;
 
 /// What stands ahead of a partition's first event of the slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,7 +66,8 @@ impl Iterator for CoordinateCursor {
 
 /// Reads the values of events by place.
 pub trait Values {
-    /// Hands the value of each event of `places` to `take`, with its index in `places`; a null value is none.
+    /// Hands the value of each event of `places` to `take`, with its index in `places`; a null value is none. A value that a
+    /// known schema describes comes as the JSON that it says.
     ///
     /// # Errors
     ///
@@ -100,14 +102,27 @@ impl Source for Recording {
     }
 
     fn values(&self) -> Box<dyn Values + Send> {
-        Box::new(self.lookup(Columns { key: false, value: true, headers: false }))
+        let lookup = self.lookup(Columns { key: false, value: true, headers: false });
+        Box::new(Readable { recording: self.clone(), lookup, schemas: None })
     }
 }
 
-impl Values for crate::recording::Lookup {
+/// The values of a recording as what they say, where it keeps the schemas that describe them.
+struct Readable {
+    recording: Recording,
+    lookup: Lookup,
+    schemas: Option<Schemas>,
+}
+
+impl Values for Readable {
     fn each(&mut self, places: &[Place], take: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), RecordingError> {
-        Self::each(self, places, |index, event| {
-            take(index, event.value);
+        let schemas = match &mut self.schemas {
+            Some(schemas) => schemas,
+            none => none.insert(self.recording.schemas()?),
+        };
+        self.lookup.each(places, |index, event| {
+            let decoded = event.value.and_then(|value| schemas.decode(value).ok());
+            take(index, decoded.as_deref().or(event.value));
             Ok(())
         })
     }

@@ -11,6 +11,7 @@ use crate::clock::Stop;
 use crate::compare::{Facts, FidelityBounds, Gates, judge};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{PlanSummary, Seed};
+use crate::recording::Recording;
 use crate::report::{Fidelity, RecordingFacts, Report, ScenarioFacts};
 
 /// Compares the outcome in `new` with that in `old`, and with the further drives of old in `again`, by the rules and gates of
@@ -42,7 +43,9 @@ pub fn compare_outcomes(
         drives.push(("new-once".to_owned(), Outcome::open(new_once)?));
     }
     let refused = |error| ScenarioError::from(vec![rules.problem(&error)]);
-    let checked = rules.settings.compare.check().map_err(refused)?;
+    // What compares outcomes alone may do without the recording; where it is there, its schemas say what values say.
+    let schemas = Recording::open(rules.recording()).and_then(|recording| recording.schemas()).unwrap_or_default();
+    let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
     let mut comparison = compared(&drives, &terms, stop)?;

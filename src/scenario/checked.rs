@@ -14,6 +14,7 @@ use crate::compare::{FidelityBounds, Gates, Rules};
 use crate::drive::{Build, DriveRules};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Recording, RecordingError};
+use crate::schema::Schemas;
 use crate::settings::SettingError;
 use crate::spill::SpillSpace;
 
@@ -54,8 +55,10 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let old = wrong.keep(settings.old.check("old", scenario.folder()));
     let new = wrong.keep(settings.new.check("new", scenario.folder()));
     let drive = wrong.keep(settings.drive.check());
+    let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
     let drive = wrong.with_policy(drive);
+    let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
@@ -110,6 +113,13 @@ impl Wrong<'_> {
             }
         }
     }
+}
+
+/// Reads the schemas that the recording keeps.
+fn schemas(recording: &Recording) -> Result<Schemas, SettingError> {
+    recording.schemas().map_err(|error| {
+        SettingError::new("recording", in_one_line(&error), "Capture it again, or name another recording.")
+    })
 }
 
 /// Opens the recording; what is wrong with it is wrong with the key that names it.
