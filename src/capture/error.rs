@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::RegistryError;
 use crate::mask::MaskError;
 use crate::recording::{RecordingError, Role};
 
@@ -238,6 +239,9 @@ pub enum CaptureError {
     /// An event cannot be masked, or must not be kept. Nothing of it was written.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// The registry of schemas cannot be asked.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The recording cannot be written.
     #[error("the recording cannot be written")]
     Unwritable(#[from] RecordingError),

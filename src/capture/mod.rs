@@ -9,7 +9,9 @@ mod error;
 mod listening;
 mod native;
 mod properties;
+mod registry;
 mod resume;
+mod schemas;
 mod settings;
 mod state;
 mod taking;
@@ -20,6 +22,7 @@ mod writing;
 
 pub use error::CaptureError;
 pub use properties::Properties;
+pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use settings::{CaptureSettings, PartitionStart, Start, Until};
 pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 pub use topics::{TopicChoice, TopicNames};
@@ -60,8 +63,8 @@ pub fn capture(
     let cluster = cluster::Cluster::connect(settings, clock)?;
     let mut window = window::Window::resolve(&cluster, settings, clock)?;
     let beginning = match begun {
-        None => resume::Beginning::fresh(&cluster, &window, settings, out)?,
-        Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out)?,
+        None => resume::Beginning::fresh(&cluster, &window, settings, out, clock)?,
+        Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out, clock)?,
     };
     taking::take(&cluster, window, settings, out, beginning, clock, stop, progress)
 }

@@ -4,32 +4,40 @@ use std::path::Path;
 
 use super::cluster::Cluster;
 use super::error::in_words;
+use super::schemas::SchemasMet;
 use super::taking::source;
 use super::window::Window;
 use super::{CaptureError, CaptureSettings};
+use crate::clock::Clock;
 use crate::mask::Masker;
 use crate::recording::{GapCause, MissingOffsets, RecordingWriter, Resumed, Source};
 
 /// What a capture begins with.
-pub(super) struct Beginning {
+pub(super) struct Beginning<'c> {
     pub(super) writer: RecordingWriter,
+    pub(super) masker: Masker,
+    pub(super) schemas: SchemasMet<'c>,
     /// Events that are in the recording already; none where it is new.
     pub(super) resumed_at: Option<u64>,
     /// What there is to know about it, as sentences.
     pub(super) notes: Vec<String>,
 }
 
-impl Beginning {
+impl<'c> Beginning<'c> {
     /// Makes a new recording.
     pub(super) fn fresh(
         cluster: &Cluster<'_>,
         window: &Window,
         settings: &CaptureSettings,
         out: &Path,
+        clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
+        // Ahead of the recording: a setting that is wrong leaves no folder behind.
+        let schemas = SchemasMet::new(settings, clock)?;
+        let masker = Masker::new(settings.mask.clone(), settings.detection);
         let mut writer = RecordingWriter::create(out, source(cluster, window, settings))?;
-        writer.name_masks(Masker::new(settings.mask.clone(), settings.detection).rules())?;
-        Ok(Self { writer, resumed_at: None, notes: Vec::new() })
+        writer.name_masks(masker.rules())?;
+        Ok(Self { writer, masker, schemas, resumed_at: None, notes: Vec::new() })
     }
 
     /// Goes on with a recording that was cut off; the window then begins where its segments end.
@@ -39,7 +47,10 @@ impl Beginning {
         window: &mut Window,
         settings: &CaptureSettings,
         out: &Path,
+        clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
+        let schemas = SchemasMet::new(settings, clock)?;
+        let masker = Masker::new(settings.mask.clone(), settings.detection);
         let mut notes = said(&resumed);
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;
@@ -50,7 +61,7 @@ impl Beginning {
         for (topic, partition, missing) in overtaken {
             writer.missing(&topic, partition, missing);
         }
-        Ok(Self { resumed_at: Some(writer.rows()), writer, notes })
+        Ok(Self { resumed_at: Some(writer.rows()), writer, masker, schemas, notes })
     }
 }
 

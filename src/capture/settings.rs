@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cluster::READ_UNCOMMITTED;
 use super::topics::read_partition;
-use super::{Properties, TopicChoice};
+use super::{Properties, RegistrySettings, TopicChoice};
 use crate::mask::{Detection, Policy};
 use crate::recording::Role;
 use crate::settings::{Moment, Span};
@@ -39,6 +39,10 @@ pub struct CaptureSettings {
     pub mask: Option<Arc<Policy>>,
     /// What is done about data that looks personal and that no rule masked.
     pub detection: Detection,
+    /// Registry that is asked for each schema that events refer to, once; none where nobody is asked.
+    pub registry: Option<RegistrySettings>,
+    /// Whether a schema that cannot be fetched ends the capture.
+    pub require_schemas: bool,
     /// Bounds each wait for an answer about topics and offsets.
     pub connect_timeout: Duration,
     /// Bounds the wait for brokers that hold events and do not send them.
@@ -66,6 +70,8 @@ impl CaptureSettings {
             properties: Properties::default(),
             mask: None,
             detection: Detection::default(),
+            registry: None,
+            require_schemas: false,
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             checkpoint_every: Duration::from_secs(5),

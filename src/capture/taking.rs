@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, Topic};
 use super::native::{Polled, Reader, Received};
 use super::resume::Beginning;
+use super::schemas::SchemasMet;
 use super::state::{LastOffsets, reach};
 use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
@@ -18,6 +19,7 @@ use crate::recording::{
     AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, Role, Source, TimeSpan,
     TopicSource,
 };
+use crate::schema::Part;
 
 /// Events a poll brings at most.
 const POLL_EVENTS: usize = 4_096;
@@ -82,6 +84,8 @@ pub struct CaptureReport {
     pub partitions: Vec<CapturedPartition>,
     /// What looked personal in what was kept, by topic and path.
     pub sightings: Vec<Sighting>,
+    /// What could not be done for schemas, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// What ended a capture.
@@ -130,20 +134,19 @@ pub(super) fn take(
     window: Window,
     settings: &CaptureSettings,
     out: &Path,
-    beginning: Beginning,
+    beginning: Beginning<'_>,
     clock: &dyn Clock,
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
     let begun = clock.now();
-    let Beginning { writer, resumed_at, notes } = beginning;
+    let Beginning { writer, masker, schemas, resumed_at, notes } = beginning;
     let (events, state) = (writer.rows() - writer.resumed_state(), writer.resumed_state());
     let writer = Writing::start(out, writer)?;
-    let masker = Masker::new(settings.mask.clone(), settings.detection);
-    let mut taking = Taking::begin(cluster, window, (writer, masker), (events, state), clock)?;
+    let mut taking = Taking::begin(cluster, window, (writer, masker, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
     let mut sealed = taking.progress(CaptureStep::Sealed);
-    let Taking { mut writer, masker, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
+    let Taking { mut writer, masker, schemas, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
     let acknowledged = writer.acknowledged().rows;
     let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
@@ -191,6 +194,7 @@ pub(super) fn take(
             notes,
             partitions: partitions.into_iter().map(captured).collect(),
             sightings: masker.sightings(),
+            warnings: schemas.into_warnings(),
         }),
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
         Err(source) => Err(CaptureError::Interrupted { events, out: out.to_owned(), source: Box::new(source) }),
@@ -221,6 +225,7 @@ struct Taking<'c> {
     reader: Reader<'c>,
     writer: Writing,
     masker: Masker,
+    schemas: SchemasMet<'c>,
     batch: EventBatchBuilder,
     names: Vec<&'c str>,
     partitions: Vec<Taken>,
@@ -299,7 +304,7 @@ impl<'c> Taking<'c> {
     fn begin(
         cluster: &'c Cluster<'c>,
         window: Window,
-        (writer, masker): (Writing, Masker),
+        (writer, masker, schemas): (Writing, Masker, SchemasMet<'c>),
         (events, state): (u64, u64),
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
@@ -324,6 +329,7 @@ impl<'c> Taking<'c> {
             reader,
             writer,
             masker,
+            schemas,
             batch: EventBatchBuilder::new(),
             names,
             open: window.partitions.len(),
@@ -403,7 +409,7 @@ impl<'c> Taking<'c> {
     /// Takes what comes within `wait` and returns whether anything did.
     fn poll(&mut self, wait: Duration, allow_gaps: bool, clock: &dyn Clock) -> Result<bool, CaptureError> {
         // Taken apart, as the reader hands events to what lies beside it.
-        let Self { reader, masker, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
+        let Self { reader, masker, schemas, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
         let (mut reached, mut out_of_range) = (Vec::new(), Vec::new());
         // One date for all events of a poll: they came together.
         let mut date_us = None;
@@ -429,7 +435,10 @@ impl<'c> Taking<'c> {
                     writer.missing(names[event.topic], event.partition(), missing);
                 }
                 let date_us = *date_us.get_or_insert_with(|| clock.date_us());
-                *bytes += push(batch, masker, names[event.topic], &event, date_us)?;
+                let topic = (event.topic, names[event.topic]);
+                schemas.meet(topic, Part::Key, event.key(), writer)?;
+                schemas.meet(topic, Part::Value, event.value(), writer)?;
+                *bytes += push(batch, masker, schemas, topic, &event, date_us)?;
                 *events += 1;
                 taken.count(&event);
                 if taken.stretch.end.is_some_and(|end| taken.next >= end) {
@@ -597,9 +606,13 @@ impl<'c> Taking<'c> {
                     taken.state += 1;
                     taking.state += 1;
                     let date_us = taking.clock.date_us();
-                    taking.bytes += push(&mut taking.batch, &mut taking.masker, taking.names[topic], event, date_us)?;
-                    if taking.batch.is_full() {
-                        taking.writer.write(taking.batch.finish())?;
+                    let Self { masker, schemas, batch, writer, names, bytes, .. } = taking;
+                    let topic = (topic, names[topic]);
+                    schemas.meet(topic, Part::Key, event.key(), writer)?;
+                    schemas.meet(topic, Part::Value, event.value(), writer)?;
+                    *bytes += push(batch, masker, schemas, topic, event, date_us)?;
+                    if batch.is_full() {
+                        writer.write(batch.finish())?;
                     }
                 }
                 Ok(())
@@ -715,7 +728,8 @@ fn find(partitions: &[Taken], first: &[usize], topic: usize, partition: i32) -> 
 fn push(
     batch: &mut EventBatchBuilder,
     masker: &mut Masker,
-    topic: &str,
+    schemas: &mut SchemasMet<'_>,
+    (number, topic): (usize, &str),
     event: &Received<'_>,
     date_us: i64,
 ) -> Result<u64, CaptureError> {
@@ -723,6 +737,7 @@ fn push(
         let (partition, offset) = (event.partition(), event.offset());
         return Err(CaptureError::HeaderName { topic: topic.to_owned(), partition, offset });
     };
+    let headers = headers.into_iter().inspect(|(name, _)| schemas.meet_header((number, topic), name));
     let (timestamp_ms, timestamp_type) = event.timestamp();
     let (partition, offset, key, value) = (event.partition(), event.offset(), event.key(), event.value());
     let kept = masker.mask(Parts { topic, partition, offset, key, value }, headers)?;

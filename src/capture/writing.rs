@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use crate::recording::{
     AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter,
 };
+use crate::schema::{Part, SchemaText};
 
 /// Batches that wait at most: who takes events faster than they can be written waits with them.
 const AHEAD: usize = 4;
@@ -42,6 +43,9 @@ impl Acknowledged {
 enum Job {
     Missing(Vec<Gap>),
     Write(Box<EventBatch>),
+    /// Says that events of a topic refer to a schema.
+    NoteSchema(String, Part, i32),
+    KeepSchema(Box<SchemaText>),
     /// Answered once everything ahead is safe on the disk.
     Checkpoint(SyncSender<Acknowledged>),
 }
@@ -60,6 +64,8 @@ impl Writing {
                         }
                     }
                     Job::Write(batch) => writer.write(&batch)?,
+                    Job::NoteSchema(topic, part, id) => writer.note_schema(&topic, part, id),
+                    Job::KeepSchema(text) => writer.keep_schema(&text)?,
                     Job::Checkpoint(done) => {
                         writer.checkpoint()?;
                         // Whoever asked may have gone.
@@ -88,6 +94,16 @@ impl Writing {
     pub(super) fn write(&mut self, batch: EventBatch) -> Result<(), RecordingError> {
         self.hand_over_gaps()?;
         self.hand_over(Job::Write(Box::new(batch)))
+    }
+
+    /// Notes that events of `topic` refer to the schema `id` of a registry.
+    pub(super) fn note_schema(&mut self, topic: &str, part: Part, id: i32) -> Result<(), RecordingError> {
+        self.hand_over(Job::NoteSchema(topic.to_owned(), part, id))
+    }
+
+    /// Keeps a schema; it is on the disk before any batch that is handed over later.
+    pub(super) fn keep_schema(&mut self, text: SchemaText) -> Result<(), RecordingError> {
+        self.hand_over(Job::KeepSchema(Box::new(text)))
     }
 
     /// Waits until everything handed over is safe on the disk.

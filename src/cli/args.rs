@@ -131,7 +131,9 @@ Examples:
   rehearsal capture --brokers kafka:9092 --topic orders --mask mask.toml \\
       --strict-privacy --out recordings/masked
   rehearsal capture --brokers kafka:9093 -X security.protocol=ssl \\
-      --topic orders --follow --out recordings/until-ctrl-c")]
+      --topic orders --follow --out recordings/until-ctrl-c
+  rehearsal capture --brokers kafka:9092 --topic orders --out recordings/orders \\
+      --registry https://registry:8081 --registry-config registry.properties")]
 pub(super) struct CaptureArguments {
     /// Brokers to begin with; default: bootstrap.servers of --config
     #[arg(long, value_name = "HOST:PORT,…", required_unless_present = "config", value_parser = NonEmptyStringValueParser::new())]
@@ -177,9 +179,25 @@ pub(super) struct CaptureArguments {
     /// Sets a property of librdkafka, ahead of --config; may be given more than once
     #[arg(short = 'X', long = "set", value_name = "PROPERTY=VALUE")]
     pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) schemas: RegistryArguments,
     /// Prints what happens as JSON, one object a line: progress once a second, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Where schemas come from.
+#[derive(Debug, Args)]
+pub(super) struct RegistryArguments {
+    /// Asks this schema registry for each schema that events refer to and keeps it in the recording
+    #[arg(long, value_name = "URL")]
+    pub(super) registry: Option<String>,
+    /// Reads credentials and certificates for the registry from a file; else `REHEARSAL_REGISTRY_AUTH` holds `USER:PASSWORD`
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    pub(super) registry_config: Option<PathBuf>,
+    /// Ends the capture where a schema cannot be fetched; by default values then stay bytes, with a warning
+    #[arg(long, requires = "registry")]
+    pub(super) require_schemas: bool,
 }
 
 /// Where a capture ends.
@@ -266,9 +284,12 @@ pub(super) struct InspectArguments {
     /// Writes a manifest that is missing or was never sealed again from the segments, then looks
     #[arg(long)]
     pub(super) rebuild: bool,
-    /// Prints the events as `kcat -J` does, one a line
+    /// Prints the events as `kcat -J` does, one a line; what a schema of the recording describes as the JSON that it says
     #[arg(long, conflicts_with_all = ["verify", "json"])]
     pub(super) events: bool,
+    /// Prints keys and values as the bytes that they are, as an import reads them
+    #[arg(long, requires = "events")]
+    pub(super) raw: bool,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

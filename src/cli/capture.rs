@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 
-use super::args::{CaptureArguments, CaptureEndArguments};
+use super::args::{CaptureArguments, CaptureEndArguments, RegistryArguments};
 use super::capture_words::Telling;
 use super::exit::{Code, Failure};
 use super::mask::{detection, policy, warn};
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
-use crate::capture::{CaptureSettings, PartitionStart, Properties, TopicChoice, Until, capture as capture_topics};
+use crate::capture::{
+    CaptureSettings, PartitionStart, Properties, RegistrySettings, TopicChoice, Until, capture as capture_topics,
+};
 use crate::clock::{Stop, SystemClock};
 use crate::recording::Role;
 use crate::settings::Span;
@@ -23,6 +25,9 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     telling.end();
     let report = report?;
     warn(&report.sightings, printer);
+    for warning in &report.warnings {
+        printer.note(warning);
+    }
     telling.summary(&report)?;
     Ok(Code::Agree)
 }
@@ -62,6 +67,8 @@ fn settings(arguments: &CaptureArguments) -> Result<CaptureSettings, Failure> {
     settings.properties = properties;
     settings.mask = policy(arguments.mask.as_deref())?;
     settings.detection = detection(arguments.strict_privacy);
+    settings.registry = registry(&arguments.schemas)?;
+    settings.require_schemas = arguments.schemas.require_schemas;
     Ok(settings)
 }
 
@@ -73,6 +80,20 @@ fn until(end: &CaptureEndArguments) -> Result<Until, Failure> {
         None if end.follow || bounded => Ok(Until::Stopped),
         None => Ok(Until::End),
     }
+}
+
+fn registry(arguments: &RegistryArguments) -> Result<Option<RegistrySettings>, Failure> {
+    let Some(url) = &arguments.registry else { return Ok(None) };
+    let mut settings = RegistrySettings::new(url)?;
+    if let Ok(user_info) = std::env::var("REHEARSAL_REGISTRY_AUTH") {
+        settings.basic_auth(&user_info)?;
+    }
+    if let Some(path) = &arguments.registry_config {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::wrong(format!("--registry-config {}: {error}", path.display()), ""))?;
+        settings.properties(&text)?;
+    }
+    Ok(Some(settings))
 }
 
 fn read<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, Failure> {

@@ -168,6 +168,7 @@ fn line_of(out: &Path, report: &CaptureReport) -> Value {
         "event": "summary", "out": out, "events": report.events, "bytes": report.bytes,
         "ending": ending_name(report.ending), "resumed_at": report.resumed_at, "missing": report.missing,
         "notes": report.notes, "partitions": partitions, "personal": sightings_in_json(&report.sightings),
+        "warnings": report.warnings,
     })
 }
 
@@ -284,9 +285,18 @@ mod tests {
         let partitions = vec![taken("orders", 0, 0, 0), taken("orders", 1, 0, 0), taken("prices", 0, 3, 2)];
         let missing = vec![CauseFacts { cause: GapCause::Compaction, stretches: 1, offsets: 3 }];
         let (ending, notes) = (CaptureEnding::Ended, Vec::new());
-        let (resumed_at, sightings) = (Some(1_200), Vec::new());
-        let report =
-            CaptureReport { events: 32, bytes: 1_500, ending, resumed_at, missing, notes, partitions, sightings };
+        let (resumed_at, sightings, warnings) = (Some(1_200), Vec::new(), Vec::new());
+        let report = CaptureReport {
+            events: 32,
+            bytes: 1_500,
+            ending,
+            resumed_at,
+            missing,
+            notes,
+            partitions,
+            sightings,
+            warnings,
+        };
         assert_eq!(
             in_words(Path::new("out"), &report),
             "Captured 32 events (1.5 kB) to out, read to the end; 1,200 were there already\n  \

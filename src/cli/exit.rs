@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use crate::capture::CaptureError;
+use crate::capture::{CaptureError, RegistryError};
 use crate::compare::{CompareError, Verdict};
 use crate::recording::{ImportError, LineProblem, RecordingError, SliceError};
 use crate::scenario::ScenarioError;
@@ -197,6 +197,7 @@ impl From<CaptureError> for Failure {
                  sasl.password, ssl.ca.location.",
             ),
             CaptureError::Mask(error) => error.into(),
+            CaptureError::Registry(error) => error.into(),
             CaptureError::Unwritable(error @ (RecordingError::NotEmpty { .. } | RecordingError::Sealed { .. })) => {
                 Self::wrong(error, "Choose another folder with --out.")
             }
@@ -232,6 +233,22 @@ impl From<CaptureError> for Failure {
                 Self::surroundings(error, "Are the brokers up, and is --brokers right? Try again.")
             }
             error => Self::surroundings(error, "Try again."),
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Unreachable { .. } => {
+                Self::surroundings(error, "Is the registry up, and is --registry right? Try again.")
+            }
+            RegistryError::Refused { .. } => Self::wrong(
+                error,
+                "Write basic.auth.user.info=USER:PASSWORD to a file for --registry-config, or USER:PASSWORD to \
+                 REHEARSAL_REGISTRY_AUTH.",
+            ),
+            error => Self::wrong(error, ""),
         }
     }
 }

@@ -11,8 +11,9 @@ use super::exit::{Code, Failure};
 use super::printer::Printer;
 use crate::recording::{
     CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary,
-    TimeSpan, TopicSummary, print_event,
+    TimeSpan, TopicSummary, print_decoded, print_event,
 };
+use crate::schema::Schemas;
 use crate::settings::Moment;
 use crate::settings::Span;
 
@@ -23,7 +24,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
         Recording::open(&arguments.recording)?
     };
     if arguments.events {
-        return print_events(&recording);
+        return print_events(&recording, arguments.raw);
     }
     if arguments.verify {
         let problems = recording.verify()?;
@@ -74,14 +75,19 @@ fn opened_or_rebuilt(path: &Path, printer: &Printer) -> Result<Recording, Failur
     Ok(Recording::open(path)?)
 }
 
-fn print_events(recording: &Recording) -> Result<Code, Failure> {
+fn print_events(recording: &Recording, raw: bool) -> Result<Code, Failure> {
+    let schemas = if raw { Schemas::default() } else { recording.schemas()? };
     let mut out = Printer::stream();
     let mut line = Vec::new();
     for batch in recording.batches(Columns { key: true, value: true, headers: true }) {
         let batch = batch?;
         for row in 0..batch.len() {
             line.clear();
-            print_event(&batch.get(row), LineFormat::Kcat, &mut line);
+            if schemas.is_empty() {
+                print_event(&batch.get(row), LineFormat::Kcat, &mut line);
+            } else {
+                print_decoded(&batch.get(row), &schemas, &mut line);
+            }
             out.write_all(&line)?;
         }
     }

@@ -42,7 +42,8 @@ pub use event::{Event, Header, TimestampType};
 pub use fence::Holder;
 pub use gaps::{CauseFacts, GapCause, MissingOffsets, PartitionGaps};
 pub use import::{
-    ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_event,
+    ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_decoded,
+    print_event,
 };
 pub use lookup::Lookup;
 pub use manifest::{

@@ -19,6 +19,7 @@ mod resume;
 mod run;
 mod samples;
 mod scenario;
+mod schema;
 mod slice;
 mod source;
 mod tidy;

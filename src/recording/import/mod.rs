@@ -15,7 +15,7 @@ mod print;
 mod text;
 
 pub use error::{ImportError, LineProblem};
-pub use print::{LineFormat, print_event};
+pub use print::{LineFormat, print_decoded, print_event};
 pub use text::Input;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::parts::usual_type;
 use crate::recording::{EventView, TimestampType};
+use crate::schema::{Schemas, frame};
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +28,29 @@ pub fn print_event(event: &EventView<'_>, format: LineFormat, out: &mut Vec<u8>)
         LineFormat::Kcat => print_kcat(event, out),
     }
     out.push(b'\n');
+}
+
+/// Appends `event` as one line in the manner of `kcat -J -s avro`: a key and a value that `schemas` describe stand as the JSON
+/// that they say, with the schema's id behind them; all else stands as [`LineFormat::Kcat`] has it.
+pub fn print_decoded(event: &EventView<'_>, schemas: &Schemas, out: &mut Vec<u8>) {
+    let decoded = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Some((frame(bytes)?.id, schemas.decode(bytes).ok()?)));
+    let (key, value) = (decoded(event.key), decoded(event.value));
+    kcat_head(event, out);
+    for (name, id_name, bytes, decoded) in
+        [("key", "key_schema_id", event.key, key), ("payload", "value_schema_id", event.value, value)]
+    {
+        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        match decoded {
+            Some((id, said)) => {
+                // JSON that stood on several lines would end the line.
+                let on_one_line = said.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte });
+                out.extend(on_one_line);
+                out.extend_from_slice(format!(",\"{id_name}\":{id}").as_bytes());
+            }
+            None => text_or_null(bytes, out),
+        }
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 fn print_ndjson(event: &EventView<'_>, out: &mut Vec<u8>) {
@@ -82,6 +106,16 @@ fn print_ndjson(event: &EventView<'_>, out: &mut Vec<u8>) {
 }
 
 fn print_kcat(event: &EventView<'_>, out: &mut Vec<u8>) {
+    kcat_head(event, out);
+    out.extend_from_slice(b",\"key\":");
+    text_or_null(event.key, out);
+    out.extend_from_slice(b",\"payload\":");
+    text_or_null(event.value, out);
+    out.push(b'}');
+}
+
+/// Writes what stands ahead of the key.
+fn kcat_head(event: &EventView<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"topic\":");
     lenient_text(event.topic.as_bytes(), out);
     out.extend_from_slice(format!(",\"partition\":{},\"offset\":{}", event.partition, event.offset).as_bytes());
@@ -101,11 +135,6 @@ fn print_kcat(event: &EventView<'_>, out: &mut Vec<u8>) {
         }
         out.push(b']');
     }
-    out.extend_from_slice(b",\"key\":");
-    text_or_null(event.key, out);
-    out.extend_from_slice(b",\"payload\":");
-    text_or_null(event.value, out);
-    out.push(b'}');
 }
 
 /// Whether `value` can stand in a line as it is and comes back as the same bytes: JSON on one line, without white space around
