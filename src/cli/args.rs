@@ -274,6 +274,7 @@ Examples:
   rehearsal inspect recordings/flights
   rehearsal inspect recordings/flights --verify
   rehearsal inspect recordings/flights --events | head -3 | jq .
+  rehearsal inspect recordings/orders --schemas
   rehearsal inspect recordings/cut-off --rebuild    once nothing writes it")]
 pub(super) struct InspectArguments {
     /// Recording to look into
@@ -287,6 +288,9 @@ pub(super) struct InspectArguments {
     /// Prints the events as `kcat -J` does, one a line; what a schema of the recording describes as the JSON that it says
     #[arg(long, conflicts_with_all = ["verify", "json"])]
     pub(super) events: bool,
+    /// Lists the schemas that events refer to, and says of each pair that follows on each other what reads what
+    #[arg(long, conflicts_with_all = ["verify", "events"])]
+    pub(super) schemas: bool,
     /// Prints keys and values as the bytes that they are, as an import reads them
     #[arg(long, requires = "events")]
     pub(super) raw: bool,

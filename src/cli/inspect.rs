@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args::InspectArguments;
 use super::exit::{Code, Failure};
+use super::inspect_schemas;
 use super::printer::Printer;
 use crate::recording::{
     CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary,
@@ -25,6 +26,10 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
     };
     if arguments.events {
         return print_events(&recording, arguments.raw);
+    }
+    if arguments.schemas {
+        let name = arguments.recording.display().to_string();
+        return inspect_schemas::list(&recording, &name, arguments.json, printer);
     }
     if arguments.verify {
         let problems = recording.verify()?;

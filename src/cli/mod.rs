@@ -12,6 +12,7 @@ mod exit;
 mod import;
 mod init;
 mod inspect;
+mod inspect_schemas;
 mod mask;
 mod plan;
 mod printer;

@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum SchemaError {
     /// The text is not what its type says.
-    #[error("schema {id} is no {kind} schema: {reason}")]
+    #[error("schema {id} cannot be read as {kind}: {reason}")]
     Unreadable {
         /// Id.
         id: i32,

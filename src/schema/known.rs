@@ -79,6 +79,11 @@ impl Schemas {
         self.by_id.values().filter_map(|known| known.codec.as_ref().err())
     }
 
+    /// Returns what is wrong with the schema `id`; none where it can be used or is not known.
+    pub fn problem(&self, id: i32) -> Option<&SchemaError> {
+        self.by_id.get(&id).and_then(|known| known.codec.as_ref().err())
+    }
+
     /// Decodes a framed value or key to the JSON that it says, as text, members in the schema's order.
     ///
     /// Avro: a union is the value of its branch, bytes are text of the code points 0 to 255, a decimal is a number with all its

@@ -2,10 +2,11 @@
 //!
 //! In come the texts of schemas ([`SchemaText`]), once, into [`Schemas`]; out comes, for a framed value, the JSON that it says
 //! ([`Schemas::decode`]), and for JSON that was edited, the value with only those bytes changed that the edit asks for
-//! ([`Schemas::encode`]). Memory and depth are
+//! ([`Schemas::encode`]). [`compatibility()`] says whether readers of one schema read what another wrote. Memory and depth are
 //! bounded whatever the bytes say. What never happens here: a file or a registry is opened, a value is guessed at.
 
 mod avro;
+mod compatibility;
 mod error;
 mod frame;
 mod json;
@@ -14,6 +15,7 @@ mod out;
 mod protobuf;
 mod text;
 
+pub use compatibility::{Break, Compatibility, Direction, Level, Rule, compatibility};
 pub use error::{DecodeError, EncodeError, SchemaError};
 pub use frame::{Frame, HEADERS, Part, frame};
 pub use known::Schemas;

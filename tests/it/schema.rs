@@ -18,7 +18,7 @@ use rehearsal::recording::{
     Event, EventBatchBuilder, Recording, RecordingWriter, SchemaSeen, SliceSettings, Source, TimestampType, slice,
 };
 use rehearsal::samples::{Broker, fill};
-use rehearsal::schema::{SchemaKind, Schemas};
+use rehearsal::schema::{Part, SchemaKind, SchemaText, Schemas, SubjectVersion};
 use rehearsal::spill::SpillSpace;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -385,4 +385,58 @@ fn credentials_are_sent_and_never_shown_and_each_failure_has_its_name() {
     let refused = captured(folder.path(), |capture| capture.registry = Some(nowhere)).unwrap_err();
     assert!(matches!(refused, CaptureError::Registry(RegistryError::Unreachable { .. })), "{refused:?}");
     assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn schemas_are_listed_with_what_breaks_between_each_and_the_next() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("recording");
+    let mut writer = RecordingWriter::create(&path, Source::default()).unwrap();
+    let fields =
+        ["", r#",{"name":"note","type":"string","default":""}"#, r#",{"name":"note","type":"int","default":0}"#];
+    for (number, more) in (1..).zip(fields) {
+        let schema = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"long"}}{more}]}}"#);
+        let subjects = vec![SubjectVersion { subject: "orders-value".to_owned(), version: number }];
+        let text = SchemaText { id: 10 + number, kind: SchemaKind::Avro, schema, references: Vec::new(), subjects };
+        writer.keep_schema(&text).unwrap();
+        writer.note_schema("orders", Part::Value, 10 + number);
+    }
+    // Without subjects they follow on each other where they are met; one is not what its type says.
+    for (id, schema) in [(20, "{"), (21, "{}")] {
+        let kind = SchemaKind::Json;
+        let text = SchemaText { id, kind, schema: schema.to_owned(), references: Vec::new(), subjects: Vec::new() };
+        writer.keep_schema(&text).unwrap();
+        writer.note_schema("notes", Part::Key, id);
+    }
+    writer.note_schema("notes", Part::Value, 99);
+    writer.seal().unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::cargo_bin("rehearsal").unwrap();
+        let output = command.args(["inspect", path.to_str().unwrap(), "--schemas"]).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = run(&[]);
+    for line in [
+        "    11  Avro, as orders-value v1, in orders (value)",
+        "    99  not kept, in notes (value)",
+        "        what it frames stays bytes: schema 20 cannot be read as JSON Schema: EOF while parsing an object",
+        "orders-value: v1 (id 11) to v2 (id 12): fully compatible",
+        "orders-value: v2 (id 12) to v3 (id 13): not compatible",
+        "  new cannot read old at $.note: TYPE_MISMATCH (int is read where string was written)",
+        "  old cannot read new at $.note: TYPE_MISMATCH (string is read where int was written)",
+        "notes (key): id 20 to id 21: cannot be told",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    let listing: Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    assert_eq!(listing["schemas"].as_array().unwrap().len(), 6);
+    assert_eq!(
+        listing["schemas"][5],
+        json!({"id": 99, "type": null, "subjects": [], "frames": ["notes (value)"], "problem": null})
+    );
+    let last = &listing["successions"][2];
+    assert_eq!((&last["level"], &last["old"]), (&json!("none"), &json!({"id": 12, "version": 2})));
+    let broken = json!({"direction": "backward", "path": "$.note", "rule": "TYPE_MISMATCH", "what": "int is read where string was written"});
+    assert_eq!(last["breaks"][0], broken);
 }

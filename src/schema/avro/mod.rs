@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::out::Out;
 use super::{DecodeError, EncodeError};
 use decode::Reader;
-use model::Schema;
+pub(super) use model::{Named, Schema, Shape, Type};
 
 /// A schema with what is needed to decode and encode its values.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ impl Avro {
     /// Reads a schema; `references` come first, each ahead of those that refer to it.
     pub(super) fn read<'t>(text: &str, references: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
         Schema::read(text, references).map(Self)
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.0
     }
 
     pub(super) fn decode(&self, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {

@@ -46,6 +46,20 @@ pub(in crate::schema) enum Named {
     Fixed { name: String, aliases: Vec<String>, size: usize },
 }
 
+impl Named {
+    pub(in crate::schema) fn name(&self) -> &str {
+        match self {
+            Self::Record { name, .. } | Self::Enum { name, .. } | Self::Fixed { name, .. } => name,
+        }
+    }
+
+    pub(in crate::schema) fn aliases(&self) -> &[String] {
+        match self {
+            Self::Record { aliases, .. } | Self::Enum { aliases, .. } | Self::Fixed { aliases, .. } => aliases,
+        }
+    }
+}
+
 /// A field of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::schema) struct Field {
@@ -56,6 +70,24 @@ pub(in crate::schema) struct Field {
 }
 
 impl Schema {
+    /// The name of a type as people write it.
+    pub(in crate::schema) fn name_of(&self, kind: &Type) -> String {
+        match &kind.shape {
+            Shape::Null => "null".to_owned(),
+            Shape::Boolean => "boolean".to_owned(),
+            Shape::Int => "int".to_owned(),
+            Shape::Long => "long".to_owned(),
+            Shape::Float => "float".to_owned(),
+            Shape::Double => "double".to_owned(),
+            Shape::Bytes => "bytes".to_owned(),
+            Shape::String => "string".to_owned(),
+            Shape::Array(_) => "array".to_owned(),
+            Shape::Map(_) => "map".to_owned(),
+            Shape::Union(_) => "union".to_owned(),
+            Shape::Named(number) => self.named[*number].name().to_owned(),
+        }
+    }
+
     pub(super) fn read<'t>(text: &str, references: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
         let mut reading = Reading { named: Vec::new(), numbers: BTreeMap::new(), logical: BTreeMap::new() };
         for reference in references {

@@ -71,6 +71,10 @@ impl Protobuf {
         Ok(Self { file })
     }
 
+    pub(super) fn file(&self) -> &FileDescriptor {
+        &self.file
+    }
+
     pub(super) fn decode(&self, rest: &[u8]) -> Result<Vec<u8>, DecodeError> {
         let (message, payload) = self.message(rest)?;
         let mut out = Out::for_value(payload.len());
