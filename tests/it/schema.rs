@@ -1,5 +1,7 @@
 //! Schemas of a registry: fetched once while capturing, kept, and used offline by everything that looks into values.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use assert_cmd::Command;
+use native_tls::{Identity, TlsAcceptor};
 use rehearsal::capture::{
     CaptureError, CaptureReport, CaptureSettings, Registry, RegistryError, RegistrySettings, capture,
 };
@@ -385,6 +388,56 @@ fn credentials_are_sent_and_never_shown_and_each_failure_has_its_name() {
     let refused = captured(folder.path(), |capture| capture.registry = Some(nowhere)).unwrap_err();
     assert!(matches!(refused, CaptureError::Registry(RegistryError::Unreachable { .. })), "{refused:?}");
     assert!(!folder.path().join("out").exists());
+}
+
+/// Answers each of `connections` over TLS, with a certificate that signed itself; those that break off are passed over.
+fn serve_over_tls(connections: usize) -> (std::net::SocketAddr, std::thread::JoinHandle<usize>) {
+    let (certificate, key) =
+        (include_bytes!("../schemas/tls/certificate.pem"), include_bytes!("../schemas/tls/key.pem"));
+    let acceptor = TlsAcceptor::new(Identity::from_pkcs8(certificate, key).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move |listener: &TcpListener| {
+        let (stream, _) = listener.accept().ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut stream = acceptor.accept(stream).ok()?;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).ok()?;
+            request.push(byte[0]);
+        }
+        let body = "[\"AVRO\"]";
+        let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).ok()
+    };
+    let thread = std::thread::spawn(move || (0..connections).filter_map(|_| answer(&listener)).count());
+    (address, thread)
+}
+
+#[test]
+fn over_tls_only_a_registry_whose_certificate_is_trusted_is_asked() {
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemas/tls/certificate.pem");
+    let clock = SimulatedClock::new();
+    let (address, answered) = serve_over_tls(2);
+    let ask = |properties: &str| {
+        let mut settings = RegistrySettings::new(&format!("https://localhost:{}", address.port())).unwrap();
+        settings.properties(properties).unwrap();
+        (settings.retries, settings.timeout) = (0, Duration::from_secs(5));
+        Registry::new(settings, &clock)?.check()
+    };
+    // Nobody that this machine trusts has signed it.
+    let error = ask("").unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    ask(&format!("ssl.ca.location={authority}")).unwrap();
+    assert_eq!(answered.join().unwrap(), 1);
+    for (properties, problem) in [
+        ("ssl.ca.location=/nowhere.pem", "ssl.ca.location /nowhere.pem: "),
+        ("ssl.ca.location=/dev/null", "ssl.ca.location /dev/null holds no certificate"),
+    ] {
+        let said = ask(properties).unwrap_err().to_string();
+        assert!(said.starts_with(problem), "{said}");
+    }
 }
 
 #[test]
