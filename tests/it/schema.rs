@@ -11,14 +11,17 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use assert_cmd::Command;
 use native_tls::{Identity, TlsAcceptor};
 use rehearsal::capture::{
-    CaptureError, CaptureReport, CaptureSettings, Registry, RegistryError, RegistrySettings, capture,
+    CaptureError, CaptureReport, CaptureSettings, Registry, RegistryError, RegistrySettings, Start, TopicChoice,
+    capture,
 };
 use rehearsal::clock::{SimulatedClock, Stop, SystemClock};
 use rehearsal::compare::{Change, CompareSettings, Drive, Kind, Remembered, compare_drives};
+use rehearsal::mask::{Detection, Masker, rewrite};
 use rehearsal::outcome::Output;
 use rehearsal::plan::{PlanSettings, Seed, plan};
 use rehearsal::recording::{
-    Event, EventBatchBuilder, Recording, RecordingWriter, SchemaSeen, SliceSettings, Source, TimestampType, slice,
+    Columns, Event, EventBatchBuilder, Recording, RecordingWriter, Role, SchemaSeen, SliceSettings, Source,
+    TimestampType, slice,
 };
 use rehearsal::samples::{Broker, fill};
 use rehearsal::schema::{Part, SchemaKind, SchemaText, Schemas, SubjectVersion};
@@ -27,6 +30,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::mask::policy;
 
 const ADDRESS: &str = include_str!("../schemas/address.avsc");
 const ORDER_PROTO: &str = include_str!("../schemas/order.proto");
@@ -210,6 +215,35 @@ fn each_schema_is_fetched_once_kept_and_needed_from_nowhere_else_afterwards() {
     compares_what_values_say(&schemas);
     a_slice_keeps_the_schemas_of_its_topics(&recording, folder.path());
     damage_is_found_and_a_lost_manifest_finds_them_again(recording.path());
+}
+
+/// The only event of the schema stands ahead of the window, and is masked behind the schema's id.
+#[test]
+fn the_schemas_of_a_tables_state_are_kept_and_masked_events_are_still_read_by_them() {
+    let (served, folder) = (Served::new(), TempDir::new().unwrap());
+    served.answers("/schemas/types", &json!(["JSON"]), 1);
+    served.answers("/schemas/ids/9", &json!({"schema": "{\"type\":\"object\"}", "schemaType": "JSON"}), 1);
+    served.answers("/schemas/ids/9/versions", &json!([{"subject": "notes-value", "version": 1}]), 1);
+    let (report, recording) = captured(folder.path(), |settings| {
+        settings.topics = TopicChoice::parse("notes", Role::Table).unwrap();
+        settings.from = Start::Offset(3);
+        settings.registry = Some(served.settings());
+        settings.mask = Some(policy("[[rule]]\nvalue = ['$.note']\nmethod = 'redact'\n"));
+    })
+    .unwrap();
+    served.verify();
+    assert_eq!((report.events, report.partitions[0].state), (3, 1));
+    let masked = framed(9, br#"{ "note" : "[redacted]" }"#);
+    let out = folder.path().join("masked-again");
+    rewrite(&recording, &mut Masker::new(None, Detection::Off), &out, &mut |_| true).unwrap();
+    for recording in [recording, Recording::open(out).unwrap()] {
+        assert_eq!(recording.verify().unwrap(), []);
+        assert_eq!(recording.manifest().schema_files.len(), 1);
+        let first = recording.batches(Columns::ALL).next().unwrap().unwrap();
+        let event = first.iter().next().unwrap();
+        assert_eq!((event.offset, event.value), (2, Some(masked.as_slice())));
+        assert_eq!(recording.schemas().unwrap().decode(&masked).unwrap(), masked[5..]);
+    }
 }
 
 /// `inspect --events` shows what values say, and `--raw` what they are.
