@@ -10,7 +10,7 @@ use super::window::Window;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::Clock;
 use crate::mask::Masker;
-use crate::recording::{GapCause, MissingOffsets, RecordingWriter, Resumed, Source};
+use crate::recording::{GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Source};
 
 /// What a capture begins with.
 pub(super) struct Beginning<'c> {
@@ -35,8 +35,8 @@ impl<'c> Beginning<'c> {
         // Ahead of the recording: a setting that is wrong leaves no folder behind.
         let schemas = SchemasMet::new(settings, clock)?;
         let masker = Masker::new(settings.mask.clone(), settings.detection);
-        let mut writer = RecordingWriter::create(out, source(cluster, window, settings))?;
-        writer.name_masks(masker.rules())?;
+        let source = source(cluster, window, settings);
+        let writer = RecordingWriter::create_masked(out, source, masker.rules(), masker.masking())?;
         Ok(Self { writer, masker, schemas, resumed_at: None, notes: Vec::new() })
     }
 
@@ -49,7 +49,9 @@ impl<'c> Beginning<'c> {
         out: &Path,
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
-        let schemas = SchemasMet::new(settings, clock)?;
+        check_masking(&writer, settings, out)?;
+        let mut schemas = SchemasMet::new(settings, clock)?;
+        schemas.know(writer.schemas_kept());
         let masker = Masker::new(settings.mask.clone(), settings.detection);
         let mut notes = said(&resumed);
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
@@ -137,6 +139,30 @@ fn check_source(
                 topic.name
             )),
         }
+    }
+    Ok(())
+}
+
+/// Refuses to go on where part of the recording would be masked otherwise than the rest: not at all, or with tokens that do not
+/// join.
+fn check_masking(writer: &RecordingWriter, settings: &CaptureSettings, out: &Path) -> Result<(), CaptureError> {
+    // A folder that was begun and no more.
+    if *writer.source() == Source::default() {
+        return Ok(());
+    }
+    let otherwise = |what: &str, recorded: String, found: String| {
+        Err(CaptureError::BegunOtherwise { out: out.to_owned(), what: what.to_owned(), recorded, found })
+    };
+    let named = |masking: Option<&Masking>| {
+        masking.map_or_else(|| "none".to_owned(), |masking| masking.policy.chars().take(12).collect())
+    };
+    let (recorded, found) = (writer.masking(), settings.mask.as_ref().map(|policy| policy.masking()));
+    if recorded.map(|masking| &masking.policy) != found.as_ref().map(|masking| &masking.policy) {
+        return otherwise("the mask policy (its SHA-256)", named(recorded), named(found.as_ref()));
+    }
+    let key = |masking: Option<&Masking>| masking.and_then(|masking| masking.key.clone()).unwrap_or("none".to_owned());
+    if key(recorded) != key(found.as_ref()) {
+        return otherwise("the key of the mask policy (its fingerprint)", key(recorded), key(found.as_ref()));
     }
     Ok(())
 }

@@ -44,6 +44,11 @@ impl<'c> SchemasMet<'c> {
         })
     }
 
+    /// Takes the schemas `ids` as fetched: the recording keeps them already.
+    pub(super) fn know(&mut self, ids: impl Iterator<Item = i32>) {
+        self.asked.extend(ids.map(|id| (id, true)));
+    }
+
     /// Looks at the key or the value of an event of the topic numbered `topic`.
     #[inline]
     pub(super) fn meet(

@@ -17,6 +17,8 @@ const AHEAD: usize = 4;
 /// Hands batches to a writer on another thread. An error of the writer comes back with a later call, and ends the writing.
 pub(super) struct Writing {
     out: PathBuf,
+    /// Whether the recording holds something of before.
+    resumed: bool,
     acknowledged: Acknowledged,
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
@@ -54,6 +56,7 @@ impl Writing {
     /// Starts the thread for the writer of the recording in `out`.
     pub(super) fn start(out: &Path, mut writer: RecordingWriter) -> Result<Self, RecordingError> {
         let acknowledged = Acknowledged::of(&writer);
+        let resumed = writer.rows() > 0;
         let (jobs, waiting) = sync_channel(AHEAD);
         let work = move || {
             for job in waiting {
@@ -77,7 +80,14 @@ impl Writing {
         };
         let thread =
             thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(|error| broken(out, error))?;
-        Ok(Self { out: out.to_owned(), acknowledged, gaps: Vec::new(), jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self {
+            out: out.to_owned(),
+            resumed,
+            acknowledged,
+            gaps: Vec::new(),
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     /// What is safe on the disk, as of the last checkpoint.
@@ -120,11 +130,16 @@ impl Writing {
         }
     }
 
-    /// Finishes the recording, whose manifest then says how often each of `masks` changed something.
+    /// Finishes the recording, whose manifest then says how often each of `masks` changed something; where the recording was gone
+    /// on with nobody knows how often.
     pub(super) fn seal(mut self, masks: Vec<Mask>) -> Result<Manifest, RecordingError> {
         self.hand_over_gaps()?;
         let mut writer = self.end()?;
-        *writer.masks_mut() = masks;
+        if self.resumed {
+            join_masks(writer.masks_mut(), masks);
+        } else {
+            *writer.masks_mut() = masks;
+        }
         writer.seal()
     }
 
@@ -168,6 +183,15 @@ impl Drop for Writing {
         self.jobs = None;
         // A panic was told where it came up; what the writer ended with nobody asked for.
         drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Adds `masks` to those that a recording was masked by before, uncounted: what came ahead was counted by nobody who is left.
+fn join_masks(known: &mut Vec<Mask>, masks: Vec<Mask>) {
+    for mask in masks.into_iter().map(|mask| Mask { count: None, ..mask }) {
+        if !known.contains(&mask) {
+            known.push(mask);
+        }
     }
 }
 

@@ -167,12 +167,8 @@ pub(super) struct CaptureArguments {
     /// Takes the events of transactions that are open or were aborted, too
     #[arg(long)]
     pub(super) uncommitted: bool,
-    /// Masks events by this policy before anything touches the disk
-    #[arg(long, value_name = "POLICY")]
-    pub(super) mask: Option<PathBuf>,
-    /// Refuses what looks personal and no rule masks, instead of warning
-    #[arg(long)]
-    pub(super) strict_privacy: bool,
+    #[command(flatten)]
+    pub(super) privacy: PrivacyArguments,
     /// Reads properties of librdkafka (TLS, SASL) from a file of name=value lines; ${VAR} stands for an environment variable
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -184,6 +180,17 @@ pub(super) struct CaptureArguments {
     /// Prints what happens as JSON, one object a line: progress once a second, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What nobody may see.
+#[derive(Debug, Args)]
+pub(super) struct PrivacyArguments {
+    /// Masks events by this policy before anything touches the disk
+    #[arg(long, value_name = "POLICY")]
+    pub(super) mask: Option<PathBuf>,
+    /// Refuses what looks personal and no rule masks, instead of warning
+    #[arg(long)]
+    pub(super) strict_privacy: bool,
 }
 
 /// Where schemas come from.

@@ -65,8 +65,8 @@ fn settings(arguments: &CaptureArguments) -> Result<CaptureSettings, Failure> {
     settings.uncommitted = arguments.uncommitted;
     settings.allow_gaps = arguments.allow_gaps;
     settings.properties = properties;
-    settings.mask = policy(arguments.mask.as_deref())?;
-    settings.detection = detection(arguments.strict_privacy);
+    settings.mask = policy(arguments.privacy.mask.as_deref())?;
+    settings.detection = detection(arguments.privacy.strict_privacy);
     settings.registry = registry(&arguments.schemas)?;
     settings.require_schemas = arguments.schemas.require_schemas;
     Ok(settings)

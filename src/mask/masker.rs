@@ -10,7 +10,7 @@ use super::method::REDACTED;
 use super::settings::{Otherwise, Part, Policy, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
-use crate::recording::Mask;
+use crate::recording::{Mask, Masking};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
 const TOPICS_MAX: usize = 1_024;
@@ -185,6 +185,11 @@ impl Masker {
     pub fn rules(&self) -> Vec<Mask> {
         let rules = self.policy.as_ref().map_or(0, |policy| policy.targets.len());
         self.masks().into_iter().take(rules).map(|mask| Mask { count: None, ..mask }).collect()
+    }
+
+    /// The policy that is applied, for the manifest.
+    pub fn masking(&self) -> Option<Masking> {
+        self.policy.as_deref().map(Policy::masking)
     }
 
     /// What looked personal in what was left, by topic and path.

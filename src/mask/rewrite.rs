@@ -56,7 +56,8 @@ fn write(
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<u64, RewriteError> {
     let manifest = recording.manifest();
-    let mut writer = RecordingWriter::create(out, manifest.source.clone())?;
+    let masking = masker.masking().or_else(|| manifest.masking.clone());
+    let mut writer = RecordingWriter::create_masked(out, manifest.source.clone(), manifest.masks.clone(), masking)?;
     writer.keep_schemas_of(recording, |_, _| true)?;
     let (mut batch, mut events) = (EventBatchBuilder::new(), 0);
     for read in recording.batches(Columns::ALL) {
@@ -85,6 +86,7 @@ fn write(
         }
     }
     writer.write(&batch.finish())?;
+    writer.carry_gaps(&manifest.gaps);
     // What was masked before is masked still.
     *writer.masks_mut() = manifest.masks.iter().cloned().chain(masker.masks()).collect();
     writer.seal()?;

@@ -3,13 +3,16 @@
 use std::path::Path as FilePath;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::MaskKey;
 use super::detect::Detected;
 use super::method::{Decimal, Method};
 use super::path::Path;
+use super::secret::push_hex;
 use super::topics::TopicPattern;
+use crate::recording::Masking;
 use crate::settings::{SettingError, Span};
 
 /// Days by which dates are shifted at most, where nothing is said.
@@ -39,7 +42,7 @@ pub struct PolicySettings {
 }
 
 /// What becomes of bytes in which no field can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Otherwise {
     /// All of it is redacted.
@@ -52,7 +55,7 @@ pub enum Otherwise {
 }
 
 /// One rule: what is masked in which topics, and how.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RuleSettings {
     /// Topics, in which `*` stands for any number of letters; without any, all topics.
@@ -83,7 +86,7 @@ pub struct RuleSettings {
 }
 
 /// How something is masked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MethodName {
     /// By a keyed token (HMAC-SHA-256): the same for the same value, in every topic, field, key and header.
@@ -99,7 +102,7 @@ pub enum MethodName {
 }
 
 /// How a token is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// `tok_` and 32 hexadecimal digits, as text even where a number stood.
@@ -132,6 +135,7 @@ pub struct Policy {
     pub(super) keeps: Vec<Keep>,
     key: Option<MaskKey>,
     key_env: Option<String>,
+    digest: String,
 }
 
 /// One part of the events of some topics, and how it is masked.
@@ -193,7 +197,16 @@ impl PolicySettings {
             kinds: keep.kinds.clone(),
         };
         let keeps = self.keep.iter().map(keep).collect();
-        Ok(Policy { targets, otherwise: self.otherwise, keeps, key, key_env: self.key_env.clone() })
+        let digest = self.digest();
+        Ok(Policy { targets, otherwise: self.otherwise, keeps, key, key_env: self.key_env.clone(), digest })
+    }
+
+    /// SHA-256 of all that decides what is masked and how, but the key; what is kept of what looks personal decides nothing.
+    fn digest(&self) -> String {
+        let rules = serde_json::json!([self.otherwise, self.rule]).to_string();
+        let mut digest = String::with_capacity(64);
+        push_hex(&mut digest, &Sha256::digest(rules));
+        digest
     }
 
     fn key(&self, folder: &FilePath) -> Result<Option<MaskKey>, SettingError> {
@@ -370,6 +383,11 @@ impl Policy {
     /// Tells this policy's key from others, where it has one.
     pub fn fingerprint(&self) -> Option<String> {
         self.key.as_ref().map(MaskKey::fingerprint)
+    }
+
+    /// Tells this policy and its key from others, for what a recording says of how it was masked.
+    pub fn masking(&self) -> Masking {
+        Masking { policy: self.digest.clone(), key: self.fingerprint() }
     }
 
     /// Environment variable that holds the key: nobody else needs to find it in theirs.

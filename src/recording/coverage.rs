@@ -17,6 +17,12 @@ pub(super) const COVERAGE_KEY: &str = "rehearsal.coverage";
 /// Key of the source in a footer.
 pub(super) const SOURCE_KEY: &str = "rehearsal.source";
 
+/// Key of the masks in a footer.
+pub(super) const MASKS_KEY: &str = "rehearsal.masks";
+
+/// Key of the schemas that events refer to in a footer.
+pub(super) const SCHEMAS_KEY: &str = "rehearsal.schemas";
+
 /// What each row group of a segment covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Coverage {

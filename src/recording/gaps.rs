@@ -23,6 +23,8 @@ pub enum GapCause {
     Compaction,
     /// Markers of transactions, and events of transactions that were aborted. No event is lost.
     TransactionMarkers,
+    /// The recording that this one is a slice of has them.
+    LeftOut,
 }
 
 impl GapCause {
@@ -33,6 +35,7 @@ impl GapCause {
             Self::Unknown => "unknown",
             Self::Compaction => "compaction",
             Self::TransactionMarkers => "transaction-markers",
+            Self::LeftOut => "left-out",
         }
     }
 }
@@ -109,6 +112,16 @@ impl From<GroupGaps> for GroupGapsTuple {
 }
 
 impl GroupGaps {
+    /// What the ledger of another recording says of one partition, whose topic has the index `topic` here.
+    pub(super) fn of_ledger(topic: u32, gaps: &PartitionGaps) -> Vec<Self> {
+        let of_cause = |facts: &CauseFacts| {
+            let listed = gaps.stretches.iter().filter(|one| one.cause == facts.cause);
+            let listed = listed.map(|one| (one.first, one.last)).collect();
+            Self { topic, partition: gaps.partition, facts: *facts, through: gaps.through, listed }
+        };
+        gaps.causes.iter().map(of_cause).collect()
+    }
+
     /// Bytes that it takes in a footer, about.
     pub(super) fn bytes(&self) -> usize {
         48 + self.listed.len() * 24
@@ -233,7 +246,13 @@ mod tests {
 
     #[test]
     fn the_names_are_those_in_files() {
-        for cause in [GapCause::Retention, GapCause::Unknown, GapCause::Compaction, GapCause::TransactionMarkers] {
+        for cause in [
+            GapCause::Retention,
+            GapCause::Unknown,
+            GapCause::Compaction,
+            GapCause::TransactionMarkers,
+            GapCause::LeftOut,
+        ] {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
         }
     }

@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Masks that were applied, without their keys.
     #[serde(default)]
     pub masks: Vec<Mask>,
+    /// The policy that they come from; none where no policy was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<Masking>,
     /// Schemas of a registry that events refer to.
     #[serde(default)]
     pub schemas: Vec<SchemaSeen>,
@@ -174,6 +177,24 @@ pub struct Mask {
     pub key: Option<String>,
 }
 
+/// Which policy masked a recording, told so that another one is known from it. Nothing in it says what the key is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Masking {
+    /// SHA-256 of the policy's rules, in hexadecimal.
+    pub policy: String,
+    /// Tells the keys of policies apart, as in [`Mask::key`]; none where the policy names none.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// What is said of masks in the footers of segments, so that it outlasts the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FooterMasks {
+    #[serde(default)]
+    pub(super) masking: Option<Masking>,
+    pub(super) masks: Vec<Mask>,
+}
+
 /// One schema that events refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaSeen {
@@ -223,6 +244,7 @@ impl Manifest {
             gaps: Vec::new(),
             span: None,
             masks: Vec::new(),
+            masking: None,
             schemas: Vec::new(),
             schema_files: Vec::new(),
             segments: Vec::new(),

@@ -47,7 +47,7 @@ pub use import::{
 };
 pub use lookup::Lookup;
 pub use manifest::{
-    Manifest, Mask, PartitionFacts, Role, SchemaFile, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource,
+    Manifest, Mask, Masking, PartitionFacts, Role, SchemaFile, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource,
 };
 pub use opened::{Partition, Recording};
 pub use rebuild::Rebuilt;

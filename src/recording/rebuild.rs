@@ -22,8 +22,8 @@ impl Recording {
     /// Writes the manifest of the recording in the directory `path` again, from its segments.
     ///
     /// For a recording whose manifest was lost or is damaged (then it is kept as `manifest.json.cut`), or whose writing was cut off. A segment that was cut is cut back to its last
-    /// whole row group. The source (cluster, topics and their configuration), masks and schemas seen come from a manifest that is
-    /// not sealed where there is one, else the source, without configuration, comes from the segments' footers; schemas kept are
+    /// whole row group. The source (cluster, topics and their configuration) comes from a manifest that is not sealed where there
+    /// is one, else, without configuration, from the segments' footers, as do masks (uncounted) and schemas seen; schemas kept are
     /// found where they lie. What is sealed stays as it is.
     ///
     /// # Errors

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use parquet::file::metadata::ParquetMetaDataReader;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::coverage::{Coverage, GroupBytes, GroupCoverage, SOURCE_KEY, Tracker};
+use super::coverage::{Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY, Tracker};
 use super::gaps::Ledger;
-use super::manifest::{self, Manifest, SegmentFacts, Source};
+use super::manifest::{self, FooterMasks, Manifest, Mask, SchemaSeen, SegmentFacts, Source};
 use super::segment::Segment;
 use super::segment_writer::hash_text;
 use super::verify::{holds_what_it_covers, sha256};
@@ -118,6 +118,7 @@ impl Recovered {
         {
             self.manifest.source = source;
         }
+        self.take_told(segment);
         for (index, group) in coverage.row_groups.iter().enumerate() {
             self.state += state_in(segment, index, group, &coverage.topics, &self.manifest.source)?;
         }
@@ -132,6 +133,22 @@ impl Recovered {
             sha256: Some(hash),
         });
         Ok(())
+    }
+}
+
+impl Recovered {
+    /// Takes in what the footer says of masks and schemas, which may be more than the manifest knew when it was last written.
+    fn take_told(&mut self, segment: &Segment) {
+        let masks = segment.footer_text(MASKS_KEY).and_then(|text| serde_json::from_str(text).ok());
+        if let Some(FooterMasks { masking, masks }) = masks {
+            self.manifest.masking = masking;
+            // A footer may stand ahead of events that were counted, or behind ones that were not.
+            self.manifest.masks = masks.into_iter().map(|mask| Mask { count: None, ..mask }).collect();
+        }
+        let seen = segment.footer_text(SCHEMAS_KEY).and_then(|text| serde_json::from_str(text).ok());
+        for one in seen.into_iter().flat_map(|seen: Vec<SchemaSeen>| seen) {
+            schemas::note_seen(&mut self.manifest, one);
+        }
     }
 }
 
@@ -336,7 +353,7 @@ impl Read for ReadAt<'_> {
 
 /// What stands in the directory of a recording before its manifest is first written.
 pub(super) fn only_begun(entries: &[PathBuf]) -> bool {
-    let own = [SEGMENTS, super::fence::FILE, manifest::UNDER_WAY];
+    let own = [SEGMENTS, schemas::FOLDER, super::fence::FILE, manifest::UNDER_WAY];
     !entries.is_empty()
         && entries
             .iter()

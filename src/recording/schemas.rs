@@ -10,7 +10,7 @@ use super::{Recording, RecordingError, disk};
 use crate::schema::{Part, SchemaText, Schemas};
 
 /// Folder of the schemas.
-const FOLDER: &str = "schemas";
+pub(super) const FOLDER: &str = "schemas";
 
 impl Recording {
     /// Returns the schemas that the recording keeps. There are none where it was captured without a registry.
@@ -85,7 +85,11 @@ pub(super) fn keep_of(
 
 /// Notes that events of a topic refer to a schema.
 pub(super) fn note(manifest: &mut Manifest, topic: &str, part: Part, id: i32) {
-    let seen = SchemaSeen { topic: topic.to_owned(), part: part.name().to_owned(), id };
+    note_seen(manifest, SchemaSeen { topic: topic.to_owned(), part: part.name().to_owned(), id });
+}
+
+/// As [`note`], for what was noted before.
+pub(super) fn note_seen(manifest: &mut Manifest, seen: SchemaSeen) {
     if !manifest.schemas.contains(&seen) {
         manifest.schemas.push(seen);
         manifest.schemas.sort_by(|a, b| (&a.topic, &a.part, a.id).cmp(&(&b.topic, &b.part, b.id)));

@@ -10,12 +10,13 @@ use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter};
 use parquet::file::writer::SerializedFileWriter;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::coverage::{Coverage, GroupBytes, GroupCoverage, SOURCE_KEY};
+use super::coverage::{Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY};
 use super::gaps::GroupGaps;
-use super::manifest::{FORMAT, SegmentFacts, Source};
+use super::manifest::{FORMAT, FooterMasks, Manifest, SegmentFacts};
 use super::{EventBatch, RecordingError, disk, schema};
 
 /// Row groups of a segment at most: each one repeats the footer of those before it.
@@ -120,11 +121,11 @@ impl SegmentWriter {
     ///
     /// It leaves out where the pages are: a recording that is rebuilt from such a footer reads single events slower, no more.
     /// The hash of the footer stands right before it, where no reader looks.
-    pub(super) fn write_footer(&mut self, source: &Source) -> Result<(), RecordingError> {
-        let source = source_entry(source, false);
+    pub(super) fn write_footer(&mut self, manifest: &Manifest) -> Result<(), RecordingError> {
+        let told = told(manifest, false);
         let write = |writer: &mut Self| -> Result<(), ParquetError> {
             writer.coverage.hashed = true;
-            let entries = std::iter::once(writer.coverage.to_key_value()).chain(source).collect();
+            let entries = std::iter::once(writer.coverage.to_key_value()).chain(told).collect();
             writer.coverage.hashed = false;
             let metadata = FileMetaData::new(
                 writer.file.properties().writer_version().as_num(),
@@ -167,10 +168,10 @@ impl SegmentWriter {
 
     /// Writes the last footer, makes sure that the file is on the disk, and returns its facts; `name` is its path in the
     /// recording.
-    pub(super) fn finish(mut self, name: String, source: &Source) -> Result<SegmentFacts, RecordingError> {
+    pub(super) fn finish(mut self, name: String, manifest: &Manifest) -> Result<SegmentFacts, RecordingError> {
         self.file.append_key_value_metadata(self.coverage.to_key_value());
-        if let Some(source) = source_entry(source, true) {
-            self.file.append_key_value_metadata(source);
+        for entry in told(manifest, true) {
+            self.file.append_key_value_metadata(entry);
         }
         let hashed = self.file.into_inner().map_err(RecordingError::parquet(&self.path))?;
         hashed.file.sync_all().map_err(RecordingError::file("write", &self.path))?;
@@ -183,14 +184,26 @@ impl SegmentWriter {
     }
 }
 
-/// The source for a footer; the configuration of topics need not stand in each.
-fn source_entry(source: &Source, with_configuration: bool) -> Option<KeyValue> {
-    let mut source = source.clone();
+/// What a footer repeats of the manifest: the source, masks and schemas met so far. The configuration of topics need not stand in
+/// each.
+fn told(manifest: &Manifest, with_configuration: bool) -> Vec<KeyValue> {
+    let mut source = manifest.source.clone();
     if !with_configuration {
         source.topics.iter_mut().for_each(|topic| topic.configuration.clear());
     }
-    let text = serde_json::to_string(&source).ok()?;
-    Some(KeyValue::new(SOURCE_KEY.to_owned(), text))
+    let mut entries = vec![entry(SOURCE_KEY, &source)];
+    let masks = FooterMasks { masking: manifest.masking.clone(), masks: manifest.masks.clone() };
+    if masks != FooterMasks::default() {
+        entries.push(entry(MASKS_KEY, &masks));
+    }
+    if !manifest.schemas.is_empty() {
+        entries.push(entry(SCHEMAS_KEY, &manifest.schemas));
+    }
+    entries.into_iter().flatten().collect()
+}
+
+fn entry(key: &str, content: &impl Serialize) -> Option<KeyValue> {
+    Some(KeyValue::new(key.to_owned(), serde_json::to_string(content).ok()?))
 }
 
 /// A file that is hashed as it is written.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::coverage::Tracker;
 use super::fence::Fence;
-use super::gaps::{Ledger, MissingOffsets, sum_up};
-use super::manifest::{Manifest, Mask, Role, Source};
+use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
+use super::manifest::{Manifest, Mask, Masking, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::SegmentWriter;
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
@@ -35,6 +35,8 @@ pub struct RecordingWriter {
     ledger: Ledger,
     /// Gaps that no row group's coverage names yet.
     pending: Vec<(u32, i32, MissingOffsets)>,
+    /// Gaps of another recording, which the last row group's coverage will name.
+    carried: Vec<GroupGaps>,
     acknowledged: Arc<[AcknowledgedPartition]>,
     acknowledged_rows: u64,
     /// Number in the name of the next segment.
@@ -146,6 +148,21 @@ impl RecordingWriter {
     /// [`RecordingError::NotEmpty`] where something is there already, [`RecordingError::Fenced`] where somebody makes one at this
     /// moment, [`RecordingError::File`] where the system refuses.
     pub fn create(path: impl AsRef<Path>, source: Source) -> Result<Self, RecordingError> {
+        Self::create_masked(path, source, Vec::new(), None)
+    }
+
+    /// Creates a recording as [`RecordingWriter::create`] does, whose manifest names `masks` and the policy they come from before
+    /// it holds anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecordingWriter::create`].
+    pub fn create_masked(
+        path: impl AsRef<Path>,
+        source: Source,
+        masks: Vec<Mask>,
+        masking: Option<Masking>,
+    ) -> Result<Self, RecordingError> {
         let path = path.as_ref();
         Self::check(path)?;
         disk::create_directories(path).map_err(RecordingError::file("create", path))?;
@@ -158,7 +175,7 @@ impl RecordingWriter {
             }
             made => made.map_err(RecordingError::file("create", &segments))?,
         }
-        let manifest = Manifest::new(source);
+        let manifest = Manifest { masks, masking, ..Manifest::new(source) };
         manifest.write(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -167,6 +184,7 @@ impl RecordingWriter {
             tracker: Tracker::default(),
             ledger: Ledger::default(),
             pending: Vec::new(),
+            carried: Vec::new(),
             acknowledged: Arc::default(),
             acknowledged_rows: 0,
             next_segment: 0,
@@ -215,6 +233,7 @@ impl RecordingWriter {
             tracker,
             ledger,
             pending: Vec::new(),
+            carried: Vec::new(),
             acknowledged: Arc::default(),
             acknowledged_rows: 0,
             group_rows: 0,
@@ -256,14 +275,19 @@ impl RecordingWriter {
         &mut self.manifest.masks
     }
 
-    /// Names masks in the manifest at once, so that a recording that is cut off says what was masked of it.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordingError::File`] where the disk refuses.
-    pub fn name_masks(&mut self, masks: Vec<Mask>) -> Result<(), RecordingError> {
-        self.manifest.masks = masks;
-        self.manifest.write(&self.path)
+    /// Returns the masks that the manifest names by now.
+    pub fn masks(&self) -> &[Mask] {
+        &self.manifest.masks
+    }
+
+    /// Returns the policy that the masks come from, as the recording tells it.
+    pub fn masking(&self) -> Option<&Masking> {
+        self.manifest.masking.as_ref()
+    }
+
+    /// Ids of the schemas that the recording keeps.
+    pub fn schemas_kept(&self) -> impl Iterator<Item = i32> {
+        self.manifest.schema_files.iter().map(|facts| facts.id)
     }
 
     /// Notes that events of `topic` refer to the schema `id` of a registry.
@@ -323,6 +347,17 @@ impl RecordingWriter {
         self.pending.push((self.tracker.topic_at(topic), partition, missing));
     }
 
+    /// Takes over what the ledger of another recording says, whose events are all written here and no others.
+    pub fn carry_gaps(&mut self, gaps: &[PartitionGaps]) {
+        for gaps in gaps {
+            let topic = self.tracker.topic_at(&gaps.topic);
+            for carried in GroupGaps::of_ledger(topic, gaps) {
+                self.ledger.absorb(&gaps.topic, &carried);
+                self.carried.push(carried);
+            }
+        }
+    }
+
     /// Writes the events of `batch`.
     ///
     /// # Errors
@@ -352,7 +387,7 @@ impl RecordingWriter {
         match &mut self.segment {
             Some(segment) if segment.is_full() => self.rotate()?,
             Some(segment) => {
-                segment.write_footer(&self.manifest.source)?;
+                segment.write_footer(&self.manifest)?;
                 segment.sync()?;
             }
             None => {}
@@ -381,6 +416,9 @@ impl RecordingWriter {
             self.end_group(pending)?;
         } else if let Some(segment) = &mut self.segment {
             segment.add_gaps(sum_up(pending), self.tracker.topics());
+        }
+        if let Some(segment) = &mut self.segment {
+            segment.add_gaps(std::mem::take(&mut self.carried), self.tracker.topics());
         }
         self.end_segment()?;
         self.manifest.partitions = self.tracker.facts();
@@ -426,7 +464,7 @@ impl RecordingWriter {
             self.end_group(pending)?;
             match &mut self.segment {
                 Some(segment) if segment.is_full() => self.rotate()?,
-                Some(segment) => segment.write_footer(&self.manifest.source)?,
+                Some(segment) => segment.write_footer(&self.manifest)?,
                 None => {}
             }
         }
@@ -462,7 +500,7 @@ impl RecordingWriter {
     fn end_segment(&mut self) -> Result<(), RecordingError> {
         if let Some(segment) = self.segment.take() {
             let name = segment_name(self.next_segment);
-            self.manifest.segments.push(segment.finish(name, &self.manifest.source)?);
+            self.manifest.segments.push(segment.finish(name, &self.manifest)?);
             self.next_segment += 1;
         }
         Ok(())

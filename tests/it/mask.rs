@@ -13,7 +13,7 @@ use rehearsal::scenario::read_policy;
 use tempfile::TempDir;
 
 pub(super) const KEY: &str = "6d61736b2d6b65792d6f662d74657374732d6e6f2d7365637265742d61742d616c6c";
-const OTHER_KEY: &str = "9f61736b2d6b65792d6f662d74657374732d6e6f2d7365637265742d61742d616c6d";
+pub(super) const OTHER_KEY: &str = "9f61736b2d6b65792d6f662d74657374732d6e6f2d7365637265742d61742d616c6d";
 
 /// What must be found nowhere.
 pub(super) const SECRETS: [&str; 5] = ["ann.smith", "4711-0815", "sesame-open", "c-1001", "Downing"];
@@ -37,7 +37,7 @@ headers = ["x-drop"]
 method = "drop"
 "#;
 
-fn policy_with(key: &str, rules: &str) -> Arc<Policy> {
+pub(super) fn policy_with(key: &str, rules: &str) -> Arc<Policy> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mask.key"), key).unwrap();
     fs::write(folder.path().join("mask.toml"), format!("key-file = \"mask.key\"\n{rules}")).unwrap();

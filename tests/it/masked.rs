@@ -1,9 +1,10 @@
 //! Masks where they are applied: ahead of what a capture writes, and of what is kept of builds.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use rehearsal::capture::{CaptureError, CaptureSettings, Start, TopicChoice, capture};
+use rehearsal::capture::{CaptureError, CaptureSettings, Start, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
 use rehearsal::mask::{Detection, MaskError, Policy};
 use rehearsal::outcome::Outcome;
@@ -12,8 +13,8 @@ use rehearsal::samples::{Broker, fill};
 use tempfile::TempDir;
 
 use super::mask::{
-    KEY, RULES, SECRETS, desk, event, events, events_with_secrets, files, holds_no_secret, masked, policy, recorded,
-    rehearsal, text,
+    KEY, OTHER_KEY, RULES, SECRETS, desk, event, events, events_with_secrets, files, holds_no_secret, masked, policy,
+    policy_with, recorded, rehearsal, text,
 };
 
 fn filled(source: &[Event]) -> (Broker, TempDir) {
@@ -100,6 +101,63 @@ fn a_strict_capture_stops_ahead_of_what_looks_personal() {
     let recording = Recording::open(&out).unwrap();
     assert_eq!((recording.len(), count), (20, 20));
     holds_no_secret(&out, &recording);
+}
+
+/// Makes a sealed recording one that was cut off right before it was sealed, with its manifest or without.
+fn cut_off(out: &Path, lost_manifest: bool) {
+    let path = out.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["sealed"] = false.into();
+    fs::write(&path, manifest.to_string()).unwrap();
+    if lost_manifest {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_capture_that_was_cut_off_is_gone_on_with_by_the_same_masks_alone() {
+    let (broker, folder) = filled(&events_with_secrets());
+    let captured = |out: &Path, mask: Option<Arc<Policy>>, until| {
+        let settings = CaptureSettings { until, ..capture_settings(&broker, mask, Detection::Warn) };
+        capture(&settings, out, &SystemClock::start(), &Stop::new(), &mut |_| {})
+    };
+    let otherwise = |out: &Path, mask: Option<Arc<Policy>>| match captured(out, mask, Until::End).unwrap_err() {
+        CaptureError::BegunOtherwise { what, recorded, found, .. } => (what, recorded, found),
+        error => panic!("{error}"),
+    };
+    let other_rules = format!("{RULES}\n[[rule]]\nvalue = ['$.n']\nmethod = 'bucket'\nsize = 10");
+    let masking = policy(RULES).masking();
+    for lost_manifest in [false, true] {
+        let out = folder.path().join(format!("masked-{lost_manifest}"));
+        assert_eq!(captured(&out, Some(policy(RULES)), Until::Count(3)).unwrap().events, 3);
+        cut_off(&out, lost_manifest);
+        let (what, recorded, found) = otherwise(&out, None);
+        assert_eq!((what.as_str(), found.as_str()), ("the mask policy (its SHA-256)", "none"));
+        assert!(recorded.len() == 12 && masking.policy.starts_with(&recorded), "{recorded}");
+        let (what, also, found) = otherwise(&out, Some(policy(&other_rules)));
+        assert!(what.starts_with("the mask policy") && also == recorded && found.len() == 12, "{what} {also} {found}");
+        let (what, recorded, found) = otherwise(&out, Some(policy_with(OTHER_KEY, RULES)));
+        assert_eq!(what, "the key of the mask policy (its fingerprint)");
+        assert!(Some(&recorded) == masking.key.as_ref() && found != recorded && found.len() == 16);
+
+        let kept = format!("{RULES}\n[[keep]]\npaths = ['$.shop']");
+        let report = captured(&out, Some(policy(&kept)), Until::End).unwrap();
+        assert_eq!((report.events, report.resumed_at), (5, Some(3)));
+        let recording = Recording::open(&out).unwrap();
+        holds_no_secret(&out, &recording);
+        assert_eq!(recording.verify().unwrap(), []);
+        let manifest = recording.manifest();
+        assert_eq!(manifest.masking.as_ref(), Some(&masking));
+        assert!(manifest.masks.iter().any(|mask| mask.what == "key" && mask.key == masking.key));
+        // Who counted what came ahead of the cut is gone.
+        assert!(manifest.masks.iter().all(|mask| mask.count.is_none()), "{:?}", manifest.masks);
+    }
+    let out = folder.path().join("plain");
+    captured(&out, None, Until::Count(3)).unwrap();
+    cut_off(&out, true);
+    let (what, recorded, _) = otherwise(&out, Some(policy(RULES)));
+    assert_eq!((what.as_str(), recorded.as_str()), ("the mask policy (its SHA-256)", "none"));
+    assert_eq!(captured(&out, None, Until::End).unwrap().events, 5);
 }
 
 /// A build that writes down all it should not, wherever it can.

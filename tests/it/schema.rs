@@ -141,6 +141,16 @@ fn recording(path: &Path) -> Recording {
 }
 
 fn serve_all(served: &Served) {
+    serve_schemas(served);
+    served.mount(
+        Mock::given(method("GET"))
+            .and(path("/schemas/ids/99"))
+            .respond_with(ResponseTemplate::new(404).set_body_json(json!({"error_code": 40403})))
+            .expect(1),
+    );
+}
+
+fn serve_schemas(served: &Served) {
     let reference = json!([{"name": "shop.common.Address", "subject": "addresses/value", "version": 2}]);
     served.answers("/schemas/types", &json!(["AVRO", "PROTOBUF", "JSON"]), 1);
     served.answers("/schemas/ids/7", &json!({"schema": CUSTOMER, "references": reference}), 1);
@@ -156,12 +166,6 @@ fn serve_all(served: &Served) {
     served.answers("/subjects/address/versions/1", &json!({"schema": ADDRESS_PROTO, "schemaType": "PROTOBUF"}), 1);
     served.answers("/schemas/ids/9", &json!({"schema": "{\"type\":\"object\"}", "schemaType": "JSON"}), 1);
     served.answers("/schemas/ids/9/versions", &json!([{"subject": "notes-value", "version": 1}]), 1);
-    served.mount(
-        Mock::given(method("GET"))
-            .and(path("/schemas/ids/99"))
-            .respond_with(ResponseTemplate::new(404).set_body_json(json!({"error_code": 40403})))
-            .expect(1),
-    );
 }
 
 fn captured(
@@ -215,6 +219,38 @@ fn each_schema_is_fetched_once_kept_and_needed_from_nowhere_else_afterwards() {
     compares_what_values_say(&schemas);
     a_slice_keeps_the_schemas_of_its_topics(&recording, folder.path());
     damage_is_found_and_a_lost_manifest_finds_them_again(recording.path());
+}
+
+#[test]
+fn schemas_met_ahead_of_a_cut_outlast_it_and_are_not_fetched_again() {
+    let (served, folder) = (Served::new(), TempDir::new().unwrap());
+    serve_schemas(&served);
+    let topics = |topics: &[&str]| topics.iter().map(|name| TopicChoice::named(*name, Role::Input)).collect();
+    let source = recording(&folder.path().join("source"));
+    let broker = Broker::start_for(&source).unwrap();
+    fill(broker.brokers(), &source, &mut |_| {}).unwrap();
+    let out = folder.path().join("out");
+    let captured = |registry: &Served, names: &[&str]| {
+        let mut settings = CaptureSettings::new(broker.brokers(), [""; 0]);
+        settings.properties.set("fetch.wait.max.ms", "10").unwrap();
+        (settings.topics, settings.registry) = (topics(names), Some(registry.settings()));
+        capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap()
+    };
+    captured(&served, &["customers", "orders"]);
+    let before = Recording::open(&out).unwrap().manifest().clone();
+    std::fs::remove_file(out.join("manifest.json")).unwrap();
+    // Whoever is asked now knows none of them.
+    let again = Served::new();
+    again.answers("/schemas/types", &json!(["AVRO"]), 1);
+    let report = captured(&again, &["customers", "orders", "notes"]);
+    assert_eq!((report.events, report.resumed_at), (events().len() as u64, Some(25)));
+    let recording = Recording::open(&out).unwrap();
+    let manifest = recording.manifest();
+    assert_eq!(manifest.schema_files, before.schema_files);
+    assert!(before.schemas.len() == 3 && before.schemas.iter().all(|seen| manifest.schemas.contains(seen)));
+    let notes: Vec<i32> = manifest.schemas.iter().filter(|seen| seen.topic == "notes").map(|seen| seen.id).collect();
+    assert_eq!((notes, report.warnings.len()), (vec![9], 1), "{:?}", report.warnings);
+    assert_eq!(recording.verify().unwrap(), []);
 }
 
 /// The only event of the schema stands ahead of the window, and is masked behind the schema's id.
