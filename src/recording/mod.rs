@@ -4,6 +4,7 @@
 //! ([`Recording::batches`]), by place ([`Lookup`]), or as coordinates alone ([`Recording::coordinates`]). Memory never depends on
 //! the length of a recording. What never happens here: an event is changed.
 
+mod accounts;
 mod batch;
 mod batches;
 mod builder;

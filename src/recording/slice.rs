@@ -9,6 +9,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::accounts::Accounts;
 use super::draft::Draft;
 use super::opened::Opened;
 use super::{Columns, EventBatchBuilder, EventView, Partition, Recording, RecordingError, RecordingWriter, Role};
@@ -97,14 +98,15 @@ fn slice_bounded(
     }
     let mut source = recording.manifest().source.clone();
     source.topics.retain(|topic| kept_topic(settings, &topic.name, topic.role) != LaneRole::Out);
-    // What a slice leaves out is no gap that a ledger must account for.
+    // Where capture began says nothing of where a slice does.
     source.topics.iter_mut().for_each(|topic| topic.starts.clear());
     if settings.from_us.is_some() {
         source.topics.iter_mut().for_each(|topic| topic.windows.clear());
     }
     let mut windows = vec![Window::default(); lanes.len()];
-    let mut writer = RecordingWriter::create(&draft.path, source)?;
-    writer.masks_mut().clone_from(&recording.manifest().masks);
+    let mut accounts = Accounts::new(recording.manifest(), &lanes, &source);
+    let (masks, masking) = (recording.manifest().masks.clone(), recording.manifest().masking.clone());
+    let mut writer = RecordingWriter::create_masked(&draft.path, source, masks, masking)?;
     writer.keep_schemas_of(recording, |topic, role| kept_topic(settings, topic, role) != LaneRole::Out)?;
     let mut batch = EventBatchBuilder::new();
     let mut report = SliceReport::default();
@@ -113,7 +115,7 @@ fn slice_bounded(
     for (segment, group) in groups(&recording.inner) {
         // Coordinates first: most of a long recording lies outside of the slice, and its values are never decoded.
         let columns = Columns { key: keyed, ..Columns::NONE };
-        let mut keeps = Vec::new();
+        let (mut keeps, mut gaps) = (Vec::new(), Vec::new());
         let mut row = recording.inner.segments[segment as usize].groups[group].first_row;
         for read in recording.inner.segment(segment)?.read_group(group, columns)? {
             for event in read?.iter() {
@@ -127,10 +129,14 @@ fn slice_bounded(
                 };
                 keeps.push(kept);
                 windows[lane].note(kept, event.offset);
+                accounts.take(lane, event.offset, kept, &mut |missing| gaps.push((lane, missing)));
                 row += 1;
             }
         }
         report.read += keeps.len() as u64;
+        for (lane, missing) in gaps {
+            writer.missing(&lanes[lane].partition.topic, lanes[lane].partition.partition, missing);
+        }
         if keeps.iter().any(|keep| *keep != Keep::Not) {
             let mut keeps = keeps.into_iter();
             for read in recording.inner.segment(segment)?.read_group(group, Columns::ALL)? {
@@ -223,8 +229,8 @@ enum LaneRole {
     Event,
 }
 
-struct Lane {
-    partition: Partition,
+pub(super) struct Lane {
+    pub(super) partition: Partition,
     role: LaneRole,
 }
 
@@ -261,7 +267,7 @@ fn groups(opened: &Opened) -> impl Iterator<Item = (u32, usize)> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keep {
+pub(super) enum Keep {
     Not,
     AheadOfIt,
     Within,

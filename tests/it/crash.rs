@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rehearsal::mask::{Detection, Masker, rewrite};
 use rehearsal::recording::{
     Columns, Event, EventBatch, EventBatchBuilder, GapCause, Holder, Manifest, MissingOffsets, Recording,
     RecordingError, RecordingWriter, SliceSettings, Source, Standing, TopicSource, slice,
@@ -363,6 +364,51 @@ fn what_a_table_held_ahead_of_its_window_is_no_gap_and_what_lies_within_is() {
     let problems = Recording::open(folder.path()).unwrap().verify().unwrap();
     let said: Vec<&str> = problems.iter().map(|problem| problem.cause.as_str()).collect();
     assert_eq!(said, ["the ledger of gaps accounts for 0 offsets of t/0 where 7 are missing"]);
+}
+
+#[test]
+fn a_masked_recording_has_the_ledger_of_the_one_it_is_made_of() {
+    let folder = with_gaps();
+    Recording::rebuild(folder.path()).unwrap();
+    let whole = Recording::open(folder.path()).unwrap();
+    let out = folder.path().with_extension("masked");
+    rewrite(&whole, &mut Masker::new(None, Detection::Off), &out, &mut |_| true).unwrap();
+    for _ in 0..2 {
+        let masked = Recording::open(&out).unwrap();
+        assert_eq!(masked.verify().unwrap(), []);
+        assert_eq!(masked.manifest().gaps, whole.manifest().gaps);
+        assert_eq!(masked.manifest().source.topics[0].starts, whole.manifest().source.topics[0].starts);
+        // And so do its segments.
+        fs::remove_file(out.join("manifest.json")).unwrap();
+        Recording::rebuild(&out).unwrap();
+    }
+    fs::remove_dir_all(&out).unwrap();
+}
+
+#[test]
+fn a_slice_says_what_it_left_out_and_what_its_recording_lacks() {
+    let folder = with_gaps();
+    Recording::rebuild(folder.path()).unwrap();
+    let whole = Recording::open(folder.path()).unwrap();
+    let out = folder.path().with_extension("part");
+    let sliced = |settings: &SliceSettings| {
+        slice(&whole, settings, &out, &mut |_| {}).unwrap();
+        let part = Recording::open(&out).unwrap();
+        assert_eq!(part.verify().unwrap(), []);
+        fs::remove_dir_all(&out).unwrap();
+        part.manifest().clone()
+    };
+    let all = sliced(&SliceSettings { topics: vec!["t".to_owned()], ..SliceSettings::default() });
+    // Nothing lies ahead of its first event.
+    assert_eq!(causes(&all, 0), [("compaction", 1, 10), ("transaction-markers", 1, 1)]);
+    assert_eq!(causes(&all, 1), []);
+    let share = sliced(&SliceSettings { share: Some(0.5), ..SliceSettings::default() });
+    let facts = share.partitions.iter().find(|facts| facts.partition == 0).unwrap();
+    let (all, left_out) = (causes(&share, 0), share.missing("t", 0).last().copied().unwrap());
+    assert_eq!(left_out.cause, GapCause::LeftOut, "{all:?}");
+    assert_eq!(all.iter().map(|one| one.2).sum::<u64>(), facts.missing());
+    let within = |offset| (facts.first..facts.last).contains(&offset);
+    assert_eq!(all.contains(&("compaction", 1, 10)), within(25), "{all:?}");
 }
 
 #[test]
