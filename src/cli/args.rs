@@ -132,7 +132,7 @@ Examples:
       --strict-privacy --out recordings/masked
   rehearsal capture --brokers kafka:9093 -X security.protocol=ssl \\
       --topic orders --follow --out recordings/until-ctrl-c
-  rehearsal capture --brokers kafka:9092 --topic orders --out recordings/orders \\
+  rehearsal capture --brokers kafka:9092 --topic orders --out recordings/some \\
       --registry https://registry:8081 --registry-config registry.properties")]
 pub(super) struct CaptureArguments {
     /// Brokers to begin with; default: bootstrap.servers of --config
