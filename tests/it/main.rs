@@ -13,6 +13,7 @@ mod mask;
 mod masked;
 mod outcome;
 mod plan;
+mod readers;
 mod recording;
 mod report;
 mod resume;
