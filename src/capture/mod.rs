@@ -62,9 +62,10 @@ pub fn capture(
     };
     let cluster = cluster::Cluster::connect(settings, clock)?;
     let mut window = window::Window::resolve(&cluster, settings, clock)?;
-    let beginning = match begun {
+    let mut beginning = match begun {
         None => resume::Beginning::fresh(&cluster, &window, settings, out, clock)?,
         Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out, clock)?,
     };
+    beginning.writer.set_segment_groups(settings.segment_groups);
     taking::take(&cluster, window, settings, out, beginning, clock, stop, progress)
 }

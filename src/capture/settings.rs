@@ -50,6 +50,9 @@ pub struct CaptureSettings {
     /// Time after which an event that came is on the disk, whatever follows it: a crash loses no more than that of what had come,
     /// and takes it again on the next capture to the same recording.
     pub checkpoint_every: Duration,
+    /// Row groups after which a segment ends, at most 100. Fewer make smaller files, and the manifest, which vouches for whole
+    /// segments, is written more often.
+    pub segment_groups: usize,
     /// Whether to go on where the cluster deleted events before they were taken; they stand in the ledger of gaps either way.
     pub allow_gaps: bool,
 }
@@ -75,6 +78,7 @@ impl CaptureSettings {
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             checkpoint_every: Duration::from_secs(5),
+            segment_groups: 100,
             allow_gaps: false,
         }
     }

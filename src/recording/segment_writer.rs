@@ -20,7 +20,7 @@ use super::manifest::{FORMAT, FooterMasks, Manifest, SegmentFacts};
 use super::{EventBatch, RecordingError, disk, schema};
 
 /// Row groups of a segment at most: each one repeats the footer of those before it.
-const GROUPS_MAX: usize = 100;
+pub(super) const GROUPS_MAX: usize = 100;
 
 /// Bytes of coverage in a footer after which a segment ends, so that many partitions do not make footers outweigh events.
 const COVERAGE_BYTES_MAX: usize = 256 << 10;
@@ -112,9 +112,9 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Whether the next row group belongs into another segment.
-    pub(super) fn is_full(&self) -> bool {
-        self.coverage.row_groups.len() >= GROUPS_MAX || self.coverage_bytes >= COVERAGE_BYTES_MAX
+    /// Whether the next row group belongs into another segment, where one holds `groups_max` at most.
+    pub(super) fn is_full(&self, groups_max: usize) -> bool {
+        self.coverage.row_groups.len() >= groups_max || self.coverage_bytes >= COVERAGE_BYTES_MAX
     }
 
     /// Writes a footer for all row groups so far, which more may follow.

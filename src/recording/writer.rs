@@ -9,7 +9,7 @@ use super::fence::Fence;
 use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
 use super::manifest::{Manifest, Mask, Masking, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
-use super::segment_writer::SegmentWriter;
+use super::segment_writer::{GROUPS_MAX, SegmentWriter};
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
 use crate::schema::{Part, SchemaText};
 
@@ -41,6 +41,8 @@ pub struct RecordingWriter {
     acknowledged_rows: u64,
     /// Number in the name of the next segment.
     next_segment: usize,
+    /// Row groups of a segment at most.
+    segment_groups: usize,
     group_rows: usize,
     group_bytes: usize,
     rows: u64,
@@ -188,6 +190,7 @@ impl RecordingWriter {
             acknowledged: Arc::default(),
             acknowledged_rows: 0,
             next_segment: 0,
+            segment_groups: GROUPS_MAX,
             group_rows: 0,
             group_bytes: 0,
             rows: 0,
@@ -227,6 +230,7 @@ impl RecordingWriter {
         let mut writer = Self {
             path: path.to_owned(),
             next_segment: last.map_or(0, |last| last + 1),
+            segment_groups: GROUPS_MAX,
             rows: manifest.segments.iter().filter_map(|segment| segment.rows).sum(),
             manifest,
             segment: None,
@@ -243,6 +247,11 @@ impl RecordingWriter {
         };
         writer.acknowledge();
         Ok((writer, Resumed { cut, lost, manifest_lost }))
+    }
+
+    /// Ends segments after this many row groups: at least 1, at most the 100 that hold without it.
+    pub fn set_segment_groups(&mut self, groups: usize) {
+        self.segment_groups = groups.clamp(1, GROUPS_MAX);
     }
 
     /// Returns the offset of a partition that is wanted next: behind its last event and its last known gap, or where its capture
@@ -385,7 +394,7 @@ impl RecordingWriter {
             self.end_group(pending)?;
         }
         match &mut self.segment {
-            Some(segment) if segment.is_full() => self.rotate()?,
+            Some(segment) if segment.is_full(self.segment_groups) => self.rotate()?,
             Some(segment) => {
                 segment.write_footer(&self.manifest)?;
                 segment.sync()?;
@@ -463,7 +472,7 @@ impl RecordingWriter {
             let pending = self.pending_within_group();
             self.end_group(pending)?;
             match &mut self.segment {
-                Some(segment) if segment.is_full() => self.rotate()?,
+                Some(segment) if segment.is_full(self.segment_groups) => self.rotate()?,
                 Some(segment) => segment.write_footer(&self.manifest)?,
                 None => {}
             }

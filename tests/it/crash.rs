@@ -423,3 +423,18 @@ fn a_slice_of_a_captured_recording_holds_what_it_says() {
     assert_eq!((part.len(), part.verify().unwrap()), (whole.len(), vec![]));
     fs::remove_dir_all(&out).unwrap();
 }
+
+#[test]
+fn a_segment_ends_after_as_many_row_groups_as_are_set() {
+    for (groups, segments) in [(0, 5), (1, 5), (2, 3), (100, 1), (1_000, 1)] {
+        let folder = TempDir::new().unwrap();
+        let mut writer = RecordingWriter::create(folder.path(), source()).unwrap();
+        writer.set_segment_groups(groups);
+        for group in 0..5 {
+            writer.write(&batch(0, group * 10..group * 10 + 10)).unwrap();
+            writer.checkpoint().unwrap();
+        }
+        assert_eq!(writer.seal().unwrap().segments.len(), segments, "{groups}");
+        assert_eq!(offsets(&Recording::open(folder.path()).unwrap(), 0).len(), 50);
+    }
+}
