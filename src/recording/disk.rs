@@ -1,7 +1,7 @@
 //! What makes sure that files are on the disk under their names.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// Makes sure that what was created, renamed or removed in `directory` is so on the disk.
@@ -11,10 +11,15 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Makes sure that what somebody else wrote to `file` is on the disk.
+pub(super) fn sync_file(file: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()
+}
+
 /// Creates `directory` and those above it where they are missing, each of them on the disk under its name.
 pub(super) fn create_directories(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
-        return Ok(());
+        return sync_names(directory);
     }
     let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
     if let Some(above) = above {
@@ -22,8 +27,20 @@ pub(super) fn create_directories(directory: &Path) -> io::Result<()> {
     }
     match fs::create_dir(directory) {
         // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && directory.is_dir() => {}
         made => made?,
     }
     sync_directory(above.unwrap_or(Path::new(".")))
+}
+
+/// Makes sure of the names of `directory` and of those above it: whoever made them may have been killed ahead of it.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    for above in std::path::absolute(directory)?.ancestors().skip(1) {
+        match sync_directory(above) {
+            // Whoever may not look into it, or write to it, has not made anything in it, and need not answer for it.
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }

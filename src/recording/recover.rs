@@ -91,6 +91,8 @@ impl Recovered {
     /// Cuts the segment back where it must be; returns whether anything of it is left.
     fn make_whole(&mut self, file: &Path) -> Result<bool, RecordingError> {
         if is_whole(file)? {
+            // Whoever wrote it may have been killed ahead of its sync: what stands in memory alone, no manifest may vouch for.
+            disk::sync_file(file).map_err(RecordingError::file("write", file))?;
             return Ok(true);
         }
         if cut_back(file)? {
