@@ -1,7 +1,8 @@
 //! Captures killed at random instants, by the thousand: no acknowledged event may be lost, none may stand twice.
 //!
 //! `cargo bench --bench kills`; `REHEARSAL_KILLS` says how many (10,000), `REHEARSAL_KILLS_SEED` with which seed. Ends with 1 where
-//! anything was lost or repeated.
+//! anything was lost or repeated, or failed otherwise. Linux with glibc only: the steps of the killed are known by the calls of
+//! its C library.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@ mod harness;
 
 use std::process::{Command, ExitCode};
 
+use harness::{Figures, Near};
 use rehearsal::clock::{Clock, SystemClock};
 
 fn main() -> ExitCode {
@@ -23,14 +25,46 @@ fn main() -> ExitCode {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (kills, seed) = (number("REHEARSAL_KILLS", 10_000), number("REHEARSAL_KILLS_SEED", 1));
     let clock = SystemClock::start();
-    let figures = harness::kill(kills, seed, &|| Command::new(std::env::current_exe().unwrap()));
-    println!("seed {seed}, {} kills in {} s", figures.kills, clock.now().as_secs());
+    let program = std::env::current_exe().unwrap();
+    let child = || Command::new(&program);
+    for script in [harness::UNSYNCED_GROUP, harness::UNSYNCED_FOLDERS] {
+        let figures = harness::follow(script, &child);
+        if !figures.hold() {
+            println!("a script of kills:");
+            print(&figures);
+            return ExitCode::FAILURE;
+        }
+    }
+    let told = |figures: &Figures| {
+        // Now and then in a long run, and at once where something is amiss.
+        if figures.recordings.is_multiple_of(50) || !figures.hold() {
+            println!("after {} s:", clock.now().as_secs());
+            print(figures);
+        }
+    };
+    let figures = harness::kill(kills, seed, &child, &told);
+    println!("seed {seed}, {} s in all:", clock.now().as_secs());
+    print(&figures);
+    ExitCode::from(u8::from(!figures.hold()))
+}
+
+fn print(figures: &Figures) {
+    let Figures { kills, blind, stood, power_lost, bytes_lost, names_lost, recordings, events, .. } = figures;
+    let near = |near| figures.near(near);
+    println!("  {kills} kills, {blind} of them at instants that time alone chose, {stood} between two steps on a file");
     println!(
-        "within a millisecond: {} of a row group's flush, {} of a rotation, {} of a seal",
-        figures.near_flush, figures.near_rotation, figures.near_seal
+        "  within a millisecond: {} of a row group's flush, {} of a rotation, {} of a seal, {} of a start",
+        near(Near::Flush),
+        near(Near::Rotation),
+        near(Near::Seal),
+        near(Near::Start),
     );
-    println!("writes that were not synced were taken away after {} kills", figures.power_lost);
-    println!("{} recordings with {} events", figures.recordings, figures.events);
-    println!("acknowledged events lost: {} times; events lacking, twice or changed: {}", figures.lost, figures.wrong);
-    ExitCode::from(u8::from(figures.lost > 0 || figures.wrong > 0))
+    println!(
+        "  {power_lost} losses of power took away what was not synced: bytes in {bytes_lost}, names in {names_lost}"
+    );
+    println!("  {recordings} recordings with {events} events");
+    println!("  acknowledged events lost: {} times; events lacking, twice or changed: {}", figures.lost, figures.wrong);
+    for failed in &figures.failed {
+        println!("  failed: {failed}");
+    }
 }

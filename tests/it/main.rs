@@ -8,6 +8,7 @@ mod compare;
 mod crash;
 mod drive;
 mod import;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod kills;
 mod mask;
 mod masked;
