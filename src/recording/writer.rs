@@ -223,6 +223,11 @@ impl RecordingWriter {
         if left.as_ref().is_some_and(|manifest| manifest.sealed) {
             return Err(sealed());
         }
+        // What a manifest vouches for was on the disk under its name: no crash takes it away.
+        for facts in left.iter().flat_map(|manifest| &manifest.segments) {
+            let file = path.join(&facts.file);
+            fs::metadata(&file).map_err(RecordingError::file("open", &file))?;
+        }
         let Recovered { manifest, tracker, ledger, state, cut, lost, manifest_lost } = recover(path, left)?;
         manifest.write(path)?;
         let number = |file: &String| file.strip_prefix(SEGMENTS)?.get(1..)?.strip_suffix(".parquet")?.parse().ok();

@@ -209,6 +209,23 @@ fn a_lost_manifest_is_made_of_the_segments_and_so_is_a_folder_that_was_only_begu
 }
 
 #[test]
+fn a_segment_that_is_gone_is_named_and_not_passed_over() {
+    let (folder, _) = written(2);
+    let unsealed = fs::read(folder.path().join("manifest.json")).unwrap();
+    let manifest = folder.path().join("manifest.json");
+    RecordingWriter::resume(folder.path()).unwrap().0.seal().unwrap();
+    let sealed = String::from_utf8(fs::read(&manifest).unwrap()).unwrap();
+    fs::write(&manifest, sealed.replace("\"sealed\": true", "\"sealed\": false")).unwrap();
+    fs::remove_file(segment(folder.path(), 0)).unwrap();
+    let refused = RecordingWriter::resume(folder.path()).map(drop).unwrap_err();
+    let gone = matches!(&refused, RecordingError::File { path, .. } if *path == segment(folder.path(), 0));
+    assert!(gone, "{refused}");
+    // One that no manifest vouches for may never have come to the disk.
+    fs::write(&manifest, unsealed).unwrap();
+    assert_eq!(RecordingWriter::resume(folder.path()).unwrap().0.next_offset("t", 0), Some(0));
+}
+
+#[test]
 fn a_folder_of_anything_else_is_left_alone() {
     for name in ["notes.txt", "segments", "segments/notes.txt"] {
         let folder = TempDir::new().unwrap();
