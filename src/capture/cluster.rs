@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::native::{CLEANUP_POLICY, configurations, topic_ids};
 use super::topics::{Chosen, choose};
 use super::{CaptureError, CaptureSettings, Properties};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stop};
 use crate::recording::{GapCause, Role};
 
 /// Takes what transactions have not committed, too.
@@ -36,6 +36,7 @@ pub(super) struct Cluster<'a> {
     properties: &'a Properties,
     timeout: Duration,
     clock: &'a dyn Clock,
+    stop: &'a Stop,
 }
 
 /// Bounds one try of a question, so that an answer of the client itself (it may not log in) is heard in between.
@@ -55,7 +56,11 @@ pub(super) struct Topic {
 
 impl<'a> Cluster<'a> {
     /// Connects and looks the topics up.
-    pub(super) fn connect(settings: &'a CaptureSettings, clock: &'a dyn Clock) -> Result<Self, CaptureError> {
+    pub(super) fn connect(
+        settings: &'a CaptureSettings,
+        clock: &'a dyn Clock,
+        stop: &'a Stop,
+    ) -> Result<Self, CaptureError> {
         if settings.topics.is_empty() {
             return Err(CaptureError::NoTopic);
         }
@@ -69,6 +74,7 @@ impl<'a> Cluster<'a> {
             properties: &settings.properties,
             timeout: settings.connect_timeout,
             clock,
+            stop,
         };
         // The first token is asked for at once, ahead of any question.
         while cluster.consumer.poll(Duration::ZERO).is_some() {}
@@ -176,7 +182,8 @@ impl<'a> Cluster<'a> {
         Ok(offsets)
     }
 
-    /// Asks until there is an answer or the time is over. Whoever is not let in is told so at once: no later try is better.
+    /// Asks until there is an answer, the time is over, or it is told to stop. Whoever is not let in is told so at once: no later
+    /// try is better.
     fn ask<T>(
         &self,
         what: impl Fn() -> String,
@@ -192,6 +199,9 @@ impl<'a> Cluster<'a> {
             while self.consumer.poll(left.min(BREATH)).is_some() {}
             if let Some(reason) = self.consumer.context().refused() {
                 return Err(self.no_entry(&reason));
+            }
+            if self.stop.raised() {
+                return Err(CaptureError::Stopped { brokers: self.brokers.to_owned() });
             }
             if left.is_zero() || !passing(&error) {
                 return Err(self.no_answer(what(), &error));

@@ -138,6 +138,12 @@ pub enum CaptureError {
         /// How long nothing came.
         waited: Duration,
     },
+    /// It was told to stop while it waited for an answer.
+    #[error("stopped before {brokers} gave an answer")]
+    Stopped {
+        /// Brokers that were asked.
+        brokers: String,
+    },
     /// The cluster deleted events before they were taken.
     #[error(
         "topic `{topic}`, partition {partition}: retention overtook the capture: offset {wanted} was wanted and the log begins \

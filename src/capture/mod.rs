@@ -40,7 +40,8 @@ use crate::recording::{RecordingError, RecordingWriter, Standing};
 ///
 /// # Errors
 ///
-/// [`CaptureError::UnknownTopic`] and the like before anything is written; [`CaptureError::OtherCluster`],
+/// [`CaptureError::UnknownTopic`] and the like before anything is written, and [`CaptureError::Stopped`] where `stop` is raised
+/// before the brokers answer; [`CaptureError::OtherCluster`],
 /// [`CaptureError::RecreatedTopic`], [`CaptureError::TopicLeftOut`], [`CaptureError::PartitionLeftOut`],
 /// [`CaptureError::BegunOtherwise`] and [`CaptureError::RetentionOvertook`] where a recording cannot
 /// be gone on with, which stays as it is; [`CaptureError::Unfinished`] where the disk refused: what was acknowledged stays, and the
@@ -60,7 +61,7 @@ pub fn capture(
         Standing::Sealed => return Err(RecordingError::Sealed { path: out.to_owned() }.into()),
         Standing::Unsealed => Some(RecordingWriter::resume(out)?),
     };
-    let cluster = cluster::Cluster::connect(settings, clock)?;
+    let cluster = cluster::Cluster::connect(settings, clock, stop)?;
     let mut window = window::Window::resolve(&cluster, settings, clock)?;
     let mut beginning = match begun {
         None => resume::Beginning::fresh(&cluster, &window, settings, out, clock)?,

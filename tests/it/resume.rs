@@ -129,6 +129,26 @@ fn a_recording_of_another_cluster_or_topic_is_not_gone_on_with() {
     assert!(matches!(&error, CaptureError::LogEndsEarlier { end: 0, .. }), "{error}");
 }
 
+#[test]
+fn a_capture_that_nobody_answers_stops_when_it_is_told_to() {
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect_timeout = Duration::from_secs(120);
+    let brokers = silent.local_addr().unwrap().to_string();
+    let settings = CaptureSettings { connect_timeout, ..CaptureSettings::new(brokers, ["t"]) };
+    let (stop, folder) = (Stop::new(), TempDir::new().unwrap());
+    let out = folder.path().join("out");
+    let error = std::thread::scope(|scope| {
+        let capturing = scope.spawn(|| capture(&settings, &out, &SystemClock::start(), &stop, &mut |_| {}));
+        // Somebody asks.
+        drop(silent.accept().unwrap());
+        stop.raise();
+        capturing.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(error, CaptureError::Stopped { .. }), "{error}");
+    assert!(!out.exists());
+}
+
 /// Takes something out of what a manifest says of the source.
 fn forget(out: &Path, what: impl FnOnce(&mut serde_json::Value) -> &mut serde_json::Value) {
     let path = out.join("manifest.json");
