@@ -201,6 +201,7 @@ fn begin_behind(
                 return Err(CaptureError::RetentionOvertook { topic: name.to_owned(), partition, wanted, oldest });
             }
             let missing = MissingOffsets { first: wanted, last: oldest - 1, cause: GapCause::Retention };
+            stretch.overtaken = missing.offsets();
             overtaken.push((name.to_owned(), partition, missing));
         }
         stretch.start = wanted.max(oldest);

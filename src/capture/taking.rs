@@ -118,7 +118,7 @@ pub struct CapturedPartition {
     pub state: u64,
     /// Keys whose last value ahead of `start` was compacted away while it was read: a newer one stands in the window.
     pub vanished: u64,
-    /// Offsets between the first event taken and the last that hold none.
+    /// Offsets that hold no event, of those that this capture came past: ahead of the first event taken and behind the last, too.
     pub missing: u64,
     /// Smallest and largest timestamp of the events taken.
     pub span: Option<TimeSpan>,
@@ -146,7 +146,8 @@ pub(super) fn take(
     let mut taking = Taking::begin(cluster, window, (writer, masker, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
     let mut sealed = taking.progress(CaptureStep::Sealed);
-    let Taking { mut writer, masker, schemas, mut batch, reader, partitions, names, events, state, bytes, .. } = taking;
+    let Taking { mut writer, masker, schemas, mut batch, reader, mut partitions, names, events, state, bytes, .. } =
+        taking;
     drop(reader);
     let acknowledged = writer.acknowledged().rows;
     let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
@@ -159,10 +160,11 @@ pub(super) fn take(
         if !batch.is_empty() {
             writer.write(batch.finish())?;
         }
-        for taken in &partitions {
+        for taken in &mut partitions {
             // Offsets at the end that hold no event.
             let end = taken.stretch.end.map_or(taken.next, |end| end.min(taken.next));
             if let Some(missing) = missing(taken.accounted, end, taken.cause) {
+                taken.missing += missing.offsets();
                 writer.missing(names[taken.stretch.topic], taken.stretch.partition, missing);
             }
         }
@@ -257,8 +259,6 @@ struct Taken {
     state: u64,
     vanished: u64,
     missing: u64,
-    /// Offset of the last event taken.
-    last: Option<i64>,
     span: Option<TimeSpan>,
     /// Whether the broker said that there is no more at this moment.
     at_end: bool,
@@ -276,8 +276,7 @@ impl Taken {
             events: 0,
             state: 0,
             vanished: 0,
-            missing: 0,
-            last: None,
+            missing: stretch.overtaken,
             span: None,
             at_end: false,
             passed_over: false,
@@ -289,8 +288,6 @@ impl Taken {
     fn count(&mut self, event: &Received<'_>) {
         let offset = event.offset();
         self.events += 1;
-        self.missing += self.last.map_or(0, |last| offset.abs_diff(last) - 1);
-        self.last = Some(offset);
         self.next = offset + 1;
         self.accounted = self.next;
         if let (Some(ms), _) = event.timestamp() {
@@ -432,6 +429,7 @@ impl<'c> Taking<'c> {
                     return Ok(());
                 }
                 if let Some(missing) = missing(taken.accounted, event.offset(), taken.cause) {
+                    taken.missing += missing.offsets();
                     writer.missing(names[event.topic], event.partition(), missing);
                 }
                 let date_us = *date_us.get_or_insert_with(|| clock.date_us());
@@ -497,6 +495,7 @@ impl<'c> Taking<'c> {
             let left = end.map_or(oldest, |end| end.min(oldest));
             let ahead = missing(taken.accounted, wanted, taken.cause);
             for missing in ahead.into_iter().chain(missing(wanted, left, GapCause::Retention)) {
+                taken.missing += missing.offsets();
                 self.writer.missing(name, partition, missing);
             }
             (taken.next, taken.accounted) = (left, left);

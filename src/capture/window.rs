@@ -26,6 +26,8 @@ pub(super) struct Stretch {
     pub(super) start: i64,
     /// Offset behind the last; none: no end is known.
     pub(super) end: Option<i64>,
+    /// Offsets ahead of the first one that retention took since the recording was cut off.
+    pub(super) overtaken: u64,
 }
 
 /// What ends the capture apart from the ends of the partitions, whichever comes first.
@@ -73,7 +75,7 @@ impl Window {
                 let from = settings.offsets.get(&place).copied().map_or(settings.from, Start::Offset);
                 let start = start(from, low, high, at);
                 let end = (settings.until == Until::End).then_some(high);
-                partitions.push(Stretch { topic, partition, low, start, end });
+                partitions.push(Stretch { topic, partition, low, start, end, overtaken: 0 });
             }
         }
         let mut window = Self { partitions, limit };

@@ -52,7 +52,8 @@ pub struct MissingOffsets {
 }
 
 impl MissingOffsets {
-    fn offsets(self) -> u64 {
+    /// Returns the number of offsets.
+    pub fn offsets(self) -> u64 {
         self.last.abs_diff(self.first) + 1
     }
 }

@@ -295,7 +295,8 @@ fn retention_that_overtakes_a_capture_is_an_error_or_a_gap_and_in_the_ledger_eit
         let stretch = MissingOffsets { first: 350 - lost.cast_signed(), last: 349, cause: GapCause::Retention };
         assert_eq!(recording.manifest().gaps[0].stretches, [stretch]);
         if allow_gaps {
-            assert_eq!(result.unwrap().events, 400 - lost);
+            let report = result.unwrap();
+            assert_eq!((report.events, report.partitions[0].missing), (400 - lost, lost));
         } else {
             let error = result.unwrap_err();
             let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
@@ -321,7 +322,7 @@ fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
     assert!(matches!(refused, CaptureError::RetentionOvertook { wanted: 10, oldest: 25, .. }), "{refused}");
     assert_eq!(RecordingWriter::standing(&out).unwrap(), Standing::Unsealed);
     let report = run(&CaptureSettings { allow_gaps: true, ..settings }).unwrap();
-    assert_eq!((report.events, report.resumed_at), (15, Some(10)));
+    assert_eq!((report.events, report.resumed_at, report.partitions[0].missing), (15, Some(10), 15));
     let recording = Recording::open(&out).unwrap();
     assert_eq!((causes(&recording), recording.verify().unwrap()), (vec![("retention", 1, 15)], vec![]));
 }
