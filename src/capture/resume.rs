@@ -180,6 +180,9 @@ fn begin_behind(
 ) -> Result<Vec<(String, i32, MissingOffsets)>, CaptureError> {
     let names: Vec<&String> = cluster.topics.keys().collect();
     let mut overtaken = Vec::new();
+    let events = writer.rows() - writer.resumed_state();
+    // Nothing more is wanted: what the cluster has deleted meanwhile is none of it.
+    let is_complete = window.limit.count.is_some_and(|count| events >= count);
     for stretch in &mut window.partitions {
         let (name, partition) = (names[stretch.topic].as_str(), stretch.partition);
         let known = writer.source().topics.iter().find(|topic| topic.name == name);
@@ -193,6 +196,10 @@ fn begin_behind(
             continue;
         };
         let last = writer.last_offset(name, partition);
+        if is_complete {
+            (stretch.low, stretch.start) = (wanted, wanted);
+            continue;
+        }
         if wanted > end {
             return Err(CaptureError::LogEndsEarlier { topic: name.to_owned(), partition, wanted, end });
         }

@@ -328,6 +328,21 @@ fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
 }
 
 #[test]
+fn a_capture_that_has_all_it_was_asked_for_is_not_overtaken() {
+    let Some(cluster) = topic("complete", 1, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "complete", 0, 0..30);
+    let settings = CaptureSettings { events_max: Some(10), ..CaptureSettings::new(&cluster.brokers, ["complete"]) };
+    let (_, recording, _folder) = captured(&settings);
+    let out = recording.path().to_owned();
+    unseal(&out);
+    cluster.delete_before("complete", 0, 25);
+    let report = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+    assert_eq!((report.events, report.resumed_at, report.missing), (10, Some(10), vec![]));
+    assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+}
+
+#[test]
 fn a_topic_that_was_deleted_and_recreated_is_not_gone_on_with() {
     let Some(cluster) = topic("recreated", 1, &[("retention.ms", "86400000")]) else { return };
     let producer: BaseProducer = cluster.config().create().unwrap();
