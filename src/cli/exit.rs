@@ -201,8 +201,13 @@ impl From<CaptureError> for Failure {
             CaptureError::Unwritable(error @ (RecordingError::NotEmpty { .. } | RecordingError::Sealed { .. })) => {
                 Self::wrong(error, "Choose another folder with --out.")
             }
-            CaptureError::Unwritable(error @ RecordingError::Fenced { .. }) => error.into(),
+            // What stands there is no recording that could be gone on with.
+            CaptureError::Unwritable(error) if !is_of_the_surroundings(&error) => error.into(),
             CaptureError::OtherCluster { .. } | CaptureError::RecreatedTopic { .. } => Self::wrong(
+                error,
+                "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",
+            ),
+            CaptureError::LogEndsEarlier { .. } => Self::surroundings(
                 error,
                 "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",
             ),

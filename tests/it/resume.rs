@@ -170,6 +170,21 @@ fn what_cannot_be_checked_is_said() {
 }
 
 #[test]
+fn what_is_no_recording_to_go_on_with_is_the_users_to_mend() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    drop(RecordingWriter::create(&out, Source::default()).unwrap());
+    let nobody = ["--brokers", "127.0.0.1:1", "--topic", "t"];
+    let refused = || rehearsal().arg("capture").args(nobody).arg("--out").arg(&out).output().unwrap();
+    let manifest = out.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"format\": \"1.0\"", "\"format\": \"0.9\"")).unwrap();
+    let output = refused();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("format 0.9") && said(&output).contains("Use the version"), "{}", said(&output));
+}
+
+#[test]
 fn a_partition_that_was_added_since_is_taken_from_its_start() {
     let broker = full_broker();
     // As if the last partition had not been there: nothing of it is recorded.
