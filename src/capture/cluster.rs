@@ -10,7 +10,7 @@ use rdkafka::metadata::{MetadataBroker, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::listening::Listening;
-use super::native::{CLEANUP_POLICY, configurations, topic_ids};
+use super::native::{AskedIds, CLEANUP_POLICY, ask_for_topic_ids, configurations, topic_ids};
 use super::topics::{Chosen, choose};
 use super::{CaptureError, CaptureSettings, Properties};
 use crate::clock::{Clock, Stop};
@@ -32,6 +32,8 @@ pub(super) struct Cluster<'a> {
     pub(super) topic_ids: BTreeMap<String, String>,
     /// Configuration of topics, where the brokers tell it.
     pub(super) configurations: BTreeMap<String, BTreeMap<String, String>>,
+    /// Numbers of the brokers, first the one that told of topics.
+    broker_ids: Vec<i32>,
     brokers: &'a str,
     properties: &'a Properties,
     timeout: Duration,
@@ -70,6 +72,7 @@ impl<'a> Cluster<'a> {
             id: None,
             topic_ids: BTreeMap::new(),
             configurations: BTreeMap::new(),
+            broker_ids: Vec::new(),
             brokers: &settings.brokers,
             properties: &settings.properties,
             timeout: settings.connect_timeout,
@@ -116,15 +119,25 @@ impl<'a> Cluster<'a> {
         let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
         let timeout = self.timeout.min(DESCRIBE_TIMEOUT);
         let Ok(metadata) = self.consumer.fetch_metadata(names.first().copied(), timeout) else { return };
-        let broker = match metadata.orig_broker_id() {
-            // One that is not known by its number yet answered.
-            -1 => metadata.brokers().first().map(MetadataBroker::id),
-            broker => Some(broker),
-        };
-        let Some(broker) = broker else { return };
+        self.broker_ids = metadata.brokers().iter().map(MetadataBroker::id).collect();
+        // One that is not known by its number yet may have answered.
+        let answered = self.broker_ids.iter().position(|broker| *broker == metadata.orig_broker_id());
+        self.broker_ids.rotate_left(answered.unwrap_or(0));
+        let Some(&broker) = self.broker_ids.first() else { return };
         let ids = topic_ids(&self.consumer, broker, &names, timeout);
         let configurations = configurations(&self.consumer, broker, &names, timeout);
         (self.topic_ids, self.configurations) = (ids.unwrap_or_default(), configurations.unwrap_or_default());
+    }
+
+    /// Asks for the ids of the topics again, where they had some when the capture began. Who is asked takes turns, as a broker may
+    /// be down.
+    pub(super) fn ask_for_topic_ids(&self, turn: usize, timeout: Duration) -> Option<AskedIds<'_>> {
+        let names: Vec<&str> = self.topic_ids.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let broker = *self.broker_ids.get(turn % self.broker_ids.len().max(1))?;
+        ask_for_topic_ids(&self.consumer, broker, &names, timeout).ok()
     }
 
     /// Returns why offsets of a topic that lie within its log have no event.

@@ -17,6 +17,7 @@ mod state;
 mod taking;
 mod token;
 mod topics;
+mod watching;
 mod window;
 mod writing;
 

@@ -10,6 +10,7 @@ use super::native::{Polled, Reader, Received};
 use super::resume::Beginning;
 use super::schemas::SchemasMet;
 use super::state::{LastOffsets, reach};
+use super::watching::{Look, Recreated, Watching};
 use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
@@ -140,11 +141,12 @@ pub(super) fn take(
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
     let begun = clock.now();
-    let Beginning { writer, masker, schemas, resumed_at, notes } = beginning;
+    let Beginning { writer, masker, schemas, resumed_at, mut notes } = beginning;
     let (events, state) = (writer.rows() - writer.resumed_state(), writer.resumed_state());
     let writer = Writing::start(out, writer)?;
     let mut taking = Taking::begin(cluster, window, (writer, masker, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
+    let ending = taking.judge(ending, out, &mut notes);
     let mut sealed = taking.progress(CaptureStep::Sealed);
     let Taking { mut writer, masker, schemas, mut batch, reader, mut partitions, names, events, state, bytes, .. } =
         taking;
@@ -220,6 +222,12 @@ fn all_of(manifest: &Manifest) -> Arc<[AcknowledgedPartition]> {
         .collect()
 }
 
+/// What ended the taking of events.
+enum Ran {
+    To(CaptureEnding),
+    Recreated(Recreated),
+}
+
 /// A capture under way.
 struct Taking<'c> {
     cluster: &'c Cluster<'c>,
@@ -245,6 +253,7 @@ struct Taking<'c> {
     heard: Duration,
     /// When what was taken was last put on the disk, and how many events there were.
     saved: (Duration, u64),
+    watching: Watching<'c>,
 }
 
 /// What has been taken of one partition.
@@ -339,6 +348,7 @@ impl<'c> Taking<'c> {
             begun: now,
             heard: now,
             saved: (now, events + state),
+            watching: Watching::begin(cluster, now),
         })
     }
 
@@ -358,7 +368,7 @@ impl<'c> Taking<'c> {
         settings: &CaptureSettings,
         stop: &Stop,
         progress: &mut dyn FnMut(&CaptureProgress),
-    ) -> Result<CaptureEnding, CaptureError> {
+    ) -> Result<Ran, CaptureError> {
         let clock = self.clock;
         progress(&self.progress(CaptureStep::Started));
         self.take_state(settings, stop, progress)?;
@@ -372,17 +382,17 @@ impl<'c> Taking<'c> {
                 caught_up = true;
             }
             if self.open == 0 {
-                return Ok(CaptureEnding::Ended);
+                return Ok(Ran::To(CaptureEnding::Ended));
             }
             if stop.raised() {
-                return Ok(CaptureEnding::Stopped);
+                return Ok(Ran::To(CaptureEnding::Stopped));
             }
             let now = clock.now();
             if self.limit.count.is_some_and(|count| self.events >= count) {
-                return Ok(CaptureEnding::Counted);
+                return Ok(Ran::To(CaptureEnding::Counted));
             }
             if self.limit.due.is_some_and(|due| now >= due) {
-                return Ok(CaptureEnding::TimeOver);
+                return Ok(Ran::To(CaptureEnding::TimeOver));
             }
             if let Some(time_ms) = self.limit.date_ms.filter(|time_ms| clock.date_us() / 1_000 >= *time_ms) {
                 self.look_up_ends(time_ms)?;
@@ -394,6 +404,9 @@ impl<'c> Taking<'c> {
             if self.save_when_due(settings, progress)? {
                 reported = now;
             }
+            if let Some(recreated) = self.watching.look(now) {
+                return Ok(Ran::Recreated(recreated));
+            }
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, settings.allow_gaps, clock)? {
                 self.heard = clock.now();
@@ -401,6 +414,36 @@ impl<'c> Taking<'c> {
                 self.check_stall(clock.now(), settings.stall_timeout)?;
             }
         }
+    }
+
+    /// Takes a last look at the topics: none of them may have become another one while it was captured.
+    fn judge(
+        &mut self,
+        ran: Result<Ran, CaptureError>,
+        out: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<CaptureEnding, CaptureError> {
+        let refused = |Recreated { topic, recorded, found }| {
+            Err(CaptureError::RecreatedTopic { out: out.to_owned(), topic, recorded, found })
+        };
+        let ending = match ran {
+            Ok(Ran::Recreated(recreated)) => return refused(recreated),
+            Ok(Ran::To(ending)) => Ok(ending),
+            // Told to stop while it waited for an answer: what was taken stands.
+            Err(CaptureError::Stopped { .. }) => Ok(CaptureEnding::Stopped),
+            // A log that ends earlier may be that of another topic.
+            Err(error @ CaptureError::LogEndsEarlier { .. }) => Err(error),
+            Err(error) => return Err(error),
+        };
+        match self.watching.look_now() {
+            Look::Recreated(recreated) => return refused(recreated),
+            Look::NoAnswer if ending.is_ok() => notes.push(
+                "Nobody can tell whether a topic was recreated at the end of the capture: the cluster gave no answer."
+                    .to_owned(),
+            ),
+            Look::Same | Look::NoAnswer => {}
+        }
+        ending
     }
 
     /// Takes what comes within `wait` and returns whether anything did.

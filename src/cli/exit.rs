@@ -226,6 +226,14 @@ impl From<CaptureError> for Failure {
                     "Capture what is left to another folder with --out; --allow-gaps goes on where it is overtaken.",
                 )
             }
+            CaptureError::Interrupted { ref source, .. }
+                if matches!(**source, CaptureError::RecreatedTopic { .. } | CaptureError::LogEndsEarlier { .. }) =>
+            {
+                Self::surroundings(
+                    error,
+                    "Capture the new topic to another folder with --out. What came in the last seconds may be of it already.",
+                )
+            }
             CaptureError::Unfinished { ref out, .. } => {
                 let out = out.display();
                 let hint = format!(

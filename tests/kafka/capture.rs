@@ -367,3 +367,35 @@ fn a_topic_that_was_deleted_and_recreated_is_not_gone_on_with() {
     let CaptureError::RecreatedTopic { topic, recorded, found, .. } = &refused else { panic!("{refused}") };
     assert!(topic == "recreated" && source.id.as_ref() == Some(recorded) && found != recorded, "{refused}");
 }
+
+#[test]
+fn a_topic_that_is_deleted_and_recreated_while_it_is_captured_ends_the_capture() {
+    for until in [Until::Stopped, Until::Count(100)] {
+        let name = if until == Until::Stopped { "recreated-at-work" } else { "recreated-at-the-end" };
+        let Some(cluster) = topic(name, 1, &[]) else { return };
+        let producer: BaseProducer = cluster.config().create().unwrap();
+        produce_a_second_apart(&producer, name, 0, 0..50);
+        let mut recreated = false;
+        let mut recreate = |progress: &CaptureProgress| {
+            if progress.events < 50 || std::mem::replace(&mut recreated, true) {
+                return;
+            }
+            cluster.delete(name);
+            let clock = SystemClock::start();
+            while !cluster.try_create(name) {
+                assert!(rehearsal::clock::Clock::now(&clock) < WAIT, "the topic stays deleted");
+            }
+            // So many that the new log holds the offset that is wanted next: no broker says a word.
+            let producer: BaseProducer = cluster.config().create().unwrap();
+            produce_a_second_apart(&producer, name, 0, 1_000..1_200);
+        };
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let duration_max = Some(WAIT);
+        let settings = CaptureSettings { until, duration_max, ..CaptureSettings::new(&cluster.brokers, [name]) };
+        let error = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut recreate).unwrap_err();
+        let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
+        assert!(matches!(&**source, CaptureError::RecreatedTopic { topic, .. } if topic == name), "{source}");
+        assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 use std::ptr;
 use std::time::Duration;
 
@@ -28,17 +29,45 @@ pub(in crate::capture) fn topic_ids(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<BTreeMap<String, String>, String> {
+    ids_of(&ask_for_topic_ids(consumer, broker, topics, timeout)?.0.wait(timeout)?)
+}
+
+/// A question for the ids of topics whose answer comes later.
+pub(in crate::capture) struct AskedIds<'c>(Asked<'c>);
+
+impl AskedIds<'_> {
+    /// Returns the answer where it comes within `wait`; librdkafka gives one within the question's own bound, if only as an error.
+    pub(in crate::capture) fn answer(&self, wait: Duration) -> Option<Result<BTreeMap<String, String>, String>> {
+        Some(self.0.answer(wait)?.and_then(|answer| ids_of(&answer)))
+    }
+}
+
+/// Asks `broker` for the ids of topics, and waits for nothing.
+///
+/// # Errors
+///
+/// In words, where a topic has a name that cannot be asked for.
+pub(in crate::capture) fn ask_for_topic_ids<'c>(
+    consumer: &'c BaseConsumer<Listening>,
+    broker: i32,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<AskedIds<'c>, String> {
     let names = names(topics)?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    let answer =
-        Answer::of(consumer, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, timeout, |ask| {
-            // SAFETY: the names outlive the call, which copies them; the collection is destroyed once, after the request was made.
-            unsafe {
-                let topics = native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-                native::rd_kafka_DescribeTopics(ask.client, topics, ask.options, ask.queue);
-                native::rd_kafka_TopicCollection_destroy(topics);
-            }
-        })?;
+    let operation = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    let asked = Asked::of(consumer, operation, broker, timeout, |ask| {
+        // SAFETY: the names outlive the call, which copies them; the collection is destroyed once, after the request was made.
+        unsafe {
+            let topics = native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            native::rd_kafka_DescribeTopics(ask.client, topics, ask.options, ask.queue);
+            native::rd_kafka_TopicCollection_destroy(topics);
+        }
+    });
+    Ok(AskedIds(asked))
+}
+
+fn ids_of(answer: &Answer) -> Result<BTreeMap<String, String>, String> {
     let mut ids = BTreeMap::new();
     // SAFETY: the event is the answer to this request and lives to the end of the function; the list, its topics, their names
     // and ids belong to it. An id is written out in a buffer that belongs to the id.
@@ -81,19 +110,20 @@ pub(in crate::capture) fn configurations(
     timeout: Duration,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
     let names = names(topics)?;
-    let answer =
-        Answer::of(consumer, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, timeout, |ask| {
-            // SAFETY: each resource is made of a name that ends with a zero and is copied, and destroyed once, after the request,
-            // which copies it, was made.
-            unsafe {
-                let topic = native::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
-                let mut resources: Vec<_> =
-                    names.iter().map(|name| native::rd_kafka_ConfigResource_new(topic, name.as_ptr())).collect();
-                let (all, count) = (resources.as_mut_ptr(), resources.len());
-                native::rd_kafka_DescribeConfigs(ask.client, all, count, ask.options, ask.queue);
-                native::rd_kafka_ConfigResource_destroy_array(all, count);
-            }
-        })?;
+    let operation = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
+    let asked = Asked::of(consumer, operation, broker, timeout, |ask| {
+        // SAFETY: each resource is made of a name that ends with a zero and is copied, and destroyed once, after the request,
+        // which copies it, was made.
+        unsafe {
+            let topic = native::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+            let mut resources: Vec<_> =
+                names.iter().map(|name| native::rd_kafka_ConfigResource_new(topic, name.as_ptr())).collect();
+            let (all, count) = (resources.as_mut_ptr(), resources.len());
+            native::rd_kafka_DescribeConfigs(ask.client, all, count, ask.options, ask.queue);
+            native::rd_kafka_ConfigResource_destroy_array(all, count);
+        }
+    });
+    let answer = asked.wait(timeout)?;
     let mut configurations = BTreeMap::new();
     // SAFETY: the event is the answer to this request and lives to the end of the function; resources, entries and their texts
     // belong to it. The value of an entry may be null, and is read only where it is not.
@@ -142,52 +172,78 @@ struct Ask {
     queue: *mut native::rd_kafka_queue_t,
 }
 
-/// The answer to a request.
-struct Answer {
-    event: *mut native::rd_kafka_event_t,
+/// A request that was made.
+struct Asked<'c> {
+    queue: *mut native::rd_kafka_queue_t,
+    /// Whose client lives at least as long.
+    consumer: PhantomData<&'c BaseConsumer<Listening>>,
 }
 
-impl Answer {
-    /// Makes a request with `send` and waits for its answer, which librdkafka gives within `timeout`, if only as an error.
+impl<'c> Asked<'c> {
+    /// Makes a request with `send`; its answer comes within `timeout`, if only as an error.
     fn of(
-        consumer: &BaseConsumer<Listening>,
+        consumer: &'c BaseConsumer<Listening>,
         operation: native::rd_kafka_admin_op_t,
         broker: i32,
         timeout: Duration,
         send: impl FnOnce(&Ask),
-    ) -> Result<Self, String> {
+    ) -> Self {
         let client = consumer.client().native_ptr();
-        // SAFETY: the client lives as long as `consumer`. Options and queue are made here and destroyed once below, after the
-        // last use; an answer that comes after that is thrown away by librdkafka. The event is destroyed in `drop`.
-        let event = unsafe {
+        // SAFETY: the client lives as long as `consumer`. The options are made here and destroyed once below, after the last use;
+        // the queue is destroyed in `drop`.
+        unsafe {
             let ask = Ask {
                 client,
                 options: native::rd_kafka_AdminOptions_new(client, operation),
                 queue: native::rd_kafka_queue_new(client),
             };
-            let ms = timeout.as_millis().min(i32::MAX as u128) as i32;
-            native::rd_kafka_AdminOptions_set_request_timeout(ask.options, ms, ptr::null_mut(), 0);
+            native::rd_kafka_AdminOptions_set_request_timeout(ask.options, whole_ms(timeout), ptr::null_mut(), 0);
             // Not the controller, which librdkafka would wait for: any broker knows, and not every cluster has a controller.
             native::rd_kafka_AdminOptions_set_broker(ask.options, broker, ptr::null_mut(), 0);
             send(&ask);
-            // A little longer than the request may take: its own error says more.
-            let event = native::rd_kafka_queue_poll(ask.queue, ms.saturating_add(1_000));
             native::rd_kafka_AdminOptions_destroy(ask.options);
-            native::rd_kafka_queue_destroy(ask.queue);
-            event
-        };
-        if event.is_null() {
-            return Err("no answer came".to_owned());
+            Self { queue: ask.queue, consumer: PhantomData }
         }
-        let answer = Self { event };
+    }
+
+    /// Waits for the answer a little longer than the request, which may take `timeout`: its own error says more.
+    fn wait(&self, timeout: Duration) -> Result<Answer, String> {
+        let answer = self.answer(timeout.saturating_add(Duration::from_secs(1)));
+        answer.unwrap_or_else(|| Err("no answer came".to_owned()))
+    }
+
+    /// Returns the answer where it comes within `wait`.
+    fn answer(&self, wait: Duration) -> Option<Result<Answer, String>> {
+        // SAFETY: the queue is alive until `drop`; the event is ours, and destroyed in the answer's own.
+        let event = unsafe { native::rd_kafka_queue_poll(self.queue, whole_ms(wait)) };
+        if event.is_null() {
+            return None;
+        }
+        let answer = Answer { event };
         // SAFETY: the event lives, and with it the text of its error, which ends with a zero.
-        unsafe {
+        Some(unsafe {
             match native::rd_kafka_event_error(event) {
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(answer),
                 _ => Err(CStr::from_ptr(native::rd_kafka_event_error_string(event)).to_string_lossy().into_owned()),
             }
-        }
+        })
     }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        // SAFETY: destroyed once, after its last use; librdkafka throws an answer away that comes later.
+        unsafe { native::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+fn whole_ms(duration: Duration) -> i32 {
+    duration.as_millis().min(i32::MAX as u128) as i32
+}
+
+/// The answer to a request.
+struct Answer {
+    event: *mut native::rd_kafka_event_t,
 }
 
 impl Drop for Answer {
