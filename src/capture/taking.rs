@@ -514,7 +514,11 @@ impl<'c> Taking<'c> {
         }
         let heard = count > out_of_range.len();
         for index in out_of_range {
-            self.find_log(index, allow_gaps)?;
+            let found = self.find_log(index, allow_gaps);
+            if let Err(CaptureError::RetentionOvertook { .. }) = found {
+                self.find_overtaken();
+            }
+            found?;
         }
         // Errors of the client itself wait in another queue; librdkafka goes on trying, and a stall is told by its own bound.
         while self.cluster.consumer.poll(Duration::ZERO).is_some() {}
@@ -524,24 +528,18 @@ impl<'c> Taking<'c> {
     /// Goes on with a partition whose log does not hold the offset that is wanted next: where retention overtook the capture, at
     /// what is left, if gaps are allowed.
     fn find_log(&mut self, index: usize, allow_gaps: bool) -> Result<(), CaptureError> {
-        let taken = &mut self.partitions[index];
+        let taken = &self.partitions[index];
         if taken.done {
             return Ok(());
         }
-        let Stretch { topic, partition, end, .. } = taken.stretch;
+        let Stretch { topic, partition, .. } = taken.stretch;
         let (name, wanted) = (self.names[topic], taken.next);
         let (oldest, behind) = self.cluster.watermarks(name, partition)?;
         if wanted > behind {
             return Err(CaptureError::LogEndsEarlier { topic: name.to_owned(), partition, wanted, end: behind });
         }
         if wanted < oldest {
-            let left = end.map_or(oldest, |end| end.min(oldest));
-            let ahead = missing(taken.accounted, wanted, taken.cause);
-            for missing in ahead.into_iter().chain(missing(wanted, left, GapCause::Retention)) {
-                taken.missing += missing.offsets();
-                self.writer.missing(name, partition, missing);
-            }
-            (taken.next, taken.accounted) = (left, left);
+            self.lose(index, oldest);
             if !allow_gaps {
                 return Err(CaptureError::RetentionOvertook { topic: name.to_owned(), partition, wanted, oldest });
             }
@@ -552,6 +550,34 @@ impl<'c> Taking<'c> {
             self.reader.start(topic, partition, next).map_err(|reason| self.failed(topic, partition, reason))?;
         }
         Ok(())
+    }
+
+    /// Notes what a partition lacks whose log begins at `oldest`, behind the offset that is wanted next.
+    fn lose(&mut self, index: usize, oldest: i64) {
+        let taken = &mut self.partitions[index];
+        let left = taken.stretch.end.map_or(oldest, |end| end.min(oldest));
+        let ahead = missing(taken.accounted, taken.next, taken.cause);
+        for missing in ahead.into_iter().chain(missing(taken.next, left, GapCause::Retention)) {
+            taken.missing += missing.offsets();
+            self.writer.missing(self.names[taken.stretch.topic], taken.stretch.partition, missing);
+        }
+        (taken.next, taken.accounted) = (left, left);
+    }
+
+    /// Notes what other partitions lack where retention has overtaken one and ends the capture: mostly it has overtaken them, too.
+    fn find_overtaken(&mut self) {
+        for index in 0..self.partitions.len() {
+            let Taken { stretch, next, done, .. } = &self.partitions[index];
+            if *done {
+                continue;
+            }
+            let name = self.names[stretch.topic];
+            // Without an answer nothing is known, and who waits for the error waits no longer.
+            let Ok((oldest, _)) = self.cluster.watermarks(name, stretch.partition) else { return };
+            if *next < oldest {
+                self.lose(index, oldest);
+            }
+        }
     }
 
     /// Stops reading a partition that has come to its end, and returns whether it has.

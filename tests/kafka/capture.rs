@@ -307,6 +307,31 @@ fn retention_that_overtakes_a_capture_is_an_error_or_a_gap_and_in_the_ledger_eit
 }
 
 #[test]
+fn all_partitions_that_retention_has_overtaken_are_in_the_ledger_of_a_capture_that_ends() {
+    let Some(cluster) = topic("overtaken-twice", 2, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    for partition in [0, 1] {
+        produce_a_second_apart(&producer, "overtaken-twice", partition, 0..50);
+    }
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let settings = CaptureSettings::new(&cluster.brokers, ["overtaken-twice"]);
+    let mut deleted = false;
+    // Ahead of the first event.
+    let mut overtake = |_: &CaptureProgress| {
+        if !std::mem::replace(&mut deleted, true) {
+            cluster.delete_before("overtaken-twice", 0, 20);
+            cluster.delete_before("overtaken-twice", 1, 30);
+        }
+    };
+    let error = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut overtake).unwrap_err();
+    let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(**source, CaptureError::RetentionOvertook { wanted: 0, .. }), "{source}");
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!((causes(&recording), recording.verify().unwrap()), (vec![("retention", 2, 50)], vec![]));
+}
+
+#[test]
 fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
     let Some(cluster) = topic("halves", 1, &[]) else { return };
     let producer: BaseProducer = cluster.config().create().unwrap();
