@@ -53,7 +53,7 @@ impl<'c> Beginning<'c> {
         let mut schemas = SchemasMet::new(settings, clock)?;
         schemas.know(writer.schemas_kept());
         let masker = Masker::new(settings.mask.clone(), settings.detection);
-        let mut notes = said(&resumed);
+        let mut notes = said(&resumed, writer.rows());
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;
         let known = std::mem::take(writer.source_mut());
@@ -67,9 +67,10 @@ impl<'c> Beginning<'c> {
     }
 }
 
-fn said(resumed: &Resumed) -> Vec<String> {
+fn said(resumed: &Resumed, events: u64) -> Vec<String> {
     let mut notes = Vec::new();
-    if resumed.manifest_lost {
+    // A folder that was only begun never had one.
+    if resumed.manifest_lost && events > 0 {
         notes.push("The manifest was lost and is made of the segments.".to_owned());
     }
     for file in &resumed.cut {
