@@ -203,6 +203,9 @@ impl From<CaptureError> for Failure {
             }
             // What stands there is no recording that could be gone on with.
             CaptureError::Unwritable(error) if !is_of_the_surroundings(&error) => error.into(),
+            CaptureError::Unwritable(_) => {
+                Self::surroundings(error, "Once it can be written, the same command begins, or goes on where it ends.")
+            }
             CaptureError::OtherCluster { .. } | CaptureError::RecreatedTopic { .. } => Self::wrong(
                 error,
                 "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",

@@ -225,4 +225,16 @@ impl RecordingError {
     pub(super) fn parquet(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
         move |source| Self::Parquet { path: path.to_owned(), source }
     }
+
+    /// Returns a maker of the error of a segment that is written, for `map_err`: what the disk refuses is none of Parquet's.
+    pub(super) fn unwritten(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
+        use parquet::errors::ParquetError;
+        move |source| match source {
+            ParquetError::External(error) => match error.downcast::<std::io::Error>() {
+                Ok(error) => Self::file("write", path)(*error),
+                Err(error) => Self::parquet(path)(ParquetError::External(error)),
+            },
+            source => Self::parquet(path)(source),
+        }
+    }
 }

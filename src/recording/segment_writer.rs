@@ -59,7 +59,7 @@ impl SegmentWriter {
             let factory = ArrowRowGroupWriterFactory::new(&file, schema::schema());
             Ok((file, factory))
         };
-        let (file, factory) = make().map_err(RecordingError::parquet(&path))?;
+        let (file, factory) = make().map_err(RecordingError::unwritten(&path))?;
         let coverage = Coverage { format: FORMAT.to_owned(), ..Coverage::default() };
         Ok(Self { path, file, factory, columns: Vec::new(), coverage, coverage_bytes: 0, rows: 0, group_start: 0 })
     }
@@ -72,7 +72,7 @@ impl SegmentWriter {
     /// Adds events to the row group that is being written.
     pub(super) fn write(&mut self, batch: &EventBatch) -> Result<(), RecordingError> {
         let arrays = batch.arrays().ok_or_else(|| RecordingError::ColumnsLeftOut { path: self.path.clone() })?;
-        self.write_arrays(&arrays).map_err(RecordingError::parquet(&self.path))
+        self.write_arrays(&arrays).map_err(RecordingError::unwritten(&self.path))
     }
 
     fn write_arrays(&mut self, arrays: &[arrow::array::ArrayRef]) -> Result<(), ParquetError> {
@@ -101,7 +101,7 @@ impl SegmentWriter {
             }
             row_group.close().map(drop)
         };
-        end(self).map_err(RecordingError::parquet(&self.path))?;
+        end(self).map_err(RecordingError::unwritten(&self.path))?;
         self.file.flush().map_err(RecordingError::file("write", &self.path))?;
         let end = self.file.inner().bytes;
         group.bytes = Some(GroupBytes(self.group_start, end, hash_text(self.file.inner().group.digest())));
@@ -143,7 +143,7 @@ impl SegmentWriter {
             writer.file.flush()?;
             Ok(())
         };
-        write(self).map_err(RecordingError::parquet(&self.path))?;
+        write(self).map_err(RecordingError::unwritten(&self.path))?;
         let file = self.file.inner_mut();
         self.group_start = file.bytes;
         file.group.reset();
@@ -173,7 +173,7 @@ impl SegmentWriter {
         for entry in told(manifest, true) {
             self.file.append_key_value_metadata(entry);
         }
-        let hashed = self.file.into_inner().map_err(RecordingError::parquet(&self.path))?;
+        let hashed = self.file.into_inner().map_err(RecordingError::unwritten(&self.path))?;
         hashed.file.sync_all().map_err(RecordingError::file("write", &self.path))?;
         Ok(SegmentFacts {
             file: name,

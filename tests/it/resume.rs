@@ -400,6 +400,7 @@ fn a_file_that_may_not_grow_ends_the_capture_and_loses_nothing_that_was_acknowle
     assert_eq!(limited.status.code(), Some(4), "{}", said(&limited));
     let error = said(&limited);
     assert!(error.contains("could not be written on; 100 events in it are safe"), "{error}");
+    assert!(error.contains("could not write") && !error.contains("cannot be read"), "{error}");
     assert!(error.contains("File too large") && error.contains("the same command goes on"), "{error}");
 
     let copy = folder.path().join("copy");
@@ -454,7 +455,7 @@ fn a_full_disk_ends_the_capture_and_room_lets_it_go_on() {
     let told = said(&output);
     assert!(output.status.success(), "{told}");
     assert!(told.contains("100 events in it are safe") && told.contains("No space left"), "{told}");
-    assert!(told.contains("code 4"), "{told}");
+    assert!(told.contains("code 4") && told.contains("could not write") && !told.contains("cannot be read"), "{told}");
     assert_whole(&out);
 }
 
