@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::chance::Chance;
@@ -298,13 +299,24 @@ impl File {
     /// The whole length, with some blocks as they were before, as zeros where there was nothing, or as anything.
     fn blocks(&self, chance: &mut Chance) -> Vec<u8> {
         let mut left = self.now.clone();
-        let (share, garbage) = (1 + chance.below(4), chance.below(2) == 0);
-        for start in (0..left.len()).step_by(BLOCK) {
-            let end = (start + BLOCK).min(left.len());
-            let changed = (start..end).any(|at| self.sure.get(at) != Some(&left[at]));
-            if changed && chance.below(4) < share {
-                for (at, byte) in (start..end).zip(&mut left[start..end]) {
-                    *byte = match self.sure.get(at) {
+        let blocks = |left: &[u8]| (0..left.len()).step_by(BLOCK).map(|at| at..(at + BLOCK).min(left.len())).collect();
+        let mut changed: Vec<Range<usize>> = blocks(&left);
+        changed.retain(|block| self.sure.get(block.clone()) != Some(&left[block.clone()]));
+        if changed.is_empty() {
+            return left;
+        }
+        // One of them, some that follow one another, or any: of many a footer would hardly ever be whole.
+        let (first, last) = (chance.below(changed.len() as u64), chance.below(changed.len() as u64));
+        let (manner, garbage) = (chance.below(3), chance.below(2) == 0);
+        for (number, block) in (0..).zip(changed) {
+            let gone = match manner {
+                0 => number == first,
+                1 => (first.min(last)..=first.max(last)).contains(&number),
+                _ => chance.below(2) == 0,
+            };
+            if gone {
+                for at in block {
+                    left[at] = match self.sure.get(at) {
                         Some(before) => *before,
                         None if garbage => chance.below(256) as u8,
                         None => 0,
