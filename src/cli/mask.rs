@@ -106,6 +106,9 @@ impl From<MaskError> for Failure {
 /// What to do about an event that must not be kept.
 pub(super) fn hint(error: &MaskError) -> &'static str {
     match error {
+        MaskError::Unfit { .. } => {
+            "Choose a method whose result the schema takes (`redact` where null may stand, `form = \"number\"` for a token of a number), or mask the value as a whole by `value = [\"$\"]`."
+        }
         MaskError::Personal { .. } => "Mask it by a rule of the policy, or list it there under [[keep]].",
         _ => "Give its topic a rule that masks it as a whole, such as `value = [\"$\"]`, or another `otherwise`.",
     }

@@ -57,13 +57,15 @@ impl<'a> Listener<'a> {
         topics: &'a [String],
         outputs: &'a mut OutputsWriter,
     ) -> Self {
+        let mut masker = Masker::new(rules.mask.clone(), Detection::Off);
+        masker.know(rules.schemas.clone());
         Self {
             rules,
             shared,
             clock,
             topics,
             outputs,
-            masker: Masker::new(rules.mask.clone(), Detection::Off),
+            masker,
             ledger: Ledger::new(topics),
             announced: Vec::new(),
             sequence: 0,

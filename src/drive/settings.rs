@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::mask::Policy;
+use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
 
 /// Most drives of the old build beyond the first: each is a process, and far fewer tell what differs by chance.
@@ -213,6 +214,8 @@ pub struct DriveRules {
     pub stderr_bytes_max: usize,
     /// What is masked of what builds write; without one, only headers that carry credentials are redacted.
     pub mask: Option<Arc<Policy>>,
+    /// Schemas by which a mask looks into what builds write.
+    pub schemas: Schemas,
 }
 
 impl DriveSettings {
@@ -285,6 +288,7 @@ impl DriveSettings {
             output_bytes_max: self.output_bytes_max,
             stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
             mask: None,
+            schemas: Schemas::default(),
         })
     }
 }

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use super::method::{Method, REDACTED, Replacement};
 use super::path::Path;
 use super::scan::{Kind, Tape};
-use super::settings::{By, Policy};
+use super::settings::{By, Policy, Target};
+use crate::schema::{EncodeError, Schemas};
 
 /// Bytes that a schema registry's clients put ahead of a value.
 const FRAME: usize = 5;
 
 /// What became of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Edited {
     /// No rule touches it.
     Same,
@@ -19,6 +20,13 @@ pub(super) enum Edited {
     Changed,
     /// It is no JSON, or nobody can tell its fields apart.
     NoJson,
+    /// The schema that describes it has no room for what a rule makes of a field.
+    Unfit {
+        /// Number of the target.
+        target: usize,
+        /// What the schema wants there.
+        wanted: String,
+    },
 }
 
 /// Replaces fields; keeps its memory from one text to the next.
@@ -77,6 +85,61 @@ impl Editor {
         self.write(policy, text, key, counts)
     }
 
+    /// As [`Editor::edit`], for bytes that one of `schemas` describes: fields are those of the JSON that they say, and what no
+    /// rule touches keeps its bytes.
+    pub(super) fn edit_described<'p>(
+        &mut self,
+        policy: &'p Policy,
+        targets: impl Iterator<Item = (usize, &'p Path)>,
+        (schemas, bytes): (&Schemas, &[u8]),
+        key: Option<&[u8]>,
+        counts: &mut [u64],
+    ) -> Edited {
+        let Ok(text) = schemas.decode(bytes) else { return Edited::NoJson };
+        let edited = self.edit(policy, targets, &text, key, counts);
+        if edited != Edited::Changed {
+            return edited;
+        }
+        if let [Edit { node: 0, target }] = self.edits[..] {
+            // Nothing of the schema is left where all that it describes is replaced.
+            let Target { method, by, .. } = &policy.targets[target];
+            self.out = whole(method, by, bytes, key).unwrap_or_default();
+            return Edited::Changed;
+        }
+        match encoded(schemas, bytes, &self.out) {
+            Ok(encoded) => {
+                self.out = encoded;
+                Edited::Changed
+            }
+            Err(error) => self.unfit(policy, (schemas, bytes, &text), key, counts, &error),
+        }
+    }
+
+    /// Finds the target whose edit does not fit by making each alone: where in the value it lies would be told by names that
+    /// may say something themselves.
+    fn unfit(
+        &mut self,
+        policy: &Policy,
+        (schemas, bytes, text): (&Schemas, &[u8], &[u8]),
+        key: Option<&[u8]>,
+        counts: &mut [u64],
+        error: &EncodeError,
+    ) -> Edited {
+        let edits = std::mem::take(&mut self.edits);
+        let first = edits.first().map_or(0, |edit| edit.target);
+        let mut found = Edited::Unfit { target: first, wanted: wanted(error) };
+        for edit in edits {
+            self.edits = vec![edit];
+            self.out.clear();
+            self.write(policy, text, key, counts);
+            if let Err(error) = encoded(schemas, bytes, &self.out) {
+                found = Edited::Unfit { target: edit.target, wanted: wanted(&error) };
+                break;
+            }
+        }
+        found
+    }
+
     /// The text as it was changed last.
     pub(super) fn text(&self) -> &[u8] {
         &self.out
@@ -109,6 +172,20 @@ impl Editor {
         }
         out.extend_from_slice(&text[rest..]);
         if changed { Edited::Changed } else { Edited::Same }
+    }
+}
+
+fn encoded(schemas: &Schemas, bytes: &[u8], text: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    let edited = serde_json::from_slice(text).map_err(|_| EncodeError::TooDeep { path: String::new() })?;
+    schemas.encode(bytes, &edited)
+}
+
+/// What a schema wants where an edit does not fit, without the place.
+fn wanted(error: &EncodeError) -> String {
+    match error {
+        EncodeError::Unfit { wanted, .. } => wanted.clone(),
+        EncodeError::Required { .. } => "a field that is always there, as it gives no default".to_owned(),
+        _ => "something else".to_owned(),
     }
 }
 
@@ -207,6 +284,7 @@ mod tests {
             Edited::Same => Some(text.to_owned()),
             Edited::Changed => Some(String::from_utf8(editor.text().to_vec()).unwrap()),
             Edited::NoJson => None,
+            unfit @ Edited::Unfit { .. } => panic!("{unfit:?}"),
         }
     }
 

@@ -21,6 +21,25 @@ pub enum MaskError {
         /// `key` or `value`.
         part: &'static str,
     },
+    /// What a rule makes of a field does not fit the schema that describes it.
+    #[error(
+        "topic `{topic}`, partition {partition}, offset {offset}: the {part} cannot be masked by the rule for {path}: its schema \
+         wants {wanted}"
+    )]
+    Unfit {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset.
+        offset: i64,
+        /// `key` or `value`.
+        part: &'static str,
+        /// The field as the policy names it.
+        path: String,
+        /// What may stand there, as the schema says.
+        wanted: String,
+    },
     /// Something in it looks personal, and nothing that does is to be kept.
     #[error(
         "topic `{topic}`, partition {partition}, offset {offset}: {path} holds what looks like {}", kind.words()

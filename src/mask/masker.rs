@@ -11,6 +11,7 @@ use super::settings::{Otherwise, Part, Policy, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
 use crate::recording::{Mask, Masking};
+use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
 const TOPICS_MAX: usize = 1_024;
@@ -55,6 +56,7 @@ pub struct Masker {
     topics: BTreeMap<String, Chosen>,
     keys: Editor,
     values: Editor,
+    schemas: Schemas,
     sightings: Sightings,
     counts: Counts,
 }
@@ -104,42 +106,54 @@ impl Masker {
             topics: BTreeMap::new(),
             keys: Editor::default(),
             values: Editor::default(),
+            schemas: Schemas::default(),
             sightings: Sightings::default(),
             counts: Counts { targets, credentials: [0; HEADERS.len()], no_json: [0; 2] },
         }
+    }
+
+    /// Looks into keys and values that `schemas` describe.
+    pub fn know(&mut self, schemas: Schemas) {
+        self.schemas = schemas;
+    }
+
+    /// Looks into keys and values that one more schema describes.
+    pub fn learn(&mut self, schema: SchemaText) {
+        self.schemas.add(schema);
     }
 
     /// Masks one event.
     ///
     /// # Errors
     ///
-    /// [`MaskError::NoJson`] where the policy refuses what it cannot read, [`MaskError::Personal`] where something looks
+    /// [`MaskError::NoJson`] where the policy refuses what it cannot read, [`MaskError::Unfit`] where the schema of a key or value
+    /// has no room for what a rule makes of it, [`MaskError::Personal`] where something looks
     /// personal and [`Detection::Refuse`] was asked for. Nothing of such an event may be kept.
     pub fn mask<'m>(
         &'m mut self,
         parts: Parts<'m>,
         headers: impl IntoIterator<Item = (&'m str, Option<&'m [u8]>)>,
     ) -> Result<Masked<'m>, MaskError> {
-        let Self { policy, detection, topics, keys, values, sightings, counts } = self;
+        let Self { policy, detection, topics, keys, values, schemas, sightings, counts } = self;
         let policy = policy.as_deref();
         let chosen = policy.map(|policy| chosen(topics, policy, parts.topic));
         let headers = masked_headers(policy.zip(chosen), parts.key, headers.into_iter().collect(), counts);
         let (mut key, mut value) = (parts.key.map(Cow::Borrowed), parts.value.map(Cow::Borrowed));
         if let Some((policy, chosen)) = policy.zip(chosen) {
             if let Some(bytes) = parts.key {
-                key = masked_key(policy, chosen, keys, parts, bytes, counts)?;
+                key = masked_key((policy, schemas), chosen, keys, parts, bytes, counts)?;
             }
             if let Some(bytes) = parts.value
                 && !chosen.value.is_empty()
             {
-                let edited = fields(policy, &chosen.value, values, bytes, parts.key, counts);
+                let edited = fields((policy, schemas), &chosen.value, values, bytes, parts.key, counts);
                 value = Some(finished(policy, parts, bytes, values, edited, ("value", &mut counts.no_json[1]))?);
             }
         }
         let masked = Masked { key, value, headers };
         if *detection != Detection::Off {
             let keeps = policy.map_or(&[][..], |policy| &policy.keeps);
-            let personal = look(sightings, parts, &masked, keeps);
+            let personal = look((sightings, schemas), parts, &masked, keeps);
             if let Some((path, kind)) = personal.filter(|_| *detection == Detection::Refuse) {
                 let Parts { topic, partition, offset, .. } = parts;
                 return Err(MaskError::Personal { topic: topic.to_owned(), partition, offset, path, kind });
@@ -237,7 +251,7 @@ fn masked_headers<'m>(
 }
 
 fn masked_key<'m>(
-    policy: &Policy,
+    (policy, schemas): (&Policy, &Schemas),
     chosen: &Chosen,
     editor: &'m mut Editor,
     parts: Parts<'m>,
@@ -253,12 +267,12 @@ fn masked_key<'m>(
     if chosen.key_fields.is_empty() {
         return Ok(Some(Cow::Borrowed(bytes)));
     }
-    let edited = fields(policy, &chosen.key_fields, editor, bytes, Some(bytes), counts);
+    let edited = fields((policy, schemas), &chosen.key_fields, editor, bytes, Some(bytes), counts);
     finished(policy, parts, bytes, editor, edited, ("key", &mut counts.no_json[0])).map(Some)
 }
 
 fn fields(
-    policy: &Policy,
+    (policy, schemas): (&Policy, &Schemas),
     numbers: &[usize],
     editor: &mut Editor,
     bytes: &[u8],
@@ -269,7 +283,13 @@ fn fields(
         Part::Value(path) | Part::KeyField(path) => Some((number, path)),
         Part::Key | Part::Header(_) => None,
     });
-    editor.edit(policy, paths, bytes, key, &mut counts.targets)
+    match schemas.kind(bytes) {
+        Some(SchemaKind::Avro | SchemaKind::Protobuf) => {
+            editor.edit_described(policy, paths, (schemas, bytes), key, &mut counts.targets)
+        }
+        // What a JSON Schema describes is a text that is edited where it stands.
+        Some(SchemaKind::Json) | None => editor.edit(policy, paths, bytes, key, &mut counts.targets),
+    }
 }
 
 /// What is kept of a key or value of which fields were to be masked.
@@ -286,9 +306,18 @@ fn finished<'m>(
         Edited::Changed => Ok(Cow::Borrowed(editor.text())),
         // No bytes say nothing.
         Edited::NoJson if bytes.is_empty() => Ok(Cow::Borrowed(bytes)),
+        Edited::Unfit { target, wanted } => {
+            let Parts { topic, partition, offset, .. } = parts;
+            let path = match &policy.targets[target].part {
+                Part::Value(path) | Part::KeyField(path) => path.text().to_owned(),
+                Part::Key | Part::Header(_) => part.to_owned(),
+            };
+            Err(MaskError::Unfit { topic: topic.to_owned(), partition, offset, part, path, wanted })
+        }
+        // Bytes that refer to a schema have fields, of which the policy names some: to keep them would be to pass those on.
         Edited::NoJson => match policy.otherwise {
-            Otherwise::Keep => Ok(Cow::Borrowed(bytes)),
-            Otherwise::Redact => {
+            Otherwise::Keep if frame(bytes).is_none() => Ok(Cow::Borrowed(bytes)),
+            Otherwise::Redact | Otherwise::Keep => {
                 *no_json += 1;
                 Ok(Cow::Borrowed(REDACTED.as_bytes()))
             }
@@ -301,7 +330,7 @@ fn finished<'m>(
 }
 
 fn look(
-    sightings: &mut Sightings,
+    (sightings, schemas): (&mut Sightings, &Schemas),
     parts: Parts<'_>,
     masked: &Masked<'_>,
     keeps: &[super::settings::Keep],
@@ -312,8 +341,16 @@ fn look(
     let headers = masked.headers().filter_map(|(name, value)| value.map(|bytes| (Looked::Header(name), bytes)));
     let mut first = None;
     for (part, bytes) in key.into_iter().chain(value).chain(headers) {
-        let seen = sightings.look(at, part, bytes, keeps);
+        let seen = sightings.look(at, part, &said(schemas, part, bytes), keeps);
         first = first.or(seen);
     }
     first
+}
+
+/// The JSON that a part says where a schema describes it; else its bytes.
+fn said<'b>(schemas: &Schemas, part: Looked<'_>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    let described = !matches!(part, Looked::Header(_))
+        && matches!(schemas.kind(bytes), Some(SchemaKind::Avro | SchemaKind::Protobuf));
+    let text = described.then(|| schemas.decode(bytes).ok()).flatten();
+    text.map_or(Cow::Borrowed(bytes), Cow::Owned)
 }

@@ -56,6 +56,7 @@ fn write(
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<u64, RewriteError> {
     let manifest = recording.manifest();
+    masker.know(recording.schemas()?);
     let masking = masker.masking().or_else(|| manifest.masking.clone());
     let mut writer = RecordingWriter::create_masked(out, manifest.source.clone(), manifest.masks.clone(), masking)?;
     writer.keep_schemas_of(recording, |_, _| true)?;

@@ -13,6 +13,7 @@ use super::path::Path;
 use super::secret::push_hex;
 use super::topics::TopicPattern;
 use crate::recording::Masking;
+use crate::schema;
 use crate::settings::{SettingError, Span};
 
 /// Days by which dates are shifted at most, where nothing is said.
@@ -388,6 +389,14 @@ impl Policy {
     /// Tells this policy and its key from others, for what a recording says of how it was masked.
     pub fn masking(&self) -> Masking {
         Masking { policy: self.digest.clone(), key: self.fingerprint() }
+    }
+
+    /// Whether a rule names fields of the keys or values of `topic`.
+    pub fn names_fields(&self, topic: &str, part: schema::Part) -> bool {
+        self.targets.iter().filter(|target| means(&target.topics, topic)).any(|target| match (&target.part, part) {
+            (Part::Value(path), schema::Part::Value) | (Part::KeyField(path), schema::Part::Key) => !path.is_root(),
+            _ => false,
+        })
     }
 
     /// Environment variable that holds the key: nobody else needs to find it in theirs.

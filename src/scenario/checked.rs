@@ -57,7 +57,7 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let drive = wrong.keep(settings.drive.check());
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
-    let drive = wrong.with_policy(drive);
+    let drive = wrong.with_policy(drive).zip(schemas.clone()).map(|(drive, schemas)| DriveRules { schemas, ..drive });
     let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;

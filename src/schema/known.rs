@@ -10,10 +10,10 @@ use super::frame::frame;
 use super::protobuf::Protobuf;
 use super::{DecodeError, EncodeError, SchemaError, SchemaKind, SchemaText, json};
 
-/// The schemas of one registry, by id. Cheap to clone; all that is in it is read, never changed.
+/// The schemas of one registry, by id. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Schemas {
-    by_id: Arc<BTreeMap<i32, Known>>,
+    by_id: Arc<BTreeMap<i32, Arc<Known>>>,
 }
 
 #[derive(Debug)]
@@ -27,6 +27,12 @@ enum Codec {
     Avro(Avro),
     Protobuf(Protobuf),
     Json,
+}
+
+impl Known {
+    fn new(text: SchemaText) -> Arc<Self> {
+        Arc::new(Self { codec: Codec::of(&text), text })
+    }
 }
 
 impl Codec {
@@ -55,8 +61,20 @@ impl Schemas {
     /// Reads the texts of schemas. One that cannot be used is kept all the same, and what it describes stays bytes;
     /// [`Schemas::problems`] names it.
     pub fn new(texts: impl IntoIterator<Item = SchemaText>) -> Self {
-        let known = |text: SchemaText| (text.id, Known { codec: Codec::of(&text), text });
+        let known = |text: SchemaText| (text.id, Known::new(text));
         Self { by_id: Arc::new(texts.into_iter().map(known).collect()) }
+    }
+
+    /// Adds one more schema; what was cloned before does not know it.
+    pub fn add(&mut self, text: SchemaText) {
+        Arc::make_mut(&mut self.by_id).insert(text.id, Known::new(text));
+    }
+
+    /// Returns what kind of schema describes a framed value or key; none where it is not framed, or its schema is not known or
+    /// cannot be used.
+    pub fn kind(&self, bytes: &[u8]) -> Option<SchemaKind> {
+        let known = self.by_id.get(&frame(bytes)?.id)?;
+        known.codec.is_ok().then_some(known.text.kind)
     }
 
     /// Whether no schema is known.

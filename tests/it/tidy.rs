@@ -12,11 +12,11 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     // A leaf: events are decoded where they are captured, shown, planned with and compared.
     ("schema", &[]),
     ("recording", &["settings", "schema"]),
-    ("mask", &["settings", "recording"]),
+    ("mask", &["settings", "schema", "recording"]),
     ("capture", &["clock", "settings", "schema", "recording", "mask"]),
     ("plan", &["settings", "spill", "schema", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
-    ("drive", &["clock", "settings", "recording", "mask", "plan", "outcome"]),
+    ("drive", &["clock", "settings", "schema", "recording", "mask", "plan", "outcome"]),
     ("compare", &["settings", "spill", "schema", "recording", "plan", "outcome"]),
     ("report", &["settings", "recording", "plan", "outcome", "compare"]),
     ("samples", &["recording"]),
