@@ -19,7 +19,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use rehearsal::clock::{Clock, SystemClock};
+use rehearsal::capture::CaptureSettings;
+use rehearsal::clock::{Clock, Stop, SystemClock};
+use rehearsal::mask::Detection;
 use rehearsal::recording::{Columns, Recording};
 use rehearsal::samples::Broker;
 
@@ -41,7 +43,7 @@ impl Brokers {
         match cluster::Cluster::of(1) {
             Some(kafka) => Self::Kafka(kafka),
             // Keeps 5 MiB a partition as the producer sent them: few events, many partitions.
-            None => Self::InProcess(Broker::start([("s200", 16), ("s1000", 16)]).unwrap()),
+            None => Self::InProcess(Broker::start([("s200", 16), ("s1000", 16), ("flights", 16)]).unwrap()),
         }
     }
 
@@ -117,10 +119,11 @@ fn consume(brokers: &str, topic: &str, partitions: i32, events: u64, backoff_ms:
 }
 
 /// Captures with the program itself and returns the most memory it held, in KiB; none where the system does not tell.
-fn capture(brokers: &str, topic: &str, out: &Path) -> Option<u64> {
+fn capture(brokers: &str, topic: &str, out: &Path, mask: Option<&Path>) -> Option<u64> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rehearsal"))
         .args(["capture", "--json", "--brokers", brokers, "--topic", topic, "--out"])
         .arg(out)
+        .args(mask.into_iter().flat_map(|mask| [Path::new("--mask"), mask]))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -195,7 +198,7 @@ fn measure(brokers: &Brokers, topic: &str, size: usize) {
         default.push(timed(&mut || consume(address, topic, partitions, events, "1000")));
         bare.push(timed(&mut || consume(address, topic, partitions, events, "2")));
         let out = folder.path().join(round.to_string());
-        ours.push(timed(&mut || peak = peak.max(capture(address, topic, &out))));
+        ours.push(timed(&mut || peak = peak.max(capture(address, topic, &out, None))));
         let recording = Recording::open(&out).unwrap();
         assert_eq!(recording.len(), events);
         let (bytes, footers) = footers(&out);
@@ -225,6 +228,87 @@ fn measure(brokers: &Brokers, topic: &str, size: usize) {
     println!("  most memory {peak}; footers that others follow: {:.2} % of all bytes", 100.0 * share);
 }
 
+/// Three fields by a token, a redaction and a shift.
+const POLICY: &str = "key-file = 'key'
+[[rule]]
+value = ['$.tail']
+method = 'token'
+[[rule]]
+value = ['$.dest']
+method = 'redact'
+[[rule]]
+value = ['$.at']
+method = 'shift'
+";
+
+/// Produces `events` flights as they are, JSON that masks look into; returns the mean bytes of a key and value.
+fn produce_flights(brokers: &str, topic: &str, partitions: i32, events: u64) -> u64 {
+    let flights = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("linger.ms", "20").create().unwrap();
+    let (mut number, mut bytes) = (0, 0);
+    while number < events {
+        for batch in flights.batches(Columns { key: true, value: true, headers: false }) {
+            for event in batch.unwrap().iter().take((events - number) as usize) {
+                let (key, value) = (event.key.unwrap_or_default(), event.value.unwrap());
+                bytes += (key.len() + value.len()) as u64;
+                let partition = (number % partitions as u64) as i32;
+                let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
+                while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) =
+                    producer.send(record)
+                {
+                    producer.poll(Duration::from_millis(10));
+                    record = back;
+                }
+                number += 1;
+            }
+        }
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+    bytes / events
+}
+
+/// Captures within this process with nothing looked for, which the program always does.
+fn capture_unseen(brokers: &str, topic: &str, out: &Path) {
+    let mut settings = CaptureSettings::new(brokers, [topic]);
+    settings.detection = Detection::Off;
+    rehearsal::capture::capture(&settings, out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+}
+
+fn measure_masks(brokers: &Brokers) {
+    let (partitions, events) = brokers.topic("flights", 300);
+    let address = brokers.address();
+    let size = produce_flights(address, "flights", partitions, events);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("mask.toml");
+    fs::write(folder.path().join("key"), "6d61736b2d6b65792d6f662d62656e6368657320206e6f7420612073656372657421")
+        .unwrap();
+    fs::write(&policy, POLICY).unwrap();
+    let clock = SystemClock::start();
+    let timed = |work: &mut dyn FnMut(&Path)| {
+        let out = folder.path().join("out");
+        let begun = clock.now();
+        work(&out);
+        let seconds = clock.now().saturating_sub(begun).as_secs_f64();
+        assert_eq!(Recording::open(&out).unwrap().len(), events);
+        fs::remove_dir_all(&out).unwrap();
+        seconds
+    };
+    let (mut unseen, mut looking, mut masked, mut peak) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for _ in 0..ROUNDS {
+        unseen.push(timed(&mut |out| capture_unseen(address, "flights", out)));
+        looking.push(timed(&mut |out| peak = peak.max(capture(address, "flights", out, None))));
+        masked.push(timed(&mut |out| peak = peak.max(capture(address, "flights", out, Some(&policy)))));
+    }
+    let rate = |seconds: Vec<f64>| events as f64 / median(seconds) / 1e3;
+    println!("flights of {size} B, {events} events in {partitions} partitions, in thousands a second");
+    println!("  nothing looked for          {:8.0}", rate(unseen));
+    println!("  detectors on (default)      {:8.0}", rate(looking));
+    println!("  with a policy of three fields{:7.0}", rate(masked));
+    let peak = peak.map_or("unknown".to_owned(), |kib| format!("{:.0} MB", kib as f64 / 1e3));
+    println!("  most memory, with the policy or without, {peak}");
+}
+
 fn main() {
     let brokers = Brokers::start();
     println!(
@@ -236,4 +320,5 @@ fn main() {
     );
     measure(&brokers, "s200", 200);
     measure(&brokers, "s1000", 1_000);
+    measure_masks(&brokers);
 }

@@ -7,6 +7,7 @@
 mod cluster;
 mod error;
 mod listening;
+mod masking;
 mod native;
 mod properties;
 mod registry;

@@ -52,7 +52,8 @@ impl<'c> Beginning<'c> {
         check_masking(&writer, settings, out)?;
         let mut schemas = SchemasMet::new(settings, clock)?;
         schemas.know(writer.schemas_kept());
-        let masker = Masker::new(settings.mask.clone(), settings.detection);
+        let mut masker = Masker::new(settings.mask.clone(), settings.detection);
+        masker.know(writer.schemas()?);
         let mut notes = said(&resumed, writer.rows());
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;

@@ -1,24 +1,37 @@
 //! The schemas that events under way refer to: noted, fetched once, kept in the recording.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::registry::{Registry, RegistryError};
 use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::Clock;
+use crate::mask::Policy;
 use crate::schema::{HEADERS, Part, frame};
 
 /// Ids of one part of one topic that are looked into. Values with more are framed by chance: their first byte happens to be zero.
 const IDS_MAX: usize = 1_000;
 
+/// What came of asking for a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Kept,
+    /// The registry has no such schema: what looks framed by it is not.
+    Missing,
+    Failed,
+}
+
 /// What was met of schemas so far.
 pub(super) struct SchemasMet<'c> {
     registry: Option<Registry<'c>>,
     required: bool,
+    /// Masks of fields, which nobody can apply to what a schema describes without the schema.
+    mask: Option<Arc<Policy>>,
     /// By topic and part; none where there were too many.
     ids: BTreeMap<(usize, Part), Option<BTreeSet<i32>>>,
-    /// What was asked for, and whether it is kept.
-    asked: BTreeMap<i32, bool>,
+    /// What was asked for, and what came of it.
+    asked: BTreeMap<i32, Asked>,
     /// Topic, part and id that came last: nearly all events have those of the one ahead.
     last: [(usize, i32); 2],
     by_header: BTreeSet<(usize, Part)>,
@@ -35,6 +48,7 @@ impl<'c> SchemasMet<'c> {
         Ok(Self {
             registry,
             required: settings.require_schemas,
+            mask: settings.mask.clone(),
             ids: BTreeMap::new(),
             asked: BTreeMap::new(),
             last: [(usize::MAX, 0); 2],
@@ -46,7 +60,7 @@ impl<'c> SchemasMet<'c> {
 
     /// Takes the schemas `ids` as fetched: the recording keeps them already.
     pub(super) fn know(&mut self, ids: impl Iterator<Item = i32>) {
-        self.asked.extend(ids.map(|id| (id, true)));
+        self.asked.extend(ids.map(|id| (id, Asked::Kept)));
     }
 
     /// Looks at the key or the value of an event of the topic numbered `topic`.
@@ -97,29 +111,38 @@ impl<'c> SchemasMet<'c> {
     /// Fetches a schema that was not asked for before; returns whether the id is one, as far as can be known.
     fn fetch(&mut self, topic: &str, part: Part, id: i32, writer: &mut Writing) -> Result<bool, CaptureError> {
         let Some(registry) = &self.registry else { return Ok(true) };
-        if let Some(is_schema) = self.asked.get(&id) {
-            return Ok(*is_schema);
+        let required = self.required || self.mask.as_ref().is_some_and(|mask| mask.names_fields(topic, part));
+        match self.asked.get(&id) {
+            Some(Asked::Failed) if required => {}
+            Some(asked) => return Ok(*asked != Asked::Missing),
+            None if self.unreachable && !required => return Ok(true),
+            None => {}
         }
-        if self.unreachable {
-            return Ok(true);
-        }
-        let is_schema = match registry.schema(id) {
+        let asked = match registry.schema(id) {
             Ok(text) => {
                 writer.keep_schema(text)?;
-                true
+                Asked::Kept
             }
-            Err(error) if self.required => return Err(error.into()),
+            // What is no schema takes no harm from a mask: it is masked as other bytes are.
+            Err(error @ RegistryError::Missing { .. }) if !self.required => {
+                self.warn(topic, part, id, &error);
+                Asked::Missing
+            }
+            Err(error) if required => return Err(error.into()),
             Err(error) => {
-                let missing = matches!(error, RegistryError::Missing { .. });
                 // Asked again and again, it would hold up the capture until brokers drop what is not yet read.
                 self.unreachable |= matches!(error, RegistryError::Unreachable { .. });
-                let part = part.name();
-                self.warnings.push(format!("What schema {id} frames in {part}s of {topic} stays bytes: {error}."));
-                !missing
+                self.warn(topic, part, id, &error);
+                Asked::Failed
             }
         };
-        self.asked.insert(id, is_schema);
-        Ok(is_schema)
+        self.asked.insert(id, asked);
+        Ok(asked != Asked::Missing)
+    }
+
+    fn warn(&mut self, topic: &str, part: Part, id: i32, error: &RegistryError) {
+        let part = part.name();
+        self.warnings.push(format!("What schema {id} frames in {part}s of {topic} stays bytes: {error}."));
     }
 
     /// Looks at the name of a header that may name a schema in a way that is not followed.

@@ -15,10 +15,10 @@ use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
-use crate::mask::{Masker, Parts, Sighting};
+use crate::mask::Sighting;
 use crate::recording::{
-    AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, Role, Source, TimeSpan,
-    TopicSource,
+    AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, RecordingError, Role,
+    Source, TimeSpan, TopicSource,
 };
 use crate::schema::Part;
 
@@ -143,13 +143,12 @@ pub(super) fn take(
     let begun = clock.now();
     let Beginning { writer, masker, schemas, resumed_at, mut notes } = beginning;
     let (events, state) = (writer.rows() - writer.resumed_state(), writer.resumed_state());
-    let writer = Writing::start(out, writer)?;
-    let mut taking = Taking::begin(cluster, window, (writer, masker, schemas), (events, state), clock)?;
+    let writer = Writing::start(out, writer, masker)?;
+    let mut taking = Taking::begin(cluster, window, (writer, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
     let ending = taking.judge(ending, out, &mut notes);
     let mut sealed = taking.progress(CaptureStep::Sealed);
-    let Taking { mut writer, masker, schemas, mut batch, reader, mut partitions, names, events, state, bytes, .. } =
-        taking;
+    let Taking { mut writer, schemas, mut batch, reader, mut partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
     let acknowledged = writer.acknowledged().rows;
     let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
@@ -159,22 +158,19 @@ pub(super) fn take(
         ending => ending,
     };
     let finish = || {
-        if !batch.is_empty() {
-            writer.write(batch.finish())?;
+        // Behind an event that must not be kept nothing is.
+        if !matches!(ending, Err(CaptureError::Mask(_))) {
+            hand_over_rest(&mut writer, &mut batch, &mut partitions, &names)?;
         }
-        for taken in &mut partitions {
-            // Offsets at the end that hold no event.
-            let end = taken.stretch.end.map_or(taken.next, |end| end.min(taken.next));
-            if let Some(missing) = missing(taken.accounted, end, taken.cause) {
-                taken.missing += missing.offsets();
-                writer.missing(names[taken.stretch.topic], taken.stretch.partition, missing);
-            }
-        }
-        writer.seal(masker.masks())
+        writer.seal()
     };
-    let manifest = finish().map_err(unfinished)?;
+    let sealed_as = finish().map_err(unfinished)?;
+    let (manifest, ending) =
+        (&sealed_as.manifest, sealed_as.refused.clone().map_or(ending, |refused| Err(refused.into())));
     sealed.elapsed = clock.now().saturating_sub(begun);
-    (sealed.acknowledged_events, sealed.acknowledged) = (sealed.events, all_of(&manifest));
+    // Fewer than were taken where one of them must not be kept.
+    let rows = manifest.segments.iter().filter_map(|segment| segment.rows).sum();
+    (sealed.events, sealed.acknowledged_events, sealed.acknowledged) = (rows, rows, all_of(manifest));
     progress(&sealed);
     let captured = |taken: Taken| CapturedPartition {
         topic: names[taken.stretch.topic].to_owned(),
@@ -197,11 +193,34 @@ pub(super) fn take(
             missing: manifest.missing_by_cause(),
             notes,
             partitions: partitions.into_iter().map(captured).collect(),
-            sightings: masker.sightings(),
+            sightings: sealed_as.masker.sightings(),
             warnings: schemas.into_warnings(),
         }),
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
-        Err(source) => Err(CaptureError::Interrupted { events, out: out.to_owned(), source: Box::new(source) }),
+        Err(source) => Err(CaptureError::Interrupted { events: rows, out: out.to_owned(), source: Box::new(source) }),
+    }
+}
+
+/// Hands over the events that are left, and what the ends of partitions lack.
+fn hand_over_rest(
+    writer: &mut Writing,
+    batch: &mut EventBatchBuilder,
+    partitions: &mut [Taken],
+    names: &[&str],
+) -> Result<(), RecordingError> {
+    let written = if batch.is_empty() { Ok(()) } else { writer.write(batch.finish()) };
+    for taken in partitions {
+        // Offsets at the end that hold no event.
+        let end = taken.stretch.end.map_or(taken.next, |end| end.min(taken.next));
+        if let Some(missing) = missing(taken.accounted, end, taken.cause) {
+            taken.missing += missing.offsets();
+            writer.missing(names[taken.stretch.topic], taken.stretch.partition, missing);
+        }
+    }
+    match written {
+        Err(CaptureError::Unwritable(source)) => Err(source),
+        // What must not be kept is told by the sealing.
+        _ => Ok(()),
     }
 }
 
@@ -234,7 +253,6 @@ struct Taking<'c> {
     clock: &'c dyn Clock,
     reader: Reader<'c>,
     writer: Writing,
-    masker: Masker,
     schemas: SchemasMet<'c>,
     batch: EventBatchBuilder,
     names: Vec<&'c str>,
@@ -310,7 +328,7 @@ impl<'c> Taking<'c> {
     fn begin(
         cluster: &'c Cluster<'c>,
         window: Window,
-        (writer, masker, schemas): (Writing, Masker, SchemasMet<'c>),
+        (writer, schemas): (Writing, SchemasMet<'c>),
         (events, state): (u64, u64),
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
@@ -334,7 +352,6 @@ impl<'c> Taking<'c> {
             clock,
             reader,
             writer,
-            masker,
             schemas,
             batch: EventBatchBuilder::new(),
             names,
@@ -449,7 +466,7 @@ impl<'c> Taking<'c> {
     /// Takes what comes within `wait` and returns whether anything did.
     fn poll(&mut self, wait: Duration, allow_gaps: bool, clock: &dyn Clock) -> Result<bool, CaptureError> {
         // Taken apart, as the reader hands events to what lies beside it.
-        let Self { reader, masker, schemas, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
+        let Self { reader, schemas, batch, writer, partitions, names, first, events, bytes, limit, .. } = self;
         let (mut reached, mut out_of_range) = (Vec::new(), Vec::new());
         // One date for all events of a poll: they came together.
         let mut date_us = None;
@@ -479,7 +496,7 @@ impl<'c> Taking<'c> {
                 let topic = (event.topic, names[event.topic]);
                 schemas.meet(topic, Part::Key, event.key(), writer)?;
                 schemas.meet(topic, Part::Value, event.value(), writer)?;
-                *bytes += push(batch, masker, schemas, topic, &event, date_us)?;
+                *bytes += push(batch, schemas, topic, &event, date_us)?;
                 *events += 1;
                 taken.count(&event);
                 if taken.stretch.end.is_some_and(|end| taken.next >= end) {
@@ -624,7 +641,7 @@ impl<'c> Taking<'c> {
         if !self.batch.is_empty() {
             self.writer.write(self.batch.finish())?;
         }
-        Ok(self.writer.checkpoint()?)
+        self.writer.checkpoint()
     }
 
     fn check_stall(&self, now: Duration, timeout: Duration) -> Result<(), CaptureError> {
@@ -674,11 +691,11 @@ impl<'c> Taking<'c> {
                     taken.state += 1;
                     taking.state += 1;
                     let date_us = taking.clock.date_us();
-                    let Self { masker, schemas, batch, writer, names, bytes, .. } = taking;
+                    let Self { schemas, batch, writer, names, bytes, .. } = taking;
                     let topic = (topic, names[topic]);
                     schemas.meet(topic, Part::Key, event.key(), writer)?;
                     schemas.meet(topic, Part::Value, event.value(), writer)?;
-                    *bytes += push(batch, masker, schemas, topic, event, date_us)?;
+                    *bytes += push(batch, schemas, topic, event, date_us)?;
                     if batch.is_full() {
                         writer.write(batch.finish())?;
                     }
@@ -792,10 +809,9 @@ fn find(partitions: &[Taken], first: &[usize], topic: usize, partition: i32) -> 
     partitions.iter().position(is_it).expect("only partitions of the window are read")
 }
 
-/// Puts what may be kept of `event` into `batch` and returns the bytes of its key and value, as received.
+/// Puts `event` into `batch` and returns the bytes of its key and value.
 fn push(
     batch: &mut EventBatchBuilder,
-    masker: &mut Masker,
     schemas: &mut SchemasMet<'_>,
     (number, topic): (usize, &str),
     event: &Received<'_>,
@@ -808,18 +824,7 @@ fn push(
     let headers = headers.into_iter().inspect(|(name, _)| schemas.meet_header((number, topic), name));
     let (timestamp_ms, timestamp_type) = event.timestamp();
     let (partition, offset, key, value) = (event.partition(), event.offset(), event.key(), event.value());
-    let kept = masker.mask(Parts { topic, partition, offset, key, value }, headers)?;
-    batch.push(
-        topic,
-        partition,
-        offset,
-        timestamp_ms,
-        timestamp_type,
-        Some(date_us),
-        kept.key.as_deref(),
-        kept.value.as_deref(),
-        kept.headers(),
-    );
+    batch.push(topic, partition, offset, timestamp_ms, timestamp_type, Some(date_us), key, value, headers);
     Ok((key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64)
 }
 

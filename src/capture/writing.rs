@@ -3,18 +3,25 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::CaptureError;
+use super::masking::{self, MaskingEnd};
+use crate::mask::{MaskError, Masker};
 use crate::recording::{
     AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter,
 };
 use crate::schema::{Part, SchemaText};
 
-/// Batches that wait at most: who takes events faster than they can be written waits with them.
+/// Batches that wait for the masks at most, each of some megabytes at most: who takes events faster than they can be written waits
+/// with them.
 const AHEAD: usize = 4;
 
-/// Hands batches to a writer on another thread. An error of the writer comes back with a later call, and ends the writing.
+/// Masked batches that wait for the writer at most.
+const MASKED_AHEAD: usize = 2;
+
+/// Hands batches to masks and a writer on other threads. An error of either comes back with a later call, and ends the writing.
 pub(super) struct Writing {
     out: PathBuf,
     /// Whether the recording holds something of before.
@@ -23,11 +30,22 @@ pub(super) struct Writing {
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
+    masking: Option<JoinHandle<MaskingEnd>>,
+    /// What the masking ended with, where it has ended.
+    masked: Option<MaskingEnd>,
     thread: Option<JoinHandle<Result<RecordingWriter, RecordingError>>>,
 }
 
 /// A topic, a partition, and offsets of it that hold no event.
-type Gap = (String, i32, MissingOffsets);
+pub(super) type Gap = (String, i32, MissingOffsets);
+
+/// A recording that is finished.
+pub(super) struct Sealed {
+    pub(super) manifest: Manifest,
+    pub(super) masker: Masker,
+    /// Why the recording ends ahead of an event, where it does.
+    pub(super) refused: Option<MaskError>,
+}
 
 /// What is safe on the disk, as of a checkpoint.
 #[derive(Debug, Clone)]
@@ -42,50 +60,37 @@ impl Acknowledged {
     }
 }
 
-enum Job {
+/// What goes from thread to thread, in order.
+pub(super) enum Job {
     Missing(Vec<Gap>),
     Write(Box<EventBatch>),
     /// Says that events of a topic refer to a schema.
     NoteSchema(String, Part, i32),
     KeepSchema(Box<SchemaText>),
+    /// Says what masks there are by now, uncounted.
+    NoteMasks(Vec<Mask>),
     /// Answered once everything ahead is safe on the disk.
     Checkpoint(SyncSender<Acknowledged>),
 }
 
 impl Writing {
-    /// Starts the thread for the writer of the recording in `out`.
-    pub(super) fn start(out: &Path, mut writer: RecordingWriter) -> Result<Self, RecordingError> {
+    /// Starts the threads for the writer of the recording in `out`, and the masks ahead of it.
+    pub(super) fn start(out: &Path, writer: RecordingWriter, masker: Masker) -> Result<Self, RecordingError> {
         let acknowledged = Acknowledged::of(&writer);
         let resumed = writer.rows() > 0;
-        let (jobs, waiting) = sync_channel(AHEAD);
-        let work = move || {
-            for job in waiting {
-                match job {
-                    Job::Missing(gaps) => {
-                        for (topic, partition, gap) in gaps {
-                            writer.missing(&topic, partition, gap);
-                        }
-                    }
-                    Job::Write(batch) => writer.write(&batch)?,
-                    Job::NoteSchema(topic, part, id) => writer.note_schema(&topic, part, id),
-                    Job::KeepSchema(text) => writer.keep_schema(&text)?,
-                    Job::Checkpoint(done) => {
-                        writer.checkpoint()?;
-                        // Whoever asked may have gone.
-                        let _ = done.send(Acknowledged::of(&writer));
-                    }
-                }
-            }
-            Ok(writer)
-        };
-        let thread =
-            thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(|error| broken(out, error))?;
+        let ((jobs, taken), (onwards, waiting)) = (sync_channel(AHEAD), sync_channel(MASKED_AHEAD));
+        let work = move || write_all(writer, waiting, resumed);
+        let failed = |error| broken(out, error);
+        let thread = thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(failed)?;
+        let masking = masking::start(masker, taken, onwards).map_err(failed)?;
         Ok(Self {
             out: out.to_owned(),
             resumed,
             acknowledged,
             gaps: Vec::new(),
             jobs: Some(jobs),
+            masking: Some(masking),
+            masked: None,
             thread: Some(thread),
         })
     }
@@ -101,23 +106,23 @@ impl Writing {
     }
 
     /// Hands over a batch; waits while too many are waiting.
-    pub(super) fn write(&mut self, batch: EventBatch) -> Result<(), RecordingError> {
+    pub(super) fn write(&mut self, batch: EventBatch) -> Result<(), CaptureError> {
         self.hand_over_gaps()?;
         self.hand_over(Job::Write(Box::new(batch)))
     }
 
     /// Notes that events of `topic` refer to the schema `id` of a registry.
-    pub(super) fn note_schema(&mut self, topic: &str, part: Part, id: i32) -> Result<(), RecordingError> {
+    pub(super) fn note_schema(&mut self, topic: &str, part: Part, id: i32) -> Result<(), CaptureError> {
         self.hand_over(Job::NoteSchema(topic.to_owned(), part, id))
     }
 
-    /// Keeps a schema; it is on the disk before any batch that is handed over later.
-    pub(super) fn keep_schema(&mut self, text: SchemaText) -> Result<(), RecordingError> {
+    /// Keeps a schema; it is on the disk, and the masks know it, before any batch that is handed over later.
+    pub(super) fn keep_schema(&mut self, text: SchemaText) -> Result<(), CaptureError> {
         self.hand_over(Job::KeepSchema(Box::new(text)))
     }
 
     /// Waits until everything handed over is safe on the disk.
-    pub(super) fn checkpoint(&mut self) -> Result<(), RecordingError> {
+    pub(super) fn checkpoint(&mut self) -> Result<(), CaptureError> {
         self.hand_over_gaps()?;
         let (done, wait) = sync_channel(1);
         self.hand_over(Job::Checkpoint(done))?;
@@ -130,58 +135,108 @@ impl Writing {
         }
     }
 
-    /// Finishes the recording, whose manifest then says how often each of `masks` changed something; where the recording was gone
-    /// on with nobody knows how often.
-    pub(super) fn seal(mut self, masks: Vec<Mask>) -> Result<Manifest, RecordingError> {
-        self.hand_over_gaps()?;
-        let mut writer = self.end()?;
-        if self.resumed {
-            join_masks(writer.masks_mut(), masks);
-        } else {
-            *writer.masks_mut() = masks;
+    /// Finishes the recording, whose manifest then says how often each mask changed something; where the recording was gone on with
+    /// nobody knows how often. What lies behind an event that must not be kept is no part of it.
+    pub(super) fn seal(mut self) -> Result<Sealed, RecordingError> {
+        // Where the masking has ended ahead of an event, the gaps lie behind the end.
+        if let Err(CaptureError::Unwritable(source)) = self.hand_over_gaps() {
+            return Err(source);
         }
-        writer.seal()
+        let ended = self.end_masking();
+        let mut writer = self.end()?;
+        let Some((masker, refused)) = ended else {
+            return Err(broken(&self.out, io::Error::other("the masking has ended before")));
+        };
+        if self.resumed {
+            join_masks(writer.masks_mut(), masker.masks());
+        } else {
+            *writer.masks_mut() = masker.masks();
+        }
+        Ok(Sealed { manifest: writer.seal()?, masker, refused })
     }
 
-    fn hand_over_gaps(&mut self) -> Result<(), RecordingError> {
+    fn hand_over_gaps(&mut self) -> Result<(), CaptureError> {
         match std::mem::take(&mut self.gaps) {
             gaps if gaps.is_empty() => Ok(()),
             gaps => self.hand_over(Job::Missing(gaps)),
         }
     }
 
-    fn hand_over(&mut self, job: Job) -> Result<(), RecordingError> {
+    fn hand_over(&mut self, job: Job) -> Result<(), CaptureError> {
         match self.jobs.as_ref().map(|jobs| jobs.send(job)) {
             Some(Ok(())) => Ok(()),
             _ => Err(self.failure()),
         }
     }
 
-    /// What the writer ended with, as it takes nothing any more.
-    fn failure(&mut self) -> RecordingError {
+    /// What masks or writer ended with, as they take nothing any more. Of an event that must not be kept the writer knows nothing:
+    /// it can still seal.
+    fn failure(&mut self) -> CaptureError {
+        self.masked = self.end_masking();
+        if let Some((_, Some(refused))) = &self.masked {
+            return refused.clone().into();
+        }
         match self.end() {
-            Err(error) => error,
-            Ok(_) => broken(&self.out, io::Error::other("the writing has ended")),
+            Err(error) => error.into(),
+            Ok(_) => broken(&self.out, io::Error::other("the writing has ended")).into(),
         }
     }
 
-    /// Ends the thread and returns the writer.
+    /// Ends the masking and returns what it came to.
+    fn end_masking(&mut self) -> Option<MaskingEnd> {
+        self.jobs = None;
+        match self.masking.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => Some(ended),
+            // A panic goes on where somebody sees it.
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => self.masked.take(),
+        }
+    }
+
+    /// Ends the writing, which waits for the masking, and returns the writer.
     fn end(&mut self) -> Result<RecordingWriter, RecordingError> {
         self.jobs = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
-            // A panic goes on where somebody sees it.
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Err(broken(&self.out, io::Error::other("an error has ended the writing before"))),
         }
     }
 }
 
+fn write_all(
+    mut writer: RecordingWriter,
+    waiting: Receiver<Job>,
+    resumed: bool,
+) -> Result<RecordingWriter, RecordingError> {
+    for job in waiting {
+        match job {
+            Job::Missing(gaps) => {
+                for (topic, partition, gap) in gaps {
+                    writer.missing(&topic, partition, gap);
+                }
+            }
+            Job::Write(batch) => writer.write(&batch)?,
+            Job::NoteSchema(topic, part, id) => writer.note_schema(&topic, part, id),
+            Job::KeepSchema(text) => writer.keep_schema(&text)?,
+            Job::NoteMasks(masks) if resumed => join_masks(writer.masks_mut(), masks),
+            Job::NoteMasks(masks) => *writer.masks_mut() = masks,
+            Job::Checkpoint(done) => {
+                writer.checkpoint()?;
+                // Whoever asked may have gone.
+                let _ = done.send(Acknowledged::of(&writer));
+            }
+        }
+    }
+    Ok(writer)
+}
+
 impl Drop for Writing {
-    /// Waits for the thread, so that nobody writes the recording any more once this is gone.
+    /// Waits for the threads, so that nobody writes the recording any more once this is gone.
     fn drop(&mut self) {
         self.jobs = None;
-        // A panic was told where it came up; what the writer ended with nobody asked for.
+        // A panic was told where it came up; what masks and writer ended with nobody asked for.
+        drop(self.masking.take().map(JoinHandle::join));
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
@@ -202,6 +257,7 @@ fn broken(out: &Path, source: io::Error) -> RecordingError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::Detection;
     use crate::recording::{Event, EventBatchBuilder, GapCause, Recording, Source};
 
     fn batch(offsets: std::ops::Range<i64>) -> EventBatch {
@@ -212,8 +268,12 @@ mod tests {
         batch.finish()
     }
 
+    fn masker() -> Masker {
+        Masker::new(None, Detection::Refuse)
+    }
+
     fn start(out: &Path) -> Writing {
-        Writing::start(out, RecordingWriter::create(out, Source::default()).unwrap()).unwrap()
+        Writing::start(out, RecordingWriter::create(out, Source::default()).unwrap(), masker()).unwrap()
     }
 
     #[test]
@@ -230,10 +290,10 @@ mod tests {
         // Dropped, it leaves the recording to whoever comes next, who finds all of it.
         drop(writing);
         let (writer, _) = RecordingWriter::resume(&out).unwrap();
-        let mut writing = Writing::start(&out, writer).unwrap();
+        let mut writing = Writing::start(&out, writer, masker()).unwrap();
         assert_eq!((writing.acknowledged().rows, writing.acknowledged().partitions[0].next), (20, 30));
         writing.missing("t", 0, MissingOffsets { first: 30, last: 31, cause: GapCause::Retention });
-        let manifest = writing.seal(Vec::new()).unwrap();
+        let manifest = writing.seal().unwrap().manifest;
         let causes: Vec<_> = manifest.missing_by_cause().iter().map(|one| (one.cause, one.offsets)).collect();
         assert_eq!(causes, [(GapCause::Retention, 2), (GapCause::Compaction, 10)]);
         assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
@@ -249,7 +309,7 @@ mod tests {
         }
         writing.checkpoint().unwrap();
         writing.write(batch(200..201)).unwrap();
-        assert_eq!(writing.seal(Vec::new()).unwrap().partitions[0].count, 201);
+        assert_eq!(writing.seal().unwrap().manifest.partitions[0].count, 201);
         assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
     }
 
@@ -260,8 +320,8 @@ mod tests {
         writing.write(batch(5..6)).unwrap();
         writing.write(batch(5..6)).unwrap();
         let error = writing.checkpoint().unwrap_err();
-        assert!(matches!(error, RecordingError::OffsetOrder { offset: 5, .. }), "{error}");
+        assert!(matches!(error, CaptureError::Unwritable(RecordingError::OffsetOrder { offset: 5, .. })), "{error}");
         assert!(writing.write(batch(6..7)).is_err());
-        assert!(writing.seal(Vec::new()).is_err());
+        assert!(writing.seal().is_err());
     }
 }

@@ -20,9 +20,7 @@ impl Recording {
     /// [`RecordingError::File`] where a file that the manifest names cannot be read, [`RecordingError::BadSchema`] where it is no
     /// schema.
     pub fn schemas(&self) -> Result<Schemas, RecordingError> {
-        let texts: Result<Vec<SchemaText>, RecordingError> =
-            self.manifest().schema_files.iter().map(|facts| read(&self.path().join(&facts.file))).collect();
-        Ok(Schemas::new(texts?))
+        read_all(self.path(), self.manifest())
     }
 
     /// Holds the files of the schemas against the hashes of the manifest.
@@ -37,6 +35,12 @@ impl Recording {
             problems.push(Problem { file, cause });
         }
     }
+}
+
+/// Reads the schemas that a manifest names.
+pub(super) fn read_all(directory: &Path, manifest: &Manifest) -> Result<Schemas, RecordingError> {
+    let texts = manifest.schema_files.iter().map(|facts| read(&directory.join(&facts.file)));
+    Ok(Schemas::new(texts.collect::<Result<Vec<SchemaText>, RecordingError>>()?))
 }
 
 /// Writes a schema into the recording in `directory`, makes sure that it is on the disk, and names it in the manifest.

@@ -11,7 +11,7 @@ use super::manifest::{Manifest, Mask, Masking, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::{GROUPS_MAX, SegmentWriter};
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
-use crate::schema::{Part, SchemaText};
+use crate::schema::{Part, SchemaText, Schemas};
 
 /// Folder of the segments.
 pub(super) const SEGMENTS: &str = "segments";
@@ -297,6 +297,15 @@ impl RecordingWriter {
     /// Returns the policy that the masks come from, as the recording tells it.
     pub fn masking(&self) -> Option<&Masking> {
         self.manifest.masking.as_ref()
+    }
+
+    /// Reads the schemas that the recording keeps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::schemas`].
+    pub fn schemas(&self) -> Result<Schemas, RecordingError> {
+        schemas::read_all(&self.path, &self.manifest)
     }
 
     /// Ids of the schemas that the recording keeps.

@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod compare;
 mod crash;
+mod described;
 mod drive;
 mod import;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

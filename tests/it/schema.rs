@@ -33,39 +33,39 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::mask::policy;
 
-const ADDRESS: &str = include_str!("../schemas/address.avsc");
-const ORDER_PROTO: &str = include_str!("../schemas/order.proto");
-const ADDRESS_PROTO: &str = include_str!("../schemas/address.proto");
+pub(super) const ADDRESS: &str = include_str!("../schemas/address.avsc");
+pub(super) const ORDER_PROTO: &str = include_str!("../schemas/order.proto");
+pub(super) const ADDRESS_PROTO: &str = include_str!("../schemas/address.proto");
 
 /// A customer who refers to an address in a schema of its own.
-const CUSTOMER: &str = r#"{"type":"record","name":"Customer","namespace":"shop.orders","fields":[
+pub(super) const CUSTOMER: &str = r#"{"type":"record","name":"Customer","namespace":"shop.orders","fields":[
     {"name":"id","type":"long"},{"name":"balance","type":{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}},
     {"name":"address","type":["null","shop.common.Address"],"default":null}]}"#;
 
 /// A registry in this process, on threads of its own.
-struct Served {
+pub(super) struct Served {
     runtime: tokio::runtime::Runtime,
     server: MockServer,
 }
 
 impl Served {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = runtime.block_on(MockServer::start());
         Self { runtime, server }
     }
 
-    fn mount(&self, mock: Mock) {
+    pub(super) fn mount(&self, mock: Mock) {
         self.runtime.block_on(mock.mount(&self.server));
     }
 
     /// Answers `at` with `answer`, to be asked for exactly `times` times.
-    fn answers(&self, at: &str, answer: &Value, times: u64) {
+    pub(super) fn answers(&self, at: &str, answer: &Value, times: u64) {
         let template = ResponseTemplate::new(200).set_body_json(answer);
         self.mount(Mock::given(method("GET")).and(path(at)).respond_with(template).expect(times));
     }
 
-    fn settings(&self) -> RegistrySettings {
+    pub(super) fn settings(&self) -> RegistrySettings {
         let mut settings = RegistrySettings::new(&self.server.uri()).unwrap();
         settings.timeout = Duration::from_secs(5);
         settings
@@ -76,11 +76,11 @@ impl Served {
     }
 }
 
-fn framed(id: i32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn framed(id: i32, payload: &[u8]) -> Vec<u8> {
     [&[0][..], &id.to_be_bytes(), payload].concat()
 }
 
-fn customer(id: i64, cents: i64, city: Option<&str>) -> Vec<u8> {
+pub(super) fn customer(id: i64, cents: i64, city: Option<&str>) -> Vec<u8> {
     let mut schemata = apache_avro::Schema::parse_list([ADDRESS, CUSTOMER]).unwrap();
     let (customer, address) = (schemata.pop().unwrap(), schemata.pop().unwrap());
     let city = match city {
@@ -104,7 +104,7 @@ fn customer(id: i64, cents: i64, city: Option<&str>) -> Vec<u8> {
     framed(7, &writer.write_value_to_vec(value).unwrap())
 }
 
-fn event(topic: &str, offset: i64, key: &[u8], value: Vec<u8>) -> Event {
+pub(super) fn event(topic: &str, offset: i64, key: &[u8], value: Vec<u8>) -> Event {
     Event {
         topic: topic.to_owned(),
         offset,
@@ -150,7 +150,7 @@ fn serve_all(served: &Served) {
     );
 }
 
-fn serve_schemas(served: &Served) {
+pub(super) fn serve_schemas(served: &Served) {
     let reference = json!([{"name": "shop.common.Address", "subject": "addresses/value", "version": 2}]);
     served.answers("/schemas/types", &json!(["AVRO", "PROTOBUF", "JSON"]), 1);
     served.answers("/schemas/ids/7", &json!({"schema": CUSTOMER, "references": reference}), 1);

@@ -1,0 +1,155 @@
+//! Masks on a thread of their own, between who takes events and who writes them: neither fetching nor encoding waits for a look.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread::{Builder, JoinHandle};
+
+use super::writing::{Gap, Job};
+use crate::mask::{MaskError, Masked, Masker, Parts};
+use crate::recording::{EventBatch, EventBatchBuilder, EventView, Mask};
+
+/// What the masking ended with: the masker with its counts, and why it ended ahead of an event, where it did.
+pub(super) type MaskingEnd = (Masker, Option<MaskError>);
+
+/// Starts the thread. It ends once nobody hands anything over any more, the writer is gone, or an event must not be kept; then
+/// what stands ahead of that event is handed on, and nothing behind it.
+pub(super) fn start(
+    masker: Masker,
+    jobs: Receiver<Job>,
+    writer: SyncSender<Job>,
+) -> io::Result<JoinHandle<MaskingEnd>> {
+    let told = masker.rules();
+    let masking = Masking { masker, writer, builder: EventBatchBuilder::new(), gaps: Vec::new(), told };
+    Builder::new().name("masking".to_owned()).spawn(move || masking.run(jobs))
+}
+
+struct Masking {
+    masker: Masker,
+    writer: SyncSender<Job>,
+    builder: EventBatchBuilder,
+    /// Gaps ahead of events of the next batch.
+    gaps: Vec<Gap>,
+    /// Masks that the writer knows of, uncounted.
+    told: Vec<Mask>,
+}
+
+impl Masking {
+    fn run(mut self, jobs: Receiver<Job>) -> MaskingEnd {
+        for job in jobs {
+            match self.take(job) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(refused) => return (self.masker, Some(refused)),
+            }
+        }
+        // Behind the last event: only the ledger will know of them.
+        self.hand_on_gaps();
+        (self.masker, None)
+    }
+
+    /// Returns whether there still is a writer.
+    fn take(&mut self, job: Job) -> Result<bool, MaskError> {
+        match job {
+            Job::Missing(gaps) => {
+                self.gaps.extend(gaps);
+                Ok(true)
+            }
+            Job::Write(batch) => self.pass(*batch),
+            Job::KeepSchema(text) => {
+                self.masker.learn((*text).clone());
+                Ok(self.hand_on_gaps() && self.hand_on(Job::KeepSchema(text)))
+            }
+            job => Ok(self.hand_on_gaps() && self.hand_on(job)),
+        }
+    }
+
+    fn pass(&mut self, batch: EventBatch) -> Result<bool, MaskError> {
+        let mut changed = false;
+        for row in 0..batch.len() {
+            let event = batch.get(row);
+            let EventView { topic, partition, offset, key, value, .. } = event;
+            let kept = match self.masker.mask(Parts { topic, partition, offset, key, value }, event.headers.iter()) {
+                Ok(kept) => kept,
+                Err(refused) => {
+                    let ahead = if changed { self.builder.finish() } else { batch.slice(0..row) };
+                    keep_ahead(&mut self.gaps, &batch, row);
+                    if self.hand_on_gaps() && !ahead.is_empty() {
+                        self.hand_on(Job::Write(Box::new(ahead)));
+                    }
+                    return Err(refused);
+                }
+            };
+            let same = is_same(&kept, event);
+            if !same && !changed {
+                changed = true;
+                batch.slice(0..row).iter().for_each(|event| self.builder.push_view(event));
+            }
+            if same && changed {
+                self.builder.push_view(event);
+            } else if changed {
+                push(&mut self.builder, event, &kept);
+            }
+        }
+        let batch = if changed { self.builder.finish() } else { batch };
+        Ok(self.hand_on_masks() && self.hand_on_gaps() && self.hand_on(Job::Write(Box::new(batch))))
+    }
+
+    /// Tells the writer what masks there are by now: headers that carry credentials come unforeseen.
+    fn hand_on_masks(&mut self) -> bool {
+        let masks = self.masker.masks();
+        if masks.len() == self.told.len() {
+            return true;
+        }
+        self.told = masks.into_iter().map(|mask| Mask { count: None, ..mask }).collect();
+        self.hand_on(Job::NoteMasks(self.told.clone()))
+    }
+
+    fn hand_on_gaps(&mut self) -> bool {
+        match std::mem::take(&mut self.gaps) {
+            gaps if gaps.is_empty() => true,
+            gaps => self.hand_on(Job::Missing(gaps)),
+        }
+    }
+
+    fn hand_on(&self, job: Job) -> bool {
+        self.writer.send(job).is_ok()
+    }
+}
+
+/// Leaves out the gaps that lie behind events of the batch that are not kept, which are those from `row` on.
+fn keep_ahead(gaps: &mut Vec<Gap>, batch: &EventBatch, row: usize) {
+    gaps.retain(|(topic, partition, gap)| {
+        let is_behind =
+            |event: EventView<'_>| event.topic == topic && event.partition == *partition && event.offset < gap.first;
+        !(row..batch.len()).any(|row| is_behind(batch.get(row)))
+    });
+}
+
+/// Whether nothing of the event was masked: what was not still lies where it lay.
+fn is_same(kept: &Masked<'_>, event: EventView<'_>) -> bool {
+    fn same(kept: Option<&[u8]>, taken: Option<&[u8]>) -> bool {
+        match (kept, taken) {
+            (Some(kept), Some(taken)) => std::ptr::eq(kept, taken),
+            (kept, taken) => kept.is_none() && taken.is_none(),
+        }
+    }
+    let headers = || kept.headers().map(|(_, value)| value);
+    same(kept.key.as_deref(), event.key)
+        && same(kept.value.as_deref(), event.value)
+        && headers().count() == event.headers.len()
+        && headers().zip(event.headers.iter()).all(|(kept, (_, taken))| same(kept, taken))
+}
+
+fn push(builder: &mut EventBatchBuilder, event: EventView<'_>, kept: &Masked<'_>) {
+    builder.push(
+        event.topic,
+        event.partition,
+        event.offset,
+        event.timestamp_ms,
+        event.timestamp_type,
+        event.captured_at_us,
+        kept.key.as_deref(),
+        kept.value.as_deref(),
+        kept.headers(),
+    );
+}
