@@ -29,13 +29,13 @@ pub use settings::{CaptureSettings, PartitionStart, Start, Until};
 pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 pub use topics::{TopicChoice, TopicNames};
 
-use std::path::Path;
-
 use crate::clock::{Clock, Stop};
-use crate::recording::{RecordingError, RecordingWriter, Standing};
+use crate::recording::{RecordingError, RecordingWriter, Standing, Target};
 
-/// Captures `settings.topics` to a recording in the directory `out`: a new one, or where one stands there whose writing was cut
+/// Captures `settings.topics` to a recording in a directory or a store: a new one, or where one stands there whose writing was cut
 /// off, the same one, from where its segments end.
+///
+/// What counts as kept is on the disk of this machine: of a recording in a store, in its spool, until it is uploaded.
 ///
 /// Events come with the time at which they were received, read from `clock`. `progress` is called at the start, a few times a
 /// second, and whenever more has been put on the disk. Where `stop` is raised, what was taken is sealed and the report says so.
@@ -51,22 +51,24 @@ use crate::recording::{RecordingError, RecordingWriter, Standing};
 /// then is sealed in `out`.
 pub fn capture(
     settings: &CaptureSettings,
-    out: &Path,
+    out: impl Into<Target>,
     clock: &dyn Clock,
     stop: &Stop,
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
     let _heeding = stop.heed();
+    let target = out.into();
+    let out = target.shown();
     // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.
-    let begun = match RecordingWriter::standing(out)? {
+    let begun = match RecordingWriter::standing(&target)? {
         Standing::Nothing => None,
         Standing::Sealed => return Err(RecordingError::Sealed { path: out.to_owned() }.into()),
-        Standing::Unsealed => Some(RecordingWriter::resume(out)?),
+        Standing::Unsealed => Some(RecordingWriter::resume(&target)?),
     };
     let cluster = cluster::Cluster::connect(settings, clock, stop)?;
     let mut window = window::Window::resolve(&cluster, settings, clock)?;
     let mut beginning = match begun {
-        None => resume::Beginning::fresh(&cluster, &window, settings, out, clock)?,
+        None => resume::Beginning::fresh(&cluster, &window, settings, &target, clock)?,
         Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out, clock)?,
     };
     beginning.writer.set_segment_groups(settings.segment_groups);

@@ -10,7 +10,7 @@ use super::window::Window;
 use super::{CaptureError, CaptureSettings};
 use crate::clock::Clock;
 use crate::mask::Masker;
-use crate::recording::{GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Source};
+use crate::recording::{GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Source, Target};
 
 /// What a capture begins with.
 pub(super) struct Beginning<'c> {
@@ -29,7 +29,7 @@ impl<'c> Beginning<'c> {
         cluster: &Cluster<'_>,
         window: &Window,
         settings: &CaptureSettings,
-        out: &Path,
+        out: &Target,
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
         // Ahead of the recording: a setting that is wrong leaves no folder behind.
@@ -37,7 +37,8 @@ impl<'c> Beginning<'c> {
         let masker = Masker::new(settings.mask.clone(), settings.detection);
         let source = source(cluster, window, settings);
         let writer = RecordingWriter::create_masked(out, source, masker.rules(), masker.masking())?;
-        Ok(Self { writer, masker, schemas, resumed_at: None, notes: Vec::new() })
+        let notes = writer.notes();
+        Ok(Self { writer, masker, schemas, resumed_at: None, notes })
     }
 
     /// Goes on with a recording that was cut off; the window then begins where its segments end.
@@ -54,7 +55,8 @@ impl<'c> Beginning<'c> {
         schemas.know(writer.schemas_kept());
         let mut masker = Masker::new(settings.mask.clone(), settings.detection);
         masker.know(writer.schemas()?);
-        let mut notes = said(&resumed, writer.rows());
+        let mut notes = writer.notes();
+        notes.extend(said(&resumed, writer.rows()));
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;
         let known = std::mem::take(writer.source_mut());

@@ -1,9 +1,12 @@
 //! The arguments of every command, with the help that explains them.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::recording::{Location, Target};
 
 /// Rehearses a stream processor's next release on yesterday's production.
 #[derive(Debug, Parser)]
@@ -79,7 +82,7 @@ pub(super) struct Changes {
 /// Where a run goes.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Out {
-    /// Writes the run to this folder; default is target/rehearsal/SCENARIO/0001 and so on
+    /// Writes the run to this folder, never to a store; default is target/rehearsal/SCENARIO/0001 and so on
     #[arg(long, value_name = "FOLDER")]
     pub(super) out: Option<PathBuf>,
     /// Replaces a run that stands at --out
@@ -133,7 +136,13 @@ Examples:
   rehearsal capture --brokers kafka:9093 -X security.protocol=ssl \\
       --topic orders --follow --out recordings/until-ctrl-c
   rehearsal capture --brokers kafka:9092 --topic orders --out recordings/some \\
-      --registry https://registry:8081 --registry-config registry.properties")]
+      --registry https://registry:8081 --registry-config registry.properties
+  rehearsal capture --brokers kafka:9092 --topic orders --follow \\
+      --out s3://recordings/orders
+
+To a store, closed segments are uploaded while the capture goes on, and the
+recording is there once it is sealed. Until a segment is in the store it is safe
+on this machine's disk, in the spool: the same command goes on from both.")]
 pub(super) struct CaptureArguments {
     /// Brokers to begin with; default: bootstrap.servers of --config
     #[arg(long, value_name = "HOST:PORT,…", required_unless_present = "config", value_parser = NonEmptyStringValueParser::new())]
@@ -153,9 +162,11 @@ pub(super) struct CaptureArguments {
     /// Captures these partitions only, of all topics that name none
     #[arg(long, value_name = "NUMBER,…", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
     pub(super) partition: Vec<i32>,
-    /// Recording to write; one that was cut off is gone on with, one that is sealed is refused
-    #[arg(long, value_name = "RECORDING")]
-    pub(super) out: PathBuf,
+    /// Recording to write, a folder or s3://, gs://, az://; one that was cut off is gone on with, one that is sealed is refused
+    #[arg(long, value_name = "RECORDING", value_parser = location())]
+    pub(super) out: Location,
+    #[command(flatten)]
+    pub(super) spool: SpoolArguments,
     /// Goes on where the cluster deleted events before they were taken; the ledger of gaps names them
     #[arg(long)]
     pub(super) allow_gaps: bool,
@@ -207,6 +218,49 @@ pub(super) struct RegistryArguments {
     pub(super) require_schemas: bool,
 }
 
+/// How a recording is written to a store.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SpoolArguments {
+    /// To a store: keeps in this folder what is not there yet; default: one below `$XDG_STATE_HOME/rehearsal/spool`
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) spool: Option<PathBuf>,
+    /// To a store: takes over from a writer that is gone for good, as the store names it
+    #[arg(long)]
+    pub(super) take_over: bool,
+}
+
+impl SpoolArguments {
+    /// Says where to write a recording, and how.
+    pub(super) fn target(&self, out: &Location) -> Target {
+        Target::from(out).spooled_in(self.spool.clone()).taking_over(self.take_over)
+    }
+}
+
+/// Reads where a recording lies: a folder, or an address in a store.
+fn location() -> LocationParser {
+    LocationParser
+}
+
+/// Says what is wrong with an address without repeating it: it may hold a password.
+#[derive(Debug, Clone, Copy)]
+struct LocationParser;
+
+impl TypedValueParser for LocationParser {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        Location::parse(value).map_err(|error| {
+            let argument = argument.map(|argument| format!("'{argument}': ")).unwrap_or_default();
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{argument}{error}\n")).with_cmd(command)
+        })
+    }
+}
+
 /// Where a capture ends.
 #[derive(Debug, Args)]
 pub(super) struct CaptureEndArguments {
@@ -236,14 +290,17 @@ Examples:
   rehearsal import flights-2013-01.ndjson.gz --out recordings/flights
   kcat -C -J -e -b kafka:9092 -t flights | rehearsal import - --out recording
   rehearsal import orders.csv --topic orders --key-column order_id \\
-      --time-column created_at --out recordings/orders")]
+      --time-column created_at --out recordings/orders
+  rehearsal import orders.ndjson --out s3://recordings/orders")]
 pub(super) struct ImportArguments {
     /// Files to read, in order; `-` is standard input; names ending in .gz are decompressed
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
-    /// Recording to write; refused if it exists
-    #[arg(long, value_name = "RECORDING")]
-    pub(super) out: PathBuf,
+    /// Recording to write, a folder or s3://, gs://, az://; refused if it exists
+    #[arg(long, value_name = "RECORDING", value_parser = location())]
+    pub(super) out: Location,
+    #[command(flatten)]
+    pub(super) spool: SpoolArguments,
     /// What the files are; default: told from their names and first lines
     #[arg(long, value_enum)]
     pub(super) format: Option<Format>,
@@ -282,16 +339,24 @@ Examples:
   rehearsal inspect recordings/flights --verify
   rehearsal inspect recordings/flights --events | head -3 | jq .
   rehearsal inspect recordings/orders --schemas
-  rehearsal inspect recordings/cut-off --rebuild    once nothing writes it")]
+  rehearsal inspect recordings/cut-off --rebuild    once nothing writes it
+  rehearsal inspect s3://recordings/flights --verify
+
+Stores (s3://, gs://, az://) are read with the credentials of the environment,
+as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL names another
+S3 than Amazon's.")]
 pub(super) struct InspectArguments {
-    /// Recording to look into
-    pub(super) recording: PathBuf,
+    /// Recording to look into: a folder, or s3://, gs://, az://
+    #[arg(value_parser = location())]
+    pub(super) recording: Location,
     /// Checks every hash, column and offset
     #[arg(long)]
     pub(super) verify: bool,
     /// Writes a manifest that is missing or was never sealed again from the segments, then looks
     #[arg(long)]
     pub(super) rebuild: bool,
+    #[command(flatten)]
+    pub(super) spool: SpoolArguments,
     /// Prints the events as `kcat -J` does, one a line; what a schema of the recording describes as the JSON that it says
     #[arg(long, conflicts_with_all = ["verify", "json"])]
     pub(super) events: bool,
@@ -317,13 +382,17 @@ Examples:
       --span 10m --out recordings/incident
   rehearsal slice recordings/flights --from 2013-01-05 --to 2013-01-06 \\
       --out recordings/saturday
-  rehearsal slice recordings/year --share 0.01 --out recordings/sample")]
+  rehearsal slice recordings/year --share 0.01 --out recordings/sample
+  rehearsal slice s3://recordings/monday --key 4711 --out recordings/one")]
 pub(super) struct SliceArguments {
-    /// Recording to cut from
-    pub(super) recording: PathBuf,
-    /// Recording to write; refused if it exists
-    #[arg(long, value_name = "RECORDING")]
-    pub(super) out: PathBuf,
+    /// Recording to cut from: a folder, or s3://, gs://, az://
+    #[arg(value_parser = location())]
+    pub(super) recording: Location,
+    /// Recording to write, a folder or s3://, gs://, az://; refused if it exists
+    #[arg(long, value_name = "RECORDING", value_parser = location())]
+    pub(super) out: Location,
+    #[command(flatten)]
+    pub(super) spool: SpoolArguments,
     /// First event time to keep, such as 2013-01-05T00:00:00Z
     #[arg(long, value_name = "DATE")]
     pub(super) from: Option<String>,
@@ -370,14 +439,17 @@ mask.toml:
   key = true
   method = \"token\"      # token · redact · drop · shift · bucket")]
 pub(super) struct MaskArguments {
-    /// Recording to mask; it stays as it is
-    pub(super) recording: PathBuf,
+    /// Recording to mask, a folder or s3://, gs://, az://; it stays as it is
+    #[arg(value_parser = location())]
+    pub(super) recording: Location,
     /// Policy: what is masked, and how
     #[arg(long, value_name = "FILE")]
     pub(super) policy: PathBuf,
-    /// Recording to write, whole or not at all; refused if it exists
-    #[arg(long, value_name = "RECORDING")]
-    pub(super) out: PathBuf,
+    /// Recording to write, a folder or s3://, gs://, az://, whole or not at all; refused if it exists
+    #[arg(long, value_name = "RECORDING", value_parser = location())]
+    pub(super) out: Location,
+    #[command(flatten)]
+    pub(super) spool: SpoolArguments,
     /// Refuses what still looks personal, instead of warning
     #[arg(long)]
     pub(super) strict_privacy: bool,
@@ -440,9 +512,10 @@ Examples:
   rehearsal replay recordings/flights --set drive.payload=value --out outcome \\
       -- jq -c --unbuffered .")]
 pub(super) struct ReplayArguments {
-    /// Recording to hand over
-    pub(super) recording: PathBuf,
-    /// Outcome to write; refused if it exists
+    /// Recording to hand over: a folder, or s3://, gs://, az://
+    #[arg(value_parser = location())]
+    pub(super) recording: Location,
+    /// Outcome to write, always a folder; refused if it exists
     #[arg(long, value_name = "OUTCOME")]
     pub(super) out: PathBuf,
     /// Hands over so many times faster than recorded; default: without waiting
@@ -537,8 +610,9 @@ Examples:
   rehearsal init recordings/flights --out scenarios/flights.toml
   rehearsal init recordings/flights --out -")]
 pub(super) struct InitArguments {
-    /// Recording to look at
-    pub(super) recording: PathBuf,
+    /// Recording to look at: a folder, or s3://, gs://, az://
+    #[arg(value_parser = location())]
+    pub(super) recording: Location,
     /// File to write, refused if it exists; `-` is standard output; default: the recording's name with .toml
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,

@@ -20,8 +20,12 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     let stop = Stop::new();
     raise_on_interrupt(&stop);
     let mut telling = Telling::new(arguments, printer);
+    let target = arguments.spool.target(&arguments.out);
+    if let Some(spool) = target.spool()? {
+        printer.note(&format!("What is captured is safe in {} until it is in the store.", spool.display()));
+    }
     let report =
-        capture_topics(&settings, &arguments.out, &SystemClock::start(), &stop, &mut |progress| telling.take(progress));
+        capture_topics(&settings, target, &SystemClock::start(), &stop, &mut |progress| telling.take(progress));
     telling.end();
     let report = report?;
     warn(&report.sightings, printer);

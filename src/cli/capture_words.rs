@@ -35,7 +35,7 @@ pub(super) struct Telling<'a> {
 impl<'a> Telling<'a> {
     pub(super) fn new(arguments: &'a CaptureArguments, printer: &'a Printer) -> Self {
         let bar = printer.bar("capturing", None);
-        let (out, json) = (arguments.out.as_path(), arguments.json);
+        let (out, json) = (arguments.out.shown(), arguments.json);
         Self { printer, out, json, bar, speed: Speed::default(), said: None, refused: None }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::capture::{CaptureError, RegistryError};
 use crate::compare::{CompareError, Verdict};
-use crate::recording::{ImportError, LineProblem, RecordingError, SliceError};
+use crate::recording::{ImportError, LineProblem, RecordingError, SliceError, StoreError};
 use crate::scenario::ScenarioError;
 
 /// How the program ends; the number is part of what others build on.
@@ -99,10 +99,11 @@ impl From<io::Error> for Failure {
 impl From<RecordingError> for Failure {
     fn from(error: RecordingError) -> Self {
         let hint = match &error {
+            error if StoreError::of(error).is_some() => String::new(),
             RecordingError::NoManifest { path }
             | RecordingError::Unsealed { path }
             | RecordingError::BadManifest { path, .. }
-                if has_segments(path) =>
+                if has_segments(path) || matches!(error, RecordingError::Unsealed { .. }) =>
             {
                 format!(
                     "If nothing writes it any more, `rehearsal inspect {} --rebuild` makes it whole.",
@@ -110,12 +111,21 @@ impl From<RecordingError> for Failure {
                 )
             }
             RecordingError::Fenced { .. } => "Let it end, or end it; the lock goes with it.".to_owned(),
+            RecordingError::Claimed { .. } => CLAIMED.to_owned(),
+            RecordingError::ClaimLost { .. } => "Start it again: it goes on where it was.".to_owned(),
+            RecordingError::StaleSpool { spool, .. } => format!(
+                "The store's counts. Move {} away if nothing in it is wanted, and start again.",
+                spool.parent().unwrap_or(spool).display()
+            ),
+            RecordingError::OtherSpool { .. } => "Name another folder with --spool.".to_owned(),
+            RecordingError::NoSpool { .. } => "Name a folder with --spool.".to_owned(),
             RecordingError::NoSuchDirectory { path } if path.is_file() => format!(
                 "That is a file: `rehearsal import {} --out RECORDING` makes a recording of it.",
                 path.display()
             ),
             RecordingError::NoManifest { .. } | RecordingError::NoSuchDirectory { .. } => {
-                "Name the folder of a recording; `rehearsal capture` and `rehearsal import` make one.".to_owned()
+                "Name the folder or the address of a recording; `rehearsal capture` and `rehearsal import` make one."
+                    .to_owned()
             }
             RecordingError::Version { .. } => {
                 "Use the version of rehearsal that wrote it, or capture or import it again.".to_owned()
@@ -126,6 +136,9 @@ impl From<RecordingError> for Failure {
         Self::of(error, &hint)
     }
 }
+
+/// What to do where somebody else writes a recording in a store.
+const CLAIMED: &str = "Let it end, or end it and go on where it ran; if it is gone for good, add --take-over.";
 
 /// What to do where the cluster deleted events since a recording was cut off.
 const OVERTAKEN: &str = "With --allow-gaps it goes on at what is left and the ledger of gaps names what is not; \
@@ -148,6 +161,7 @@ impl From<ImportError> for Failure {
             ImportError::Unwritable { source: RecordingError::NotEmpty { .. }, .. } => {
                 "Choose another folder with --out."
             }
+            ImportError::Unwritable { source: RecordingError::Claimed { .. }, .. } => CLAIMED,
             _ => "",
         };
         Self::of(error, hint)
@@ -201,6 +215,7 @@ impl From<CaptureError> for Failure {
             CaptureError::Unwritable(error @ (RecordingError::NotEmpty { .. } | RecordingError::Sealed { .. })) => {
                 Self::wrong(error, "Choose another folder with --out.")
             }
+            CaptureError::Unwritable(error) if StoreError::of(&error).is_some() => error.into(),
             // What stands there is no recording that could be gone on with.
             CaptureError::Unwritable(error) if !is_of_the_surroundings(&error) => error.into(),
             CaptureError::Unwritable(_) => {
@@ -307,7 +322,30 @@ impl From<ScenarioError> for Failure {
 impl Failure {
     /// Makes the failure of `error`: of the surroundings where the system may do it at another time, else the user's to mend.
     fn of(error: impl Error + Send + Sync + 'static, hint: &str) -> Self {
+        let hint = if hint.is_empty() { StoreError::of(&error).map_or("", of_store) } else { hint };
         if is_of_the_surroundings(&error) { Self::surroundings(error, hint) } else { Self::wrong(error, hint) }
+    }
+}
+
+/// What to do where a store did not do what it was asked.
+fn of_store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::NoBucket { .. } => {
+            "Is the address right, and the endpoint in the environment? A bucket is never made here."
+        }
+        StoreError::NoObject { .. } => {
+            "Is the address right? `rehearsal capture` and `rehearsal import` make a recording."
+        }
+        StoreError::Refused { .. } => {
+            "Are the credentials in the environment right (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT, \
+             AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), and may they do this?"
+        }
+        StoreError::Setting { .. } => {
+            "Set what it needs in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; \
+             GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY."
+        }
+        StoreError::Changed { .. } => "Somebody writes there at the same time. Try again.",
+        _ => "Is the store up, and the endpoint in the environment right (AWS_ENDPOINT_URL, AWS_REGION)? Try again.",
     }
 }
 
@@ -326,6 +364,7 @@ fn is_of_the_surroundings(error: &(dyn Error + 'static)) -> bool {
                     | Kind::InvalidData
                     | Kind::UnexpectedEof
                     | Kind::AlreadyExists
+                    | Kind::InvalidInput
             );
         }
         next = error.source();

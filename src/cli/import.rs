@@ -25,7 +25,9 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
         ..ImportSettings::default()
     };
     let bar = printer.bar("importing", None);
-    let report = import_inputs(&inputs, &settings, &arguments.out, &mut |report| bar.set_position(report.events));
+    let report = import_inputs(&inputs, &settings, arguments.spool.target(&arguments.out), &mut |report| {
+        bar.set_position(report.events);
+    });
     bar.finish_and_clear();
     let report = report?;
     if report.replaced > 0 {
@@ -35,9 +37,9 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
         ));
     }
     if arguments.json {
-        printer.result(&json!({ "out": arguments.out, "events": report.events, "bytes": report.bytes, "replaced": report.replaced }).to_string())?;
+        printer.result(&json!({ "out": arguments.out.shown(), "events": report.events, "bytes": report.bytes, "replaced": report.replaced }).to_string())?;
     } else {
-        printer.result(&format!("Imported {} to {}", counted(report.events, "event"), arguments.out.display()))?;
+        printer.result(&format!("Imported {} to {}", counted(report.events, "event"), arguments.out))?;
     }
     Ok(Code::Agree)
 }

@@ -7,20 +7,23 @@ use super::args::InitArguments;
 use super::exit::{Code, Failure};
 use super::printer::Printer;
 use super::whole::write_text;
-use crate::recording::Recording;
+use crate::recording::{Location, Recording};
 use crate::scenario::draft;
 
 pub(super) fn init(arguments: &InitArguments, printer: &Printer) -> Result<Code, Failure> {
     let recording = Recording::open(&arguments.recording)?;
-    let name =
-        arguments.recording.file_name().map_or_else(|| "scenario".into(), |name| name.to_string_lossy().into_owned());
+    let name = arguments.recording.name().unwrap_or_else(|| "scenario".into());
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.as_os_str() == "-" {
         printer.result(&draft(&recording, &arguments.recording)?)?;
         return Ok(Code::Agree);
     }
     let folder = out.parent().unwrap_or(Path::new(""));
-    let text = draft(&recording, &seen_from(folder, &arguments.recording)?)?;
+    let seen = match &arguments.recording {
+        Location::Directory(path) => Location::Directory(seen_from(folder, path)?),
+        store @ Location::Store(_) => store.clone(),
+    };
+    let text = draft(&recording, &seen)?;
     write_text(&out, &text)?;
     printer.result(&format!("Wrote {0}. Put your two builds into it, then: rehearsal run {0}", out.display()))?;
     Ok(Code::Agree)

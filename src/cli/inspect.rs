@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -11,7 +10,7 @@ use super::exit::{Code, Failure};
 use super::inspect_schemas;
 use super::printer::Printer;
 use crate::recording::{
-    CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary,
+    CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary, Target,
     TimeSpan, TopicSummary, print_decoded, print_event,
 };
 use crate::schema::Schemas;
@@ -20,7 +19,7 @@ use crate::settings::Span;
 
 pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result<Code, Failure> {
     let recording = if arguments.rebuild {
-        opened_or_rebuilt(&arguments.recording, printer)?
+        opened_or_rebuilt(&arguments.spool.target(&arguments.recording), printer)?
     } else {
         Recording::open(&arguments.recording)?
     };
@@ -28,7 +27,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
         return print_events(&recording, arguments.raw);
     }
     if arguments.schemas {
-        let name = arguments.recording.display().to_string();
+        let name = arguments.recording.to_string();
         return inspect_schemas::list(&recording, &name, arguments.json, printer);
     }
     if arguments.verify {
@@ -36,14 +35,11 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
         if !problems.is_empty() {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let hint = "Capture or import it again; what was built on it cannot be trusted.";
-            return Err(Failure::wrong(
-                format!("{} is damaged: {}", arguments.recording.display(), list.join("; ")),
-                hint,
-            ));
+            return Err(Failure::wrong(format!("{} is damaged: {}", arguments.recording, list.join("; ")), hint));
         }
     }
     let summary = recording.summary()?;
-    let name = arguments.recording.display().to_string();
+    let name = arguments.recording.to_string();
     let text = if arguments.json {
         let manifest = recording.manifest();
         let about = json!({
@@ -61,23 +57,24 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
 }
 
 /// Opens a recording; one that lacks nothing but a sealed manifest is given one first.
-fn opened_or_rebuilt(path: &Path, printer: &Printer) -> Result<Recording, Failure> {
-    match Recording::open(path) {
+fn opened_or_rebuilt(target: &Target, printer: &Printer) -> Result<Recording, Failure> {
+    let location = target.location();
+    match Recording::open(location) {
         Err(
             RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } | RecordingError::BadManifest { .. },
         ) => {}
         opened => return Ok(opened?),
     }
-    let rebuilt = Recording::rebuild(path)?;
+    let rebuilt = Recording::rebuild(target)?;
     let segments = rebuilt.manifest.segments.len();
-    printer.note(&format!("Wrote the manifest of {} again from {segments} segments.", path.display()));
+    printer.note(&format!("Wrote the manifest of {location} again from {segments} segments."));
     for file in &rebuilt.cut {
         printer.note(&format!("{} was cut: what comes after its last whole row group is lost.", file.display()));
     }
     for file in &rebuilt.lost {
         printer.note(&format!("{} holds no whole row group and is no part of the recording.", file.display()));
     }
-    Ok(Recording::open(path)?)
+    Ok(Recording::open(location)?)
 }
 
 fn print_events(recording: &Recording, raw: bool) -> Result<Code, Failure> {

@@ -23,7 +23,7 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
     let heeding = stop.heed();
     let mut masker = Masker::new(policy, detection(arguments.strict_privacy));
     let bar = printer.bar("masking", Some(recording.len()));
-    let report = rewrite(&recording, &mut masker, &arguments.out, &mut |events| {
+    let report = rewrite(&recording, &mut masker, arguments.spool.target(&arguments.out), &mut |events| {
         bar.set_position(events);
         !stop.raised()
     });
@@ -35,7 +35,8 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
         let masks: Vec<Json> = masker.masks().iter().map(in_json).collect();
         let personal = sightings_in_json(&report.sightings);
         printer.result(
-            &json!({ "out": arguments.out, "events": report.events, "masks": masks, "personal": personal }).to_string(),
+            &json!({ "out": arguments.out.shown(), "events": report.events, "masks": masks, "personal": personal })
+                .to_string(),
         )?;
     } else {
         let changed: u64 = masker.masks().iter().filter_map(|mask| mask.count).sum();
@@ -43,7 +44,7 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
             "Masked {} of {} to {}",
             counted(changed, "part"),
             counted(report.events, "event"),
-            arguments.out.display()
+            arguments.out
         ))?;
     }
     Ok(Code::Agree)

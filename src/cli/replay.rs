@@ -57,6 +57,6 @@ fn scenario(arguments: &ReplayArguments) -> String {
     };
     format!(
         "recording = {}\n[pace]\n{pace}\n[old]\ncommand = [{command}]\n[new]\ncommand = [\"{{rehearsal}}\"]\n",
-        quoted(&arguments.recording.to_string_lossy())
+        quoted(&arguments.recording.to_string())
     )
 }

@@ -13,11 +13,14 @@ pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Cod
     let settings = settings(arguments)?;
     let recording = Recording::open(&arguments.recording)?;
     let bar = printer.bar("slicing", Some(recording.len()));
-    let report = slice_recording(&recording, &settings, &arguments.out, &mut |report| bar.set_position(report.read));
+    let report = slice_recording(&recording, &settings, arguments.spool.target(&arguments.out), &mut |report| {
+        bar.set_position(report.read);
+    });
     bar.finish_and_clear();
     let report = report?;
     if arguments.json {
-        let shown = json!({ "out": arguments.out, "read": report.read, "kept": report.kept, "tables": report.tables });
+        let shown =
+            json!({ "out": arguments.out.shown(), "read": report.read, "kept": report.kept, "tables": report.tables });
         printer.result(&shown.to_string())?;
     } else {
         let tables = match report.tables {
@@ -25,7 +28,7 @@ pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Cod
             tables => format!(", {} of them last values of tables from ahead of the slice", grouped(tables)),
         };
         let (kept, read) = (grouped(report.kept), counted(report.read, "event"));
-        printer.result(&format!("Kept {kept} of {read}{tables}: {}", arguments.out.display()))?;
+        printer.result(&format!("Kept {kept} of {read}{tables}: {}", arguments.out))?;
     }
     Ok(Code::Agree)
 }

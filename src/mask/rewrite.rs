@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{MaskError, Masker, Parts, Sighting};
-use crate::recording::{Columns, Draft, EventBatchBuilder, Recording, RecordingError, RecordingWriter};
+use crate::recording::{Columns, Draft, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Target};
 
 /// Why a recording could not be masked. Nothing is left where it was to be written.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,8 @@ pub struct RewriteReport {
 
 /// Writes the events of `recording` to a new one in `out`, each through `masker`; partitions, offsets and timestamps stay.
 ///
-/// `out` must be empty or not exist. It is written under another name beside it, so there is never half of it. `progress` is
+/// At `out` nothing may be, or an empty directory. It is written under another name beside it, or to the spool of its store, so
+/// there is never half of it. `progress` is
 /// told the events so far, and ends the work by returning `false`.
 ///
 /// # Errors
@@ -40,12 +41,12 @@ pub struct RewriteReport {
 pub fn rewrite(
     recording: &Recording,
     masker: &mut Masker,
-    out: &Path,
+    out: impl Into<Target>,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<RewriteReport, RewriteError> {
-    let draft = Draft::beside(out)?;
+    let draft = Draft::of(&out.into())?;
     let events = write(recording, masker, &draft.path, progress)?;
-    draft.rename()?;
+    draft.publish()?;
     Ok(RewriteReport { events, sightings: masker.sightings() })
 }
 

@@ -5,44 +5,70 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::RecordingError;
+use super::location::Location;
+use super::store::{Remote, Target, Whole};
 
-/// A directory beside the recording to be. Dropped before it is renamed, it is removed with all that it holds.
+/// A directory beside the recording to be, or its spool. Dropped before it is published, it is removed with all that it holds.
 #[derive(Debug)]
 pub(crate) struct Draft {
     out: PathBuf,
     pub(crate) path: PathBuf,
+    remote: Option<Remote>,
 }
 
 impl Draft {
-    /// Chooses a directory beside `out`, which must be empty or not exist.
+    /// Chooses a directory beside the recording to be, or the spool of the store it is to lie in. Where it is to lie nothing may
+    /// be, or an empty directory.
     ///
     /// # Errors
     ///
-    /// [`RecordingError::NotEmpty`] where something is there already.
-    pub(crate) fn beside(out: &Path) -> Result<Self, RecordingError> {
-        // Names the same directory as `out`, yet always has a last part.
-        let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
-        let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The number of the process keeps two programs that write to one place apart: the second finds the place taken.
-        let path = full.with_file_name(format!(".{name}.writing-{}", std::process::id()));
-        let draft = Self { out: out.to_owned(), path };
+    /// [`RecordingError::NotEmpty`] where something is there already; [`RecordingError::Claimed`] where somebody writes there.
+    pub(crate) fn of(target: &Target) -> Result<Self, RecordingError> {
+        let draft = match target.location() {
+            Location::Directory(out) => Self { out: out.clone(), path: beside(out), remote: None },
+            Location::Store(url) => {
+                // Before anything is taken: what is there stays as it is.
+                if super::store::standing(target, url)? == super::Standing::Sealed {
+                    return Err(RecordingError::NotEmpty { path: target.shown().to_owned() });
+                }
+                let remote = Remote::begin_new(target, Whole::AtOnce)?;
+                Self { out: target.shown().to_owned(), path: remote.recording(), remote: Some(remote) }
+            }
+        };
         draft.refuse_taken()?;
         Ok(draft)
     }
 
-    /// Returns the recording to be.
+    /// Returns the recording to be, as it is shown.
     pub(super) fn out(&self) -> &Path {
         &self.out
     }
 
-    /// Gives the directory its name.
-    pub(crate) fn rename(self) -> Result<(), RecordingError> {
+    /// Gives the directory its name; to a store, uploads all of it, the manifest last.
+    pub(crate) fn publish(mut self) -> Result<(), RecordingError> {
+        if let Some(remote) = self.remote.take() {
+            return match remote.send_whole() {
+                // It is there: what is left of the way to it harms nobody.
+                Ok(()) => {
+                    drop(remote.give_up());
+                    Ok(())
+                }
+                Err(error) => {
+                    self.remote = Some(remote);
+                    Err(error)
+                }
+            };
+        }
         self.refuse_taken()?;
         // An empty directory is replaced by the rename itself; one that is not makes it fail.
         fs::rename(&self.path, &self.out).map_err(RecordingError::file("write", &self.out))
     }
 
     fn refuse_taken(&self) -> Result<(), RecordingError> {
+        if self.remote.is_some() {
+            // Nobody else writes there while this one has the right to.
+            return Ok(());
+        }
         match fs::read_dir(&self.out).map(|mut entries| entries.next().is_some()) {
             Ok(false) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -52,9 +78,21 @@ impl Draft {
     }
 }
 
+/// Names a directory beside `out`.
+fn beside(out: &Path) -> PathBuf {
+    // Names the same directory as `out`, yet always has a last part.
+    let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // The number of the process keeps two programs that write to one place apart: the second finds the place taken.
+    full.with_file_name(format!(".{name}.writing-{}", std::process::id()))
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After the rename nothing is there any more; whatever else keeps it from being removed has no one to be told.
-        let _ = fs::remove_dir_all(&self.path);
+        // After it was published nothing is there any more; whatever else keeps it from being removed has no one to be told.
+        let _ = match self.remote.take() {
+            Some(remote) => remote.withdraw(),
+            None => fs::remove_dir_all(&self.path).map_err(RecordingError::file("remove", &self.path)),
+        };
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fence::Holder;
+use super::store::Claimant;
 
 /// Why a recording cannot be read or written. Every variant names the file and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +201,46 @@ pub enum RecordingError {
         path: PathBuf,
         /// Who writes it.
         holder: Holder,
+    },
+    /// Another process, perhaps on another machine, writes the recording in a store.
+    #[error("{path} is being written by {holder}")]
+    Claimed {
+        /// Recording.
+        path: PathBuf,
+        /// Who writes it, as it said of itself.
+        holder: Box<Claimant>,
+    },
+    /// The object that names the writer of a recording in a store was removed while it was written.
+    #[error("{path} is no longer ours to write: the object `writer.json` that said so was removed")]
+    ClaimLost {
+        /// Recording.
+        path: PathBuf,
+    },
+    /// The spool holds a segment that the store holds otherwise.
+    #[error(
+        "{path} was gone on with from elsewhere since {spool} was its spool: {file} is another segment than the store's"
+    )]
+    StaleSpool {
+        /// Recording.
+        path: PathBuf,
+        /// Folder of the recording in the spool.
+        spool: PathBuf,
+        /// Segment in the spool.
+        file: PathBuf,
+    },
+    /// The folder is the spool of another recording.
+    #[error("{spool} is the spool of another recording, {found}")]
+    OtherSpool {
+        /// Folder.
+        spool: PathBuf,
+        /// Recording it is the spool of.
+        found: String,
+    },
+    /// There is no folder to spool in.
+    #[error("{path} cannot be written: there is no folder to spool in, as neither XDG_STATE_HOME nor HOME is set")]
+    NoSpool {
+        /// Recording.
+        path: PathBuf,
     },
     /// A recording that is finished was to be written on.
     #[error("{path} is a recording that is sealed; nothing is added to it")]

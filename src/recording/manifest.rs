@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -326,13 +326,18 @@ impl Manifest {
             }
             Err(error) => return Err(RecordingError::file("read", &path)(error)),
         };
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of the manifest at `path` and checks its version.
+    pub(super) fn parse(text: &[u8], path: PathBuf) -> Result<Self, RecordingError> {
         // The version first: a manifest of another version may well look otherwise.
         let bad = |source| RecordingError::BadManifest { path: path.clone(), source };
-        let Version { format } = serde_json::from_slice(&text).map_err(bad)?;
+        let Version { format } = serde_json::from_slice(text).map_err(bad)?;
         if format.split('.').next() != FORMAT.split('.').next() {
             return Err(RecordingError::Version { path, found: format });
         }
-        let manifest: Self = serde_json::from_slice(&text).map_err(bad)?;
+        let manifest: Self = serde_json::from_slice(text).map_err(bad)?;
         let segments = manifest.segments.iter().map(|segment| &segment.file);
         let mut files = segments.chain(manifest.schema_files.iter().map(|schema| &schema.file));
         match files.find(|file| outside(file)) {
@@ -341,13 +346,19 @@ impl Manifest {
         }
     }
 
+    /// Returns the text of the manifest that is to stand at `path`.
+    pub(super) fn text(&self, path: &Path) -> Result<Vec<u8>, RecordingError> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|source| RecordingError::BadManifest { path: path.to_owned(), source })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
     /// Writes the manifest under a temporary name, makes sure that it is on the disk, and renames it: there is never half of it.
     pub(super) fn write(&self, directory: &Path) -> Result<(), RecordingError> {
         let path = directory.join(FILE);
         let temporary = directory.join(UNDER_WAY);
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|source| RecordingError::BadManifest { path: path.clone(), source })?;
-        text.push(b'\n');
+        let text = self.text(&path)?;
         let write = || {
             let mut file = File::create(&temporary)?;
             file.write_all(&text)?;

@@ -1,4 +1,4 @@
-//! Events at rest: a directory with `manifest.json` and `segments/NNNNNN.parquet`, format 1.
+//! Events at rest: `manifest.json` and `segments/NNNNNN.parquet`, format 1, in a directory or below a prefix in an object store.
 //!
 //! In come events, in batches ([`RecordingWriter`]); out come the same events, byte for byte, in batches
 //! ([`Recording::batches`]), by place ([`Lookup`]), or as coordinates alone ([`Recording::coordinates`]). Memory never depends on
@@ -16,7 +16,9 @@ mod error;
 mod event;
 mod fence;
 mod gaps;
+mod home;
 mod import;
+mod location;
 mod lookup;
 mod manifest;
 mod opened;
@@ -29,6 +31,7 @@ mod segment;
 mod segment_writer;
 mod shelf;
 mod slice;
+mod store;
 mod summary;
 mod verify;
 mod writer;
@@ -46,6 +49,7 @@ pub use import::{
     ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_decoded,
     print_event,
 };
+pub use location::{Location, LocationError, StoreKind, StoreUrl};
 pub use lookup::Lookup;
 pub use manifest::{
     Manifest, Mask, Masking, PartitionFacts, Role, SchemaFile, SchemaSeen, SegmentFacts, Source, TimeSpan, TopicSource,
@@ -55,6 +59,7 @@ pub use rebuild::Rebuilt;
 pub use same::{Differing, EventDifference, same_events};
 pub use schema::Columns;
 pub use slice::{SliceError, SliceReport, SliceSettings, slice};
+pub use store::{Claimant, StoreError, Target};
 pub use summary::{Busiest, Disorder, Gap, PartitionSummary, Rates, Summary, TopicSummary};
 pub use verify::Problem;
 pub use writer::{AcknowledgedPartition, RecordingWriter, Resumed, Standing};

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::RecordingError;
 use super::coverage::{Coverage, Tracker};
+use super::home::Home;
+use super::location::Location;
 use super::manifest::{self, Manifest, SegmentFacts};
 use super::segment::Segment;
 
 /// Opened segments kept at most; each has its footer in memory.
 const OPEN_SEGMENTS: usize = 16;
+
+/// Segments that are opened at the same time.
+const OPENED_AT_ONCE: usize = 8;
 
 /// One partition of one topic in a recording.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +36,8 @@ pub struct Recording {
 /// What the clones of a recording share.
 #[derive(Debug)]
 pub(super) struct Opened {
+    pub(super) home: Home,
+    /// Where it lies, as it is shown.
     pub(super) path: PathBuf,
     pub(super) manifest: Manifest,
     pub(super) segments: Vec<SegmentIndex>,
@@ -43,6 +51,8 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct SegmentIndex {
     pub(super) path: PathBuf,
+    /// Length of its file.
+    pub(super) bytes: u64,
     pub(super) groups: Vec<GroupIndex>,
 }
 
@@ -67,22 +77,25 @@ pub(super) struct GroupExtent {
 }
 
 impl Recording {
-    /// Opens the recording in the directory `path` and checks manifest, version, columns and footers (hashes only on
-    /// [`Recording::verify`]).
+    /// Opens the recording at `location`, a directory or a store, and checks manifest, version, columns and footers (hashes only
+    /// on [`Recording::verify`]).
     ///
     /// # Errors
     ///
     /// Names the file and the cause.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, RecordingError> {
-        let path = path.as_ref();
-        let mut manifest = Manifest::read(path)?;
+    pub fn open(location: impl Into<Location>) -> Result<Self, RecordingError> {
+        let home = Home::of(&location.into())?;
+        let path = home.shown();
+        let mut manifest = home.manifest()?;
         if !manifest.sealed {
             return Err(RecordingError::Unsealed { path: path.join(manifest::FILE) });
         }
         let mut tracker = Tracker::default();
         let mut covered = Vec::new();
-        for facts in &manifest.segments {
-            covered.push(open_segment(path, facts, &mut tracker)?);
+        for some in manifest.segments.chunks(OPENED_AT_ONCE) {
+            for (facts, segment) in some.iter().zip(open_segments(&home, some)) {
+                covered.push(check_segment(facts, &segment?, &mut tracker)?);
+            }
         }
         let found = tracker.facts();
         if manifest.partitions.is_empty() {
@@ -103,10 +116,11 @@ impl Recording {
             .zip(0..)
             .map(|(partition, id)| ((partition.topic.as_str(), partition.partition), id))
             .collect();
-        let segments = covered.into_iter().map(|(path, coverage)| index(path, &coverage, &ids)).collect();
+        let segments = covered.into_iter().map(|(path, bytes, coverage)| index(path, bytes, &coverage, &ids)).collect();
         Ok(Self {
             inner: Arc::new(Opened {
                 path: path.to_owned(),
+                home,
                 manifest,
                 segments,
                 partitions,
@@ -117,7 +131,7 @@ impl Recording {
         })
     }
 
-    /// Returns the directory.
+    /// Returns where it lies, as it is shown: the directory, or the address in a store.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
@@ -144,6 +158,12 @@ impl Recording {
 }
 
 impl Opened {
+    /// Opens the segment `index` anew.
+    pub(super) fn open_segment(&self, index: usize) -> Result<Segment, RecordingError> {
+        let facts = &self.manifest.segments[index];
+        self.home.segment(&facts.file, facts.bytes)
+    }
+
     /// Returns the segment `index`, opened; the few that were used last stay open.
     pub(super) fn segment(&self, index: u32) -> Result<Arc<Segment>, RecordingError> {
         let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +180,7 @@ impl Opened {
             return Ok(segment);
         }
         // Opened without the lock: nobody waits for another's disk.
-        let segment = Arc::new(Segment::open(&self.segments[index as usize].path)?);
+        let segment = Arc::new(self.open_segment(index as usize)?);
         let mut open = lock();
         if open.len() >= OPEN_SEGMENTS {
             open.remove(0);
@@ -170,20 +190,26 @@ impl Opened {
     }
 }
 
-/// Opens a segment, holds it against its facts and the offsets seen before it, and returns what it covers.
-fn open_segment(
-    recording: &Path,
-    facts: &SegmentFacts,
-    tracker: &mut Tracker,
-) -> Result<(PathBuf, Coverage), RecordingError> {
-    let path = recording.join(&facts.file);
-    let length = std::fs::metadata(&path).map_err(RecordingError::file("open", &path))?.len();
-    if let Some(expected) = facts.bytes
-        && expected != length
-    {
-        return Err(RecordingError::Length { path, expected, found: length });
+/// Opens segments, those in a store at the same time: each waits for an answer.
+fn open_segments(home: &Home, facts: &[SegmentFacts]) -> Vec<Result<Segment, RecordingError>> {
+    let open = |facts: &SegmentFacts| home.segment(&facts.file, facts.bytes);
+    if matches!(home, Home::Directory(_)) {
+        return facts.iter().map(open).collect();
     }
-    let segment = Segment::open(&path)?;
+    thread::scope(|scope| {
+        let opening: Vec<_> = facts.iter().map(|facts| scope.spawn(move || open(facts))).collect();
+        let opened = opening.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        opened.collect()
+    })
+}
+
+/// Holds a segment against its facts and the offsets seen before it, and returns what it covers.
+fn check_segment(
+    facts: &SegmentFacts,
+    segment: &Segment,
+    tracker: &mut Tracker,
+) -> Result<(PathBuf, u64, Coverage), RecordingError> {
+    let path = segment.path().to_owned();
     let coverage = segment.coverage()?;
     let rows: u64 = coverage.row_groups.iter().map(|group| group.rows).sum();
     if let Some(expected) = facts.rows
@@ -197,10 +223,10 @@ fn open_segment(
     for group in &coverage.row_groups {
         tracker.observe_group(&coverage, group, &path)?;
     }
-    Ok((path, coverage))
+    Ok((path, segment.bytes(), coverage))
 }
 
-fn index(path: PathBuf, coverage: &Coverage, ids: &BTreeMap<(&str, i32), u32>) -> SegmentIndex {
+fn index(path: PathBuf, bytes: u64, coverage: &Coverage, ids: &BTreeMap<(&str, i32), u32>) -> SegmentIndex {
     let mut first_row = 0;
     let groups = coverage
         .row_groups
@@ -220,5 +246,5 @@ fn index(path: PathBuf, coverage: &Coverage, ids: &BTreeMap<(&str, i32), u32>) -
             index
         })
         .collect();
-    SegmentIndex { path, groups }
+    SegmentIndex { path, bytes, groups }
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::fence::Fence;
+use super::location::Location;
 use super::manifest::Manifest;
 use super::recover::{manifest_left, recover};
-use super::{Recording, RecordingError};
+use super::store::Target;
+use super::{Recording, RecordingError, RecordingWriter, Resumed, Standing};
 
 /// What rebuilding a recording came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub struct Rebuilt {
 }
 
 impl Recording {
-    /// Writes the manifest of the recording in the directory `path` again, from its segments.
+    /// Writes the manifest of the recording in a directory or a store again, from its segments. Of one that is on its way to a
+    /// store, what the spool still holds comes along, and the spool is gone then.
     ///
     /// For a recording whose manifest was lost or is damaged (then it is kept as `manifest.json.cut`), or whose writing was cut off. A segment that was cut is cut back to its last
     /// whole row group. The source (cluster, topics and their configuration) comes from a manifest that is not sealed where there
@@ -28,9 +31,22 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// [`RecordingError::Fenced`] while somebody writes it; else names the file and the cause.
-    pub fn rebuild(path: impl AsRef<Path>) -> Result<Rebuilt, RecordingError> {
-        let path = path.as_ref();
+    /// [`RecordingError::Fenced`] and [`RecordingError::Claimed`] while somebody writes it; else names the file and the cause.
+    pub fn rebuild(target: impl Into<Target>) -> Result<Rebuilt, RecordingError> {
+        let target = target.into();
+        match target.location() {
+            Location::Directory(path) => Self::rebuild_in(path),
+            Location::Store(_) => {
+                if RecordingWriter::standing(&target)? == Standing::Nothing {
+                    return Err(RecordingError::NoManifest { path: target.shown().join(super::manifest::FILE) });
+                }
+                let (writer, Resumed { cut, lost, .. }) = RecordingWriter::resume(&target)?;
+                Ok(Rebuilt { manifest: writer.seal()?, cut, lost })
+            }
+        }
+    }
+
+    fn rebuild_in(path: &Path) -> Result<Rebuilt, RecordingError> {
         if !path.is_dir() {
             return Err(RecordingError::NoSuchDirectory { path: path.to_owned() });
         }
@@ -51,7 +67,7 @@ impl Recording {
         if let Some(manifest) = left.as_ref().filter(|manifest| manifest.sealed) {
             return Ok(sealed(manifest.clone()));
         }
-        let mut recovered = recover(path, left)?;
+        let mut recovered = recover(path, left, None)?;
         recovered.complete_manifest();
         recovered.manifest.sealed = true;
         recovered.manifest.write(path)?;

@@ -4,7 +4,7 @@
 //! any of the bytes that nobody had made sure of and lose any other. So a segment that no manifest vouches for counts up to the
 //! last footer behind which every byte is what was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -18,7 +18,8 @@ use super::gaps::Ledger;
 use super::manifest::{self, FooterMasks, Manifest, Mask, SchemaSeen, SegmentFacts, Source};
 use super::segment::Segment;
 use super::segment_writer::hash_text;
-use super::verify::{holds_what_it_covers, sha256};
+use super::store::Stored;
+use super::verify::holds_what_it_covers;
 use super::writer::SEGMENTS;
 use super::{Columns, RecordingError, disk, schemas};
 
@@ -64,8 +65,13 @@ pub(super) fn manifest_left(path: &Path) -> Result<Option<Manifest>, RecordingEr
 }
 
 /// Makes every segment of the recording in `path` whole: one that was cut is cut back to its last footer of which everything
-/// stands, one without such a footer is renamed to end in `.cut`.
-pub(super) fn recover(path: &Path, left: Option<Manifest>) -> Result<Recovered, RecordingError> {
+/// stands, one without such a footer is renamed to end in `.cut`. Where the recording is on its way to a store, the segments that
+/// are there already count with those in `path`; they are whole.
+pub(super) fn recover(
+    path: &Path,
+    left: Option<Manifest>,
+    stored: Option<&Stored>,
+) -> Result<Recovered, RecordingError> {
     let manifest_lost = left.is_none();
     let mut manifest = left.unwrap_or_else(|| Manifest::new(Source::default()));
     let known = std::mem::take(&mut manifest.segments);
@@ -73,8 +79,24 @@ pub(super) fn recover(path: &Path, left: Option<Manifest>) -> Result<Recovered, 
     let (tracker, ledger) = (Tracker::default(), Ledger::default());
     let mut recovered =
         Recovered { manifest, tracker, ledger, state: 0, cut: Vec::new(), lost: Vec::new(), manifest_lost };
+    let mut names: BTreeSet<String> = stored.iter().flat_map(|stored| stored.names()).map(str::to_owned).collect();
     for file in segment_files(path)? {
-        let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+        names.insert(file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned());
+    }
+    for name in names {
+        let file = path.join(&name);
+        if let Some(stored) = stored
+            && let Some(segment) = stored.segment(&name)?
+        {
+            let vouched = known.iter().find(|facts| facts.file == name && facts.bytes == Some(segment.bytes()));
+            recovered.take(name, &segment, vouched)?;
+            if let Some(hash) = recovered.manifest.segments.last().and_then(|facts| facts.sha256.as_ref())
+                && file.exists()
+            {
+                stored.settle(&file, hash, path)?;
+            }
+            continue;
+        }
         // The manifest is written once a segment is on the disk: it vouches for one of the same length.
         let length = fs::metadata(&file).map_err(RecordingError::file("read", &file))?.len();
         let vouched = known.iter().find(|facts| facts.file == name && facts.bytes == Some(length));
@@ -126,7 +148,7 @@ impl Recovered {
         }
         let hash = match vouched.and_then(|facts| facts.sha256.clone()) {
             Some(hash) => hash,
-            None => sha256(segment.path()).map_err(RecordingError::file("read", segment.path()))?,
+            None => segment.sha256()?,
         };
         self.manifest.segments.push(SegmentFacts {
             file: name,

@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::manifest::{Manifest, Role, SchemaFile, SchemaSeen};
+use super::segment_writer::hex;
 use super::verify::{Problem, sha256};
 use super::{Recording, RecordingError, disk};
 use crate::schema::{Part, SchemaText, Schemas};
@@ -20,14 +23,23 @@ impl Recording {
     /// [`RecordingError::File`] where a file that the manifest names cannot be read, [`RecordingError::BadSchema`] where it is no
     /// schema.
     pub fn schemas(&self) -> Result<Schemas, RecordingError> {
-        read_all(self.path(), self.manifest())
+        let texts: Result<Vec<SchemaText>, RecordingError> =
+            self.manifest().schema_files.iter().map(|facts| self.schema(facts)).collect();
+        Ok(Schemas::new(texts?))
+    }
+
+    fn schema(&self, facts: &SchemaFile) -> Result<SchemaText, RecordingError> {
+        let path = self.path().join(&facts.file);
+        let text = self.inner.home.read(&facts.file).map_err(RecordingError::file("read", &path))?;
+        serde_json::from_slice(&text).map_err(|source| RecordingError::BadSchema { path, source })
     }
 
     /// Holds the files of the schemas against the hashes of the manifest.
     pub(super) fn check_schemas(&self, problems: &mut Vec<Problem>) {
         for facts in &self.manifest().schema_files {
             let file = self.path().join(&facts.file);
-            let cause = match sha256(&file) {
+            let found = self.inner.home.read(&facts.file).map(|text| hex(&Sha256::digest(text)));
+            let cause = match found {
                 Ok(found) if found.eq_ignore_ascii_case(&facts.sha256) => continue,
                 Ok(found) => format!("wrong hash: SHA-256 is {found} where the manifest says {}", facts.sha256),
                 Err(error) => format!("cannot be read: {error}"),
@@ -81,7 +93,7 @@ pub(super) fn keep_of(
     manifest.schemas.retain(|seen| takes(&seen.topic, role(&seen.topic)));
     for facts in &other.manifest().schema_files {
         if manifest.schemas.iter().any(|seen| seen.id == facts.id) {
-            keep(directory, manifest, &read(&other.path().join(&facts.file))?)?;
+            keep(directory, manifest, &other.schema(facts)?)?;
         }
     }
     Ok(())

@@ -16,10 +16,13 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
+use sha2::{Digest as _, Sha256};
 
 use super::batch::check_column;
 use super::coverage::{Coverage, Tracker};
 use super::schema::{self, Columns};
+use super::segment_writer::hex;
+use super::store::{StoredFile, StoredRead};
 use super::{EventBatch, RecordingError};
 
 /// Events of a batch at most.
@@ -40,7 +43,17 @@ impl Segment {
     /// Opens the segment and checks that it has the columns of format 1.
     pub(super) fn open(path: &Path) -> Result<Self, RecordingError> {
         let input = SegmentFile::open(path).map_err(RecordingError::file("open", path))?;
-        let parquet = || RecordingError::parquet(path);
+        Self::of(input, path.to_owned())
+    }
+
+    /// Reads the footer of what `path` names in errors, and checks it as [`Self::open`] does.
+    pub(super) fn of(input: SegmentFile, path: PathBuf) -> Result<Self, RecordingError> {
+        let parquet = || {
+            |error| match input.failure() {
+                Some(failure) => RecordingError::file("read", &path)(failure),
+                None => RecordingError::parquet(&path)(error),
+            }
+        };
         // Types come from the Parquet schema alone: what the writer's own Arrow types were does not matter.
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
@@ -49,14 +62,14 @@ impl Segment {
         let metadata = ArrowReaderMetadata::load(&input, options.clone()).map_err(parquet())?;
         for name in schema::COLUMNS {
             let Ok(field) = metadata.schema().field_with_name(name) else {
-                return Err(RecordingError::MissingColumn { path: path.to_owned(), column: name });
+                return Err(RecordingError::MissingColumn { path, column: name });
             };
-            check_column(name, field.data_type(), path)?;
+            check_column(name, field.data_type(), &path)?;
         }
         let wanted = Arc::new(with_dictionaries(metadata.schema()));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(wanted))
             .map_err(parquet())?;
-        Ok(Self { path: path.to_owned(), input, metadata })
+        Ok(Self { path, input, metadata })
     }
 
     /// Path of the file.
@@ -66,7 +79,12 @@ impl Segment {
 
     /// Length of the file in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.input.length
+        self.input.bytes()
+    }
+
+    /// Hashes the whole file with SHA-256.
+    pub(super) fn sha256(&self) -> Result<String, RecordingError> {
+        self.input.sha256().map_err(RecordingError::file("read", &self.path))
     }
 
     /// Metadata of the row groups.
@@ -127,7 +145,15 @@ impl Segment {
         let roots =
             fields.iter().enumerate().filter(|(_, field)| columns.includes(field.name())).map(|(index, _)| index);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
-        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
+        let input = match &self.input {
+            local @ SegmentFile::Local { .. } => local.clone(),
+            SegmentFile::Stored(file) => {
+                let wanted = self.wanted(group, rows.as_ref(), &mask);
+                let wanting = file.wanting(&wanted).map_err(RecordingError::file("read", &self.path))?;
+                SegmentFile::Stored(wanting)
+            }
+        };
+        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input.clone(), self.metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(mask);
         let left = rows.as_ref().map_or(self.row_groups()[group].num_rows() as usize, Range::len);
@@ -136,7 +162,35 @@ impl Segment {
             reader = reader.with_row_selection(RowSelection::from(selection));
         }
         let reader = reader.with_batch_size(batch_rows).build().map_err(RecordingError::parquet(&self.path))?;
-        Ok(SegmentBatches { reader, left, columns, path: self.path.clone() })
+        Ok(SegmentBatches { reader, input, left, columns, path: self.path.clone() })
+    }
+
+    /// Where the bytes stand that are read of the wanted columns of a row group: whole columns, or only the pages that hold
+    /// `rows` where it is known where they are.
+    fn wanted(&self, group: usize, rows: Option<&Range<usize>>, mask: &ProjectionMask) -> Vec<Range<u64>> {
+        let metadata = self.metadata.metadata();
+        let row_group = metadata.row_group(group);
+        let index = metadata.page_index_for_row_group(group);
+        let mut wanted = Vec::new();
+        for (leaf, column) in row_group.columns().iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf)) {
+            let (start, length) = column.byte_range();
+            let (Some(rows), Some(pages)) = (rows, index.offset_index(leaf)) else {
+                wanted.push(start..start + length);
+                continue;
+            };
+            let pages = pages.page_locations();
+            if let Some(first) = pages.first() {
+                // The dictionary stands ahead of the first page.
+                wanted.push(start..first.offset as u64);
+            }
+            let ends = pages.iter().skip(1).map(|next| next.first_row_index as usize).chain([usize::MAX]);
+            for (page, end) in pages.iter().zip(ends) {
+                if (page.first_row_index as usize) < rows.end && end > rows.start {
+                    wanted.push(page.offset as u64..page.offset as u64 + page.compressed_page_size as u64);
+                }
+            }
+        }
+        wanted
     }
 
     /// Takes the batch that was read of a row group where it has as many events as it should.
@@ -182,6 +236,7 @@ fn with_dictionaries(found: &Schema) -> Schema {
 /// Batches of a row group.
 pub(super) struct SegmentBatches {
     reader: ParquetRecordBatchReader,
+    input: SegmentFile,
     left: usize,
     columns: Columns,
     path: PathBuf,
@@ -206,7 +261,12 @@ impl Iterator for SegmentBatches {
     fn next(&mut self) -> Option<Self::Item> {
         let batch: RecordBatch = match self.reader.next()? {
             Ok(batch) => batch,
-            Err(source) => return Some(Err(RecordingError::parquet(&self.path)(source.into()))),
+            Err(source) => {
+                return Some(Err(match self.input.failure() {
+                    Some(failure) => RecordingError::file("read", &self.path)(failure),
+                    None => RecordingError::parquet(&self.path)(source.into()),
+                }));
+            }
         };
         self.left = self.left.saturating_sub(batch.num_rows());
         Some(EventBatch::from_arrow(&batch, self.columns, &self.path))
@@ -215,36 +275,102 @@ impl Iterator for SegmentBatches {
 
 /// A file that several readers read at once, each at its own place.
 #[derive(Debug, Clone)]
-struct SegmentFile {
-    file: Arc<File>,
-    length: u64,
+pub(super) enum SegmentFile {
+    /// On the disk.
+    Local { file: Arc<File>, bytes: u64 },
+    /// In a store.
+    Stored(StoredFile),
 }
 
+/// Bytes that are hashed at once.
+const HASHED_BYTES: usize = 256 << 10;
+
 impl SegmentFile {
-    fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), length })
+        let bytes = file.metadata()?.len();
+        Ok(Self::Local { file: Arc::new(file), bytes })
+    }
+
+    /// Its length.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Local { bytes, .. } => *bytes,
+            Self::Stored(file) => file.bytes(),
+        }
+    }
+
+    /// Hashes it with SHA-256.
+    fn sha256(&self) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        match self {
+            Self::Local { file, .. } => {
+                let mut read = ReadFrom { file: Arc::clone(file), at: 0 };
+                let mut buffer = vec![0; HASHED_BYTES];
+                loop {
+                    match read.read(&mut buffer)? {
+                        0 => break,
+                        length => hash.update(&buffer[..length]),
+                    }
+                }
+            }
+            Self::Stored(file) => file.each(|bytes| hash.update(bytes))?,
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    /// Takes the error of the store behind an error of Parquet's, which has only its text.
+    fn failure(&self) -> Option<io::Error> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Stored(file) => file.failure(),
+        }
     }
 }
 
 impl Length for SegmentFile {
     fn len(&self) -> u64 {
-        self.length
+        self.bytes()
     }
 }
 
 impl ChunkReader for SegmentFile {
-    type T = BufReader<ReadFrom>;
+    type T = SegmentRead;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(ReadFrom { file: Arc::clone(&self.file), at: start }))
+        Ok(match self {
+            Self::Local { file, .. } => {
+                SegmentRead::Local(BufReader::new(ReadFrom { file: Arc::clone(file), at: start }))
+            }
+            Self::Stored(file) => SegmentRead::Stored(BufReader::new(file.reader(start))),
+        })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<bytes::Bytes> {
-        let mut buffer = vec![0; length];
-        self.file.read_exact_at(&mut buffer, start)?;
-        Ok(buffer.into())
+        match self {
+            Self::Local { file, .. } => {
+                let mut buffer = vec![0; length];
+                file.read_exact_at(&mut buffer, start)?;
+                Ok(buffer.into())
+            }
+            Self::Stored(file) => Ok(file.exactly(start, length).map_err(|error| file.failed(error))?),
+        }
+    }
+}
+
+/// Reads a segment from a place of its own.
+#[derive(Debug)]
+pub(super) enum SegmentRead {
+    Local(BufReader<ReadFrom>),
+    Stored(BufReader<StoredRead>),
+}
+
+impl Read for SegmentRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Local(read) => read.read(buffer),
+            Self::Stored(read) => read.read(buffer),
+        }
     }
 }
 

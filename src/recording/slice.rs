@@ -5,13 +5,13 @@
 //! them within it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::accounts::Accounts;
 use super::draft::Draft;
 use super::opened::Opened;
+use super::store::Target;
 use super::{Columns, EventBatchBuilder, EventView, Partition, Recording, RecordingError, RecordingWriter, Role};
 
 /// Keys of tables remembered at once: some 100 MB. Where there are more, the events ahead of the slice are read once for each
@@ -67,7 +67,7 @@ pub enum SliceError {
     Recording(#[from] RecordingError),
 }
 
-/// Writes what `settings` ask for of `recording` to a new recording in the directory `out`, which has its name only once it is
+/// Writes what `settings` ask for of `recording` to a new recording in a directory or a store, which has its name only once it is
 /// whole. `progress` is told now and then how far it has come.
 ///
 /// # Errors
@@ -76,21 +76,21 @@ pub enum SliceError {
 pub fn slice(
     recording: &Recording,
     settings: &SliceSettings,
-    out: &Path,
+    out: impl Into<Target>,
     progress: &mut dyn FnMut(&SliceReport),
 ) -> Result<SliceReport, SliceError> {
-    slice_bounded(recording, settings, out, progress, KEYS_MAX)
+    slice_bounded(recording, settings, &out.into(), progress, KEYS_MAX)
 }
 
 fn slice_bounded(
     recording: &Recording,
     settings: &SliceSettings,
-    out: &Path,
+    out: &Target,
     progress: &mut dyn FnMut(&SliceReport),
     keys_max: usize,
 ) -> Result<SliceReport, SliceError> {
     check(recording, settings)?;
-    let draft = Draft::beside(out)?;
+    let draft = Draft::of(out)?;
     let lanes = lanes(recording, settings);
     let mut last = Marks::default();
     if settings.from_us.is_some() && lanes.iter().any(|lane| lane.role == LaneRole::Table) {
@@ -168,7 +168,7 @@ fn slice_bounded(
         }
     }
     writer.seal()?;
-    draft.rename()?;
+    draft.publish()?;
     Ok(report)
 }
 
@@ -448,7 +448,7 @@ mod tests {
         let settings = SliceSettings { from_us: Some(900_000), ..SliceSettings::default() };
         let sliced = |keys_max: usize| {
             let out = folder.path().join(keys_max.to_string());
-            let report = slice_bounded(&recording, &settings, &out, &mut |_| {}, keys_max).unwrap();
+            let report = slice_bounded(&recording, &settings, &(&out).into(), &mut |_| {}, keys_max).unwrap();
             let kept = Recording::open(&out).unwrap();
             let offsets: Vec<i64> = kept
                 .batches(Columns::NONE)

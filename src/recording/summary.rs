@@ -153,7 +153,7 @@ impl Recording {
         }
         Ok(Summary {
             events: self.len(),
-            bytes: self.bytes()?,
+            bytes: self.bytes(),
             span: count.span,
             without_timestamp: count.without_timestamp,
             topics: topics.into_values().collect(),
@@ -161,14 +161,9 @@ impl Recording {
         })
     }
 
-    /// Returns the bytes of all segments on the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordingError::File`] where a segment is gone.
-    pub fn bytes(&self) -> Result<u64, RecordingError> {
-        let bytes = |path: &std::path::Path| std::fs::metadata(path).map_err(RecordingError::file("read", path));
-        self.inner.segments.iter().map(|segment| Ok(bytes(&segment.path)?.len())).sum()
+    /// Returns the bytes of all segments, as they were when the recording was opened.
+    pub fn bytes(&self) -> u64 {
+        self.inner.segments.iter().map(|segment| segment.bytes).sum()
     }
 }
 

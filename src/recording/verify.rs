@@ -42,9 +42,12 @@ impl Recording {
         let mut problems = Vec::new();
         let mut tracker = Tracker::default();
         let mut listed = Listed::of(self.manifest());
-        for (facts, index) in self.manifest().segments.iter().zip(&self.inner.segments) {
-            check_hash(facts, &index.path, &mut problems)?;
-            match verify_segment(&index.path, &mut tracker, &mut listed, &mut problems) {
+        for (at, (facts, index)) in self.manifest().segments.iter().zip(&self.inner.segments).enumerate() {
+            let checked = self.inner.open_segment(at).and_then(|segment| {
+                check_hash(facts, &segment, &mut problems)?;
+                verify_segment(&segment, &mut tracker, &mut listed, &mut problems)
+            });
+            match checked {
                 Ok(()) => {}
                 Err(error @ RecordingError::File { .. }) => return Err(error),
                 Err(error) => problems.push(Problem { file: index.path.clone(), cause: cause(&error, &index.path) }),
@@ -66,8 +69,8 @@ impl Recording {
     /// [`RecordingError::File`] where a file could not be read.
     pub fn verify_hashes(&self) -> Result<Vec<Problem>, RecordingError> {
         let mut problems = Vec::new();
-        for (facts, index) in self.manifest().segments.iter().zip(&self.inner.segments) {
-            check_hash(facts, &index.path, &mut problems)?;
+        for (at, facts) in self.manifest().segments.iter().enumerate() {
+            check_hash(facts, &*self.inner.segment(at as u32)?, &mut problems)?;
         }
         self.check_schemas(&mut problems);
         Ok(problems)
@@ -161,12 +164,12 @@ impl<'m> Listed<'m> {
     }
 }
 
-fn check_hash(facts: &SegmentFacts, path: &Path, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
+fn check_hash(facts: &SegmentFacts, segment: &Segment, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
     let Some(expected) = &facts.sha256 else { return Ok(()) };
-    let found = sha256(path).map_err(RecordingError::file("read", path))?;
+    let found = segment.sha256()?;
     if !found.eq_ignore_ascii_case(expected) {
         let cause = format!("wrong hash: SHA-256 is {found} where the manifest says {expected}");
-        problems.push(Problem { file: path.to_owned(), cause });
+        problems.push(Problem { file: segment.path().to_owned(), cause });
     }
     Ok(())
 }
@@ -185,13 +188,12 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
 }
 
 fn verify_segment(
-    path: &Path,
+    segment: &Segment,
     tracker: &mut Tracker,
     listed: &mut Listed<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<(), RecordingError> {
-    let segment = Segment::open(path)?;
-    let coverage = segment.coverage()?;
+    let (coverage, path) = (segment.coverage()?, segment.path());
     for (group, expected) in coverage.row_groups.iter().enumerate() {
         for batch in segment.read_group(group, Columns::ALL)? {
             let batch = batch?;

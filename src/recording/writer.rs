@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::coverage::Tracker;
 use super::fence::Fence;
 use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
+use super::location::Location;
 use super::manifest::{Manifest, Mask, Masking, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::{GROUPS_MAX, SegmentWriter};
+use super::store::{self, Remote, Stored, Target, Whole};
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
 use crate::schema::{Part, SchemaText, Schemas};
 
@@ -49,6 +51,8 @@ pub struct RecordingWriter {
     /// Events of before a resume that stand ahead of the windows of their partitions.
     resumed_state: u64,
     fence: Fence,
+    /// Where `path` is only the spool of.
+    remote: Option<Remote>,
 }
 
 /// Up to where the events of one partition are on the disk, whatever happens from now on.
@@ -91,13 +95,25 @@ impl std::fmt::Debug for RecordingWriter {
 }
 
 impl RecordingWriter {
-    /// Says whether [`RecordingWriter::create`] would refuse because something stands in `path` already, without making anything.
+    /// Says whether [`RecordingWriter::create`] would refuse because something is there already, without making anything.
     ///
     /// # Errors
     ///
     /// As [`RecordingWriter::create`].
-    pub fn check(path: impl AsRef<Path>) -> Result<(), RecordingError> {
-        let path = path.as_ref();
+    pub fn check(target: impl Into<Target>) -> Result<(), RecordingError> {
+        let target = target.into();
+        match target.location() {
+            Location::Directory(path) => Self::check_directory(path),
+            Location::Store(url) => match store::standing(&target, url)? {
+                Standing::Nothing => Ok(()),
+                Standing::Unsealed | Standing::Sealed => {
+                    Err(RecordingError::NotEmpty { path: target.shown().to_owned() })
+                }
+            },
+        }
+    }
+
+    fn check_directory(path: &Path) -> Result<(), RecordingError> {
         match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(RecordingError::NotEmpty { path: path.to_owned() }),
@@ -106,14 +122,21 @@ impl RecordingWriter {
         }
     }
 
-    /// Says what stands in the directory `path`, without changing anything.
+    /// Says what stands in a directory, or in a store and this machine's spool for it, without changing anything.
     ///
     /// # Errors
     ///
     /// [`RecordingError::NotEmpty`] where something else than a recording is there, [`RecordingError::Version`] where it is one of
     /// another version, [`RecordingError::File`] where the system refuses.
-    pub fn standing(path: impl AsRef<Path>) -> Result<Standing, RecordingError> {
-        let path = path.as_ref();
+    pub fn standing(target: impl Into<Target>) -> Result<Standing, RecordingError> {
+        let target = target.into();
+        match target.location() {
+            Location::Directory(path) => Self::standing_in(path),
+            Location::Store(url) => store::standing(&target, url),
+        }
+    }
+
+    fn standing_in(path: &Path) -> Result<Standing, RecordingError> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Nothing),
@@ -140,7 +163,10 @@ impl RecordingWriter {
         }
     }
 
-    /// Creates a recording in the directory `path`, which must be empty or not exist.
+    /// Creates a recording in a directory, which must be empty or not exist, or in a store, where nothing may be.
+    ///
+    /// On its way to a store it is written to a spool on this machine: what is said here of the disk is said of that. Closed
+    /// segments are uploaded meanwhile, and leave the spool then.
     ///
     /// Until it is sealed its manifest says so, and [`super::Recording::open`] refuses it. Once this returns, the recording with
     /// its source is on the disk.
@@ -148,9 +174,9 @@ impl RecordingWriter {
     /// # Errors
     ///
     /// [`RecordingError::NotEmpty`] where something is there already, [`RecordingError::Fenced`] where somebody makes one at this
-    /// moment, [`RecordingError::File`] where the system refuses.
-    pub fn create(path: impl AsRef<Path>, source: Source) -> Result<Self, RecordingError> {
-        Self::create_masked(path, source, Vec::new(), None)
+    /// moment ([`RecordingError::Claimed`] on another machine), [`RecordingError::File`] where the system or the store refuses.
+    pub fn create(target: impl Into<Target>, source: Source) -> Result<Self, RecordingError> {
+        Self::create_masked(target, source, Vec::new(), None)
     }
 
     /// Creates a recording as [`RecordingWriter::create`] does, whose manifest names `masks` and the policy they come from before
@@ -160,13 +186,27 @@ impl RecordingWriter {
     ///
     /// As [`RecordingWriter::create`].
     pub fn create_masked(
-        path: impl AsRef<Path>,
+        target: impl Into<Target>,
         source: Source,
         masks: Vec<Mask>,
         masking: Option<Masking>,
     ) -> Result<Self, RecordingError> {
-        let path = path.as_ref();
-        Self::check(path)?;
+        let target = target.into();
+        let manifest = Manifest { masks, masking, ..Manifest::new(source) };
+        match target.location() {
+            Location::Directory(path) => Self::create_in(path, manifest, None),
+            Location::Store(url) => {
+                if store::standing(&target, url)? != Standing::Nothing {
+                    return Err(RecordingError::NotEmpty { path: target.shown().to_owned() });
+                }
+                let remote = Remote::begin_new(&target, Whole::ByAndBy)?;
+                Self::create_in(&remote.recording(), manifest, Some(remote))
+            }
+        }
+    }
+
+    fn create_in(path: &Path, manifest: Manifest, remote: Option<Remote>) -> Result<Self, RecordingError> {
+        Self::check_directory(path)?;
         disk::create_directories(path).map_err(RecordingError::file("create", path))?;
         let fence = Fence::take(path)?;
         let segments = path.join(SEGMENTS);
@@ -177,7 +217,6 @@ impl RecordingWriter {
             }
             made => made.map_err(RecordingError::file("create", &segments))?,
         }
-        let manifest = Manifest { masks, masking, ..Manifest::new(source) };
         manifest.write(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -196,10 +235,14 @@ impl RecordingWriter {
             rows: 0,
             resumed_state: 0,
             fence,
+            remote,
         })
     }
 
-    /// Takes up the writing of the recording in the directory `path`, which was cut off: by a crash, a loss of power, a full disk.
+    /// Takes up the writing of a recording that was cut off: by a crash, a loss of power, a full disk.
+    ///
+    /// Of one on its way to a store, the segments that are there count with those in the spool of this machine; where the spool
+    /// is lost, they are all there is.
     ///
     /// The segments alone are the truth: one that is torn is cut back to its last footer of which everything stands, and what
     /// comes now goes to a new one. A manifest that was lost is made of the segments.
@@ -207,34 +250,56 @@ impl RecordingWriter {
     /// # Errors
     ///
     /// [`RecordingError::Sealed`] where it was finished, [`RecordingError::Fenced`] where somebody writes it,
-    /// [`RecordingError::NotEmpty`] where something else stands there; else names the file and the cause.
-    pub fn resume(path: impl AsRef<Path>) -> Result<(Self, Resumed), RecordingError> {
-        let path = path.as_ref();
-        let sealed = || RecordingError::Sealed { path: path.to_owned() };
-        match Self::standing(path)? {
+    /// [`RecordingError::NotEmpty`] where something else stands there, [`RecordingError::Claimed`] where somebody writes it on
+    /// another machine, [`RecordingError::StaleSpool`] where somebody else has gone on with it; else names the file and the
+    /// cause.
+    pub fn resume(target: impl Into<Target>) -> Result<(Self, Resumed), RecordingError> {
+        let target = target.into();
+        match Self::standing(&target)? {
             Standing::Unsealed => {}
-            Standing::Sealed => return Err(sealed()),
-            Standing::Nothing => return Err(RecordingError::NoSuchDirectory { path: path.to_owned() }),
+            Standing::Sealed => return Err(RecordingError::Sealed { path: target.shown().to_owned() }),
+            Standing::Nothing => {
+                return Err(RecordingError::NoSuchDirectory { path: target.shown().to_owned() });
+            }
         }
-        let fence = Fence::take(path)?;
+        match target.location() {
+            Location::Directory(path) => Self::resume_in(path, None),
+            Location::Store(_) => {
+                let remote = Remote::begin(&target, Whole::ByAndBy)?;
+                Self::resume_in(&remote.recording(), Some(remote))
+            }
+        }
+    }
+
+    fn resume_in(path: &Path, remote: Option<Remote>) -> Result<(Self, Resumed), RecordingError> {
+        // Where the spool is lost, it begins anew with what the store has.
         disk::create_directories(&path.join(SEGMENTS)).map_err(RecordingError::file("create", path))?;
+        let fence = Fence::take(path)?;
         // Under the lock: whoever wrote it may have sealed it since it was looked at.
-        let left = manifest_left(path)?;
-        if left.as_ref().is_some_and(|manifest| manifest.sealed) {
-            return Err(sealed());
+        let mut left = manifest_left(path)?;
+        let mut stored = None;
+        if let Some(remote) = &remote {
+            left = remote.fetch_facts(left)?;
+            stored = Some(remote.stored()?);
         }
-        // What a manifest vouches for was on the disk under its name: no crash takes it away.
-        for facts in left.iter().flat_map(|manifest| &manifest.segments) {
+        if left.as_ref().is_some_and(|manifest| manifest.sealed) {
+            let path = remote.as_ref().map_or(path, |remote| remote.shown());
+            return Err(RecordingError::Sealed { path: path.to_owned() });
+        }
+        // What a manifest vouches for was on the disk under its name, or is in the store: no crash takes it away.
+        let in_store = |name: &str| stored.iter().flat_map(Stored::names).any(|stored| stored == name);
+        for facts in left.iter().flat_map(|manifest| &manifest.segments).filter(|facts| !in_store(&facts.file)) {
             let file = path.join(&facts.file);
             fs::metadata(&file).map_err(RecordingError::file("open", &file))?;
         }
-        let Recovered { manifest, tracker, ledger, state, cut, lost, manifest_lost } = recover(path, left)?;
+        let Recovered { manifest, tracker, ledger, state, cut, lost, manifest_lost } =
+            recover(path, left, stored.as_ref())?;
         manifest.write(path)?;
         let number = |file: &String| file.strip_prefix(SEGMENTS)?.get(1..)?.strip_suffix(".parquet")?.parse().ok();
         let last: Option<usize> = manifest.segments.iter().filter_map(|segment| number(&segment.file)).max();
         let mut writer = Self {
             path: path.to_owned(),
-            next_segment: last.map_or(0, |last| last + 1),
+            next_segment: last.map_or(0, |last| last + 1) + usize::from(remote.as_ref().is_some_and(Remote::took_over)),
             segment_groups: GROUPS_MAX,
             rows: manifest.segments.iter().filter_map(|segment| segment.rows).sum(),
             manifest,
@@ -249,8 +314,10 @@ impl RecordingWriter {
             group_bytes: 0,
             resumed_state: state,
             fence,
+            remote,
         };
         writer.acknowledge();
+        writer.upload_what_is_closed()?;
         Ok((writer, Resumed { cut, lost, manifest_lost }))
     }
 
@@ -415,6 +482,10 @@ impl RecordingWriter {
             }
             None => {}
         }
+        if let Some(remote) = &mut self.remote {
+            // Not only once the next segment is closed, which may take long.
+            remote.check_uploads()?;
+        }
         self.acknowledge();
         Ok(())
     }
@@ -448,10 +519,27 @@ impl RecordingWriter {
         self.manifest.gaps = self.ledger.facts();
         self.manifest.span = self.tracker.span();
         self.manifest.source.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(remote) = self.remote {
+            // The spool is never sealed: until the store says that the recording is, whoever comes goes on with it.
+            self.manifest.write(&self.path)?;
+            remote.seal(&mut self.manifest)?;
+            return Ok(self.manifest);
+        }
         self.manifest.sealed = true;
         self.manifest.write(&self.path)?;
         self.fence.lift();
         Ok(self.manifest)
+    }
+
+    /// Has the closed segments uploaded that are not under way to the store yet.
+    fn upload_what_is_closed(&mut self) -> Result<(), RecordingError> {
+        let Some(remote) = &mut self.remote else { return Ok(()) };
+        remote.upload_closed(&self.manifest)
+    }
+
+    /// What there is to know about where the recording goes, as sentences.
+    pub fn notes(&self) -> Vec<String> {
+        self.remote.as_ref().map(Remote::notes).unwrap_or_default()
     }
 
     /// Number of the first rows of `batch`, at least one, that may join the row group.
@@ -517,7 +605,8 @@ impl RecordingWriter {
     /// Ends the segment. The manifest vouches for it from now on, so that no resume need read it again.
     fn rotate(&mut self) -> Result<(), RecordingError> {
         self.end_segment()?;
-        self.manifest.write(&self.path)
+        self.manifest.write(&self.path)?;
+        self.upload_what_is_closed()
     }
 
     fn end_segment(&mut self) -> Result<(), RecordingError> {

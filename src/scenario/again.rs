@@ -13,6 +13,7 @@ use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{PlanSummary, Seed};
 use crate::recording::Recording;
 use crate::report::{Fidelity, RecordingFacts, Report, ScenarioFacts};
+use crate::schema::Schemas;
 
 /// Compares the outcome in `new` with that in `old`, and with the further drives of old in `again`, by the rules and gates of
 /// `rules`. Where outcomes without redelivery stand beside both, as `old-once` beside `old`, each build is held against itself
@@ -44,7 +45,10 @@ pub fn compare_outcomes(
     }
     let refused = |error| ScenarioError::from(vec![rules.problem(&error)]);
     // What compares outcomes alone may do without the recording; where it is there, its schemas say what values say.
-    let schemas = Recording::open(rules.recording()).and_then(|recording| recording.schemas()).unwrap_or_default();
+    let schemas = match rules.recording().map(Recording::open) {
+        Ok(Ok(recording)) => recording.schemas().unwrap_or_default(),
+        _ => Schemas::default(),
+    };
     let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };

@@ -13,7 +13,7 @@ use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
 use crate::drive::{Build, DriveRules};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
-use crate::recording::{Recording, RecordingError};
+use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
 use crate::settings::SettingError;
 use crate::spill::SpillSpace;
@@ -51,7 +51,7 @@ pub struct Checked {
 pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, ScenarioError> {
     let settings = &scenario.settings;
     let mut wrong = Wrong { scenario: &scenario, problems: Vec::new() };
-    let recording = wrong.keep(open(&scenario));
+    let recording = wrong.keep(open(&scenario)?);
     let old = wrong.keep(settings.old.check("old", scenario.folder()));
     let new = wrong.keep(settings.new.check("new", scenario.folder()));
     let drive = wrong.keep(settings.drive.check());
@@ -122,18 +122,36 @@ fn schemas(recording: &Recording) -> Result<Schemas, SettingError> {
     })
 }
 
-/// Opens the recording; what is wrong with it is wrong with the key that names it.
-fn open(scenario: &Scenario) -> Result<Recording, SettingError> {
-    let path = scenario.recording();
+/// Opens the recording; what is wrong with it is wrong with the key that names it. A store that fails is nobody's mistake: that
+/// ends the check.
+fn open(scenario: &Scenario) -> Result<Result<Recording, SettingError>, ScenarioError> {
     if scenario.settings.recording.is_empty() {
         let instead = "Write the folder of a recording, such as `recordings/flights`.";
-        return Err(SettingError::new("recording", "no recording is named", instead));
+        return Ok(Err(SettingError::new("recording", "no recording is named", instead)));
     }
-    let opened = Recording::open(&path).and_then(|recording| Ok((recording.verify_hashes()?, recording)));
+    let location = match scenario.recording() {
+        Ok(location) => location,
+        Err(error) => {
+            let instead = "Write a folder, or an address such as `s3://bucket/recordings/flights`.";
+            return Ok(Err(SettingError::new("recording", error.to_string(), instead)));
+        }
+    };
+    match Recording::open(&location).and_then(|recording| Ok((recording.verify_hashes()?, recording))) {
+        Err(error) if StoreError::of(&error).is_some_and(|error| !error.is_absence()) => Err(error.into()),
+        opened => Ok(checked_recording(opened, &location)),
+    }
+}
+
+/// Says what is wrong with a recording that was opened, or why it could not be.
+fn checked_recording(
+    opened: Result<(Vec<RecordingProblem>, Recording), RecordingError>,
+    location: &Location,
+) -> Result<Recording, SettingError> {
+    let path = location.shown();
     let checked = opened.map_err(|error| {
         let instead = match &error {
             RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } | RecordingError::BadManifest { .. }
-                if path.join("segments").is_dir() =>
+                if matches!(location, Location::Store(_)) || path.join("segments").is_dir() =>
             {
                 "If nothing writes it any more, `rehearsal inspect RECORDING --rebuild` makes it whole."
             }
@@ -141,6 +159,7 @@ fn open(scenario: &Scenario) -> Result<Recording, SettingError> {
                 "That is a file: `rehearsal import FILE --out RECORDING` makes a recording of it, whose folder is named here."
             }
             _ if path.is_dir() => "Capture or import it again, or name another recording.",
+            _ if matches!(location, Location::Store(_)) => "Write the address of a recording that is sealed.",
             _ => "Write the folder of a recording, relative to this file; `rehearsal capture` and `rehearsal import` make one.",
         };
         SettingError::new("recording", in_one_line(&error), instead)

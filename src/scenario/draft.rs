@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ScenarioError;
-use crate::recording::{Columns, Recording};
+use crate::recording::{Columns, Location, Recording};
 use crate::settings::Moment;
 
 /// Events looked at: enough to tell an identity from a coincidence, few enough to be read in a second.
@@ -23,8 +22,8 @@ const DEPTH_MAX: usize = 4;
 /// # Errors
 ///
 /// [`ScenarioError::Recording`] where the recording cannot be read.
-pub fn draft(recording: &Recording, path: &Path) -> Result<String, ScenarioError> {
-    Ok(written(&sample(recording)?, path))
+pub fn draft(recording: &Recording, location: &Location) -> Result<String, ScenarioError> {
+    Ok(written(&sample(recording)?, location))
 }
 
 /// What a sample of events says.
@@ -243,16 +242,16 @@ fn time_ms(value: &Json) -> Option<i64> {
     text.parse::<Moment>().ok().map(Moment::ms)
 }
 
-fn written(sample: &Sample, path: &Path) -> String {
+fn written(sample: &Sample, location: &Location) -> String {
     let mut text = String::new();
-    let name = path.file_name().map_or_else(|| "recording".into(), |name| name.to_string_lossy().into_owned());
+    let name = location.name().unwrap_or_else(|| "recording".into());
     let quoted = |text: &str| Json::from(text).to_string();
     let list = |items: &[String]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
     let topics: Vec<String> = sample.topics.keys().cloned().collect();
     let _ = writeln!(text, "# Does the new build still do with {name} what the old one does?");
     let _ = writeln!(text, "#\n# Guessed from the first {} events of {}.", sample.events, topics.join(", "));
     let _ = writeln!(text, "# They are what the builds read; hold each guess against what yours write.\n");
-    let _ = writeln!(text, "recording = {}\nseed = 7\n", quoted(&path.to_string_lossy()));
+    let _ = writeln!(text, "recording = {}\nseed = 7\n", quoted(&location.to_string()));
     text.push_str(&pace(sample));
     text.push_str("# Hands one event in fifty over twice: what Kafka does at every restart.\n");
     text.push_str("[[fault]]\nkind = \"duplicate\"\nprobability = 0.02\nafter = \"50ms..2s\"\n\n");
@@ -393,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_draft_is_a_table_of_toml() {
-        let text = written(&sampled(|n| format!(r#"{{"id": {n}}}"#)), Path::new("../recordings/pay \"outs\""));
+        let text = written(&sampled(|n| format!(r#"{{"id": {n}}}"#)), &Location::from("../recordings/pay \"outs\""));
         let table: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(table["compare"]["identity"][0].as_str(), Some("$.id"));
         assert!(text.starts_with("# Does "));

@@ -8,6 +8,7 @@ use super::read::deserialise;
 use super::settings::ScenarioSettings;
 use super::source::{Problem, Source};
 use super::tree::Tree;
+use crate::recording::{Location, LocationError};
 use crate::settings::SettingError;
 
 /// What stands for the required keys where only rules are wanted.
@@ -95,10 +96,14 @@ impl Scenario {
         }
     }
 
-    /// Returns the folder of the recording.
-    pub fn recording(&self) -> PathBuf {
+    /// Returns where the recording lies.
+    ///
+    /// # Errors
+    ///
+    /// Where it is an address, and of no store that is known.
+    pub fn recording(&self) -> Result<Location, LocationError> {
         // Without a `./` in front: the path is shown as a person would write it.
-        self.path.parent().unwrap_or(Path::new("")).join(&self.settings.recording)
+        Ok(Location::parse(&self.settings.recording)?.below(self.path.parent().unwrap_or(Path::new(""))))
     }
 
     /// Says where a setting that a room refused stands.

@@ -27,6 +27,7 @@ use placing::Placing;
 use text::Text;
 
 use super::draft::Draft;
+use super::store::Target;
 use super::{EventBatchBuilder, RecordingError, RecordingWriter, Source};
 
 /// How the events of an input are written.
@@ -95,14 +96,14 @@ pub struct ImportReport {
 pub fn import(
     inputs: &[Input],
     settings: &ImportSettings,
-    out: &Path,
+    out: impl Into<Target>,
     progress: &mut dyn FnMut(&ImportReport),
 ) -> Result<ImportReport, ImportError> {
     check(settings)?;
     if inputs.is_empty() {
         return Err(ImportError::NoInput);
     }
-    let mut intake = Intake::create(settings, out)?;
+    let mut intake = Intake::create(settings, &out.into())?;
     for input in inputs {
         intake.take(input, settings, progress)?;
     }
@@ -134,9 +135,9 @@ struct Intake {
 }
 
 impl Intake {
-    fn create(settings: &ImportSettings, out: &Path) -> Result<Self, ImportError> {
-        let draft = Draft::beside(out).map_err(unwritable(out))?;
-        let writer = RecordingWriter::create(&draft.path, Source::default()).map_err(unwritable(out))?;
+    fn create(settings: &ImportSettings, out: &Target) -> Result<Self, ImportError> {
+        let draft = Draft::of(out).map_err(unwritable(out.shown()))?;
+        let writer = RecordingWriter::create(&draft.path, Source::default()).map_err(unwritable(out.shown()))?;
         let placing = Placing::new(settings.topic.clone(), settings.partitions);
         Ok(Self { draft, writer, batch: EventBatchBuilder::new(), placing, report: ImportReport::default() })
     }
@@ -229,7 +230,7 @@ impl Intake {
         }
         self.writer.source_mut().topics = self.placing.topics();
         let out = self.draft.out().to_owned();
-        self.writer.seal().and_then(|_| self.draft.rename()).map_err(unwritable(&out))?;
+        self.writer.seal().and_then(|_| self.draft.publish()).map_err(unwritable(&out))?;
         Ok(self.report)
     }
 }

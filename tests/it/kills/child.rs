@@ -41,7 +41,7 @@ pub(crate) fn child() -> bool {
         let next = progress.acknowledged.iter().map(|one| format!("{}={}", one.partition, one.next));
         calls::say(next.collect::<Vec<_>>().join(","));
     };
-    capture(&settings, &out_of(Path::new(folder)), &SystemClock::start(), &stop, &mut tell).unwrap();
+    capture(&settings, out_of(Path::new(folder)), &SystemClock::start(), &stop, &mut tell).unwrap();
     true
 }
 
