@@ -427,7 +427,7 @@ fn the_first_scenario_of_a_recording_can_be_read_and_names_its_reasons() {
     let text = fs::read_to_string(desk.path().join("orders.toml")).unwrap();
     assert!(text.contains("identity = [\"$.order_id\"]") && text.contains("no two share a value"), "{text}");
     let scenario = rehearsal::scenario::Scenario::read(desk.path().join("orders.toml"), &[]).unwrap();
-    assert_eq!(scenario.recording(), desk.path().join("orders"));
+    assert_eq!(scenario.recording().unwrap(), desk.path().join("orders").into());
     desk.expect(2, &["init", "orders"]);
 }
 

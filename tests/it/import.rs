@@ -280,7 +280,7 @@ fn what_exists_is_not_overwritten() {
 fn a_missing_file_is_named() {
     let out = TempDir::new().unwrap();
     let input = Input::from("no/such/file.ndjson");
-    let refused = import(&[input], &ImportSettings::default(), &out.path().join("out"), &mut |_| {}).unwrap_err();
+    let refused = import(&[input], &ImportSettings::default(), out.path().join("out"), &mut |_| {}).unwrap_err();
     assert!(refused.to_string().contains("no/such/file.ndjson"));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
 }

@@ -25,5 +25,6 @@ mod scenario;
 mod schema;
 mod slice;
 mod source;
+mod store;
 mod tidy;
 mod verdict;

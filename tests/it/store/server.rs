@@ -1,0 +1,195 @@
+//! An S3 server in this process: what it is asked, test by test, and what it is made to do about it.
+//!
+//! Its objects are files, so that a recording can be read from the disk as it came to the store.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
+use s3s::Body;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+/// Bucket that is there.
+pub(crate) const BUCKET: &str = "recordings";
+
+/// Credentials that are good.
+pub(crate) const KEY: &str = "AKIDREHEARSALTEST";
+pub(crate) const SECRET: &str = "sEcReT+of/ThE=StOrE";
+
+/// One request, as it came or after it was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// Object, without the bucket; empty for the bucket itself.
+    pub(crate) object: String,
+    pub(crate) query: String,
+    /// Whether it was answered already; the answer is on its way to whoever asked.
+    pub(crate) answered: bool,
+}
+
+impl Call {
+    fn of(request: &Request<Incoming>) -> Self {
+        let object = request.uri().path().trim_start_matches('/').split_once('/').map_or("", |(_, object)| object);
+        Self {
+            method: request.method().clone(),
+            object: object.to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            answered: false,
+        }
+    }
+
+    /// Whether it writes.
+    pub(crate) fn writes(&self) -> bool {
+        self.method != Method::GET && self.method != Method::HEAD
+    }
+}
+
+/// What is done about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// It is answered.
+    Pass,
+    /// It is answered with this status, and this code in the answer.
+    Answer(u16, &'static str),
+    /// The connection is cut.
+    Cut,
+}
+
+type Hook = Box<dyn FnMut(&Call) -> Act + Send>;
+
+/// The server. Dropped, it and its objects are gone.
+pub(crate) struct Server {
+    folder: TempDir,
+    port: u16,
+    calls: Arc<Mutex<Vec<Call>>>,
+    hook: Arc<Mutex<Hook>>,
+    _runtime: Runtime,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
+        let mut service = S3ServiceBuilder::new(FileSystem::new(folder.path()).unwrap());
+        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let service = service.build();
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let hook: Arc<Mutex<Hook>> = Arc::new(Mutex::new(Box::new(|_| Act::Pass)));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let watching = Watching { service, calls: Arc::clone(&calls), hook: Arc::clone(&hook) };
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(watching.clone().serve(stream));
+            }
+        });
+        Self { folder, port, calls, hook, _runtime: runtime }
+    }
+
+    /// Does this about every request from now on, ahead of it and behind it.
+    pub(crate) fn about_each(&self, hook: impl FnMut(&Call) -> Act + Send + 'static) {
+        *self.hook.lock().unwrap() = Box::new(hook);
+    }
+
+    /// Takes the requests that came since this was asked last.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// Where the objects of a prefix lie on the disk.
+    pub(crate) fn folder(&self, prefix: &str) -> PathBuf {
+        self.folder.path().join(BUCKET).join(prefix)
+    }
+
+    /// Has a command use the server, and a folder for state of its own.
+    pub(crate) fn serve(&self, command: &mut Command, state: &Path) {
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command
+            .env("AWS_ACCESS_KEY_ID", KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
+            .env("AWS_REGION", "us-east-1")
+            .env("XDG_STATE_HOME", state)
+            .env("no_proxy", "127.0.0.1");
+    }
+}
+
+#[derive(Clone)]
+struct Watching {
+    service: S3Service,
+    calls: Arc<Mutex<Vec<Call>>>,
+    hook: Arc<Mutex<Hook>>,
+}
+
+impl Watching {
+    async fn serve(self, stream: TcpStream) {
+        let answer = hyper::service::service_fn(move |request| self.clone().answer(request));
+        // A connection that is cut is what some tests are about.
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        let mut call = Call::of(&request);
+        self.calls.lock().unwrap().push(call.clone());
+        if let Some(instead) = self.instead(&call) {
+            return instead;
+        }
+        let answer = self.service.call(request.map(Body::from)).await;
+        let answer = answer.map_err(|_| std::io::Error::other("the service failed"))?;
+        call.answered = true;
+        self.instead(&call).unwrap_or(Ok(answer))
+    }
+
+    fn instead(&self, call: &Call) -> Option<Result<Response<Body>, std::io::Error>> {
+        let mut hook = self.hook.lock().unwrap();
+        match hook(call) {
+            Act::Pass => None,
+            Act::Cut => Some(Err(std::io::Error::other("cut"))),
+            Act::Answer(status, code) => {
+                let body = Body::from(format!("<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"));
+                let mut answer = Response::new(body);
+                *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+                Some(Ok(answer))
+            }
+        }
+    }
+}
+
+/// Names a child to whoever is to kill it.
+#[derive(Clone, Default)]
+pub(crate) struct Victim(Arc<Mutex<Option<Pid>>>);
+
+impl Victim {
+    /// Runs the command to its end, or until it is killed; returns what it said.
+    pub(crate) fn run(&self, command: &mut Command) -> Output {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = {
+            // Nobody can kill it before it is there.
+            let mut victim = self.0.lock().unwrap();
+            let child = command.spawn().unwrap();
+            *victim = Pid::from_raw(child.id().cast_signed());
+            child
+        };
+        let output = child.wait_with_output().unwrap();
+        *self.0.lock().unwrap() = None;
+        output
+    }
+
+    pub(crate) fn kill(&self) {
+        if let Some(victim) = *self.0.lock().unwrap() {
+            kill_process(victim, Signal::KILL).unwrap();
+        }
+    }
+}
