@@ -16,7 +16,7 @@ fn child() -> Command {
 
 #[test]
 fn kills_lose_nothing_that_was_acknowledged_and_repeat_nothing() {
-    let mut figures = harness::kill(40, 20_130_105, &child, &|_| {});
+    let mut figures = harness::kill(30, 20_130_105, &child, &|_| {});
     // Where a busy machine let none of a kind come near enough, some more may.
     let kinds = [Near::Flush, Near::Start, Near::Rotation, Near::Seal];
     for seed in 1..10 {
@@ -24,7 +24,7 @@ fn kills_lose_nothing_that_was_acknowledged_and_repeat_nothing() {
             figures.add(harness::kill(20, seed, &child, &|_| {}));
         }
     }
-    assert!(figures.hold() && figures.kills >= 40, "{figures:?}");
+    assert!(figures.hold() && figures.kills >= 30, "{figures:?}");
     assert!(kinds.iter().all(|near| figures.near(*near) > 0), "{figures:?}");
     assert!(figures.blind > 0 && figures.stood > 0, "{figures:?}");
     assert!(figures.bytes_lost > 0 && figures.names_lost > 0, "{figures:?}");

@@ -19,13 +19,13 @@ pub(crate) mod steps;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rehearsal::clock::{Clock, SystemClock};
-use rehearsal::recording::{Columns, Recording, RecordingWriter, Standing};
+use rehearsal::recording::{Columns, Recording, RecordingError, RecordingWriter, Standing};
 use rehearsal::samples::Broker;
 use tempfile::TempDir;
 
@@ -146,7 +146,7 @@ impl<'c> Round<'c> {
             if self.chance.below(3) == 0 {
                 self.lose_power();
             }
-            if RecordingWriter::standing(out_of(&self.folder)).unwrap() == Standing::Sealed {
+            if self.is_sealed() {
                 break;
             }
         }
@@ -238,32 +238,28 @@ impl<'c> Round<'c> {
         self.figures.names_lost += u64::from(taken.names > 0);
     }
 
-    /// Lets a last child end, and holds the recording against what was produced.
+    /// Whether the recording is sealed; what can be neither read nor gone on with is a failure.
+    fn is_sealed(&mut self) -> bool {
+        match RecordingWriter::standing(out_of(&self.folder)) {
+            Ok(standing) => standing == Standing::Sealed,
+            Err(error) => {
+                self.figures.failed.push(format!("nobody can go on: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Lets a last child end where the recording is not sealed, and holds it against what was produced.
     fn finish(&mut self, mut produced: BTreeMap<i32, i64>) {
-        let out = out_of(&self.folder);
-        let standing = || RecordingWriter::standing(&out).unwrap();
         // The seal of a child that was killed may be lost, too.
-        if standing() == Standing::Sealed && self.chance.below(2) == 0 {
+        if self.is_sealed() && self.chance.below(2) == 0 {
             self.lose_power();
         }
-        if standing() == Standing::Sealed {
+        if self.is_sealed() {
             // What was taken until the seal must stand.
             produced.clone_from(&self.acknowledged.0);
         } else {
-            let mut running = Running::start(&(self.command)(), self.broker.brokers(), &self.folder, "caught-up", None);
-            let mut following = Following::default();
-            let clock = SystemClock::start();
-            while let Some(left) = ENDING.checked_sub(clock.now()) {
-                let Some(record) = running.hear(Some(left)) else { break };
-                self.disk.follow(&record.told);
-                following.follow(&record);
-                if let Told::Said(text) = &record.told {
-                    self.figures.lost += u64::from(self.acknowledged.rise_to(Acknowledged::parse(text)));
-                }
-            }
-            running.kill();
-            let ended = running.end();
-            self.settle();
+            let ended = self.end_last();
             if !ended.success() {
                 return self.figures.failed.push(format!("the last child ended with {ended}"));
             }
@@ -272,17 +268,37 @@ impl<'c> Round<'c> {
                 self.lose_power();
             }
         }
-        let problems = match Recording::open(&out).and_then(|recording| recording.verify()) {
-            Ok(problems) => problems,
-            Err(error) => return self.figures.failed.push(format!("the recording cannot be read: {error}")),
-        };
+        if let Err(error) = self.hold_against(&produced) {
+            self.figures.failed.push(format!("the recording cannot be read: {error}"));
+        }
+    }
+
+    fn end_last(&mut self) -> ExitStatus {
+        let mut running = Running::start(&(self.command)(), self.broker.brokers(), &self.folder, "caught-up", None);
+        let mut following = Following::default();
+        let clock = SystemClock::start();
+        while let Some(left) = ENDING.checked_sub(clock.now()).filter(|left| !left.is_zero()) {
+            let Some(record) = running.hear(Some(left)) else { break };
+            self.take(&record, &mut following);
+        }
+        if clock.now() >= ENDING {
+            running.kill();
+        }
+        let ended = running.end();
+        self.settle();
+        ended
+    }
+
+    /// Holds what was recorded against what was produced: the number of events by partition, each known by its offset.
+    fn hold_against(&mut self, produced: &BTreeMap<i32, i64>) -> Result<(), RecordingError> {
+        let recording = Recording::open(out_of(&self.folder))?;
+        let problems = recording.verify()?;
         if !problems.is_empty() {
             self.figures.failed.push(format!("the recording does not verify: {problems:?}"));
         }
-        let recording = Recording::open(&out).unwrap();
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
         for batch in recording.batches(Columns::ALL) {
-            for event in batch.unwrap().iter() {
+            for event in batch?.iter() {
                 let expected = next.entry(event.partition).or_default();
                 let value = value_of(event.partition, *expected);
                 self.figures.wrong += u64::from(event.offset != *expected || event.value != Some(value.as_bytes()));
@@ -290,10 +306,11 @@ impl<'c> Round<'c> {
             }
         }
         for (partition, wanted) in produced {
-            let lacking = wanted - next.get(&partition).copied().unwrap_or(0);
+            let lacking = wanted - next.get(partition).copied().unwrap_or(0);
             self.figures.wrong += lacking.max(0).cast_unsigned();
         }
         self.figures.events += recording.len();
         self.figures.recordings += 1;
+        Ok(())
     }
 }
