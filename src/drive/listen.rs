@@ -11,7 +11,7 @@ use super::reply::{Reply, Said, Spot};
 use super::shared::Shared;
 use super::{DriveRules, Payload};
 use crate::clock::Clock;
-use crate::mask::{Detection, Masker, Otherwise, Parts};
+use crate::mask::{Detection, Masker, Parts, redact_credentials};
 use crate::outcome::{CauseBy, CauseView, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
 use crate::plan::Phase;
 use crate::recording::Header;
@@ -234,9 +234,11 @@ impl<'a> Listener<'a> {
     }
 
     fn malformed(&mut self, line: &[u8], why: &'static str) -> Result<(), OutcomeError> {
-        // Nobody can tell which rules would have touched it.
-        let unread = self.rules.mask.as_ref().is_some_and(|policy| policy.otherwise() != Otherwise::Keep);
-        self.as_is(if unread { UNREAD } else { line }, Some(why))
+        // Nobody can tell which rules would have touched it: `otherwise` speaks of values, and here even keys and headers are unread.
+        if self.rules.mask.is_some() {
+            return self.as_is(UNREAD, Some(why));
+        }
+        self.as_is(&redact_credentials(line), Some(why))
     }
 
     fn as_is(&mut self, line: &[u8], malformed: Option<&str>) -> Result<(), OutcomeError> {

@@ -19,19 +19,26 @@ pub(super) fn index(name: &str) -> Option<usize> {
     HEADERS.iter().position(|header| header.eq_ignore_ascii_case(name))
 }
 
-/// A header with its value as logs write it (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`), and a bearer's token.
+/// A header with its value as logs write it: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`,
+/// `{"name":"Cookie","value":"…"}`), behind a sign (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`), both in texts that
+/// JSON escaped as well; and a bearer's token. What ends a value is only known where it is quoted behind a sign; else all the rest
+/// of the line goes.
 static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r#"(?i-u)(\b(?:proxy-authorization|authorization|set-cookie|cookie)["']?\s*[:=]\s*)(?:"(?:\\.|[^"\\])*"?|'[^']*'?|[^\r\n]+)|(\bbearer\s+)[a-z0-9._~+/=-]{8,}"#,
+        r#"(?xi-u)
+        ((?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*,\s*) [^\r\n]+
+        | ((?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']?\s*[:=]\s*)
+          (?:"(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
+        | (\bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
     )
     .ok()
 });
 
-/// Redacts the values of such headers in one line of a log.
-pub(super) fn redact_line(line: &[u8]) -> Vec<u8> {
+/// Redacts the values of such headers in one line, of a log or of what else nobody can read.
+pub fn redact_line(line: &[u8]) -> Vec<u8> {
     let Some(written) = &*WRITTEN else { return REDACTED.into() };
     let kept = |found: &Captures<'_>| {
-        let name = found.get(1).or_else(|| found.get(2)).map_or(&b""[..], |name| name.as_bytes());
+        let name = (1..=3).find_map(|group| found.get(group)).map_or(&b""[..], |name| name.as_bytes());
         [name, REDACTED.as_bytes()].concat()
     };
     written.replace_all(line, kept).into_owned()
@@ -49,8 +56,18 @@ mod tests {
             ("proxy-authorization=Basic QWxhZGRpbg==", "proxy-authorization=[redacted]"),
             ("Set-Cookie: sid=1; Path=/", "Set-Cookie: [redacted]"),
             ("token: bearer abc.def-ghi=", "token: bearer [redacted]"),
+            ("[[\"Authorization\",\"Basic eHl6\"],[\"x\"]]", "[[\"Authorization\",[redacted]"),
+            ("('Cookie', 'sid=1'), 2", "('Cookie', [redacted]"),
+            ("[(b'set-cookie' , b'sid=1')]", "[(b'set-cookie' , [redacted]"),
+            ("{\"name\":\"Authorization\",\"value\":\"x\"}", "{\"name\":\"Authorization\",[redacted]"),
+            (r#"{"got":"{\"authorization\": \"Basic eHl6\"}"}"#, r#"{"got":"{\"authorization\": [redacted]"#),
+            (r#"{"got":"[\"Cookie\",\"sid=1\"]"}"#, r#"{"got":"[\"Cookie\",[redacted]"#),
+            (r#"{"got":"GET /\r\nCookie: sid=1"}"#, r#"{"got":"GET /\r\nCookie: [redacted]"#),
+            (r"{'cookie': 'a=\'1\'; sid=1', 'n': 1}", "{'cookie': [redacted], 'n': 1}"),
             ("the authorization failed", "the authorization failed"),
+            ("the authorization, then", "the authorization, then"),
             ("cookies are fine", "cookies are fine"),
+            ("\"cookies\", 'fine'", "\"cookies\", 'fine'"),
         ] {
             assert_eq!(String::from_utf8(redact_line(line.as_bytes())).unwrap(), expected);
         }

@@ -230,11 +230,18 @@ fn masked_headers<'m>(
 ) -> Vec<(&'m str, Option<Cow<'m, [u8]>>)> {
     let mut masked = Vec::with_capacity(headers.len());
     for (name, value) in headers {
+        let credential = credentials::index(name);
+        // A shift or a bucket would keep what is no date and no number, or most of a number.
+        let hides = |method| matches!(method, MethodName::Token | MethodName::Drop | MethodName::Redact);
         let ruled = policy.and_then(|(policy, chosen)| {
-            let names = |&number: &usize| matches!(&policy.targets[number].part, Part::Header(other) if other.eq_ignore_ascii_case(name));
+            let names = |&number: &usize| {
+                let target = &policy.targets[number];
+                matches!(&target.part, Part::Header(other) if other.eq_ignore_ascii_case(name))
+                    && (credential.is_none() || hides(target.name))
+            };
             chosen.headers.iter().copied().find(names).map(|number| (number, &policy.targets[number]))
         });
-        match (ruled, credentials::index(name), value) {
+        match (ruled, credential, value) {
             (Some((number, target)), ..) if target.name == MethodName::Drop => counts.targets[number] += 1,
             (Some((number, target)), _, Some(value)) => {
                 counts.targets[number] += 1;

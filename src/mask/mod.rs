@@ -24,6 +24,7 @@ mod settings;
 mod sightings;
 mod topics;
 
+pub use credentials::redact_line as redact_credentials;
 pub use detect::Detected;
 pub use error::MaskError;
 pub use log::LogMask;

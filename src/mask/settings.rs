@@ -376,11 +376,6 @@ impl Policy {
         self
     }
 
-    /// What becomes of bytes in which no field can be found.
-    pub fn otherwise(&self) -> Otherwise {
-        self.otherwise
-    }
-
     /// Tells this policy's key from others, where it has one.
     pub fn fingerprint(&self) -> Option<String> {
         self.key.as_ref().map(MaskKey::fingerprint)

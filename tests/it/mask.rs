@@ -453,3 +453,22 @@ fn what_is_wrong_with_a_policy_is_said_with_its_place_and_what_to_write_instead(
     let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "nothing.toml", "--out", "masked"]);
     assert!(err.contains("could not read the policy nothing.toml"), "{err}");
 }
+
+#[test]
+fn a_rule_that_would_leave_a_credential_counts_for_other_headers_alone() {
+    // A number to a bucket, seconds since the epoch to a shift.
+    let headers = [("Cookie", Some("1357035420")), ("x-n", Some("1357035420")), ("authorization", Some("sesame-open"))];
+    let source = [event("payments", 0, None, None, &headers)];
+    for method in ["bucket'\nsize = 1", "shift'"] {
+        let rules = format!(
+            "[[rule]]\nheaders = ['cookie', 'x-n', 'Authorization']\nmethod = '{method}\n\
+             [[rule]]\nheaders = ['authorization']\nmethod = 'token'"
+        );
+        let (left, recording, _folder) = masked(&source, policy(&rules), Detection::Off).unwrap();
+        let value = |at: usize| text(left[0].headers[at].value.as_ref()).unwrap().to_owned();
+        assert_eq!((value(0).as_str(), &value(2)[..4]), ("[redacted]", "tok_"), "{method}");
+        assert!(value(1).bytes().all(|byte| byte.is_ascii_digit()), "{method}: {}", value(1));
+        let masks = &recording.manifest().masks;
+        assert_eq!(masks.iter().find(|mask| mask.what == "header Cookie").unwrap().count, Some(1));
+    }
+}

@@ -222,6 +222,72 @@ fn what_builds_write_is_masked_before_it_touches_the_disk() {
     }
 }
 
+/// A build whose lines nobody can read, and that logs what it was given.
+const BROKEN: &str = r#"
+while read -r line; do
+  echo '{"key":"c-1001","value":1,"headers":[["Authorization","Basic sesame-open"],["x"]]}'
+  echo '{"value":1,"headers":[["x","said"],["x"]]}' | sed "s/said/$SAID-open/"
+  echo '{"key":"c-1001","headers":[["Authorization","Basic sesame-open"]]}' >&2
+done
+echo 'Traceback' >&2
+echo "  KeyError: ('Cookie', 'sid=sesame-open')" >&2
+exit 3
+"#;
+
+#[test]
+fn lines_that_nobody_can_read_hold_no_credentials_and_with_a_policy_nothing() {
+    for (mask, said, expected) in [
+        (
+            None,
+            "plain",
+            [
+                r#"{"key":"c-1001","value":1,"headers":[["Authorization",[redacted]"#,
+                r#"{"value":1,"headers":[["x","plain-open"],["x"]]}"#,
+            ],
+        ),
+        (Some("keep"), "sesame", ["[redacted]"; 2]),
+        (Some("redact"), "sesame", ["[redacted]"; 2]),
+    ] {
+        let rules = format!(
+            "otherwise = '{}'\n[[rule]]\nheaders = ['x']\nkey = true\nmethod = 'redact'",
+            mask.unwrap_or("keep")
+        );
+        let desk = desk(&rules);
+        fs::write(desk.path().join("build.sh"), BROKEN).unwrap();
+        let builds = ["old", "new"]
+            .map(|name| format!("{name}.command = ['sh', 'build.sh']\n{name}.env = {{ SAID = '{said}' }}\n"));
+        let policy = mask.map_or("", |_| "[mask]\npolicy = 'mask.toml'\n");
+        let scenario = format!(
+            "recording = 'empty'\n{}pace.mode = 'unpaced'\n[drive]\nsettle = '50ms'\n{policy}",
+            builds.concat()
+        );
+        fs::write(desk.path().join("scenario.toml"), scenario).unwrap();
+        recorded(&[event("orders", 0, None, Some("{\"n\":1}"), &[])], &desk.path().join("empty"));
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        let run = command.current_dir(desk.path()).env("REHEARSAL_MASK_KEY", KEY);
+        let output = run.args(["run", "scenario.toml", "--out", "run"]).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{output:?}");
+        let outcome = Outcome::open(desk.path().join("run/outcomes/new")).unwrap();
+        let written: Vec<_> = outcome
+            .outputs()
+            .unwrap()
+            .map(Result::unwrap)
+            .flat_map(|batch| (0..batch.len()).map(|row| batch.get(row).to_output()).collect::<Vec<_>>())
+            .collect();
+        let values: Vec<_> = written.iter().map(|output| text(output.value.as_ref()).unwrap()).collect();
+        assert_eq!(values, expected, "{mask:?}");
+        assert!(written.iter().all(|output| output.malformed.is_some()));
+        let mut paths = Vec::new();
+        files(&desk.path().join("run"), &mut paths);
+        for path in &paths {
+            let bytes = fs::read(path).unwrap();
+            assert!(!bytes.windows(11).any(|window| window == b"sesame-open"), "{mask:?}: {}", path.display());
+        }
+        let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
+        assert!(log.contains("[[\"Authorization\",[redacted]\n") && log.contains("('Cookie', [redacted]\n"), "{log}");
+    }
+}
+
 #[test]
 fn a_policy_that_cannot_be_used_stops_a_run_before_anything_is_started() {
     let desk = desk("[[rule]]\nmethod = 'token'");
