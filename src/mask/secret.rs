@@ -55,14 +55,35 @@ impl MaskKey {
     pub(super) fn of_variable(name: &str) -> Result<Self, String> {
         match std::env::var_os(name) {
             Some(value) => Self::new(value.as_encoded_bytes()),
-            None => Err(format!("the variable `{name}`, which is to hold the key, is not set")),
+            None if Self::is_variable(name) => {
+                Err(format!("the variable `{name}`, which is to hold the key, is not set"))
+            }
+            None => Err("this names no variable that is set; it is not shown, as it may be the key itself".to_owned()),
         }
     }
 
     /// Reads the key from a file.
     pub(super) fn of_file(path: &Path) -> Result<Self, String> {
-        let bytes = fs::read(path).map_err(|error| format!("could not read the key in {}: {error}", path.display()))?;
-        Self::new(&bytes)
+        let shown = |error| format!("could not read the key in {}: {error}", Self::hidden(&path.display().to_string()));
+        Self::new(&fs::read(path).map_err(shown)?)
+    }
+
+    /// Whether `name` is spelled as people spell names of variables, and too short to be a key.
+    pub fn is_variable(name: &str) -> bool {
+        let letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        name.len() < LETTERS_MIN && name.bytes().all(letter) && !name.starts_with(|first: char| first.is_ascii_digit())
+    }
+
+    /// Writes `…` for every word of `text` that could be used as a key.
+    pub fn hidden(text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        let goes_on = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
+        for part in text.split_inclusive(|letter| !goes_on(letter)) {
+            let word = part.trim_end_matches(|letter| !goes_on(letter));
+            shown.push_str(if Self::new(word.as_bytes()).is_ok() { "…" } else { word });
+            shown.push_str(&part[word.len()..]);
+        }
+        shown
     }
 
     /// Token of `content`: `tok_` and the first 128 bits of its HMAC in 32 hexadecimal digits.
@@ -135,6 +156,21 @@ mod tests {
             assert!(MaskKey::new(bytes).is_ok());
         }
         assert_eq!(format!("{:?}", MaskKey::new(TEXT).unwrap()), "MaskKey(…)");
+    }
+
+    #[test]
+    fn a_key_that_stands_where_its_place_is_to_stand_is_not_shown() {
+        let [text, base64] = [std::str::from_utf8(TEXT).unwrap(), "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83v/jRWeJA="];
+        for key in [text, &text[1..], &text.to_uppercase(), base64, "hunter2", "a b", "0A", ""] {
+            let refused = MaskKey::of_variable(key).unwrap_err();
+            assert!(key.is_empty() || !refused.contains(key), "{refused}");
+        }
+        assert!(MaskKey::of_variable("REHEARSAL_NOBODY").unwrap_err().contains("`REHEARSAL_NOBODY`"));
+        for key in [text, base64] {
+            let refused = MaskKey::of_file(&Path::new("/no/such.folder").join(key)).unwrap_err();
+            assert!(!refused.contains(&key[1..]) && refused.contains("/no/such.…"), "{refused}");
+        }
+        assert_eq!(MaskKey::hidden(&format!("a = '{text}', b\n")), "a = '…', b\n");
     }
 
     #[test]

@@ -455,6 +455,32 @@ fn what_is_wrong_with_a_policy_is_said_with_its_place_and_what_to_write_instead(
 }
 
 #[test]
+fn a_key_that_was_written_into_the_policy_is_not_shown() {
+    let desk = desk("");
+    // Which of them is printed fails in `rehearsal`, which knows the secrets.
+    for (text, expected) in [
+        (format!("key-env = '{KEY}'"), &["mask.toml:1:11", "no variable that is set", "key-env = …"][..]),
+        ("otherwise = 'keep'\nkey-env = 'sesame-open'".to_owned(), &["mask.toml:2:11", "no variable that is set"]),
+        (format!("key-file = '{KEY}'"), &["mask.toml:1:12", "could not read the key", "key-file = …"]),
+        (format!("key = '{KEY}'"), &["mask.toml:1:1", "unknown key `key`", "key = …"]),
+        ("[[rule]]\nmethod = 'redact'\nkey = 'sesame-open'".to_owned(), &["mask.toml:3:7", "true"]),
+        (format!("[[rule]]\nmethod = 'redact'\nkey = \"{KEY}\""), &["mask.toml:3:7", "true"]),
+        ("key_env = 'sesame-open'".to_owned(), &["mask.toml:1:1", "`key-env`?"]),
+        ("key-env = sesame-open".to_owned(), &["mask.toml:1:", "key-env = …"]),
+        (format!("key-env = '{KEY}"), &["mask.toml:1:", "key-env = …"]),
+        (KEY.to_owned(), &["mask.toml:1:"]),
+        (format!("secret = '{KEY}'"), &["mask.toml:1:1", "unknown key `secret`"]),
+        (format!("key-env = ['{KEY}']"), &["mask.toml:1:11", "key-env = …"]),
+    ] {
+        fs::write(desk.path().join("mask.toml"), &text).unwrap();
+        let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+        for expected in expected {
+            assert!(err.contains(expected), "{text}\n--- lacks {expected}\n{err}");
+        }
+    }
+}
+
+#[test]
 fn a_rule_that_would_leave_a_credential_counts_for_other_headers_alone() {
     // A number to a bucket, seconds since the epoch to a shift.
     let headers = [("Cookie", Some("1357035420")), ("x-n", Some("1357035420")), ("authorization", Some("sesame-open"))];
