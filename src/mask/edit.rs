@@ -6,7 +6,7 @@ use super::method::{Method, REDACTED, Replacement};
 use super::path::Path;
 use super::scan::{Kind, Tape};
 use super::settings::{By, Policy, Target};
-use crate::schema::{EncodeError, Schemas};
+use crate::schema::{EncodeError, SchemaKind, Schemas, frame};
 
 /// Bytes that a schema registry's clients put ahead of a value.
 const FRAME: usize = 5;
@@ -57,7 +57,7 @@ impl Editor {
         key: Option<&[u8]>,
         counts: &mut [u64],
     ) -> Edited {
-        let (frame, text) = unframed(text);
+        let (head, text) = unframed(text);
         if !self.tape.read(text) {
             return Edited::NoJson;
         }
@@ -81,7 +81,7 @@ impl Editor {
             return Edited::Same;
         }
         self.out.clear();
-        self.out.extend_from_slice(frame);
+        self.out.extend_from_slice(head);
         self.write(policy, text, key, counts)
     }
 
@@ -101,9 +101,7 @@ impl Editor {
             return edited;
         }
         if let [Edit { node: 0, target }] = self.edits[..] {
-            // Nothing of the schema is left where all that it describes is replaced.
-            let Target { method, by, .. } = &policy.targets[target];
-            self.out = whole(method, by, bytes, key).unwrap_or_default();
+            self.replace_all(&policy.targets[target], (schemas, bytes), key);
             return Edited::Changed;
         }
         match encoded(schemas, bytes, &self.out) {
@@ -113,6 +111,11 @@ impl Editor {
             }
             Err(error) => self.unfit(policy, (schemas, bytes, &text), key, counts, &error),
         }
+    }
+
+    /// Replaces all that `bytes` say, JSON or not.
+    pub(super) fn replace_all(&mut self, target: &Target, (schemas, bytes): (&Schemas, &[u8]), key: Option<&[u8]>) {
+        self.out = whole(&target.method, &target.by, (schemas, bytes), key).unwrap_or_default();
     }
 
     /// Finds the target whose edit does not fit by making each alone: where in the value it lies would be told by names that
@@ -237,20 +240,107 @@ fn entity<'t>(by: &By, text: &'t [u8], tape: &Tape, key: Option<&'t [u8]>, found
     }
 }
 
-/// Masks bytes that are no JSON as a whole; none where they are dropped.
-pub(super) fn whole(method: &Method, by: &By, bytes: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>> {
-    let entity = match by {
-        By::Key => key.unwrap_or_default(),
-        By::All | By::Field(_) => &[],
-    };
+/// What bytes say, and how they are written.
+#[derive(Debug)]
+struct Said<'b> {
+    kind: Kind,
+    content: Cow<'b, [u8]>,
+    written: Written<'b>,
+}
+
+#[derive(Debug)]
+enum Written<'b> {
+    /// By the schema of Avro that describes them.
+    Avro,
+    /// As JSON behind these bytes.
+    Json(&'b [u8]),
+    /// As they are.
+    Bare,
+}
+
+impl<'b> Said<'b> {
+    fn of(schemas: &Schemas, bytes: &'b [u8]) -> Self {
+        let mut tape = Tape::default();
+        let described = schemas.kind(bytes);
+        if let Some(kind @ (SchemaKind::Avro | SchemaKind::Protobuf)) = described
+            && let Ok(text) = schemas.decode(bytes)
+            && tape.read(&text)
+        {
+            let content = Cow::Owned(tape.content(&text, 0).into_owned());
+            // A message has room for a message alone, and would keep the fields that its schema does not know.
+            let written = if kind == SchemaKind::Avro { Written::Avro } else { Written::Bare };
+            return Self { kind: tape.node(0).kind, content, written };
+        }
+        let (head, rest) = bytes.split_at(if frame(bytes).is_some() { FRAME } else { 0 });
+        // Without a frame text in quotation marks alone says something else than its bytes; eight bytes that begin like a frame
+        // are rather a number than three bytes of JSON.
+        let json = if head.is_empty() {
+            rest.first() == Some(&b'"')
+        } else {
+            rest.len() != 3 || described == Some(SchemaKind::Json)
+        };
+        if json && tape.read(rest) {
+            return Self { kind: tape.node(0).kind, content: tape.content(rest, 0), written: Written::Json(head) };
+        }
+        Self { kind: Kind::Text, content: Cow::Borrowed(bytes), written: Written::Bare }
+    }
+}
+
+/// What a key says whose entity it names: the same however it is framed, described or quoted.
+pub(super) fn content<'b>(schemas: &Schemas, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    Said::of(schemas, bytes).content
+}
+
+/// Masks all that bytes say, so that the same has the same token whatever frames, describes or quotes it; none where they are
+/// dropped. The schema stays where it has room for the result; else that stands bare, and nothing of the schema is left.
+pub(super) fn whole(
+    method: &Method,
+    by: &By,
+    (schemas, bytes): (&Schemas, &[u8]),
+    key: Option<&[u8]>,
+) -> Option<Vec<u8>> {
     if matches!(method, Method::Drop) {
         return None;
     }
-    Some(match method.replace(Kind::Text, bytes, entity) {
-        Replacement::Same => bytes.to_vec(),
-        Replacement::Text(text) | Replacement::Number(text) => text.into_bytes(),
-        Replacement::Null => REDACTED.into(),
+    let Said { kind, content, written } = Said::of(schemas, bytes);
+    let replacement = method.replace(kind, &content, all_of(by, key));
+    if replacement == Replacement::Same {
+        return Some(bytes.to_vec());
+    }
+    let json = |head: &[u8]| {
+        let mut out = head.to_vec();
+        put(&replacement, &mut out);
+        out
+    };
+    Some(match written {
+        Written::Json(head) => json(head),
+        Written::Avro => encoded(schemas, bytes, &json(&[])).unwrap_or_else(|_| bare(replacement)),
+        Written::Bare => bare(replacement),
     })
+}
+
+/// Masks the value of a header, whose bytes are what it says; none where it is dropped.
+pub(super) fn header(method: &Method, by: &By, bytes: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>> {
+    match method.replace(Kind::Text, bytes, all_of(by, key)) {
+        _ if matches!(method, Method::Drop) => None,
+        Replacement::Same => Some(bytes.to_vec()),
+        replacement => Some(bare(replacement)),
+    }
+}
+
+/// Whose dates are shifted together where there are no fields.
+fn all_of<'k>(by: &By, key: Option<&'k [u8]>) -> &'k [u8] {
+    match by {
+        By::Key => key.unwrap_or_default(),
+        By::All | By::Field(_) => &[],
+    }
+}
+
+fn bare(replacement: Replacement) -> Vec<u8> {
+    match replacement {
+        Replacement::Text(text) | Replacement::Number(text) => text.into_bytes(),
+        Replacement::Null | Replacement::Same => REDACTED.into(),
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::credentials::{self, HEADERS};
-use super::edit::{Edited, Editor, whole};
+use super::edit::{Edited, Editor, content, header, whole};
 use super::method::REDACTED;
-use super::settings::{Otherwise, Part, Policy, means};
+use super::settings::{By, Otherwise, Part, Policy, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
 use crate::recording::{Mask, Masking};
@@ -137,16 +137,19 @@ impl Masker {
         let Self { policy, detection, topics, keys, values, schemas, sightings, counts } = self;
         let policy = policy.as_deref();
         let chosen = policy.map(|policy| chosen(topics, policy, parts.topic));
-        let headers = masked_headers(policy.zip(chosen), parts.key, headers.into_iter().collect(), counts);
+        let by_key = policy.is_some_and(|policy| policy.targets.iter().any(|target| matches!(target.by, By::Key)));
+        let entity = parts.key.filter(|_| by_key).map(|bytes| content(schemas, bytes));
+        let entity = entity.as_deref();
+        let headers = masked_headers(policy.zip(chosen), entity, headers.into_iter().collect(), counts);
         let (mut key, mut value) = (parts.key.map(Cow::Borrowed), parts.value.map(Cow::Borrowed));
         if let Some((policy, chosen)) = policy.zip(chosen) {
             if let Some(bytes) = parts.key {
-                key = masked_key((policy, schemas), chosen, keys, parts, bytes, counts)?;
+                key = masked_key((policy, schemas), chosen, keys, parts, (bytes, entity), counts)?;
             }
             if let Some(bytes) = parts.value
                 && !chosen.value.is_empty()
             {
-                let edited = fields((policy, schemas), &chosen.value, values, bytes, parts.key, counts);
+                let edited = fields((policy, schemas), &chosen.value, values, bytes, entity, counts);
                 value = Some(finished(policy, parts, bytes, values, edited, ("value", &mut counts.no_json[1]))?);
             }
         }
@@ -245,7 +248,7 @@ fn masked_headers<'m>(
             (Some((number, target)), ..) if target.name == MethodName::Drop => counts.targets[number] += 1,
             (Some((number, target)), _, Some(value)) => {
                 counts.targets[number] += 1;
-                masked.push((name, whole(&target.method, &target.by, value, key).map(Cow::Owned)));
+                masked.push((name, header(&target.method, &target.by, value, key).map(Cow::Owned)));
             }
             (None, Some(index), Some(value)) if value != REDACTED.as_bytes() => {
                 counts.credentials[index] += 1;
@@ -262,19 +265,19 @@ fn masked_key<'m>(
     chosen: &Chosen,
     editor: &'m mut Editor,
     parts: Parts<'m>,
-    bytes: &'m [u8],
+    (bytes, entity): (&'m [u8], Option<&[u8]>),
     counts: &mut Counts,
 ) -> Result<Option<Cow<'m, [u8]>>, MaskError> {
     // The whole key masked leaves no field of it.
     if let Some(number) = chosen.key {
         let target = &policy.targets[number];
         counts.targets[number] += 1;
-        return Ok(whole(&target.method, &target.by, bytes, Some(bytes)).map(Cow::Owned));
+        return Ok(whole(&target.method, &target.by, (schemas, bytes), entity).map(Cow::Owned));
     }
     if chosen.key_fields.is_empty() {
         return Ok(Some(Cow::Borrowed(bytes)));
     }
-    let edited = fields((policy, schemas), &chosen.key_fields, editor, bytes, Some(bytes), counts);
+    let edited = fields((policy, schemas), &chosen.key_fields, editor, bytes, entity, counts);
     finished(policy, parts, bytes, editor, edited, ("key", &mut counts.no_json[0])).map(Some)
 }
 
@@ -290,12 +293,22 @@ fn fields(
         Part::Value(path) | Part::KeyField(path) => Some((number, path)),
         Part::Key | Part::Header(_) => None,
     });
-    match schemas.kind(bytes) {
+    let edited = match schemas.kind(bytes) {
         Some(SchemaKind::Avro | SchemaKind::Protobuf) => {
             editor.edit_described(policy, paths, (schemas, bytes), key, &mut counts.targets)
         }
         // What a JSON Schema describes is a text that is edited where it stands.
         Some(SchemaKind::Json) | None => editor.edit(policy, paths, bytes, key, &mut counts.targets),
+    };
+    // A rule that names all of it means what has no fields, too.
+    let root = numbers.iter().copied().find(|&number| policy.targets[number].part.is_whole());
+    match (edited, root) {
+        (Edited::NoJson, Some(number)) if !bytes.is_empty() => {
+            editor.replace_all(&policy.targets[number], (schemas, bytes), key);
+            counts.targets[number] += 1;
+            Edited::Changed
+        }
+        (edited, _) => edited,
     }
 }
 

@@ -401,6 +401,15 @@ impl Policy {
 }
 
 impl Part {
+    /// Whether it is all of a key or value.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Value(path) | Self::KeyField(path) => path.is_root(),
+            Self::Key => true,
+            Self::Header(_) => false,
+        }
+    }
+
     /// How the part is called in a manifest.
     pub(super) fn name(&self) -> String {
         match self {

@@ -161,6 +161,56 @@ fn what_does_not_fit_its_schema_is_an_error_at_the_event_and_nothing_is_kept() {
 }
 
 #[test]
+fn a_key_has_one_token_by_whatever_schema_it_is_written() {
+    let avro = |id, schema: &str| SchemaText {
+        id,
+        kind: SchemaKind::Avro,
+        schema: schema.to_owned(),
+        references: vec![],
+        subjects: vec![],
+    };
+    let schemas = Schemas::new([avro(11, "\"string\""), avro(12, "[\"null\",\"string\"]"), avro(13, "\"long\"")]);
+    let rules = "[[rule]]\nkey = true\nvalue = ['$', '$.who']\nmethod = 'token'\n";
+    let dates = "[[rule]]\ntopics = ['d']\nvalue = ['$']\nmethod = 'shift'\nby = 'key'";
+    let mut masker = Masker::new(Some(policy(&format!("{dates}\n{rules}"))), Detection::Off);
+    masker.know(schemas.clone());
+    let mut left = |topic: &str, key: &[u8], value: &[u8]| {
+        let parts = Parts { topic, partition: 0, offset: 0, key: Some(key), value: Some(value) };
+        let kept = masker.mask(parts, []).unwrap();
+        (kept.key.unwrap().into_owned(), kept.value.unwrap().into_owned())
+    };
+    let said = |bytes: &[u8]| match schemas.decode_value(bytes) {
+        Ok(value) => value.as_str().unwrap().to_owned(),
+        Err(_) => String::from_utf8(bytes.to_vec()).unwrap(),
+    };
+    let token = said(&left("t", b"c-1", b"").0);
+    assert!(token.starts_with("tok_"), "{token}");
+    let spellings = [
+        framed(11, b"\x06c-1"),
+        framed(12, b"\x02\x06c-1"),
+        framed(99, b"\"c-1\""),
+        framed(98, b"\"\\u0063-1\""),
+        b"\"c-1\"".to_vec(),
+    ];
+    for spelling in &spellings {
+        let (key, value) = left("t", spelling, spelling);
+        for masked in [key, value] {
+            assert_eq!(masked.starts_with(b"\0"), spelling.starts_with(b"\0"), "{masked:?}");
+            assert!(!masked.starts_with(b"\0") || masked[..5] == spelling[..5]);
+            let of_json = String::from_utf8_lossy(&masked[if masked[0] == 0 { 5 } else { 0 }..]).replace('"', "");
+            let shown = if schemas.kind(&masked).is_some() { said(&masked) } else { of_json };
+            assert_eq!(shown, token, "{spelling:?}");
+        }
+        // One entity, too.
+        assert_eq!(left("d", spelling, b"\"2013-01-05\"").1, left("d", b"c-1", b"\"2013-01-05\"").1);
+    }
+    // A token of text has no room in a number: it stands bare, and is that of the number anywhere else.
+    assert_eq!(left("t", &framed(13, b"\x0e"), b"").0, left("t", b"7", b"").0);
+    // Eight bytes that begin like a frame are a number, of which nothing may stay.
+    assert!(left("t", b"\0\0\0\0\x01\"a\"", b"").0.starts_with(b"tok_"));
+}
+
+#[test]
 fn what_refers_to_a_schema_that_nobody_has_is_never_kept_where_a_rule_names_a_field() {
     let mut masker = Masker::new(Some(policy(&format!("otherwise = 'keep'\n{RULES}"))), Detection::Off);
     masker.know(Schemas::new(texts()));

@@ -278,6 +278,28 @@ fn what_is_no_json_is_kept_redacted_or_refused_as_the_policy_says() {
 }
 
 #[test]
+fn a_rule_for_the_whole_value_masks_what_is_no_json_as_well() {
+    let values = ["ann.smith", "{\"a\":\"ann.smith\"}\n{}", "\u{feff}{\"a\":\"ann.smith\"}", "\0\0\0\0\u{7}ann.smith"];
+    let mut source: Vec<Event> = (0..).zip(values).map(|(at, value)| event("t", at, None, Some(value), &[])).collect();
+    source.push(event("t", 4, Some("\"ann.smith\""), Some("\"ann.smith\""), &[("who", Some("ann.smith"))]));
+    source.push(event("t", 5, None, Some(""), &[]));
+    for otherwise in ["keep", "refuse", "redact"] {
+        let rule = "[[rule]]\nvalue = ['$.b', '$']\nheaders = ['who']\nkey = true\nmethod = 'token'";
+        let policy = policy(&format!("otherwise = '{otherwise}'\n{rule}"));
+        let (left, recording, folder) = masked(&source, policy, Detection::Off).unwrap();
+        let values: Vec<&str> = left.iter().filter_map(|event| text(event.value.as_ref())).collect();
+        assert!(values[..4].iter().all(|value| value.starts_with("tok_") && value.len() == 36), "{values:?}");
+        // A join goes on with what is JSON, quoted or not.
+        let (token, quoted) = (values[0], format!("\"{}\"", values[0]));
+        assert_eq!((values[4], text(left[4].key.as_ref()), values[5]), (&*quoted, Some(&*quoted), ""));
+        assert_eq!(text(left[4].headers[0].value.as_ref()), Some(token));
+        let count = |what: &str| recording.manifest().masks.iter().find(|mask| mask.what == what).unwrap().count;
+        assert_eq!((count("$"), count("$.b")), (Some(5), Some(0)));
+        holds_no_secret(&folder.path().join("out"), &recording);
+    }
+}
+
+#[test]
 fn json_behind_the_id_of_its_schema_is_masked_like_any_other() {
     let source = [event("t", 0, None, Some("\0\0\0\0\u{7}{\"mail\":\"jo@example.org\",\"n\":1}"), &[])];
     let rules = "[[rule]]\nvalue = ['$.mail']\nmethod = 'redact'";
