@@ -83,7 +83,7 @@ fn scalar(kind: Kind, content: &[u8]) -> Option<&str> {
 }
 
 /// Shifts a date by whole days, so that the time of day, the zone and the spelling stay: RFC 3339, a date alone, or time since
-/// the Unix epoch, whose unit shows in its size. None where it is no date, or leaves the years that can be written.
+/// the Unix epoch, whose unit shows in its size (see [`epoch_shifted`]). None where it is no date, or leaves the years that can be written.
 fn shifted(text: &str, days: i64) -> Option<String> {
     epoch_shifted(text, days).or_else(|| calendar_shifted(text, days))
 }
@@ -134,7 +134,10 @@ fn is_time(text: &str) -> bool {
     zoned && timed && fractioned
 }
 
-/// Below 10^11 a number counts seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds, else nanoseconds.
+/// Shifts digits alone. Eight or fourteen of them that begin with 19 or 20 are a date (yyyymmdd, yyyymmddHHMMSS), and
+/// nothing where there is no such day. Else, from 10^8 (March 1973) a number counts seconds, from 10^10 (April 1970) milliseconds,
+/// from 10^13 microseconds, from 10^16 nanoseconds. Smaller ones are years, days or amounts, which a shift by seconds would
+/// hardly move or show by how much.
 fn epoch_shifted(text: &str, days: i64) -> Option<String> {
     let end = text.find('.').unwrap_or(text.len());
     let (whole, fraction) = text.split_at(end);
@@ -143,17 +146,36 @@ fn epoch_shifted(text: &str, days: i64) -> Option<String> {
     if !all_digits(unsigned) || !(fraction.is_empty() || all_digits(&fraction[1..])) || unsigned.len() > 19 {
         return None;
     }
+    if matches!(whole.len(), 8 | 14) && matches!(&whole[..2], "19" | "20") {
+        return compact_shifted(text, days);
+    }
     let number: i128 = whole.parse().ok()?;
     let unit = match number.unsigned_abs() {
-        0..100_000_000_000 => 1,
-        100_000_000_000..100_000_000_000_000 => 1_000,
-        100_000_000_000_000..100_000_000_000_000_000 => 1_000_000,
+        0..100_000_000 => return None,
+        100_000_000..10_000_000_000 => 1,
+        10_000_000_000..10_000_000_000_000 => 1_000,
+        10_000_000_000_000..10_000_000_000_000_000 => 1_000_000,
         _ => 1_000_000_000,
     };
     let moved = number + i128::from(days) * DAY_S * unit;
     // On the other side of zero a fraction counts the other way.
     let crosses = !fraction.is_empty() && (moved < 0) != whole.starts_with('-');
     (!crosses).then(|| format!("{moved}{fraction}"))
+}
+
+/// Shifts yyyymmdd, with or without HHMMSS behind it.
+fn compact_shifted(text: &str, days: i64) -> Option<String> {
+    let (date, time) = (text.get(..8)?, text.get(8..)?);
+    let two = |at: usize| time.get(at..at + 2).and_then(|part| digits(part.as_bytes()));
+    let clock = two(0).zip(two(2)).zip(two(4)).is_some_and(|((hour, minute), second)| {
+        // A leap second is the sixty-first.
+        time.len() == 6 && hour < 24 && minute < 60 && second < 61
+    });
+    if !(time.is_empty() || clock) {
+        return None;
+    }
+    let spelled = format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..]);
+    calendar_shifted(&spelled, days).map(|moved| moved.replace('-', "") + time)
 }
 
 /// A number as it is written, exactly.
@@ -225,7 +247,14 @@ mod tests {
             ("1357035420000000", 1, "1357121820000000"),
             ("1357035420000000000", 1, "1357121820000000000"),
             ("1357035420.25", 1, "1357121820.25"),
-            ("-86400", 1, "0"),
+            ("-315619200", 1, "-315532800"),
+            // Milliseconds of 1971 and 2286 and seconds of 1973.
+            ("31536000000", 1, "31622400000"),
+            ("9999999999999", 1, "10000086399999"),
+            ("100000000", 1, "100086400"),
+            ("20130105", 1, "20130106"),
+            ("19991231", 1, "20000101"),
+            ("20130105101700", -5, "20121231101700"),
         ] {
             assert_eq!(shifted(text, days).as_deref(), Some(expected), "{text}");
         }
@@ -247,12 +276,23 @@ mod tests {
             "2013-01-05x",
             "1.5.2",
             "99999999999999999999",
+            // What counts no seconds would show by how much it was moved.
+            "0",
+            "1975",
+            "4000",
+            "-86400",
+            "20133",
+            "99999999",
+            "20131305",
+            "20130105.5",
+            "20130105256000",
+            "19700101000061",
             "ééééé",
         ] {
             assert_eq!(shifted(text, 1), None, "{text}");
         }
         assert_eq!(shifted("9999-12-31", 1), None);
-        assert_eq!(shifted("0.5", -1), None);
+        assert_eq!(shifted("100000000.5", -2_000), None);
     }
 
     #[test]
