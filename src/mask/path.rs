@@ -1,5 +1,7 @@
 //! JSONPath over a text taken apart: which nodes of the text it selects.
 
+use std::collections::BTreeMap;
+
 use serde_json_path::{JsonPath, PathElement};
 
 use super::scan::{Kind, Tape};
@@ -61,10 +63,11 @@ impl Path {
             Way::Steps(steps) => follow(steps, text, tape, 0, found),
             Way::Query(query) => {
                 let Some(choices) = tape.choices(text) else { return false };
+                let mut elements = Elements::default();
                 for value in &choices {
                     for node in query.query_located(value).locations() {
-                        let elements: Vec<&PathElement<'_>> = node.iter().collect();
-                        locate(&elements, text, tape, 0, found);
+                        let place: Vec<&PathElement<'_>> = node.iter().collect();
+                        locate(&place, text, tape, &mut elements, 0, found);
                     }
                 }
             }
@@ -98,18 +101,52 @@ fn follow(steps: &[Step], text: &[u8], tape: &Tape, node: usize, found: &mut Vec
     }
 }
 
+/// Elements and members of the nodes that were asked for, so that as many places as a text has are found in one walk.
+#[derive(Debug, Default)]
+struct Elements {
+    of: BTreeMap<usize, Vec<usize>>,
+    named: BTreeMap<usize, BTreeMap<String, Vec<usize>>>,
+}
+
+impl Elements {
+    fn nth(&mut self, tape: &Tape, node: usize, index: usize) -> Option<usize> {
+        self.of.entry(node).or_insert_with(|| tape.children(node).collect()).get(index).copied()
+    }
+
+    /// Every member of a name.
+    fn named(&mut self, text: &[u8], tape: &Tape, node: usize, name: &str) -> Vec<usize> {
+        let members = self.named.entry(node).or_insert_with(|| {
+            let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for child in tape.children(node) {
+                if let Some(name) = tape.name(text, child) {
+                    members.entry(name.into_owned()).or_default().push(child);
+                }
+            }
+            members
+        });
+        members.get(name).cloned().unwrap_or_default()
+    }
+}
+
 /// Finds where a place in a value stands in the text: in every member of its name.
-fn locate(elements: &[&PathElement<'_>], text: &[u8], tape: &Tape, node: usize, found: &mut Vec<usize>) {
-    match elements.split_first() {
+fn locate(
+    place: &[&PathElement<'_>],
+    text: &[u8],
+    tape: &Tape,
+    elements: &mut Elements,
+    node: usize,
+    found: &mut Vec<usize>,
+) {
+    match place.split_first() {
         None => found.push(node),
         Some((PathElement::Name(name), rest)) => {
-            for child in tape.children(node).filter(|&child| tape.is_named(text, child, name)) {
-                locate(rest, text, tape, child, found);
+            for child in elements.named(text, tape, node, name) {
+                locate(rest, text, tape, elements, child, found);
             }
         }
         Some((PathElement::Index(index), rest)) => {
-            if let Some(child) = tape.children(node).nth(*index) {
-                locate(rest, text, tape, child, found);
+            if let Some(child) = elements.nth(tape, node, *index) {
+                locate(rest, text, tape, elements, child, found);
             }
         }
     }
@@ -206,6 +243,22 @@ mod tests {
         assert_eq!(selected("$..s", text), ["1", "2", "3"]);
         // By way of a filter: what holds for one of the two takes the members of both.
         assert_eq!(selected("$[?@.t == 9].s", text), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn each_container_is_walked_once_for_all_places_in_it() {
+        let text = format!("[{}]", ["{\"a\":1,\"b\":2}"; 3].join(","));
+        let mut tape = Tape::default();
+        assert!(tape.read(text.as_bytes()));
+        let mut elements = Elements::default();
+        let first = elements.nth(&tape, 0, 0).unwrap();
+        assert_eq!(elements.named(text.as_bytes(), &tape, first, "b"), [first + 2]);
+        let other = Tape::default();
+        // What was walked is not asked of the tape again, which here holds nothing.
+        assert_eq!(elements.nth(&other, 0, 2), Some(7));
+        assert_eq!(elements.named(b"", &other, first, "a"), [first + 1]);
+        let many = format!("[{}]", vec!["{\"a\":1}"; 100_000].join(","));
+        assert_eq!(selected("$[?@.a>=0].a", &many).len(), 100_000);
     }
 
     #[test]
