@@ -85,7 +85,7 @@ pub struct CaptureReport {
     pub partitions: Vec<CapturedPartition>,
     /// What looked personal in what was kept, by topic and path.
     pub sightings: Vec<Sighting>,
-    /// What could not be done for schemas, as sentences.
+    /// What could not be done for schemas, and rules of the mask policy that changed nothing, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -184,6 +184,11 @@ pub(super) fn take(
         span: taken.span,
     };
     let events = events + state;
+    let mut warnings = schemas.into_warnings();
+    // After a resume nobody knows what was changed before, and of no events nothing could be.
+    if resumed_at.is_none() && events > 0 {
+        warnings.extend(sealed_as.masker.idle());
+    }
     match ending {
         Ok(ending) => Ok(CaptureReport {
             events,
@@ -194,7 +199,7 @@ pub(super) fn take(
             notes,
             partitions: partitions.into_iter().map(captured).collect(),
             sightings: sealed_as.masker.sightings(),
-            warnings: schemas.into_warnings(),
+            warnings,
         }),
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
         Err(source) => Err(CaptureError::Interrupted { events: rows, out: out.to_owned(), source: Box::new(source) }),

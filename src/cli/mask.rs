@@ -31,11 +31,13 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
     drop(heeding);
     let report = report?;
     warn(&report.sightings, printer);
+    // Of no events nothing could be changed.
+    let idle = if report.events == 0 { Vec::new() } else { masker.idle() };
     if arguments.json {
         let masks: Vec<Json> = masker.masks().iter().map(in_json).collect();
         let personal = sightings_in_json(&report.sightings);
         printer.result(
-            &json!({ "out": arguments.out.shown(), "events": report.events, "masks": masks, "personal": personal })
+            &json!({ "out": arguments.out.shown(), "events": report.events, "masks": masks, "personal": personal, "warnings": idle })
                 .to_string(),
         )?;
     } else {
@@ -46,6 +48,9 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
             counted(report.events, "event"),
             arguments.out
         ))?;
+    }
+    for sentence in &idle {
+        printer.note(&format!("warning: {sentence}"));
     }
     Ok(Code::Agree)
 }

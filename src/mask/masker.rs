@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::credentials::{self, HEADERS};
 use super::edit::{Edited, Editor, content, header, whole};
 use super::method::REDACTED;
-use super::settings::{By, Otherwise, Part, Policy, means};
+use super::settings::{By, Otherwise, Part, Policy, Target, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
 use crate::recording::{Mask, Masking};
@@ -196,6 +196,24 @@ impl Masker {
             credentials.chain(no_json).filter(|(_, count)| *count > 0).map(|(what, count)| redacted(what, count)),
         );
         masks
+    }
+
+    /// Says of every part that a rule names, and that nothing was changed in, so: as sentences.
+    pub fn idle(&self) -> Vec<String> {
+        let targets = self.policy.as_ref().map_or(&[][..], |policy| &policy.targets);
+        let idle = targets.iter().zip(&self.counts.targets).filter(|(_, count)| **count == 0);
+        let sentence = |(target, _): (&Target, &u64)| {
+            let topics = match &target.named_topics[..] {
+                [] => String::new(),
+                topics => format!(" in {}", topics.join(", ")),
+            };
+            format!(
+                "Rule {} of the policy (`{}`{topics}) changed nothing: no event has it, or a rule ahead of it took it.",
+                target.rule,
+                target.part.name()
+            )
+        };
+        idle.map(sentence).collect()
     }
 
     /// What will be masked, for the manifest of a recording that has no events yet: the rules, uncounted.

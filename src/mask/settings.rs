@@ -142,6 +142,8 @@ pub struct Policy {
 /// One part of the events of some topics, and how it is masked.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
+    /// Number of its rule, from one.
+    pub(super) rule: usize,
     pub(super) topics: Vec<TopicPattern>,
     pub(super) named_topics: Vec<String>,
     pub(super) part: Part,
@@ -260,8 +262,10 @@ impl RuleSettings {
             );
         }
         let before = targets.len();
+        let rule = targets.last().map_or(1, |last| last.rule + 1);
         let mut add = |part| {
             targets.push(Target {
+                rule,
                 topics: self.topics.iter().map(|topic| TopicPattern::new(topic)).collect(),
                 named_topics: self.topics.clone(),
                 part,

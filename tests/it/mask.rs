@@ -432,6 +432,22 @@ fn a_recording_is_masked_by_the_command_and_never_over_another() {
 }
 
 #[test]
+fn a_rule_that_changes_nothing_is_warned_of() {
+    let rules = "[[rule]]\nvalue = ['$..email']\nmethod = 'redact'\n[[rule]]\nvalue = ['$.nope']\nmethod = 'redact'\n\
+        [[rule]]\ntopics = ['nosuch']\nkey = true\nmethod = 'token'";
+    let desk = desk(rules);
+    let (_, err) = rehearsal(&desk, 0, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
+    let said: Vec<&str> = err.lines().filter(|line| line.contains("changed nothing")).collect();
+    assert_eq!(said.len(), 2, "{err}");
+    assert!(said[0].starts_with("warning: Rule 2 of the policy (`$.nope`) changed nothing: "), "{err}");
+    assert!(said[1].starts_with("warning: Rule 3 of the policy (`key` in nosuch) changed nothing: "), "{err}");
+    let arguments = ["mask", "orders", "--policy", "mask.toml", "--out", "again", "--json"];
+    let (out, _) = rehearsal(&desk, 0, &arguments);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(2), "{out}");
+}
+
+#[test]
 fn what_is_left_personal_is_a_warning_or_by_wish_a_refusal() {
     let desk = desk("");
     let arguments = ["mask", "orders", "--policy", "mask.toml", "--out", "masked"];

@@ -50,6 +50,16 @@ fn a_capture_masks_before_anything_touches_the_disk() {
 }
 
 #[test]
+fn a_capture_warns_of_a_rule_that_changed_nothing() {
+    let (broker, folder) = filled(&events_with_secrets());
+    let rules = format!("{RULES}\n[[rule]]\nvalue = ['$.nope']\nmethod = 'redact'");
+    let settings = capture_settings(&broker, Some(policy(&rules)), Detection::Off);
+    let report = capture(&settings, folder.path().join("r"), &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+    let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    assert!(warning.starts_with("Rule 4 of the policy (`$.nope`) changed nothing: "), "{warning}");
+}
+
+#[test]
 fn what_a_table_held_ahead_of_its_window_is_masked_as_well() {
     let value = |n| format!("{{\"customer_id\":\"c-1001\",\"email\":\"ann.smith@example.org\",\"n\":{n}}}");
     let one = |offset| event("customers", offset, Some("c-1001"), Some(value(offset).as_str()), &[]);
