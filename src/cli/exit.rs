@@ -114,7 +114,8 @@ impl From<RecordingError> for Failure {
             RecordingError::Claimed { .. } => CLAIMED.to_owned(),
             RecordingError::ClaimLost { .. } => "Start it again: it goes on where it was.".to_owned(),
             RecordingError::StaleSpool { spool, .. } => format!(
-                "The store's counts. Move {} away if nothing in it is wanted, and start again.",
+                "Both are kept. An object that is damaged, remove from the store; else move {} away if nothing in it is wanted. \
+                 Then start again.",
                 spool.parent().unwrap_or(spool).display()
             ),
             RecordingError::OtherSpool { .. } => "Name another folder with --spool.".to_owned(),

@@ -216,9 +216,10 @@ pub enum RecordingError {
         /// Recording.
         path: PathBuf,
     },
-    /// The spool holds a segment that the store holds otherwise.
+    /// The spool holds a segment that the store holds otherwise, or that does not go together with the store's. It stays.
     #[error(
-        "{path} was gone on with from elsewhere since {spool} was its spool: {file} is another segment than the store's"
+        "{path} was gone on with from elsewhere since {spool} was its spool, or is damaged in the store: {file} is another \
+         segment than the store's, or does not go together with them"
     )]
     StaleSpool {
         /// Recording.

@@ -88,13 +88,16 @@ pub(super) fn recover(
         if let Some(stored) = stored
             && let Some(segment) = stored.segment(&name)?
         {
-            let vouched = known.iter().find(|facts| facts.file == name && facts.bytes == Some(segment.bytes()));
-            recovered.take(name, &segment, vouched)?;
-            if let Some(hash) = recovered.manifest.segments.last().and_then(|facts| facts.sha256.as_ref())
-                && file.exists()
-            {
-                stored.settle(&file, hash, path)?;
-            }
+            let vouched = if file.exists() {
+                // The spool's manifest vouches for the spool's: what the store's is, its bytes alone say.
+                let sha256 = segment.sha256()?;
+                stored.settle(&file, &sha256, path)?;
+                let (rows, bytes) = (None, Some(segment.bytes()));
+                Some(SegmentFacts { file: name.clone(), rows, bytes, sha256: Some(sha256) })
+            } else {
+                known.iter().find(|facts| facts.file == name && facts.bytes == Some(segment.bytes())).cloned()
+            };
+            recovered.take(name, &segment, vouched.as_ref())?;
             continue;
         }
         // The manifest is written once a segment is on the disk: it vouches for one of the same length.

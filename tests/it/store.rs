@@ -547,6 +547,38 @@ fn a_spool_that_others_have_gone_on_without_is_refused_by_name() {
 }
 
 #[test]
+fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let (address, victim) = (address("damaged"), Victim::default());
+    let job = format!("write {address} 150");
+    let object = server.folder("damaged/segments/000000.parquet");
+    let killer = victim.clone();
+    server.about_each(move |call| {
+        if call.object.ends_with("manifest.json") && call.writes() && !call.answered {
+            killer.kill();
+            return Act::Cut;
+        }
+        Act::Pass
+    });
+    victim.run(&mut machine.child(&job));
+    server.about_each(|_| Act::Pass);
+    let sound = fs::read(&object).unwrap();
+    let mut damaged = sound.clone();
+    damaged[40] ^= 1;
+    fs::write(&object, &damaged).unwrap();
+    let spool = machine.state.path().join("rehearsal/spool").join(&machine.spools()[0]);
+    let kept = spool.join("recording/segments/000000.parquet");
+    let refused = machine.run(2, ["inspect", &address, "--rebuild"]).1;
+    assert!(refused.contains("is damaged in the store") && refused.contains("000000.parquet"), "{refused}");
+    assert!(fs::read(&kept).unwrap() == sound, "the only good copy");
+    // Once the bad one is gone, the good one comes in its place.
+    fs::remove_file(&object).unwrap();
+    assert_eq!(last_word(&victim.run(&mut machine.child(&job))), "sealed");
+    holds_all(&server, "damaged", 150);
+}
+
+#[test]
 fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back() {
     for (status, code) in [(503, "SlowDown"), (500, "InternalError"), (403, "AccessDenied")] {
         let server = Server::start();
