@@ -546,6 +546,59 @@ fn a_spool_that_others_have_gone_on_without_is_refused_by_name() {
     }
 }
 
+/// Has a writer killed at its first request that writes and that `at` picks, ahead of its answer or (`answered`) behind it.
+fn killed_where(
+    server: &Server,
+    writer: &mut Command,
+    answered: bool,
+    at: impl Fn(&server::Call) -> bool + Send + 'static,
+) -> Output {
+    let victim = Victim::default();
+    let killer = victim.clone();
+    server.about_each(move |call| {
+        if call.writes() && call.answered == answered && at(call) {
+            killer.kill();
+            return Act::Cut;
+        }
+        Act::Pass
+    });
+    let output = victim.run(writer);
+    server.about_each(|_| Act::Pass);
+    output
+}
+
+#[test]
+fn a_store_that_ignores_conditions_holds_off_a_second_writer_too() {
+    let server = Server::start();
+    let (first, second) = (Machine::of(&server), Machine::of(&server));
+    let job = format!("write {} 150", address("ignored"));
+    killed_where(&server, &mut first.child(&job), false, |call| call.object.ends_with(".parquet"));
+    // Whatever is to be made is made, as if nothing had been there.
+    let claim = server.folder("ignored/writer.json");
+    server.about_each(move |call| {
+        if call.method == Method::PUT && call.object.ends_with("writer.json") && !call.answered {
+            let _ = fs::remove_file(&claim);
+        }
+        Act::Pass
+    });
+    let refused = last_word(&Victim::default().run(&mut second.child(&job)));
+    assert!(refused.contains("is being written by process"), "{refused}");
+    assert_eq!(second.spools(), Vec::<String>::new());
+}
+
+#[test]
+fn a_claim_that_is_there_when_made_and_gone_when_read_ends_in_an_error() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    server.about_each(|call| match (&call.method, call.object.ends_with("writer.json")) {
+        (&Method::PUT, true) => Act::Answer(412, "PreconditionFailed"),
+        (_, true) => Act::Answer(404, "NoSuchKey"),
+        _ => Act::Pass,
+    });
+    let refused = last_word(&Victim::default().run(&mut machine.child(&format!("write {} 10", address("odd")))));
+    assert!(refused.contains("could not write") && refused.contains("writer.json"), "{refused}");
+}
+
 #[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
@@ -553,16 +606,7 @@ fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_th
     let (address, victim) = (address("damaged"), Victim::default());
     let job = format!("write {address} 150");
     let object = server.folder("damaged/segments/000000.parquet");
-    let killer = victim.clone();
-    server.about_each(move |call| {
-        if call.object.ends_with("manifest.json") && call.writes() && !call.answered {
-            killer.kill();
-            return Act::Cut;
-        }
-        Act::Pass
-    });
-    victim.run(&mut machine.child(&job));
-    server.about_each(|_| Act::Pass);
+    killed_where(&server, &mut machine.child(&job), false, |call| call.object.ends_with("manifest.json"));
     let sound = fs::read(&object).unwrap();
     let mut damaged = sound.clone();
     damaged[40] ^= 1;

@@ -16,6 +16,9 @@ use crate::recording::RecordingError;
 /// Name of the object.
 pub(super) const FILE: &str = "writer.json";
 
+/// How often it is asked for again, where others take it and give it back meanwhile.
+const TAKES_MAX: u32 = 5;
+
 /// What the object says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Written {
@@ -73,41 +76,46 @@ impl Claim {
         };
         let content = serde_json::to_vec_pretty(&written).map_err(io::Error::from).map_err(failed())?;
         let claim = |is_exclusive| Self { store: Arc::clone(store), token: written.token.clone(), is_exclusive };
-        let mut is_exclusive = true;
-        match store.create(FILE, content.clone()) {
-            Ok(Some(_)) => {
-                // A store that ignores the condition writes it again.
-                let refused = store.create(FILE, content.clone()).map_err(failed())?.is_none();
-                return Ok((claim(refused), None));
+        let mut before: Option<Written> = None;
+        let mut take_over = take_over;
+        for _ in 0..TAKES_MAX {
+            // Read first: a store that ignores conditions would write over whoever writes there.
+            let found = read(store)?;
+            if let Some((other, facts)) = &found
+                && other.token != written.token
+                // What becomes a recording all at once takes nothing over from a capture: its events would be gone.
+                && (!take_over || written.whole && !other.whole)
+            {
+                return Err(claimed(store, other.clone(), facts));
             }
-            Ok(None) => {}
-            Err(error) if matches!(StoreError::of(&error), Some(StoreError::Unable { .. })) => is_exclusive = false,
-            Err(error) => return Err(failed()(error)),
-        }
-        let Some((found, facts)) = read(store)? else {
-            if is_exclusive {
-                // It was given up between the two questions.
-                return Self::take(store, spool, take_over);
+            let answer = match found {
+                None => store.create(FILE, content.clone()),
+                Some((other, facts)) => {
+                    // An answer that was lost on its way makes this writer find itself.
+                    if other.token != written.token || before.is_none() {
+                        before = Some(other);
+                    }
+                    // Whoever takes over at the same moment was faster: it is not taken over from in turn.
+                    take_over = false;
+                    store.replace(FILE, content.clone(), facts.version)
+                }
+            };
+            match answer {
+                Ok(Some(_)) => {
+                    // A store that ignores conditions writes it again.
+                    let is_exclusive = store.create(FILE, content).map_err(failed())?.is_none();
+                    return Ok((claim(is_exclusive), before));
+                }
+                Ok(None) => {}
+                Err(error) if matches!(StoreError::of(&error), Some(StoreError::Unable { .. })) => {
+                    store.write(FILE, content).map_err(failed())?;
+                    return Ok((claim(false), before));
+                }
+                Err(error) => return Err(failed()(error)),
             }
-            store.write(FILE, content).map_err(failed())?;
-            return Ok((claim(false), None));
-        };
-        // What becomes a recording all at once takes nothing over from a capture: its events would be gone.
-        if found.token != written.token && (!take_over || written.whole && !found.whole) {
-            return Err(claimed(store, found, &facts));
         }
-        match store.replace(FILE, content.clone(), facts.version.clone()) {
-            Ok(Some(_)) => Ok((claim(is_exclusive), Some(found))),
-            Ok(None) => match read(store)? {
-                Some((other, facts)) => Err(claimed(store, other, &facts)),
-                None => Self::take(store, spool, take_over),
-            },
-            Err(error) if matches!(StoreError::of(&error), Some(StoreError::Unable { .. })) => {
-                store.write(FILE, content).map_err(failed())?;
-                Ok((claim(false), Some(found)))
-            }
-            Err(error) => Err(failed()(error)),
-        }
+        // It is there whenever it is to be made, and is not whenever it is read.
+        Err(failed()(StoreError::Changed { answer: "again and again".to_owned() }.into()))
     }
 
     /// Refuses where somebody else has taken over.
