@@ -600,6 +600,32 @@ fn a_claim_that_is_there_when_made_and_gone_when_read_ends_in_an_error() {
 }
 
 #[test]
+fn an_import_that_fails_leaves_what_belongs_to_whoever_took_over() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let folder = server.folder("lost-to");
+    let theirs = folder.clone();
+    server.about_each(move |call| {
+        if !call.object.ends_with(".parquet") || !call.writes() {
+            return Act::Pass;
+        }
+        let claim = theirs.join("writer.json");
+        let mut says: Json = serde_json::from_slice(&fs::read(&claim).unwrap()).unwrap();
+        says["token"] = "theirs".into();
+        fs::write(&claim, says.to_string()).unwrap();
+        fs::create_dir_all(theirs.join("segments")).unwrap();
+        fs::write(theirs.join("segments/000001.parquet"), "theirs").unwrap();
+        Act::Answer(403, "AccessDenied")
+    });
+    let lines = small().with_extension("ndjson");
+    let errors = machine.run(4, ["import", lines.to_str().unwrap(), "--out", &address("lost-to")]).1;
+    assert!(errors.contains("403 Forbidden AccessDenied"), "{errors}");
+    let left: Vec<String> = objects(&folder).into_keys().collect();
+    assert_eq!(left, ["segments/000001.parquet", "writer.json"]);
+    assert_eq!(machine.spools(), Vec::<String>::new());
+}
+
+#[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
     let machine = Machine::of(&server);

@@ -105,14 +105,18 @@ impl Remote {
     pub(in crate::recording) fn give_up(self) -> Result<(), RecordingError> {
         let Self { sending, spool, uploads, .. } = self;
         drop(uploads);
-        // The right first: without a spool, nobody could tell whose it was.
-        sending.lift()?;
+        if sending.is_ours()? {
+            // The right first: without a spool, nobody could tell whose it was.
+            sending.lift()?;
+        }
         spool.remove()
     }
 
-    /// Takes away what was begun of a recording that is not to be.
+    /// Takes away what was begun of a recording that is not to be. Where somebody has taken over, what the store holds is theirs.
     pub(in crate::recording) fn withdraw(self) -> Result<(), RecordingError> {
-        clear(&self.sending.store)?;
+        if self.sending.is_ours()? {
+            clear(&self.sending.store)?;
+        }
         self.give_up()
     }
 
@@ -238,6 +242,15 @@ impl Remote {
 }
 
 impl Sending {
+    /// Whether nobody has taken over.
+    fn is_ours(&self) -> Result<bool, RecordingError> {
+        match self.claim.check() {
+            Ok(()) => Ok(true),
+            Err(RecordingError::Claimed { .. } | RecordingError::ClaimLost { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Uploads a segment; it becomes visible only if nobody has taken over by then.
     fn segment(&self, segment: &SegmentFacts) -> Result<(), RecordingError> {
         let from = self.recording.join(&segment.file);
