@@ -626,6 +626,22 @@ fn an_import_that_fails_leaves_what_belongs_to_whoever_took_over() {
 }
 
 #[test]
+fn whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too() {
+    let server = Server::start();
+    let (slow, quick) = (Machine::of(&server), Machine::of(&server));
+    let job = format!("write {} 150", address("names"));
+    let parquet = |call: &server::Call| call.object.ends_with(".parquet");
+    let claim = |call: &server::Call| call.object.ends_with("writer.json");
+    killed_where(&server, &mut slow.child(&job), false, parquet);
+    // Killed as soon as it has the right, ahead of anything of its own.
+    killed_where(&server, &mut quick.child(&format!("{job} take-over")), true, claim);
+    assert_eq!(last_word(&Victim::default().run(&mut quick.child(&job))), "sealed");
+    holds_all(&server, "names", 150);
+    let named: Vec<String> = objects(&server.folder("names/segments")).into_keys().collect();
+    assert!(!named.contains(&"000000.parquet".to_owned()) && !named.is_empty(), "{named:?}");
+}
+
+#[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
     let machine = Machine::of(&server);

@@ -67,6 +67,10 @@ impl Remote {
             // A capture that was cut off has something in it.
             return Err(RecordingError::NotEmpty { path: target.shown().to_owned() });
         }
+        if target.takes_over() {
+            // Ahead of the right: whoever is killed in between has it, and does not know that it was somebody else's.
+            spool.note_take_over()?;
+        }
         let (claim, before) = match Claim::take(&store, &spool, target.takes_over()) {
             Ok(taken) => taken,
             Err(error) => {
@@ -76,7 +80,7 @@ impl Remote {
                 return Err(error);
             }
         };
-        let took_over = before.as_ref().is_some_and(|before| before.token != spool.token());
+        let took_over = spool.took_over();
         if before.is_some_and(|before| before.whole) {
             clear(&store)?;
         }

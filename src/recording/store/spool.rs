@@ -146,6 +146,9 @@ struct Facts {
     token: String,
     /// Whether nothing of it counts before all of it is there.
     whole: bool,
+    /// Whether its writer was told to take over from another one, which may still be about to end one upload.
+    #[serde(default)]
+    took_over: bool,
 }
 
 /// Whether anything of a recording counts before all of it is in the store.
@@ -191,6 +194,7 @@ impl Spool {
                     identity,
                     token: token(&folder).map_err(RecordingError::file("read", &folder))?,
                     whole,
+                    took_over: false,
                 };
                 write_facts(&folder, &facts)?;
                 facts
@@ -204,6 +208,20 @@ impl Spool {
         remove_all(&self.recording())?;
         self.facts.whole = whole == Whole::AtOnce;
         write_facts(&self.folder, &self.facts)
+    }
+
+    /// Keeps that its writer takes over: it holds for those that go on after it, too.
+    pub(super) fn note_take_over(&mut self) -> Result<(), RecordingError> {
+        if self.facts.took_over {
+            return Ok(());
+        }
+        self.facts.took_over = true;
+        write_facts(&self.folder, &self.facts)
+    }
+
+    /// Whether its writer, or one that it goes on from, was told to take over.
+    pub(super) fn took_over(&self) -> bool {
+        self.facts.took_over
     }
 
     /// The folder.
