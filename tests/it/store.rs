@@ -642,6 +642,25 @@ fn whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too() {
 }
 
 #[test]
+fn a_capture_in_the_place_of_a_killed_import_says_that_its_events_count() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let out = address("instead");
+    let claim = server.folder("instead/writer.json");
+    let counts = || -> Json { serde_json::from_slice::<Json>(&fs::read(&claim).unwrap()).unwrap()["whole"].clone() };
+    let parquet = |call: &server::Call| call.object.ends_with(".parquet");
+    let lines = small().with_extension("ndjson");
+    let import = ["import", lines.to_str().unwrap(), "--out", &out];
+    killed_where(&server, &mut machine.program(import), true, parquet);
+    assert_eq!(counts(), true);
+    let job = format!("write {out} 150");
+    killed_where(&server, &mut machine.child(&job), false, parquet);
+    assert_eq!(counts(), false);
+    assert_eq!(last_word(&Victim::default().run(&mut machine.child(&job))), "sealed");
+    holds_all(&server, "instead", 150);
+}
+
+#[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
     let machine = Machine::of(&server);

@@ -71,7 +71,7 @@ impl Remote {
             // Ahead of the right: whoever is killed in between has it, and does not know that it was somebody else's.
             spool.note_take_over()?;
         }
-        let (claim, before) = match Claim::take(&store, &spool, target.takes_over()) {
+        let (mut claim, before) = match Claim::take(&store, &spool, target.takes_over()) {
             Ok(taken) => taken,
             Err(error) => {
                 if spool.is_new {
@@ -86,6 +86,10 @@ impl Remote {
         }
         if spool.is_whole() {
             spool.begin_anew(whole)?;
+            if whole == Whole::ByAndBy {
+                // It said that nothing counts yet; from now on it does.
+                claim = Claim::take(&store, &spool, false)?.0;
+            }
         }
         let recording = spool.recording();
         let (claim, part_bytes) = (Arc::new(claim), target.part_bytes);
@@ -96,11 +100,15 @@ impl Remote {
     /// As [`Self::begin`], for a recording that is not there yet.
     pub(in crate::recording) fn begin_new(target: &Target, whole: Whole) -> Result<Self, RecordingError> {
         let remote = Self::begin(target, whole)?;
-        if remote.sending.store.is_empty()? && !remote.recording().exists() {
+        let path = target.shown().to_owned();
+        if remote.recording().exists() {
+            // Somebody else on this machine was faster, and was killed: what it acknowledged lies here.
+            return Err(RecordingError::NotEmpty { path });
+        }
+        if remote.sending.store.is_empty()? {
             return Ok(remote);
         }
         // Somebody else was faster, and is done.
-        let path = target.shown().to_owned();
         remote.give_up()?;
         Err(RecordingError::NotEmpty { path })
     }
