@@ -661,6 +661,24 @@ fn a_capture_in_the_place_of_a_killed_import_says_that_its_events_count() {
 }
 
 #[test]
+fn a_claim_that_was_written_before_the_store_failed_is_gone_on_with() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let job = format!("write {} 150", address("claimed"));
+    let mut writes = 0;
+    server.about_each(move |call| {
+        writes += usize::from(call.method == Method::PUT && !call.answered);
+        if writes == 2 { Act::Answer(403, "AccessDenied") } else { Act::Pass }
+    });
+    let failed = last_word(&Victim::default().run(&mut machine.child(&job)));
+    assert!(failed.contains("could not write") && failed.contains("403"), "{failed}");
+    assert!(server.folder("claimed/writer.json").exists());
+    server.about_each(|_| Act::Pass);
+    assert_eq!(last_word(&Victim::default().run(&mut machine.child(&job))), "sealed");
+    holds_all(&server, "claimed", 150);
+}
+
+#[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
     let machine = Machine::of(&server);

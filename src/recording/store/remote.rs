@@ -74,7 +74,13 @@ impl Remote {
         let (mut claim, before) = match Claim::take(&store, &spool, target.takes_over()) {
             Ok(taken) => taken,
             Err(error) => {
-                if spool.is_new {
+                // Only where nothing was written for certain: else the spool alone proves whose it is.
+                let surely_not = match &error {
+                    RecordingError::Claimed { .. } => true,
+                    RecordingError::File { source, .. } => StoreError::of(source).is_some_and(StoreError::is_absence),
+                    _ => false,
+                };
+                if spool.is_new && surely_not {
                     spool.remove()?;
                 }
                 return Err(error);
