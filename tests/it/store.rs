@@ -428,6 +428,10 @@ fn an_import_killed_at_any_write_is_made_again_and_was_never_seen() {
             ended(&first, 0);
         }
         assert_eq!(Recording::open(server.folder(prefix)).unwrap().len(), 300, "{prefix}");
+        // Nor is anything left of the way to it.
+        let left: Vec<String> = objects(&server.folder(prefix)).into_keys().collect();
+        assert_eq!(left, ["manifest.json", "segments/000000.parquet"], "{prefix}");
+        assert_eq!(machine.spools(), Vec::<String>::new(), "{prefix}");
     });
     assert!(kills >= 6, "{kills}");
 }

@@ -256,15 +256,19 @@ impl Spool {
     }
 }
 
-/// Whether a folder is the spool of a recording that comes to the store by and by.
+/// Whether a folder is the spool of the recording.
 pub(super) fn belongs_to(folder: &Path, store: &Store) -> Result<bool, RecordingError> {
-    let identity = hash_text(xxh3_64(store.identity().as_bytes()));
-    Ok(facts_in(folder)?.is_some_and(|facts| facts.identity == identity && !facts.whole))
+    Ok(facts_of(folder, store)?.is_some())
 }
 
-/// Whether a part of such a recording lies in it.
+/// Whether a part of the recording lies in it, which comes to the store by and by.
 pub(super) fn holds_recording(folder: &Path, store: &Store) -> Result<bool, RecordingError> {
-    Ok(belongs_to(folder, store)? && folder.join(RECORDING).is_dir())
+    Ok(facts_of(folder, store)?.is_some_and(|facts| !facts.whole) && folder.join(RECORDING).is_dir())
+}
+
+fn facts_of(folder: &Path, store: &Store) -> Result<Option<Facts>, RecordingError> {
+    let identity = hash_text(xxh3_64(store.identity().as_bytes()));
+    Ok(facts_in(folder)?.filter(|facts| facts.identity == identity))
 }
 
 /// Reads whose spool a folder is; none where it holds nothing.
