@@ -83,6 +83,8 @@ pub(super) fn recover(
     for file in segment_files(path)? {
         names.insert(file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned());
     }
+    // The last segment that lies in the spool alone.
+    let mut alone = None;
     for name in names {
         let file = path.join(&name);
         if let Some(stored) = stored
@@ -97,7 +99,8 @@ pub(super) fn recover(
             } else {
                 known.iter().find(|facts| facts.file == name && facts.bytes == Some(segment.bytes())).cloned()
             };
-            recovered.take(name, &segment, vouched.as_ref())?;
+            let taken = recovered.take(name, &segment, vouched.as_ref());
+            taken.map_err(|error| stored.told(error, alone.as_deref(), path))?;
             continue;
         }
         // The manifest is written once a segment is on the disk: it vouches for one of the same length.
@@ -106,7 +109,12 @@ pub(super) fn recover(
         if vouched.is_none() && !recovered.make_whole(&file)? {
             continue;
         }
-        recovered.take(name, &Segment::open(&file)?, vouched)?;
+        let taken = recovered.take(name, &Segment::open(&file)?, vouched);
+        match stored {
+            Some(stored) => taken.map_err(|error| stored.told(error, Some(&file), path))?,
+            None => taken?,
+        }
+        alone = Some(file);
     }
     disk::sync_directory(&path.join(SEGMENTS)).map_err(RecordingError::file("write", &path.join(SEGMENTS)))?;
     Ok(recovered)

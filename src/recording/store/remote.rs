@@ -447,6 +447,23 @@ impl Stored {
         Segment::of(SegmentFile::Stored(file), path).map(Some)
     }
 
+    /// Says why segments do not follow each other, of which `local` lies in the spool alone.
+    pub(in crate::recording) fn told(
+        &self,
+        error: RecordingError,
+        local: Option<&Path>,
+        spool: &Path,
+    ) -> RecordingError {
+        match (error, local) {
+            // Somebody else has gone on with the recording, and what they wrote stands beside what was not yet in the store.
+            (RecordingError::OffsetOrder { .. }, Some(local)) if !self.segments.is_empty() => {
+                let (path, spool) = (self.store.shown().to_owned(), spool.to_owned());
+                RecordingError::StaleSpool { path, spool, file: local.to_owned() }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Takes a file out of the spool that the store has: it was uploaded, and whoever did it was stopped before it left the
     /// spool. `hash` is that of the segment in the store.
     ///
