@@ -279,8 +279,12 @@ impl RecordingWriter {
         let mut left = manifest_left(path)?;
         let mut stored = None;
         if let Some(remote) = &remote {
+            let own = left.clone();
             left = remote.fetch_facts(left)?;
-            stored = Some(remote.stored()?);
+            let own = left.is_some() && left == own;
+            let mut found = remote.stored()?;
+            found.leave_out_late(left.as_ref(), own, path)?;
+            stored = Some(found);
         }
         if left.as_ref().is_some_and(|manifest| manifest.sealed) {
             let path = remote.as_ref().map_or(path, |remote| remote.shown());

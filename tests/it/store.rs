@@ -673,6 +673,26 @@ fn a_claim_that_was_written_before_the_store_failed_is_gone_on_with() {
 }
 
 #[test]
+fn an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out() {
+    let server = Server::start();
+    let (slow, quick) = (Machine::of(&server), Machine::of(&server));
+    let job = format!("write {} 150", address("late"));
+    let parquet = |call: &server::Call| call.object.ends_with(".parquet");
+    killed_where(&server, &mut slow.child(&job), false, parquet);
+    let spool = slow.state.path().join("rehearsal/spool").join(&slow.spools()[0]);
+    let late = fs::read(spool.join("recording/segments/000000.parquet")).unwrap();
+    // It ends while the one that took over holds its own segment in the spool alone, or in the store already.
+    for at in ["000001.parquet", "000002.parquet"] {
+        let take_over = format!("{job} take-over");
+        killed_where(&server, &mut quick.child(&take_over), false, move |call| call.object.ends_with(at));
+        fs::create_dir_all(server.folder("late/segments")).unwrap();
+        fs::write(server.folder("late/segments/000000.parquet"), &late).unwrap();
+    }
+    assert_eq!(last_word(&Victim::default().run(&mut quick.child(&job))), "sealed");
+    holds_all(&server, "late", 150);
+}
+
+#[test]
 fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
     let server = Server::start();
     let machine = Machine::of(&server);

@@ -434,6 +434,28 @@ impl Stored {
         Ok(Self { store: Arc::clone(store), segments })
     }
 
+    /// Leaves out what a writer that was taken over from wrote after that: its events were written again under later names.
+    ///
+    /// `known` is the manifest that is gone on with, the spool's `own` or the store's. It names what is in the store already, up
+    /// to the last upload: of names ahead of that, those that it does not name came later. Ahead of what the spool holds, its own
+    /// manifest names everything.
+    pub(in crate::recording) fn leave_out_late(
+        &mut self,
+        known: Option<&Manifest>,
+        own: bool,
+        spool: &Path,
+    ) -> Result<(), RecordingError> {
+        let Some(known) = known else { return Ok(()) };
+        let named: BTreeSet<&str> = known.segments.iter().map(|segment| segment.file.as_str()).collect();
+        let held = files_in(spool, SEGMENTS)?;
+        let first_held = held.first().filter(|_| own).map(String::as_str);
+        if let Some(bound) = named.last().copied().max(first_held) {
+            let is_late = |name: &str| name < bound && !named.contains(name) && !held.iter().any(|one| one == name);
+            self.segments.retain(|name, _| !is_late(name));
+        }
+        Ok(())
+    }
+
     /// Their names in the recording, in order.
     pub(in crate::recording) fn names(&self) -> impl Iterator<Item = &str> {
         self.segments.keys().map(String::as_str)
