@@ -750,6 +750,31 @@ fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back() {
 }
 
 #[test]
+fn an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let ends = |call: &server::Call| call.method == Method::POST && call.query.contains("uploadId=");
+    // Done, but the answer was lost: asked again, the store knows no such upload.
+    server.about_each(
+        move |call| {
+            if ends(call) && call.answered { Act::Answer(404, "NoSuchUpload") } else { Act::Pass }
+        },
+    );
+    let written = machine.child(&format!("write {} 101", address("heard"))).output().unwrap();
+    assert_eq!(last_word(&written), "sealed");
+    assert!(server.calls().iter().any(ends), "nothing was uploaded in parts");
+    holds_all(&server, "heard", 101);
+    // Not done, and thrown away.
+    server.about_each(move |call| if ends(call) { Act::Answer(404, "NoSuchUpload") } else { Act::Pass });
+    let written = machine.child(&format!("write {} 101", address("lost"))).output().unwrap();
+    let said = last_word(&written);
+    assert!(said.contains("the store failed (404 Not Found NoSuchUpload)"), "{said}");
+    server.about_each(|_| Act::Pass);
+    machine.child(&format!("write {} 101", address("lost"))).output().unwrap();
+    holds_all(&server, "lost", 101);
+}
+
+#[test]
 fn connections_that_are_cut_now_and_then_are_made_again() {
     let server = Server::start();
     let machine = Machine::of(&server);

@@ -131,6 +131,13 @@ pub(super) fn answer(error: &Error, bucket: &'static str) -> StoreError {
     }
 }
 
+/// Says that an upload was not ended: the store no longer knows it, and has nothing of it either.
+pub(super) fn unfinished(error: &Error) -> StoreError {
+    let Words { status, code, .. } = Words::of(error);
+    let said = [status, code].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    StoreError::Failed { answer: if said.is_empty() { "404".to_owned() } else { said } }
+}
+
 /// Says why no requests can be made. What stands in quotes is left out: it may be the value of a setting.
 pub(super) fn unusable(error: &Error) -> StoreError {
     let reason = Words::of(error).reason;

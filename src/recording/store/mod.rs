@@ -24,7 +24,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    ClientConfigKey, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectStore,
+    ClientConfigKey, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
@@ -71,6 +71,14 @@ pub(super) struct ObjectFacts {
     pub(super) version: UpdateVersion,
     /// When it was written, by the store's clock (RFC 3339).
     pub(super) written: String,
+}
+
+impl ObjectFacts {
+    fn of(meta: ObjectMeta) -> Self {
+        let ObjectMeta { last_modified, size, e_tag, version, .. } = meta;
+        let written = last_modified.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        Self { bytes: size, version: UpdateVersion { e_tag, version }, written }
+    }
 }
 
 /// Requests are made by two threads of their own, whoever waits for them.
@@ -157,6 +165,12 @@ impl Store {
         self.get(file, part(range, version))
     }
 
+    /// Asks what is known of an object, without reading it.
+    pub(super) fn facts(&self, file: &str) -> io::Result<ObjectFacts> {
+        let path = self.path(file)?;
+        block_on(self.objects.head(&path))?.map(ObjectFacts::of).map_err(|error| self.failed(&error))
+    }
+
     /// Reads several parts of an object at the same time.
     pub(super) fn ranges(&self, file: &str, ranges: &[Range<u64>], version: Option<&str>) -> io::Result<Vec<Bytes>> {
         let path = self.path(file)?;
@@ -183,9 +197,7 @@ impl Store {
         let path = self.path(file)?;
         let found = block_on(async {
             let found: GetResult = self.objects.get_opts(&path, options).await?;
-            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
-            let written = found.meta.last_modified.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-            let facts = ObjectFacts { bytes: found.meta.size, version, written };
+            let facts = ObjectFacts::of(found.meta.clone());
             Ok((found.bytes().await?, facts))
         })?;
         found.map_err(|error| self.failed(&error))
@@ -243,15 +255,40 @@ impl Store {
         let path = self.path(file)?;
         let mut upload = block_on(self.objects.put_multipart(&path))?.map_err(|error| E::from(self.failed(&error)))?;
         let sent = self.send_parts(upload.as_mut(), &local, length, part_bytes).map_err(E::from);
-        let done = sent.and_then(|()| agreed()).and_then(|()| {
-            let completed = block_on(upload.complete())?;
-            completed.map(drop).map_err(|error| E::from(self.failed(&error)))
+        let done = sent.and_then(|()| agreed()).and_then(|()| match block_on(upload.complete())? {
+            Ok(_) => Ok(()),
+            // Where the answer was lost that said it is done, the request that is made again finds no upload any more.
+            Err(Error::NotFound { .. }) if self.holds(file, &local, length, part_bytes)? => Ok(()),
+            Err(error @ Error::NotFound { .. }) => Err(io::Error::from(answer::unfinished(&error)).into()),
+            Err(error) => Err(self.failed(&error).into()),
         });
         if done.is_err() {
             // What cannot be taken back now is left to the bucket's rules.
             let _ = block_on(upload.abort());
         }
         done
+    }
+
+    /// Whether an object is there that holds what `local` does. One that was there before may have the same length.
+    fn holds(&self, file: &str, local: &File, length: u64, part_bytes: u64) -> io::Result<bool> {
+        let facts = match self.facts(file) {
+            Ok(facts) => facts,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if facts.bytes != length {
+            return Ok(false);
+        }
+        let mut at = 0;
+        while at < length {
+            let end = length.min(at + part_bytes);
+            let (found, _) = self.range(file, at..end, facts.version.e_tag.as_deref())?;
+            if found != read_at(local, at, end - at)? {
+                return Ok(false);
+            }
+            at = end;
+        }
+        Ok(true)
     }
 
     fn send_parts(
