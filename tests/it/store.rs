@@ -858,6 +858,40 @@ fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said() {
 }
 
 #[test]
+fn what_is_set_so_that_no_store_can_be_asked_is_refused_by_name() {
+    let server = Server::start();
+    put(&server, &small(), "small");
+    let machine = Machine::of(&server);
+    let asked = |name: &str, value: &str| {
+        let mut inspect = machine.program(["inspect", &address("small")]);
+        let errors = ended(&inspect.env(name, value).output().unwrap(), 2).1;
+        assert!(errors.contains("the store cannot be asked"), "{name}={value}: {errors}");
+        assert!(!errors.contains("hunter2") && !errors.contains("fault"), "{name}={value}: {errors}");
+        errors
+    };
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", "localhost:9000"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+        ("AWS_ENDPOINT_URL", "http://hunter2:99999"),
+        ("AWS_ENDPOINT_URL", "http:hunter2"),
+        ("AWS_ENDPOINT_URL", "http://hunter2 x"),
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_ENDPOINT_URL_S3", "ftp://hunter2"),
+        ("AWS_SESSION_TOKEN", "hunter2\n"),
+        ("AWS_ACCESS_KEY_ID", "hunter2\n"),
+        ("AWS_ACCESS_KEY_ID", "hunter2ü"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2\r\n"),
+        ("AWS_REGION", "hunter2 x"),
+    ] {
+        let errors = asked(name, value);
+        assert!(errors.contains(&format!("`{name}`")), "{name}={value}: {errors}");
+    }
+    // A setting of another program's is none of this one's.
+    let mut inspect = machine.program(["inspect", &address("small")]);
+    ended(&inspect.env("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000").env("AWS_PROFILE", "a\n").output().unwrap(), 0);
+}
+
+#[test]
 fn a_segment_is_scanned_with_few_requests() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();

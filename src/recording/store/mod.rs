@@ -8,6 +8,7 @@ mod claim;
 mod crypto;
 mod reading;
 mod remote;
+mod settings;
 mod spool;
 
 use std::fs::File;
@@ -89,6 +90,7 @@ static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
 impl Store {
     /// Prepares to ask the store, with credentials and endpoint from the environment; nothing is sent yet.
     pub(super) fn connect(url: &StoreUrl, patience: Patience) -> Result<Self, StoreError> {
+        settings::check(url.kind(), std::env::vars_os())?;
         let unusable = |error: Error| answer::unusable(&error);
         let retry =
             RetryConfig { max_retries: patience.retries, retry_timeout: patience.timeout, ..RetryConfig::default() };
