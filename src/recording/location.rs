@@ -84,6 +84,12 @@ pub enum LocationError {
         /// What it holds.
         found: &'static str,
     },
+    /// No store has a bucket of this name.
+    #[error("the address names no {bucket} that there may be: one is called by letters, digits, `-`, `.`, `_` and `$`")]
+    BadBucket {
+        /// What a bucket is called there.
+        bucket: &'static str,
+    },
     /// A part of the prefix cannot be part of an object's name.
     #[error("the address has a part that no object's name may have: empty, `.`, `..` or a control character")]
     BadPrefix,
@@ -177,9 +183,13 @@ impl StoreUrl {
         if bucket.is_empty() {
             return Err(LocationError::NoBucket { scheme: kind.scheme(), bucket: kind.bucket() });
         }
+        let may = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '$');
+        if !bucket.chars().all(may) || bucket.chars().all(|letter| letter == '.') {
+            return Err(LocationError::BadBucket { bucket: kind.bucket() });
+        }
         let prefix = prefix.trim_matches('/');
         let bad = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
-        if bad(bucket) || !prefix.is_empty() && prefix.split('/').any(bad) {
+        if !prefix.is_empty() && prefix.split('/').any(bad) {
             return Err(LocationError::BadPrefix);
         }
         let slash = if prefix.is_empty() { "" } else { "/" };
@@ -226,6 +236,8 @@ mod tests {
             ("S3://bucket/a/b//", "s3://bucket/a/b"),
             ("gs://bucket", "gs://bucket"),
             ("az://container/deep/er/", "az://container/deep/er"),
+            ("az://$web/a b", "az://$web/a b"),
+            ("gs://a.b_c-1/ü", "gs://a.b_c-1/ü"),
         ] {
             let Location::Store(url) = Location::parse(text).unwrap() else { panic!("{text}") };
             assert_eq!(url.shown(), Path::new(shown));
@@ -247,6 +259,12 @@ mod tests {
             ("s3://bucket/x?secret=1", "a query"),
             ("s3://bucket/x#secret", "a fragment"),
             ("s3://localhost:9000/secret", "a port"),
+            ("s3://sec ret/x", "names no bucket that there may be"),
+            ("az://secret\\x/y", "names no container that there may be"),
+            ("s3://secr%65t/x", "names no bucket that there may be"),
+            ("gs://secrét/x", "names no bucket that there may be"),
+            ("s3://secret\n/x", "names no bucket that there may be"),
+            ("s3://../x", "names no bucket that there may be"),
             ("s3://bucket/a//secret", "a part"),
             ("s3://bucket/../secret", "a part"),
         ] {
