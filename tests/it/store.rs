@@ -829,6 +829,9 @@ fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said() {
     fs::write(&segment, &sound[..sound.len() - 1]).unwrap();
     let errors = machine.run(2, ["inspect", &address("small")]).1;
     assert!(errors.contains("is cut or was changed"), "{errors}");
+    fs::write(&segment, []).unwrap();
+    let errors = machine.run(2, ["inspect", &address("small")]).1;
+    assert!(errors.contains("is cut or was changed"), "{errors}");
     fs::remove_file(&segment).unwrap();
     let errors = machine.run(2, ["inspect", &address("small")]).1;
     assert!(errors.contains("the store has no such object (404"), "{errors}");
@@ -855,6 +858,21 @@ fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said() {
     nobody.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     let errors = ended(&nobody.output().unwrap(), 4).1;
     assert!(errors.contains("the store does not answer") && errors.contains("Try again"), "{errors}");
+}
+
+#[test]
+fn a_segment_that_ends_ahead_of_what_is_asked_for_is_damaged_and_the_store_is_well() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    machine.child(&format!("write {} 101", address("long"))).output().unwrap();
+    let segment = server.folder("long/segments/000000.parquet");
+    let length = fs::metadata(&segment).unwrap().len();
+    for kept in [100_000, 0] {
+        assert!(kept + (600 << 10) < length);
+        fs::File::options().write(true).open(&segment).unwrap().set_len(kept).unwrap();
+        let errors = machine.run(2, ["inspect", &address("long")]).1;
+        assert!(errors.contains("is cut or was changed") && !errors.contains("Try again"), "{errors}");
+    }
 }
 
 #[test]

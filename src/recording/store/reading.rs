@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Store;
+use super::{Store, StoreError};
 
 /// Bytes at the end of a segment that the first request brings: nearly always its whole footer.
 const TAIL_BYTES: u64 = 512 << 10;
@@ -86,10 +86,17 @@ impl StoredFile {
         // Not every store takes a request for the last bytes: where the length is not known, it is asked for first.
         let bytes = match bytes {
             Some(bytes) => bytes,
-            None => store.range(file, 0..1, None)?.1.bytes,
+            None => match store.range(file, 0..1, None) {
+                Err(error) if is_beyond_its_end(&error) => 0,
+                first => first?.1.bytes,
+            },
         };
         let start = bytes.saturating_sub(TAIL_BYTES);
-        let (tail, facts) = store.range(file, start..bytes.max(1), None)?;
+        let (tail, facts) = match store.range(file, start..bytes.max(1), None) {
+            // It ends ahead of that: how long it is in truth says what is wrong with it.
+            Err(error) if is_beyond_its_end(&error) => (Bytes::new(), store.facts(file)?),
+            read => read?,
+        };
         let end = start + tail.len() as u64;
         let object = Object {
             store: Arc::clone(store),
@@ -228,6 +235,11 @@ impl Read for StoredRead {
         self.at += bytes.len() as u64;
         Ok(bytes.len())
     }
+}
+
+/// Whether a store has said that an object ends ahead of the bytes it was asked for.
+fn is_beyond_its_end(error: &io::Error) -> bool {
+    matches!(StoreError::of(error), Some(StoreError::Failed { answer }) if answer.starts_with("416"))
 }
 
 /// Joins ranges, which need not be sorted, where little lies between them.
