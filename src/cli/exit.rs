@@ -345,6 +345,7 @@ fn of_store(error: &StoreError) -> &'static str {
             "Set what it needs in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; \
              GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY."
         }
+        StoreError::OtherObject => "Name another prefix, or take that object away.",
         StoreError::Changed { .. } => "Somebody writes there at the same time. Try again.",
         _ => "Is the store up, and the endpoint in the environment right (AWS_ENDPOINT_URL, AWS_REGION)? Try again.",
     }

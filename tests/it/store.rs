@@ -910,6 +910,30 @@ fn what_is_set_so_that_no_store_can_be_asked_is_refused_by_name() {
 }
 
 #[test]
+fn an_object_with_a_name_that_no_recording_s_has_is_something_else_and_no_outage() {
+    let server = Server::start();
+    let machine = Machine::of(&server);
+    let lines = machine.state.path().join("one.ndjson");
+    fs::write(&lines, "{\"topic\":\"t\",\"partition\":0,\"offset\":0,\"value\":\"1\"}\n").unwrap();
+    server.about_each(|call| {
+        if !call.query.contains("list-type=2") {
+            return Act::Pass;
+        }
+        Act::Say(
+            "<ListBucketResult><Name>recordings</Name><Prefix>w/</Prefix><KeyCount>1</KeyCount><MaxKeys>1000</MaxKeys>\
+             <IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>w//</Prefix></CommonPrefixes></ListBucketResult>",
+        )
+    });
+    let import = ["import", lines.to_str().unwrap(), "--out", &address("w")];
+    let errors = machine.run(2, import).1;
+    assert!(
+        errors.contains("s3://recordings/w") && errors.contains("a name that none of a recording's has"),
+        "{errors}"
+    );
+    assert!(!errors.contains("does not answer"), "{errors}");
+}
+
+#[test]
 fn a_segment_is_scanned_with_few_requests() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();

@@ -43,6 +43,9 @@ pub enum StoreError {
         /// What.
         what: String,
     },
+    /// At the address lies an object whose name has an empty part, `.` or `..`: nothing of a recording.
+    #[error("there is an object with a name that none of a recording's has: a part of it is empty, `.` or `..`")]
+    OtherObject,
     /// The settings in the environment are not enough to ask it.
     #[error("the store cannot be asked: {problem}")]
     Setting {
@@ -79,7 +82,7 @@ impl StoreError {
 
     /// Whether there is nothing where something was looked for: whoever named it can mend that.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::NoBucket { .. } | Self::NoObject { .. } | Self::Setting { .. })
+        matches!(self, Self::NoBucket { .. } | Self::NoObject { .. } | Self::OtherObject | Self::Setting { .. })
     }
 
     fn kind(&self) -> io::ErrorKind {
@@ -87,7 +90,7 @@ impl StoreError {
             Self::NoBucket { .. } | Self::NoObject { .. } => io::ErrorKind::NotFound,
             Self::Refused { .. } => io::ErrorKind::PermissionDenied,
             Self::Unable { .. } => io::ErrorKind::Unsupported,
-            Self::Setting { .. } => io::ErrorKind::InvalidInput,
+            Self::OtherObject | Self::Setting { .. } => io::ErrorKind::InvalidInput,
             Self::Changed { .. } | Self::Failed { .. } => io::ErrorKind::Other,
             Self::Silent { .. } => io::ErrorKind::NotConnected,
         }
@@ -114,6 +117,7 @@ pub(super) fn answer(error: &Error, bucket: &'static str) -> StoreError {
         ["NoSuchBucket", "ContainerNotFound", "InvalidBucketName", "ResourceNotFound"].contains(&code)
     });
     match error {
+        _ if names_no_object(error) => StoreError::OtherObject,
         _ if no_bucket => StoreError::NoBucket { bucket, answer },
         Error::NotFound { .. } => StoreError::NoObject { answer: or("404") },
         Error::PermissionDenied { .. } => StoreError::Refused { answer: or("403") },
@@ -143,6 +147,18 @@ pub(super) fn unusable(error: &Error) -> StoreError {
     let reason = Words::of(error).reason;
     let outside: Vec<&str> = reason.split('"').step_by(2).collect();
     StoreError::Setting { problem: outside.join("…") }
+}
+
+/// Whether a name in a listing is one that the store's client has no path for.
+fn names_no_object(error: &Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.is::<object_store::path::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What is taken of an error: status, code, and the innermost reason.
@@ -212,6 +228,15 @@ mod tests {
         ] {
             assert_eq!(answer(&error, "bucket").to_string(), said);
         }
+    }
+
+    #[test]
+    fn a_name_that_no_object_of_a_recording_has_is_no_outage() {
+        let listed = || object_store::path::Path::parse("w//x").unwrap_err();
+        for error in [listed().into(), Error::Generic { store: "S3", source: Box::new(Error::from(listed())) }] {
+            assert_eq!(answer(&error, "bucket"), StoreError::OtherObject);
+        }
+        assert!(StoreError::OtherObject.is_absence());
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) enum Act {
     Pass,
     /// It is answered with this status, and this code in the answer.
     Answer(u16, &'static str),
+    /// It is answered with this text, as if all were well.
+    Say(&'static str),
     /// The connection is cut.
     Cut,
 }
@@ -156,6 +158,7 @@ impl Watching {
         let mut hook = self.hook.lock().unwrap();
         match hook(call) {
             Act::Pass => None,
+            Act::Say(text) => Some(Ok(Response::new(Body::from(text.to_owned())))),
             Act::Cut => Some(Err(std::io::Error::other("cut"))),
             Act::Answer(status, code) => {
                 let body = Body::from(format!("<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"));
