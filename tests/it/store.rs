@@ -904,6 +904,10 @@ fn what_is_set_so_that_no_store_can_be_asked_is_refused_by_name() {
         let errors = asked(name, value);
         assert!(errors.contains(&format!("`{name}`")), "{name}={value}: {errors}");
     }
+    // What the store's client refuses: its words, without the value, wherever that has quotes.
+    for value in ["hunter2", "x\"hunter2", "\"hunter2\"", "a\" hunter2 ?\"hunter2"] {
+        assert!(asked("AWS_UNSIGNED_PAYLOAD", value).contains("failed to parse"));
+    }
     // A setting of another program's is none of this one's.
     let mut inspect = machine.program(["inspect", &address("small")]);
     ended(&inspect.env("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000").env("AWS_PROFILE", "a\n").output().unwrap(), 0);

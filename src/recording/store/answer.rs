@@ -142,11 +142,16 @@ pub(super) fn unfinished(error: &Error) -> StoreError {
     StoreError::Failed { answer: if said.is_empty() { "404".to_owned() } else { said } }
 }
 
-/// Says why no requests can be made. What stands in quotes is left out: it may be the value of a setting.
+/// Says why no requests can be made. What stands between the first quote and the last is left out: it may be the value of a
+/// setting, which may have quotes of its own.
 pub(super) fn unusable(error: &Error) -> StoreError {
-    let reason = Words::of(error).reason;
-    let outside: Vec<&str> = reason.split('"').step_by(2).collect();
-    StoreError::Setting { problem: outside.join("…") }
+    let reason = innermost(error).to_string();
+    let problem = match (reason.split_once('"'), reason.rsplit_once('"')) {
+        (Some((before, _)), Some((_, behind))) if reason.matches('"').count() > 1 => format!("{before}…{behind}"),
+        (Some((before, _)), _) => format!("{before}…"),
+        _ => reason,
+    };
+    StoreError::Setting { problem: without_queries(&problem) }
 }
 
 /// Whether a name in a listing is one that the store's client has no path for.
@@ -159,6 +164,14 @@ fn names_no_object(error: &Error) -> bool {
         next = error.source();
     }
     false
+}
+
+fn innermost(error: &Error) -> &dyn StdError {
+    let mut innermost: &dyn StdError = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost
 }
 
 /// What is taken of an error: status, code, and the innermost reason.
@@ -174,11 +187,7 @@ impl Words {
         let status = between(&text, "status code: ", ":").map(str::to_owned);
         let code = between(&text, "<Code>", "</Code>").or_else(|| between(&text, "\"status\": \"", "\""));
         let code = code.filter(|code| code.chars().all(|one| one.is_ascii_alphanumeric() || "-_.".contains(one)));
-        let mut innermost: &dyn StdError = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        Self { status, code: code.map(str::to_owned), reason: without_queries(&innermost.to_string()) }
+        Self { status, code: code.map(str::to_owned), reason: without_queries(&innermost(error).to_string()) }
     }
 }
 
@@ -228,6 +237,23 @@ mod tests {
         ] {
             assert_eq!(answer(&error, "bucket").to_string(), said);
         }
+    }
+
+    #[test]
+    fn of_a_setting_that_is_refused_the_name_is_told_and_the_value_never() {
+        for value in
+            ["SECRET", "x\"SECRET", "\"SECRET", "SECRET\"", "\"SECRET\" SECRET", "a\" b?\"SECRET", "x?SECRET y"]
+        {
+            let error =
+                Error::Generic { store: "Config", source: format!("failed to parse \"{value}\" as boolean").into() };
+            assert_eq!(
+                unusable(&error).to_string(),
+                "the store cannot be asked: failed to parse … as boolean",
+                "{value}"
+            );
+        }
+        let error = Error::Generic { store: "Config", source: "failed at \"SECRET".into() };
+        assert_eq!(unusable(&error).to_string(), "the store cannot be asked: failed at …");
     }
 
     #[test]
