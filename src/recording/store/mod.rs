@@ -11,6 +11,7 @@ mod remote;
 mod settings;
 mod spool;
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -57,12 +58,18 @@ impl Patience {
 }
 
 /// The objects of one recording in a store. Cheap to share; calls block until the store has answered.
-#[derive(Debug)]
 pub(super) struct Store {
     url: StoreUrl,
     objects: Arc<dyn ObjectStore>,
     /// Where the store is asked; none where the kind alone says it.
     endpoint: Option<String>,
+}
+
+/// By its address alone: the client holds keys, and an endpoint may have a password in it.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("address", &self.shown()).finish_non_exhaustive()
+    }
 }
 
 /// What is known of an object that was read.
@@ -386,5 +393,25 @@ fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     match LazyLock::force(&RUNTIME) {
         Ok(runtime) => Ok(runtime.block_on(future)),
         Err(error) => Err(io::Error::new(error.kind(), format!("no thread for requests: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_shown_by_its_address_and_without_what_it_is_asked_with() {
+        let Ok(super::super::Location::Store(url)) = super::super::Location::parse("az://container/a/b") else {
+            panic!()
+        };
+        let client = MicrosoftAzureBuilder::new()
+            .with_account("account")
+            .with_access_key("U0VDUkVU")
+            .with_container_name("container")
+            .with_crypto_provider(Arc::new(crypto::OpenSsl));
+        let objects: Arc<dyn ObjectStore> = Arc::new(client.build().unwrap());
+        let store = Store { url, objects, endpoint: Some("http://user:SECRET@h".to_owned()) };
+        assert_eq!(format!("{store:?}"), "Store { address: \"az://container/a/b\", .. }");
     }
 }
