@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::exit::Failure;
 use crate::recording::{Location, Target};
 
 /// Rehearses a stream processor's next release on yesterday's production.
@@ -230,9 +231,16 @@ pub(super) struct SpoolArguments {
 }
 
 impl SpoolArguments {
-    /// Says where to write a recording, and how.
-    pub(super) fn target(&self, out: &Location) -> Target {
-        Target::from(out).spooled_in(self.spool.clone()).taking_over(self.take_over)
+    /// Says where to write a recording, and how. What only stores have is refused for a folder: whoever names it means a store.
+    pub(super) fn target(&self, out: &Location) -> Result<Target, Failure> {
+        if let Location::Directory(_) = out {
+            let given = [("--spool", self.spool.is_some()), ("--take-over", self.take_over)];
+            if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+                let problem = format!("{option} is for a recording in a store, and {out} is a folder");
+                return Err(Failure::wrong(problem, format!("Leave {option} away, or name s3://, gs:// or az://.")));
+            }
+        }
+        Ok(Target::from(out).spooled_in(self.spool.clone()).taking_over(self.take_over))
     }
 }
 

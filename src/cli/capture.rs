@@ -20,7 +20,7 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     let stop = Stop::new();
     raise_on_interrupt(&stop);
     let mut telling = Telling::new(arguments, printer);
-    let target = arguments.spool.target(&arguments.out);
+    let target = arguments.spool.target(&arguments.out)?;
     if let Some(spool) = target.spool()? {
         printer.note(&format!("What is captured is safe in {} until it is in the store.", spool.display()));
     }

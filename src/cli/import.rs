@@ -11,6 +11,7 @@ use super::printer::Printer;
 use crate::recording::{ImportSettings, Input, InputFormat, import as import_inputs};
 
 pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<Code, Failure> {
+    let target = arguments.spool.target(&arguments.out)?;
     let inputs: Vec<Input> = arguments.files.iter().map(|file| input(file)).collect();
     let settings = ImportSettings {
         format: arguments.format.map(|format| match format {
@@ -25,7 +26,7 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
         ..ImportSettings::default()
     };
     let bar = printer.bar("importing", None);
-    let report = import_inputs(&inputs, &settings, arguments.spool.target(&arguments.out), &mut |report| {
+    let report = import_inputs(&inputs, &settings, target, &mut |report| {
         bar.set_position(report.events);
     });
     bar.finish_and_clear();

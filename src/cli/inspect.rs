@@ -19,7 +19,7 @@ use crate::settings::Span;
 
 pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result<Code, Failure> {
     let recording = if arguments.rebuild {
-        opened_or_rebuilt(&arguments.spool.target(&arguments.recording), printer)?
+        opened_or_rebuilt(&arguments.spool.target(&arguments.recording)?, printer)?
     } else {
         Recording::open(&arguments.recording)?
     };

@@ -16,6 +16,7 @@ use crate::recording::{Mask, Recording, RecordingError};
 use crate::scenario::read_policy;
 
 pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code, Failure> {
+    let target = arguments.spool.target(&arguments.out)?;
     let policy = policy(Some(&arguments.policy))?;
     let recording = Recording::open(&arguments.recording)?;
     let stop = Stop::new();
@@ -23,7 +24,7 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
     let heeding = stop.heed();
     let mut masker = Masker::new(policy, detection(arguments.strict_privacy));
     let bar = printer.bar("masking", Some(recording.len()));
-    let report = rewrite(&recording, &mut masker, arguments.spool.target(&arguments.out), &mut |events| {
+    let report = rewrite(&recording, &mut masker, target, &mut |events| {
         bar.set_position(events);
         !stop.raised()
     });

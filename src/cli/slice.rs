@@ -10,10 +10,11 @@ use crate::recording::{Recording, SliceSettings, slice as slice_recording};
 use crate::settings::{Moment, Span};
 
 pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Code, Failure> {
+    let target = arguments.spool.target(&arguments.out)?;
     let settings = settings(arguments)?;
     let recording = Recording::open(&arguments.recording)?;
     let bar = printer.bar("slicing", Some(recording.len()));
-    let report = slice_recording(&recording, &settings, arguments.spool.target(&arguments.out), &mut |report| {
+    let report = slice_recording(&recording, &settings, target, &mut |report| {
         bar.set_position(report.read);
     });
     bar.finish_and_clear();

@@ -938,6 +938,25 @@ fn an_object_with_a_name_that_no_recording_s_has_is_something_else_and_no_outage
 }
 
 #[test]
+fn what_only_a_store_has_is_refused_where_a_recording_is_written_to_a_folder() {
+    let server = Server::start();
+    put(&server, &small(), "small");
+    let machine = Machine::of(&server);
+    let folder = TempDir::new().unwrap();
+    let (out, spool) = (folder.path().join("out"), folder.path().join("spool"));
+    let (out, spool) = (out.to_str().unwrap(), spool.to_str().unwrap());
+    for option in [&["--spool", spool][..], &["--take-over"]] {
+        let small = address("small");
+        let slice = ["slice", &small, "--share", "0.5", "--out", out];
+        let errors = machine.run(2, slice.iter().chain(option)).1;
+        assert!(errors.contains(option[0]) && errors.contains("s3://"), "{errors}");
+        let capture = ["capture", "--brokers", "127.0.0.1:1", "--topic", "t", "--out", out];
+        assert!(machine.run(2, capture.iter().chain(option)).1.contains(option[0]));
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_segment_is_scanned_with_few_requests() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();
