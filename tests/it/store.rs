@@ -522,7 +522,7 @@ fn a_spool_that_others_have_gone_on_without_is_refused_by_name() {
     let server = Server::start();
     let (stale, other) = (Machine::of(&server), Machine::of(&server));
     let (address, victim) = (address("stale"), Victim::default());
-    killed_where(&server, &mut stale.child(&format!("write {address} 150")), false, |call| {
+    killed_where(&server, &mut stale.child(&format!("write {address} 100")), false, |call| {
         call.object.ends_with("000000.parquet")
     });
     // Elsewhere the same events come to the store under another name.
@@ -530,7 +530,7 @@ fn a_spool_that_others_have_gone_on_without_is_refused_by_name() {
     killed_where(&server, &mut other.child(&elsewhere), false, |call| call.object.ends_with("000002.parquet"));
     let before = objects(&server.folder("stale/segments"));
     assert_eq!(before.keys().collect::<Vec<_>>(), ["000001.parquet"]);
-    let refused = last_word(&victim.run(&mut stale.child(&format!("write {address} 150 take-over"))));
+    let refused = last_word(&victim.run(&mut stale.child(&format!("write {address} 100 take-over"))));
     assert!(refused.contains("was gone on with from elsewhere") && refused.contains("000000.parquet"), "{refused}");
     let spool = stale.state.path().join("rehearsal/spool").join(&stale.spools()[0]);
     assert!(spool.join("recording/segments/000000.parquet").exists(), "both are kept");
