@@ -87,7 +87,7 @@ impl Masking {
             if same && changed {
                 self.builder.push_view(event);
             } else if changed {
-                push(&mut self.builder, event, &kept);
+                kept.push_to(&mut self.builder, event);
             }
         }
         let batch = if changed { self.builder.finish() } else { batch };
@@ -138,18 +138,4 @@ fn is_same(kept: &Masked<'_>, event: EventView<'_>) -> bool {
         && same(kept.value.as_deref(), event.value)
         && headers().count() == event.headers.len()
         && headers().zip(event.headers.iter()).all(|(kept, (_, taken))| same(kept, taken))
-}
-
-fn push(builder: &mut EventBatchBuilder, event: EventView<'_>, kept: &Masked<'_>) {
-    builder.push(
-        event.topic,
-        event.partition,
-        event.offset,
-        event.timestamp_ms,
-        event.timestamp_type,
-        event.captured_at_us,
-        kept.key.as_deref(),
-        kept.value.as_deref(),
-        kept.headers(),
-    );
 }

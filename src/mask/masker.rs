@@ -10,7 +10,7 @@ use super::method::REDACTED;
 use super::settings::{By, Otherwise, Part, Policy, Target, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
-use crate::recording::{Mask, Masking};
+use crate::recording::{EventBatchBuilder, EventView, Mask, Masking};
 use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
@@ -45,6 +45,21 @@ impl Masked<'_> {
     /// Headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         self.headers.iter().map(|(name, value)| (*name, value.as_deref()))
+    }
+
+    /// Adds `event` to a batch as it may be kept: where it stood and when, with what the masks left of the rest.
+    pub fn push_to(&self, batch: &mut EventBatchBuilder, event: EventView<'_>) {
+        batch.push(
+            event.topic,
+            event.partition,
+            event.offset,
+            event.timestamp_ms,
+            event.timestamp_type,
+            event.captured_at_us,
+            self.key.as_deref(),
+            self.value.as_deref(),
+            self.headers(),
+        );
     }
 }
 

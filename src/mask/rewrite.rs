@@ -67,17 +67,7 @@ fn write(
             let (topic, partition, offset) = (event.topic, event.partition, event.offset);
             let parts = Parts { topic, partition, offset, key: event.key, value: event.value };
             let kept = masker.mask(parts, event.headers.iter())?;
-            batch.push(
-                topic,
-                partition,
-                offset,
-                event.timestamp_ms,
-                event.timestamp_type,
-                event.captured_at_us,
-                kept.key.as_deref(),
-                kept.value.as_deref(),
-                kept.headers(),
-            );
+            kept.push_to(&mut batch, event);
             events += 1;
             if batch.is_full() {
                 writer.write(&batch.finish())?;
