@@ -785,8 +785,10 @@ impl<'c> Taking<'c> {
 
     fn progress(&self, step: CaptureStep) -> CaptureProgress {
         let lag = |taken: &Taken| {
-            let high = || self.reader.high(taken.stretch.topic, taken.stretch.partition);
-            taken.stretch.end.or_else(high).map_or(0, |end| (end - taken.next).max(0) as u64)
+            let Stretch { topic, partition, high, end, .. } = taken.stretch;
+            // Before the first answer of a fetch the client knows of no newest event, and not of none ahead.
+            let newest = || self.reader.high(topic, partition).map_or(high, |told| told.max(high));
+            (end.unwrap_or_else(newest) - taken.next).max(0) as u64
         };
         CaptureProgress {
             step,

@@ -22,6 +22,8 @@ pub(super) struct Stretch {
     pub(super) partition: i32,
     /// Oldest offset that the broker held when the capture began.
     pub(super) low: i64,
+    /// Offset behind the newest event that the broker told of when the capture began.
+    pub(super) high: i64,
     /// First offset.
     pub(super) start: i64,
     /// Offset behind the last; none: no end is known.
@@ -75,7 +77,7 @@ impl Window {
                 let from = settings.offsets.get(&place).copied().map_or(settings.from, Start::Offset);
                 let start = start(from, low, high, at);
                 let end = (settings.until == Until::End).then_some(high);
-                partitions.push(Stretch { topic, partition, low, start, end, overtaken: 0 });
+                partitions.push(Stretch { topic, partition, low, high, start, end, overtaken: 0 });
             }
         }
         let mut window = Self { partitions, limit };

@@ -1051,8 +1051,14 @@ fn a_capture_to_a_store_that_is_told_to_stop_is_sealed_there() {
     capture.args(["--spool", folder.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = capture.spawn().unwrap();
     let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
-    let caught_up = |line: &String| line.contains("\"caught-up\"") || line.contains("\"lag\":0");
-    assert!(lines.by_ref().map(Result::unwrap).any(|line| caught_up(&line)));
+    let progress = lines.by_ref().map(|line| serde_json::from_str::<Json>(&line.unwrap()).unwrap());
+    let lags: Vec<(Json, u64)> = progress
+        .map(|line| (line["event"].clone(), line["lag"].as_u64().unwrap(), line["events"].as_u64().unwrap()))
+        .inspect(|(step, lag, events)| assert_eq!(lag + events, 300, "{step}"))
+        .map(|(step, lag, _)| (step, lag))
+        .take_while(|(step, _)| step != "caught-up")
+        .collect();
+    assert!(lags.first().is_some_and(|(step, lag)| step == "started" && *lag == 300), "{lags:?}");
     // Nothing is a recording yet, and what was captured lies where the command said.
     let errors = machine.run(2, ["inspect", &out]).1;
     assert!(errors.contains("manifest.json is missing"), "{errors}");
