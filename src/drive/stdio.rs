@@ -50,7 +50,7 @@ pub(super) fn drive(
     let topics = job.plan.topics();
     let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
     let log = job.out.join("stderr.log");
-    let complaints = Complaints::create(&log, job.rules.stderr_bytes_max, LogMask::new(job.rules.mask.is_some()))
+    let complaints = Complaints::create(&log, job.rules.stderr_bytes_max, LogMask::new(job.rules.mask.clone()))
         .map_err(|source| OutcomeError::Io { path: log.clone(), source })?;
     let shared = Shared::new(clock.now(), job.rules.timeout);
     if job.rules.ready.is_none() {

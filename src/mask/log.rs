@@ -1,7 +1,14 @@
 //! Lines of a log: credentials taken out always, with a policy all that looks personal or secret.
 
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
 use super::credentials;
 use super::detect::{Found, redact_line};
+use super::edit::{Edited, Editor};
+use super::method::REDACTED;
+use super::settings::{Part, Policy};
 
 /// Bytes of a line that are looked at; what follows up to its end is dropped.
 const LINE_MAX: usize = 64 << 10;
@@ -19,7 +26,8 @@ const KEY_LINES_MAX: usize = 120;
 /// 64 KiB the beginning is kept and `[cut]`.
 #[derive(Debug)]
 pub struct LogMask {
-    detects: bool,
+    policy: Option<Arc<Policy>>,
+    editor: Editor,
     line: Vec<u8>,
     found: Vec<Found>,
     /// Lines that may still belong to a private key whose block was opened.
@@ -29,9 +37,10 @@ pub struct LogMask {
 }
 
 impl LogMask {
-    /// Makes one that takes out credentials and, where `detects` says so, whatever looks personal or secret.
-    pub fn new(detects: bool) -> Self {
-        Self { detects, line: Vec::new(), found: Vec::new(), key_lines: 0, skips: false }
+    /// Makes one that takes out credentials and, where there is a policy, what its rules name in any JSON object of a line, as if
+    /// that object were a key or a value of any topic, and whatever looks personal or secret.
+    pub fn new(policy: Option<Arc<Policy>>) -> Self {
+        Self { policy, editor: Editor::default(), line: Vec::new(), found: Vec::new(), key_lines: 0, skips: false }
     }
 
     /// Takes the next bytes and returns what of them and of those before may be kept: whole lines.
@@ -68,9 +77,48 @@ impl LogMask {
 
     /// Returns what is left without a line break.
     pub fn finish(&mut self) -> Vec<u8> {
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        if let Some(policy) = self.policy.clone() {
+            self.apply(&policy, &mut line);
+        }
         let line = credentials::redact_line(&line);
-        if self.detects { self.redact(&line) } else { line }
+        if self.policy.is_some() { self.redact(&line) } else { line }
+    }
+
+    /// Masks the objects that stand in `line`, those inside of others too.
+    fn apply(&mut self, policy: &Policy, line: &mut Vec<u8>) {
+        let paths = || {
+            policy.targets.iter().enumerate().filter_map(|(number, target)| match &target.part {
+                Part::Value(path) | Part::KeyField(path) => Some((number, path)),
+                Part::Key | Part::Header(_) => None,
+            })
+        };
+        let mut uncounted = vec![0; policy.targets.len()];
+        let breaks = line.split_off(line.trim_ascii_end().len());
+        let mut start = 0;
+        while let Some(ahead) = line[start..].iter().position(|byte| *byte == b'{') {
+            start += ahead;
+            let mut objects = serde_json::Deserializer::from_slice(&line[start..]).into_iter::<IgnoredAny>();
+            match objects.next() {
+                Some(Ok(_)) => {
+                    let end = start + objects.byte_offset();
+                    match self.editor.edit(policy, paths(), &line[start..end], None, &mut uncounted) {
+                        Edited::Same => {}
+                        Edited::Changed => drop(line.splice(start..end, self.editor.text().iter().copied())),
+                        // Nobody can tell which of its fields the rules mean.
+                        Edited::NoJson | Edited::Unfit { .. } => drop(line.splice(start..end, REDACTED.bytes())),
+                    }
+                }
+                // An object that the line breaks off in: no path finds what it holds.
+                Some(Err(error)) if error.is_eof() && paths().next().is_some() && opens(&line[start..]) => {
+                    drop(line.splice(start.., REDACTED.bytes()));
+                }
+                _ => {}
+            }
+            // An object that was replaced as a whole may have left nothing.
+            start = (start + 1).min(line.len());
+        }
+        line.extend_from_slice(&breaks);
     }
 
     fn redact(&mut self, line: &[u8]) -> Vec<u8> {
@@ -91,13 +139,26 @@ impl LogMask {
     }
 }
 
+/// Whether `text`, which begins with a brace, goes on as an object does that has something in it.
+fn opens(text: &[u8]) -> bool {
+    text[1..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'"')
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::settings::PolicySettings;
     use super::*;
+
+    fn policy(rules: &str) -> Arc<Policy> {
+        let settings: PolicySettings = toml::from_str(rules).unwrap();
+        Arc::new(settings.check(Path::new("/")).unwrap())
+    }
 
     #[test]
     fn lines_that_come_in_pieces_are_masked_as_wholes() {
-        let mut log = LogMask::new(true);
+        let mut log = LogMask::new(Some(policy("")));
         assert_eq!(log.take(b"mail to jo@exa"), b"");
         assert_eq!(log.take(b"mple.org\nCookie: s"), b"mail to [e-mail]\n");
         assert_eq!(log.take(b"id=1"), b"");
@@ -106,8 +167,48 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rule_names_goes_from_every_object_of_a_line() {
+        let rules = "[[rule]]\nvalue = [\"$.iban\", \"$.person.name\"]\nkey-fields = [\"$.id\"]\nmethod = \"redact\"\n";
+        let masked = |line: &str| {
+            let mut log = LogMask::new(Some(policy(rules)));
+            let mut kept = log.take(line.as_bytes());
+            kept.extend(log.finish());
+            String::from_utf8(kept).unwrap()
+        };
+        for (line, kept) in [
+            (r#"{"iban":"x"}"#, r#"{"iban":"[redacted]"}"#),
+            (
+                "refused {\"iban\": \"x\", \"at\": 5}, gone on\n",
+                "refused {\"iban\": \"[redacted]\", \"at\": 5}, gone on\n",
+            ),
+            // As a log of JSON wraps it, and two in one line.
+            (
+                r#"{"level":"warn","event":{"person":{"name":"Jo"},"n":1}} {"id":7}"#,
+                r#"{"level":"warn","event":{"person":{"name":"[redacted]"},"n":1}} {"id":null}"#,
+            ),
+            // Broken off, as loggers do: nobody can tell what stands where.
+            ("took {\"person\": {\"name\": \"J\r\n", "took [redacted]\r\n"),
+            // No objects, and objects without what is named.
+            ("fn main() {\n", "fn main() {\n"),
+            ("map{iban=x}\n", "map{iban=x}\n"),
+            ("{} {\"name\":\"Jo\"}", "{} {\"name\":\"Jo\"}"),
+        ] {
+            assert_eq!(masked(line), kept);
+        }
+        let long = format!("{{\"a\":\"{}\",\"iban\":\"x\"}}\n", "z".repeat(LINE_MAX));
+        assert_eq!(masked(&long), "[cut]\n");
+        // Deeper than anybody looks.
+        let deep = format!("x {}1{}", "{\"a\":".repeat(9_000), "}".repeat(9_000));
+        assert_eq!(masked(&deep), "x [redacted]");
+        let mut none = LogMask::new(None);
+        assert_eq!(none.take(b"{\"iban\":\"x\"}\n"), b"{\"iban\":\"x\"}\n");
+        let all = policy("[[rule]]\nvalue = [\"$\"]\nmethod = \"redact\"\n");
+        assert_eq!(LogMask::new(Some(all)).take(b"a {\"b\":{}} c\n"), b"a null c\n");
+    }
+
+    #[test]
     fn a_private_key_goes_with_all_its_lines() {
-        let mut log = LogMask::new(true);
+        let mut log = LogMask::new(Some(policy("")));
         let [head, end] = [["-----BEGIN PRIV", "ATE KEY-----"].concat(), ["-----END PRIV", "ATE KEY-----"].concat()];
         let kept = log.take(format!("a\n{head}\nMIIE\nabcd\n{end}\nb\n").as_bytes());
         assert_eq!(String::from_utf8(kept).unwrap(), "a\n[secret key]b\n");
@@ -117,7 +218,7 @@ mod tests {
 
     #[test]
     fn without_a_policy_only_credentials_go() {
-        let mut log = LogMask::new(false);
+        let mut log = LogMask::new(None);
         assert_eq!(log.take(b"jo@example.org\nauthorization: x\n"), b"jo@example.org\nauthorization: [redacted]\n");
     }
 
@@ -135,7 +236,7 @@ mod tests {
             for ahead in LINE_MAX - secret.len()..=LINE_MAX + 1 {
                 let text = format!("{}{secret} and more {}\nnext\n", " ".repeat(ahead), "z".repeat(9_000));
                 for piece in [text.len(), 40_000] {
-                    let mut log = LogMask::new(true);
+                    let mut log = LogMask::new(Some(policy("")));
                     let mut kept: Vec<u8> = text.as_bytes().chunks(piece).flat_map(|bytes| log.take(bytes)).collect();
                     kept.extend(log.finish());
                     let kept = String::from_utf8(kept).unwrap();
@@ -144,7 +245,7 @@ mod tests {
                 }
             }
         }
-        let mut log = LogMask::new(false);
+        let mut log = LogMask::new(None);
         let token = format!("a {}", "e".repeat(LINE_MAX));
         assert_eq!(log.take(token.as_bytes()), b"a [cut]");
         assert_eq!(log.take(b"ee jo\rb\n"), b"\rb\n");
@@ -153,12 +254,12 @@ mod tests {
     #[test]
     fn a_line_as_long_as_may_be_is_kept_whole() {
         let line = format!("{}\n", "a".repeat(LINE_MAX));
-        assert!(LogMask::new(true).take(line.as_bytes()) == line.as_bytes());
+        assert!(LogMask::new(Some(policy(""))).take(line.as_bytes()) == line.as_bytes());
     }
 
     #[test]
     fn lines_that_are_written_over_each_other_are_lines() {
-        let mut log = LogMask::new(true);
+        let mut log = LogMask::new(Some(policy("")));
         let bars = "42 of 10000\r".repeat(20_000);
         let kept: Vec<u8> = bars.as_bytes().chunks(50_001).flat_map(|bytes| log.take(bytes)).collect();
         assert!(bars.len() > 2 * LINE_MAX && kept == bars.as_bytes());
@@ -167,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_takes_no_more_memory_than_a_bound() {
-        let mut log = LogMask::new(true);
+        let mut log = LogMask::new(Some(policy("")));
         for _ in 0..100 {
             log.take(&[b'x'; 10_000]);
             assert!(log.line.len() <= LINE_MAX);

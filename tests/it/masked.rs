@@ -175,6 +175,7 @@ const TALKATIVE: &str = r#"
 echo "mail to ann.smith@example.org" >&2
 echo "> Authorization: Basic sesame-open" >&2
 echo "the key is $REHEARSAL_MASK_KEY." >&2
+echo 'refused {"event":{"email":"sesame-open","n":1}}' >&2
 number=0
 while read -r line; do
   number=$((number + 1))
@@ -218,7 +219,8 @@ fn what_builds_write_is_masked_before_it_touches_the_disk() {
     assert_eq!((text(written[1].value.as_ref()), written[1].malformed.is_some()), (Some("[redacted]"), true));
     assert_eq!(text(written[2].value.as_ref()), Some("[redacted]"));
     let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
-    assert_eq!(log, "mail to [e-mail]\n> Authorization: [redacted]\nthe key is .\n");
+    let told = "mail to [e-mail]\n> Authorization: [redacted]\nthe key is .\nrefused {\"event\":{\"email\":\"tok_";
+    assert!(log.starts_with(told) && log.ends_with("\",\"n\":1}}\n"), "{log}");
     let mut paths = Vec::new();
     files(&desk.path().join("run"), &mut paths);
     let mut haystacks: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
