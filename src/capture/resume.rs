@@ -58,7 +58,14 @@ impl<'c> Beginning<'c> {
         let mut notes = writer.notes();
         notes.extend(said(&resumed, writer.rows()));
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
-        let overtaken = begin_behind(&writer, cluster, window, settings, &mut notes)?;
+        let overtaken = begin_behind(&writer, cluster, window, &mut notes)?;
+        if let Some((topic, partition, missing)) = overtaken.first().filter(|_| !settings.allow_gaps) {
+            let (topic, partition, wanted, oldest) = (topic.clone(), *partition, missing.first, missing.last + 1);
+            writer.note_overtaken(&overtaken);
+            writer.write_manifest()?;
+            return Err(CaptureError::RetentionOvertook { topic, partition, wanted, oldest });
+        }
+        writer.note_overtaken(&[]);
         let known = std::mem::take(writer.source_mut());
         *writer.source_mut() = joined(known, source(cluster, window, settings));
         // Where each partition begins is on the disk before anything of it is.
@@ -179,7 +186,6 @@ fn begin_behind(
     writer: &RecordingWriter,
     cluster: &Cluster<'_>,
     window: &mut Window,
-    settings: &CaptureSettings,
     notes: &mut Vec<String>,
 ) -> Result<Vec<(String, i32, MissingOffsets)>, CaptureError> {
     let names: Vec<&String> = cluster.topics.keys().collect();
@@ -208,9 +214,6 @@ fn begin_behind(
             return Err(CaptureError::LogEndsEarlier { topic: name.to_owned(), partition, wanted, end });
         }
         if wanted < oldest {
-            if !settings.allow_gaps {
-                return Err(CaptureError::RetentionOvertook { topic: name.to_owned(), partition, wanted, oldest });
-            }
             let missing = MissingOffsets { first: wanted, last: oldest - 1, cause: GapCause::Retention };
             stretch.overtaken = missing.offsets();
             overtaken.push((name.to_owned(), partition, missing));

@@ -189,6 +189,12 @@ impl Tracker {
         self.index.get(&(topic, partition)).map(|&at| self.partitions[at].total.last)
     }
 
+    /// Returns the last offset of a partition by the name of its topic; none where no event of it was seen.
+    pub(super) fn last_of(&self, topic: &str, partition: i32) -> Option<i64> {
+        let at = self.topics.iter().position(|known| known == topic)?;
+        self.last(at as u32, partition)
+    }
+
     /// Topics seen, by index.
     pub(super) fn topics(&self) -> &[String] {
         &self.topics

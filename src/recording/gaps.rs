@@ -204,6 +204,17 @@ impl Ledger {
         known.stretches.sort_by_key(|one| one.first);
     }
 
+    /// Takes in what the manifest noted ahead of its sealing ([`super::RecordingWriter::note_overtaken`]), as far as it lies behind
+    /// what is known of each partition; `last` is the offset of its last event.
+    pub(super) fn take_noted(&mut self, noted: &[PartitionGaps], last: impl Fn(&str, i32) -> Option<i64>) {
+        for gaps in noted {
+            let known = self.through(&gaps.topic, gaps.partition).max(last(&gaps.topic, gaps.partition));
+            for one in gaps.stretches.iter().filter(|one| known.is_none_or(|known| one.first > known)) {
+                self.add(&gaps.topic, gaps.partition, *one);
+            }
+        }
+    }
+
     /// Returns the last offset of the last stretch of a partition.
     pub(super) fn through(&self, topic: &str, partition: i32) -> Option<i64> {
         self.0.get(&(topic.to_owned(), partition)).map(|gaps| gaps.through)

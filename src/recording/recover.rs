@@ -42,6 +42,7 @@ pub(super) struct Recovered {
 impl Recovered {
     /// Fills in what the manifest says of partitions, gaps and span.
     pub(super) fn complete_manifest(&mut self) {
+        self.ledger.take_noted(&self.manifest.gaps, |topic, partition| self.tracker.last_of(topic, partition));
         self.manifest.partitions = self.tracker.facts();
         self.manifest.gaps = self.ledger.facts();
         self.manifest.span = self.tracker.span();

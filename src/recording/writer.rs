@@ -341,8 +341,7 @@ impl RecordingWriter {
 
     /// Returns the offset of the last event of a partition; none where it has no events.
     pub fn last_offset(&self, topic: &str, partition: i32) -> Option<i64> {
-        let at = self.tracker.topics().iter().position(|known| known == topic)?;
-        self.tracker.last(at as u32, partition)
+        self.tracker.last_of(topic, partition)
     }
 
     /// Returns where the events come from.
@@ -441,6 +440,17 @@ impl RecordingWriter {
         self.pending.push((self.tracker.topic_at(topic), partition, missing));
     }
 
+    /// Notes in the manifest, once that is written, what the cluster has deleted behind the events of a recording that is not gone
+    /// on with for that reason, in place of what was noted so before: where the recording is ended as it stands, it is in the
+    /// ledger. Whoever goes on with it sees for himself what the cluster holds, and notes nothing.
+    pub fn note_overtaken(&mut self, overtaken: &[(String, i32, MissingOffsets)]) {
+        let mut noted = Ledger::default();
+        for (topic, partition, missing) in overtaken {
+            noted.add(topic, *partition, *missing);
+        }
+        self.manifest.gaps = noted.facts();
+    }
+
     /// Takes over what the ledger of another recording says, whose events are all written here and no others.
     pub fn carry_gaps(&mut self, gaps: &[PartitionGaps]) {
         for gaps in gaps {
@@ -519,6 +529,7 @@ impl RecordingWriter {
             segment.add_gaps(std::mem::take(&mut self.carried), self.tracker.topics());
         }
         self.end_segment()?;
+        self.ledger.take_noted(&self.manifest.gaps, |topic, partition| self.tracker.last_of(topic, partition));
         self.manifest.partitions = self.tracker.facts();
         self.manifest.gaps = self.ledger.facts();
         self.manifest.span = self.tracker.span();

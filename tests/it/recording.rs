@@ -18,8 +18,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rehearsal::recording::{
-    Columns, Coordinate, Event, EventBatch, EventBatchBuilder, EventView, Gap, Header, Lookup, Manifest, Partition,
-    Place, Recording, RecordingError, RecordingWriter, Role, Source, TimeSpan, TimestampType, TopicSource,
+    Columns, Coordinate, Event, EventBatch, EventBatchBuilder, EventView, Gap, GapCause, Header, Lookup, Manifest,
+    MissingOffsets, Partition, Place, Recording, RecordingError, RecordingWriter, Role, Source, TimeSpan,
+    TimestampType, TopicSource,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -396,6 +397,57 @@ fn a_recording_that_was_not_sealed_is_refused_until_it_is_rebuilt() {
     let rebuilt = Recording::rebuild(folder.path()).unwrap();
     assert_eq!(rebuilt.manifest.source.cluster.as_deref(), Some("prod"));
     assert_eq!(read(&Recording::open(folder.path()).unwrap()), events);
+}
+
+#[test]
+fn what_a_cluster_deleted_behind_a_recording_is_in_its_ledger_where_it_is_ended_there() {
+    let deleted = |first, last| {
+        let missing = MissingOffsets { first, last, cause: GapCause::Retention };
+        [("flights".to_owned(), 0, missing), ("flights".to_owned(), 7, missing)]
+    };
+    let begun = || {
+        let folder = tempfile::tempdir().unwrap();
+        let flights = TopicSource {
+            name: "flights".to_owned(),
+            partitions: 8,
+            starts: [(0, 0), (7, 2)].into(),
+            ..TopicSource::default()
+        };
+        let source = Source { topics: vec![flights], ..Source::default() };
+        let mut writer = RecordingWriter::create(folder.path(), source).unwrap();
+        writer.write(&batch_of(&plain(&[("flights", 0, 0, 1), ("flights", 0, 1, 2)]))).unwrap();
+        writer.checkpoint().unwrap();
+        drop(writer);
+        let (mut writer, _) = RecordingWriter::resume(folder.path()).unwrap();
+        writer.note_overtaken(&deleted(2, 4));
+        writer.note_overtaken(&deleted(2, 9));
+        writer.write_manifest().unwrap();
+        (folder, writer)
+    };
+    let ledger = |recording: &Recording| -> Vec<(i32, Vec<(i64, i64)>)> {
+        assert_eq!(recording.verify().unwrap(), []);
+        let gaps = recording.manifest().gaps.iter();
+        gaps.map(|gaps| (gaps.partition, gaps.stretches.iter().map(|one| (one.first, one.last)).collect())).collect()
+    };
+    let (folder, writer) = begun();
+    drop(writer);
+    // It says nothing of what is wanted next: the cluster does.
+    let (writer, _) = RecordingWriter::resume(folder.path()).unwrap();
+    assert_eq!((writer.next_offset("flights", 0), writer.next_offset("flights", 7)), (Some(2), Some(2)));
+    drop(writer);
+    Recording::rebuild(folder.path()).unwrap();
+    assert_eq!(ledger(&Recording::open(folder.path()).unwrap()), [(0, vec![(2, 9)]), (7, vec![(2, 9)])]);
+    // Sealed in another way.
+    let (folder, writer) = begun();
+    writer.seal().unwrap();
+    assert_eq!(ledger(&Recording::open(folder.path()).unwrap()), [(0, vec![(2, 9)]), (7, vec![(2, 9)])]);
+    // Gone on with from where the cluster has something again: what is known by then counts, and nothing twice.
+    let (folder, mut writer) = begun();
+    writer.note_overtaken(&[]);
+    writer.missing("flights", 0, MissingOffsets { first: 2, last: 11, cause: GapCause::Retention });
+    writer.write(&batch_of(&plain(&[("flights", 0, 12, 3)]))).unwrap();
+    writer.seal().unwrap();
+    assert_eq!(ledger(&Recording::open(folder.path()).unwrap()), [(0, vec![(2, 11)])]);
 }
 
 #[test]

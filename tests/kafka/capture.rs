@@ -346,6 +346,15 @@ fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
     let refused = run(&settings).unwrap_err();
     assert!(matches!(refused, CaptureError::RetentionOvertook { wanted: 10, oldest: 25, .. }), "{refused}");
     assert_eq!(RecordingWriter::standing(&out).unwrap(), Standing::Unsealed);
+    // Ended as it stands it says what it lacks.
+    let copy = out.with_file_name("copy");
+    std::fs::create_dir_all(copy.join("segments")).unwrap();
+    for file in ["manifest.json", "segments/000000.parquet"] {
+        std::fs::copy(out.join(file), copy.join(file)).unwrap();
+    }
+    Recording::rebuild(&copy).unwrap();
+    let ended = Recording::open(&copy).unwrap();
+    assert_eq!((causes(&ended), ended.verify().unwrap()), (vec![("retention", 1, 15)], vec![]));
     let report = run(&CaptureSettings { allow_gaps: true, ..settings }).unwrap();
     assert_eq!((report.events, report.resumed_at, report.partitions[0].missing), (15, Some(10), 15));
     let recording = Recording::open(&out).unwrap();
