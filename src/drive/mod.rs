@@ -47,6 +47,7 @@ mod process;
 mod reply;
 mod settings;
 mod shared;
+pub mod stage;
 mod stdio;
 
 pub use build::{Build, BuildSettings, Flag};

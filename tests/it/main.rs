@@ -5,6 +5,8 @@
 mod capture;
 mod cli;
 mod compare;
+#[path = "../kafka/conformance/mod.rs"]
+mod conformance;
 mod crash;
 mod described;
 mod drive;
@@ -25,6 +27,9 @@ mod scenario;
 mod schema;
 mod slice;
 mod source;
+mod stage;
 mod store;
 mod tidy;
 mod verdict;
+
+pub(crate) use stage::on_each_arm;

@@ -1,0 +1,222 @@
+//! What all connections share: topics, groups, transactions, and what was asked for and not served.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+
+use super::groups::{Answer, Groups, Ticket};
+use super::log::{Log, LogError, WrittenLog};
+use super::partition::{Partition, PartitionError, lock};
+use super::topics::{Topic, Topics};
+use super::transactions::{Ending, Transactions};
+use super::wire::Request;
+use super::{Asked, StageSettings};
+use crate::clock::Clock;
+
+/// The number of the one broker there is.
+pub(super) const NODE: i32 = 1;
+
+/// Most different calls that are remembered as asked for and not served.
+const ASKED_MAX: usize = 1_000;
+
+/// Groups and transactions: what must change together.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) groups: Groups,
+    pub(super) transactions: Transactions,
+}
+
+impl Control {
+    fn next_due(&self) -> Option<Duration> {
+        [self.groups.next_due(), self.transactions.next_due()].into_iter().flatten().min()
+    }
+}
+
+/// See the top of the file.
+pub(super) struct Broker {
+    pub(super) settings: StageSettings,
+    /// Where clients are told to find the broker.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) topics: Topics,
+    control: Mutex<Control>,
+    changed: Condvar,
+    closing: AtomicBool,
+    asked: Mutex<BTreeMap<Asked, u64>>,
+}
+
+impl Broker {
+    pub(super) fn new(settings: StageSettings, (host, port): (String, u16), clock: Arc<dyn Clock>) -> Self {
+        Self {
+            settings,
+            host,
+            port,
+            clock,
+            topics: Topics::default(),
+            control: Mutex::default(),
+            changed: Condvar::new(),
+            closing: AtomicBool::new(false),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Changes groups and transactions, and wakes those who wait for what that brings.
+    pub(super) fn control<T>(&self, change: impl FnOnce(&mut Control, Duration) -> T) -> T {
+        let mut control = lock(&self.control);
+        let before = control.next_due();
+        let result = change(&mut control, self.clock.now());
+        let sooner = control.next_due().is_some_and(|due| before.is_none_or(|before| due < before));
+        if sooner || control.groups.has_answers() {
+            self.changed.notify_all();
+        }
+        result
+    }
+
+    /// Waits for the answer to a ticket; none where the stage is closed first. The wait ends with a rebalance, which has a time-out.
+    pub(super) fn wait_for(&self, ticket: Ticket) -> Option<Answer> {
+        let mut control = lock(&self.control);
+        loop {
+            if let Some(answer) = control.groups.collect(ticket) {
+                return Some(answer);
+            }
+            if self.is_closing() {
+                return None;
+            }
+            control = self.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does what time asks for until the stage is closed: sessions, rebalances and transactions that took too long.
+    pub(super) fn keep_time(&self) {
+        let mut control = lock(&self.control);
+        while !self.is_closing() {
+            let now = self.clock.now();
+            control.groups.tick(now);
+            for ending in control.transactions.tick(now) {
+                self.end_transaction(&mut control, &ending);
+            }
+            if control.groups.has_answers() {
+                self.changed.notify_all();
+            }
+            control = match control.next_due() {
+                None => self.changed.wait(control).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_sub(self.clock.now());
+                    self.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Writes the markers of a transaction that ends, and commits or drops its offsets.
+    pub(super) fn end_transaction(&self, control: &mut Control, ending: &Ending) {
+        let (date_ms, now_us) = (self.date_ms(), self.now_us());
+        for (topic, index) in &ending.partitions {
+            // A topic that was deleted since needs no marker.
+            let Ok((_, partition)) = self.partition(topic, *index) else { continue };
+            let ended = partition.change(|log| match log {
+                Log::Written(log) => {
+                    let producer = ending.producer;
+                    log.end_transaction(producer.id, producer.epoch, ending.committed, date_ms, now_us)
+                }
+                Log::Planned(_) => Ok(()),
+            });
+            if let Err(error) = ended {
+                self.fail(&error);
+            }
+        }
+        control.groups.end_transaction(ending.producer.id, ending.groups.iter().cloned(), ending.committed);
+    }
+
+    /// A log cannot be kept any more: whoever asks the stage for its outcome is told.
+    pub(super) fn fail(&self, error: &LogError) {
+        let asked = Asked { call: format!("storage: {error}"), version: 0, client: String::new() };
+        *lock(&self.asked).entry(asked).or_default() += 1;
+    }
+
+    /// Notes a request that is not served.
+    pub(super) fn note_unserved(&self, request: &Request) {
+        let call =
+            ApiKey::try_from(request.key).map_or_else(|()| format!("call {}", request.key), |key| format!("{key:?}"));
+        let asked = Asked { call, version: request.version, client: request.client.clone() };
+        let mut all = lock(&self.asked);
+        if all.len() < ASKED_MAX || all.contains_key(&asked) {
+            *all.entry(asked).or_default() += 1;
+        }
+    }
+
+    pub(super) fn asked(&self) -> Vec<(Asked, u64)> {
+        lock(&self.asked).iter().map(|(asked, count)| (asked.clone(), *count)).collect()
+    }
+
+    /// A partition by topic and number.
+    pub(super) fn partition(&self, topic: &str, index: i32) -> Result<(Arc<Topic>, Arc<Partition>), ResponseError> {
+        let topic = self.topics.named(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let partition = topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        Ok((topic, partition))
+    }
+
+    /// Makes a topic that builds write to.
+    pub(super) fn make_topic(
+        &self,
+        name: &str,
+        count: i32,
+        settings: BTreeMap<String, String>,
+    ) -> Result<Arc<Topic>, ResponseError> {
+        let partitions = (0..count).map(|index| self.written(index)).collect();
+        self.topics.make(name, partitions, false, settings)
+    }
+
+    /// Makes an empty partition that builds write to.
+    pub(super) fn written(&self, index: i32) -> Partition {
+        Partition::new(index, Log::Written(WrittenLog::new(&self.settings.folder)), None)
+    }
+
+    pub(super) fn close(&self) {
+        let _control = lock(&self.control);
+        self.closing.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+        for topic in self.topics.all() {
+            topic.partitions().iter().for_each(|partition| partition.close());
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn date_ms(&self) -> i64 {
+        self.clock.date_us() / 1_000
+    }
+
+    pub(super) fn now_us(&self) -> i64 {
+        self.clock.now().as_micros() as i64
+    }
+}
+
+impl From<&PartitionError> for ResponseError {
+    fn from(error: &PartitionError) -> Self {
+        match error {
+            PartitionError::Closed => Self::UnknownTopicOrPartition,
+            PartitionError::Log(error) => error.into(),
+            PartitionError::Recording(_) => Self::KafkaStorageError,
+        }
+    }
+}
+
+impl From<&LogError> for ResponseError {
+    fn from(error: &LogError) -> Self {
+        match error {
+            LogError::OutOfRange => Self::OffsetOutOfRange,
+            LogError::OutOfOrder => Self::OutOfOrderSequenceNumber,
+            LogError::Fenced => Self::InvalidProducerEpoch,
+            LogError::Planned => Self::PolicyViolation,
+            LogError::Files(_) | LogError::Batch(_) => Self::KafkaStorageError,
+        }
+    }
+}

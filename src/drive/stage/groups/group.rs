@@ -1,0 +1,330 @@
+//! One group: its members, its state, its rebalances.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+
+use super::join::JoinAnswer;
+use super::member::{Client, Identity, Member};
+use super::offsets::Offsets;
+use super::sync::SyncAnswer;
+use super::{Answer, Leaving, Ticket};
+
+/// Where a group stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Empty,
+    /// Members are to join again, until then.
+    Preparing {
+        until: Duration,
+    },
+    /// Members are to ask for their assignment, until then.
+    Completing {
+        until: Duration,
+    },
+    Stable,
+}
+
+/// A group as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::drive::stage) struct Described {
+    pub(in crate::drive::stage) state: &'static str,
+    pub(in crate::drive::stage) protocol_type: String,
+    pub(in crate::drive::stage) protocol: String,
+    pub(in crate::drive::stage) members: Vec<DescribedMember>,
+}
+
+/// A member as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::drive::stage) struct DescribedMember {
+    pub(in crate::drive::stage) identity: Identity,
+    pub(in crate::drive::stage) client: Client,
+    pub(in crate::drive::stage) metadata: Bytes,
+    pub(in crate::drive::stage) assignment: Bytes,
+}
+
+/// See the top of the file.
+#[derive(Debug, Default)]
+pub(in crate::drive::stage) struct Group {
+    pub(super) phase: Phase,
+    pub(super) generation: i32,
+    pub(super) protocol_type: Option<String>,
+    pub(super) protocol: Option<String>,
+    pub(super) leader: Option<String>,
+    pub(super) members: BTreeMap<String, Member>,
+    /// Members in the order they came: the first of them leads.
+    pub(super) order: Vec<String>,
+    /// Member ids that were given and not used yet, and when they lapse.
+    pub(super) promised: BTreeMap<String, Duration>,
+    /// Member ids of static members.
+    pub(super) instances: BTreeMap<String, String>,
+    pub(super) offsets: Offsets,
+    answers: Vec<(Ticket, Answer)>,
+}
+
+impl Group {
+    pub(in crate::drive::stage) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(in crate::drive::stage) fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Empty => "Empty",
+            Phase::Preparing { .. } => "PreparingRebalance",
+            Phase::Completing { .. } => "CompletingRebalance",
+            Phase::Stable => "Stable",
+        }
+    }
+
+    pub(in crate::drive::stage) fn protocol_type(&self) -> &str {
+        self.protocol_type.as_deref().unwrap_or_default()
+    }
+
+    pub(in crate::drive::stage) fn describe(&self) -> Described {
+        let stable = self.phase == Phase::Stable;
+        let protocol = self.protocol.clone().filter(|_| stable).unwrap_or_default();
+        let member = |member: &Member| DescribedMember {
+            identity: Identity { member: member.id.clone(), instance: member.instance.clone() },
+            client: member.client.clone(),
+            metadata: if stable { member.metadata(&protocol) } else { Bytes::new() },
+            assignment: member.assignment.clone(),
+        };
+        Described {
+            state: self.state(),
+            protocol_type: self.protocol_type().to_owned(),
+            members: self.members.values().map(member).collect(),
+            protocol,
+        }
+    }
+
+    pub(super) fn take_answers(&mut self) -> Vec<(Ticket, Answer)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    pub(super) fn answer_join(&mut self, ticket: Option<Ticket>, answer: JoinAnswer) {
+        self.answers.extend(ticket.map(|ticket| (ticket, Answer::Join(answer))));
+    }
+
+    pub(super) fn answer_sync(&mut self, ticket: Option<Ticket>, answer: SyncAnswer) {
+        self.answers.extend(ticket.map(|ticket| (ticket, Answer::Sync(answer))));
+    }
+
+    /// The member that a request names, if it is who it says.
+    pub(super) fn member(&self, identity: &Identity) -> Result<&Member, ResponseError> {
+        if let Some(instance) = &identity.instance {
+            match self.instances.get(instance) {
+                None => return Err(ResponseError::UnknownMemberId),
+                Some(member) if *member != identity.member => return Err(ResponseError::FencedInstanceId),
+                Some(_) => {}
+            }
+        }
+        self.members.get(&identity.member).ok_or(ResponseError::UnknownMemberId)
+    }
+
+    /// Checks that a request comes from a member of this generation.
+    pub(super) fn check(&self, identity: &Identity, generation: i32) -> Result<(), ResponseError> {
+        self.member(identity)?;
+        if generation == self.generation { Ok(()) } else { Err(ResponseError::IllegalGeneration) }
+    }
+
+    pub(super) fn heard(&mut self, member: &str, now: Duration) {
+        if let Some(member) = self.members.get_mut(member) {
+            member.heard = now;
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        identity: &Identity,
+        generation: i32,
+        now: Duration,
+    ) -> Result<(), ResponseError> {
+        self.check(identity, generation)?;
+        self.heard(&identity.member, now);
+        match self.phase {
+            Phase::Empty => Err(ResponseError::UnknownMemberId),
+            Phase::Preparing { .. } => Err(ResponseError::RebalanceInProgress),
+            Phase::Completing { .. } | Phase::Stable => Ok(()),
+        }
+    }
+
+    pub(super) fn leave(&mut self, leaving: &Leaving, now: Duration) -> Result<(), ResponseError> {
+        if self.promised.remove(&leaving.member).is_some() {
+            return Ok(());
+        }
+        let named = leaving.instance.as_ref().filter(|_| leaving.member.is_empty());
+        let member = if let Some(instance) = named {
+            // An operator removes a static member by its name alone.
+            self.instances.get(instance).cloned().ok_or(ResponseError::UnknownMemberId)?
+        } else {
+            let identity = Identity { member: leaving.member.clone(), instance: leaving.instance.clone() };
+            self.member(&identity)?.id.clone()
+        };
+        self.remove(&member, now);
+        Ok(())
+    }
+
+    /// Takes a member out, and has the others share what it had.
+    pub(super) fn remove(&mut self, id: &str, now: Duration) {
+        let Some(member) = self.drop_member(id) else { return };
+        self.answer_join(member.joining, JoinAnswer::refused(ResponseError::UnknownMemberId, id));
+        self.answer_sync(member.syncing, SyncAnswer::refused(ResponseError::UnknownMemberId));
+        match self.phase {
+            Phase::Stable | Phase::Completing { .. } => self.prepare(now),
+            // Whether the others are complete now is seen as the request settles.
+            Phase::Empty | Phase::Preparing { .. } => {}
+        }
+    }
+
+    /// Takes a member out of all lists.
+    pub(super) fn drop_member(&mut self, id: &str) -> Option<Member> {
+        let member = self.members.remove(id)?;
+        self.order.retain(|other| other != id);
+        if let Some(instance) = &member.instance
+            && self.instances.get(instance).is_some_and(|of| of == id)
+        {
+            self.instances.remove(instance);
+        }
+        if self.leader.as_deref() == Some(id) {
+            self.leader = None;
+        }
+        Some(member)
+    }
+
+    /// Asks all members to join again.
+    pub(super) fn prepare(&mut self, now: Duration) {
+        let waiting: Vec<Ticket> = self.members.values_mut().filter_map(|member| member.syncing.take()).collect();
+        for ticket in waiting {
+            self.answer_sync(Some(ticket), SyncAnswer::refused(ResponseError::RebalanceInProgress));
+        }
+        let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
+        self.phase = Phase::Preparing { until: now + longest };
+    }
+
+    /// Goes on where a request left nobody to wait for.
+    pub(super) fn settle(&mut self, now: Duration) {
+        if !matches!(self.phase, Phase::Preparing { .. }) {
+            return;
+        }
+        let all_joined = self.members.values().all(|member| member.joining.is_some());
+        if all_joined && self.promised.is_empty() {
+            self.complete(now);
+        }
+    }
+
+    /// Begins a new generation with those who have joined.
+    fn complete(&mut self, now: Duration) {
+        let missing = |member: &&Member| member.joining.is_none() && member.instance.is_none();
+        let missing: Vec<String> = self.members.values().filter(missing).map(|member| member.id.clone()).collect();
+        for id in missing {
+            self.drop_member(&id);
+        }
+        self.generation += 1;
+        if self.members.is_empty() {
+            self.phase = Phase::Empty;
+            self.protocol = None;
+            self.leader = None;
+            return;
+        }
+        if self.members.values().all(|member| member.joining.is_none()) {
+            // Static members alone, none of which has come back yet: they are waited for until their sessions end.
+            self.generation -= 1;
+            self.prepare(now);
+            return;
+        }
+        self.protocol = self.elect_protocol();
+        let joined = |id: &&String| self.members.get(*id).is_some_and(|member| member.joining.is_some());
+        if self.leader.as_ref().is_none_or(|leader| !joined(&leader)) {
+            self.leader = self.order.iter().find(joined).cloned();
+        }
+        let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
+        self.phase = Phase::Completing { until: now + longest };
+        for id in self.order.clone() {
+            let answer = self.joined(&id);
+            if let Some(member) = self.members.get_mut(&id) {
+                (member.synced, member.heard) = (false, now);
+                let ticket = member.joining.take();
+                self.answer_join(ticket, answer);
+            }
+        }
+    }
+
+    /// What a member is told that has joined this generation: the leader also learns who the others are.
+    pub(super) fn joined(&self, id: &str) -> JoinAnswer {
+        let leads = self.leader.as_deref() == Some(id);
+        let protocol = self.protocol.clone().unwrap_or_default();
+        let listed = |member: &Member| {
+            let identity = Identity { member: member.id.clone(), instance: member.instance.clone() };
+            (identity, member.metadata(&protocol))
+        };
+        JoinAnswer {
+            error: None,
+            generation: self.generation,
+            protocol_type: self.protocol_type.clone(),
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone().unwrap_or_default(),
+            member: id.to_owned(),
+            skip_assignment: false,
+            members: if leads { self.members.values().map(listed).collect() } else { Vec::new() },
+        }
+    }
+
+    /// Names of protocols that all members can do, but perhaps one.
+    pub(super) fn shared_protocols(&self, but: Option<&str>) -> Option<BTreeSet<&str>> {
+        let names = |member: &'_ Member| -> BTreeSet<String> {
+            member.protocols.iter().map(|(name, _)| name.clone()).collect()
+        };
+        let mut others = self.members.values().filter(|member| Some(member.id.as_str()) != but);
+        let first = others.next()?;
+        let rest: Vec<BTreeSet<String>> = others.map(names).collect();
+        let shared = first.protocols.iter().map(|(name, _)| name.as_str());
+        Some(shared.filter(|name| rest.iter().all(|names| names.contains(*name))).collect())
+    }
+
+    /// Each member votes for what it likes best of what all can do.
+    fn elect_protocol(&self) -> Option<String> {
+        let shared = self.shared_protocols(None)?;
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        for member in self.members.values() {
+            let liked = member.protocols.iter().find(|(name, _)| shared.contains(name.as_str()));
+            if let Some((name, _)) = liked {
+                *votes.entry(name).or_default() += 1;
+            }
+        }
+        let most = votes.values().copied().max()?;
+        votes.iter().find(|(_, count)| **count == most).map(|(name, _)| (*name).to_owned())
+    }
+
+    pub(super) fn tick(&mut self, now: Duration) {
+        self.promised.retain(|_, lapses| *lapses > now);
+        let silent = |member: &&Member| member.session_end().is_some_and(|end| end <= now);
+        let silent: Vec<String> = self.members.values().filter(silent).map(|member| member.id.clone()).collect();
+        for id in silent {
+            self.remove(&id, now);
+        }
+        match self.phase {
+            Phase::Preparing { until } if until <= now => self.complete(now),
+            Phase::Completing { until } if until <= now => {
+                let late = self.members.values().filter(|member| !member.synced).map(|member| member.id.clone());
+                for id in late.collect::<Vec<_>>() {
+                    self.drop_member(&id);
+                }
+                self.prepare(now);
+            }
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let phase = match self.phase {
+            Phase::Preparing { until } | Phase::Completing { until } => Some(until),
+            Phase::Empty | Phase::Stable => None,
+        };
+        let sessions = self.members.values().filter_map(Member::session_end);
+        sessions.chain(self.promised.values().copied()).chain(phase).min()
+    }
+}

@@ -1,0 +1,153 @@
+//! The log of one partition: written by builds, or planned.
+
+mod chunk;
+mod planned;
+mod producers;
+mod table;
+#[cfg(test)]
+mod tests;
+mod written;
+
+pub use chunk::{Chunk, ChunkBuilder, Spot};
+pub(super) use planned::PlannedLog;
+pub use planned::Reread;
+pub(super) use written::{Appended, Arrived, WrittenLog};
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::batch::BatchError;
+
+/// A transaction that was taken back, as consumers are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aborted {
+    pub(super) producer_id: i64,
+    pub(super) first_offset: i64,
+    /// Where its control batch stands.
+    pub(super) last_offset: i64,
+}
+
+/// What a reader asks a partition for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) offset: i64,
+    pub(super) bytes_max: usize,
+    /// Whether the first batch comes whole even where it is larger than that.
+    pub(super) first_whole: bool,
+    /// Whether only what no transaction can take back any more is asked for.
+    pub(super) committed: bool,
+}
+
+/// What a partition answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slice {
+    /// Whole batches, shared with the log where they could be.
+    pub(super) parts: Vec<Bytes>,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable: i64,
+    pub(super) aborted: Vec<Aborted>,
+}
+
+impl Slice {
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+}
+
+/// What reading gives.
+#[derive(Debug)]
+pub(super) enum Reading {
+    Slice(Slice),
+    /// The events have left memory: they must be read again from the recording, which is done outside of the partition's lock.
+    Again {
+        spots: Vec<Spot>,
+        slice: Slice,
+    },
+}
+
+/// Why a log refuses.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogError {
+    #[error("the offset lies outside of the log")]
+    OutOfRange,
+    #[error("a batch ahead is missing")]
+    OutOfOrder,
+    #[error("a younger producer of the same id has written since")]
+    Fenced,
+    #[error("the log is the plan's: nobody may change it")]
+    Planned,
+    #[error("could not read or write the files of a log")]
+    Files(#[from] io::Error),
+    #[error("a log holds bytes that are no batch")]
+    Batch(#[from] BatchError),
+}
+
+/// See the top of the file.
+#[derive(Debug)]
+pub(super) enum Log {
+    Written(WrittenLog),
+    Planned(PlannedLog),
+}
+
+impl Log {
+    pub(super) fn start(&self) -> i64 {
+        match self {
+            Self::Written(log) => log.start(),
+            Self::Planned(log) => log.start(),
+        }
+    }
+
+    pub(super) fn high_watermark(&self) -> i64 {
+        match self {
+            Self::Written(log) => log.next(),
+            Self::Planned(log) => log.high_watermark(),
+        }
+    }
+
+    /// One past the last offset that a reader of that isolation may see.
+    pub(super) fn upper(&self, committed: bool) -> i64 {
+        match self {
+            Self::Written(log) if committed => log.last_stable(),
+            _ => self.high_watermark(),
+        }
+    }
+
+    /// Bytes that wait for a reader at `offset`, about.
+    pub(super) fn available(&self, offset: i64, committed: bool) -> Result<u64, LogError> {
+        self.check(offset)?;
+        match self {
+            Self::Written(log) => log.available(offset, self.upper(committed)),
+            Self::Planned(log) => Ok(log.available(offset)),
+        }
+    }
+
+    pub(super) fn read(&self, want: Want) -> Result<Reading, LogError> {
+        self.check(want.offset)?;
+        match self {
+            Self::Written(log) => log.read(want, self.upper(want.committed)).map(Reading::Slice),
+            Self::Planned(log) => log.read(want),
+        }
+    }
+
+    fn check(&self, offset: i64) -> Result<(), LogError> {
+        let known = self.start()..=self.high_watermark();
+        if known.contains(&offset) { Ok(()) } else { Err(LogError::OutOfRange) }
+    }
+
+    /// Finds the first event of `timestamp` or later: its offset and timestamp.
+    pub(super) fn at_time(&self, timestamp: i64, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+        match self {
+            Self::Written(log) => log.at_time(timestamp, self.upper(committed)),
+            Self::Planned(log) => log.at_time(timestamp),
+        }
+    }
+
+    /// Finds the event with the largest timestamp.
+    pub(super) fn at_largest_time(&self, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+        match self {
+            Self::Written(log) => log.at_largest_time(self.upper(committed)),
+            Self::Planned(log) => log.at_largest_time(),
+        }
+    }
+}

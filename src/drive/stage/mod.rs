@@ -1,0 +1,249 @@
+//! The stage: a broker of Kafka's protocol inside of this process, that serves a plan and takes what a build writes.
+//!
+//! A cluster between plan and build would hide both the order and the moment of what a consumer sees. So a [`Stage`] is the
+//! broker: it listens on a port of its own and speaks Kafka's protocol with any client. Two kinds of topics stand on it. *Planned*
+//! ones are filled by a feeder: events are put ready ahead of their time and become visible when they are due. All others are
+//! *written* by builds, and kept on disk.
+//!
+//! What never happens here: a position of a planned partition falls or changes; a client's rubbish reaches anybody but the client;
+//! memory grows with the length of a recording or of an output.
+//!
+//! # A thread a connection
+//!
+//! Each connection has a thread that reads a request, answers it and reads the next. Kafka's own broker also answers one request of
+//! a connection after the other, so nothing is lost by that, and pipelined requests are in order by themselves. A consumer that
+//! waits for data waits on a condition variable that whoever reveals the data rings: it wakes within tens of microseconds. Tokio's
+//! timers are rounded to a millisecond and its tasks would share threads with others' decoding, which is what a stage must not
+//! have: the time from due to delivered is what it is for. A build has few connections (a client opens two or three), and their
+//! number is bounded, so threads cost little; a stack is a megabyte of addresses of which a few pages are touched.
+//!
+//! When all connections are taken, those that came and never sent a request make room, the oldest first.
+//!
+//! # What feeds it
+//!
+//! [`Stage::plan_topic`] makes a planned topic and returns a [`Planned`] for each partition. Whoever walks the plan encodes
+//! events with a [`ChunkBuilder`], [stocks](Planned::stock) chunks ahead of their time, bounded by what it lets lie ahead, and
+//! [reveals](Planned::reveal) so many events as are due, each at its moment. What consumers have read stays in memory as far as a
+//! window reaches; whoever asks for older positions gets them read again by place through [`Reread`] ([`RecordedEvents`] reads a
+//! recording). Where nothing is paced, [`Planned::asked`] tells how far consumers have come, so that a feeder need not run ahead
+//! of them.
+//!
+//! A build is ready when [`Planned::asked`] is known for every partition. It is through when the groups it uses have
+//! [committed](Stage::committed) every planned partition's [end](Planned::end), no transaction is
+//! [open](Stage::open_transactions), and [outputs](Stage::read) have been quiet.
+//!
+//! # Differences from Kafka
+//!
+//! A group that has committed nothing for a planned partition starts at its first position. Planned topics can be neither written,
+//! deleted, grown nor cut. Fetch sessions are not kept. Compaction and retention never run. There are no users, no quotas and
+//! no transactions of version 2 (KIP-890); the consumer protocol of KIP-848 is not served. Whatever was asked for and not served
+//! stands in [`Stage::asked`].
+
+mod batch;
+mod broker;
+mod calls;
+mod codec;
+mod groups;
+mod log;
+mod partition;
+mod planned;
+mod reading;
+mod record;
+mod serve;
+mod settings;
+mod topics;
+mod transactions;
+mod wire;
+
+pub use log::{Chunk, ChunkBuilder, Reread, Spot};
+pub use planned::{Planned, RecordedEvents};
+pub use reading::{Written, WrittenEvent};
+pub use settings::StageSettings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use broker::Broker;
+use kafka_protocol::ResponseError;
+use log::{Log, PlannedLog};
+use partition::Partition;
+use serve::Server;
+
+use crate::clock::Clock;
+
+/// Why a stage cannot do what it is asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The address cannot be listened at, or no thread can be started.
+    #[error("could not listen at {listen}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A topic cannot be made.
+    #[error("cannot make the topic `{topic}` on the stage: {reason}")]
+    Topic {
+        /// Its name.
+        topic: String,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no such partition on the stage.
+    #[error("topic `{topic}` has no partition {partition} on the stage that is written to")]
+    Partition {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+    },
+    /// Files of a log cannot be written or read.
+    #[error("could not keep the logs of the stage")]
+    Files(#[source] io::Error),
+    /// A log holds what nobody can decode.
+    #[error("cannot decode what was written to topic `{topic}` partition {partition}")]
+    Undecodable {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+    },
+}
+
+/// Something that a client asked for and the stage does not serve.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Name of the call, as Kafka has it, or what else was wrong.
+    pub call: String,
+    /// Its version.
+    pub version: i16,
+    /// `client.id` of who asked.
+    pub client: String,
+}
+
+/// A running broker. It ends, with all that it holds, when dropped.
+pub struct Stage {
+    broker: Arc<Broker>,
+    server: Server,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl Stage {
+    /// Starts a stage without topics.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Listen`] where the address cannot be had.
+    pub fn start(settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
+        let listen = settings.listen;
+        let failed = |source| StageError::Listen { listen, source };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let advertised = settings.advertised(address);
+        let broker = Arc::new(Broker::new(settings, advertised, clock));
+        let server = Server::start(listener, Arc::clone(&broker)).map_err(failed)?;
+        Ok(Self { broker, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// What clients take as `bootstrap.servers`.
+    pub fn bootstrap(&self) -> String {
+        format!("{}:{}", self.broker.host, self.broker.port)
+    }
+
+    /// Makes a topic that builds write to; `settings` are a topic's own, in Kafka's names.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Topic`] for a name that Kafka does not take or that stands already, and for no partition.
+    pub fn make_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        settings: BTreeMap<String, String>,
+    ) -> Result<(), StageError> {
+        let made = if (1..=topics::PARTITIONS_MAX).contains(&partitions) {
+            self.broker.make_topic(name, partitions, settings)
+        } else {
+            Err(ResponseError::InvalidPartitions)
+        };
+        made.map(drop).map_err(|error| StageError::Topic { topic: name.to_owned(), reason: error.to_string() })
+    }
+
+    /// Makes a topic that a plan fills: `firsts` holds the first position of each partition, and `again` makes what reads its events
+    /// again. Returns what feeds each partition.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Topic`] as for [`Self::make_topic`]; [`StageError::Files`] where the trail cannot be kept.
+    pub fn plan_topic(
+        &self,
+        name: &str,
+        firsts: &[i64],
+        settings: BTreeMap<String, String>,
+        again: impl Fn(i32) -> Box<dyn Reread>,
+    ) -> Result<Vec<Planned>, StageError> {
+        let mut partitions = Vec::with_capacity(firsts.len());
+        for (index, first) in (0..).zip(firsts) {
+            let log = PlannedLog::new(*first, self.broker.settings.window_bytes, &self.broker.settings.folder);
+            let log = log.map_err(StageError::Files)?;
+            partitions.push(Partition::new(index, Log::Planned(log), Some(again(index))));
+        }
+        let made = self.broker.topics.make(name, partitions, true, settings);
+        let topic = made.map_err(|error| StageError::Topic { topic: name.to_owned(), reason: error.to_string() })?;
+        Ok(topic.partitions().into_iter().map(Planned::new).collect())
+    }
+
+    /// Names of topics that builds write to, with their numbers of partitions: those made here, and those that builds made.
+    pub fn written_topics(&self) -> BTreeMap<String, i32> {
+        let written = self.broker.topics.all().into_iter().filter(|topic| !topic.planned);
+        written.map(|topic| (topic.name.clone(), topic.count())).collect()
+    }
+
+    /// Reads what builds have written to a partition from `offset` on: the batch that holds it, or the first behind it. What
+    /// transactions have taken back, and what is not decided yet, is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Partition`] where it is not there or planned; [`StageError::Files`] and [`StageError::Undecodable`].
+    pub fn read(&self, topic: &str, partition: i32, offset: i64) -> Result<Written, StageError> {
+        reading::read(&self.broker, topic, partition, offset)
+    }
+
+    /// What a group has committed for a partition: the next position it wants. None where it has committed nothing.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        self.broker.control(|control, _| {
+            let committed = control.groups.group(group)?.committed(topic, partition)?;
+            Some(committed.offset)
+        })
+    }
+
+    /// Ids of all groups.
+    pub fn groups(&self) -> Vec<String> {
+        self.broker.control(|control, _| control.groups.ids().map(str::to_owned).collect())
+    }
+
+    /// Number of transactions that are open.
+    pub fn open_transactions(&self) -> usize {
+        self.broker.control(|control, _| control.transactions.open())
+    }
+
+    /// What clients asked for and the stage does not serve, with how often.
+    pub fn asked(&self) -> Vec<(Asked, u64)> {
+        self.broker.asked()
+    }
+}

@@ -1,0 +1,77 @@
+//! What builds have written, for whoever keeps the outcome.
+
+use super::StageError;
+use super::broker::Broker;
+use super::log::{Aborted, Arrived, Log, LogError};
+use super::record::Record;
+
+/// Events that were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events in order; those that a transaction took back are left out.
+    pub events: Vec<WrittenEvent>,
+    /// Where to read on.
+    pub next: i64,
+    /// Whether there was a batch: without one, nothing more is there that is decided.
+    pub more: bool,
+}
+
+/// One event that a build wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenEvent {
+    /// Offset in the partition.
+    pub offset: i64,
+    /// When it arrived, in microseconds of the clock that the stage was started with.
+    pub arrived_us: i64,
+    /// Timestamp in milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; none is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Names and values in order, repeats included. A name should be UTF-8, which nobody enforces.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+pub(super) fn read(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result<Written, StageError> {
+    let missing = || StageError::Partition { topic: topic.to_owned(), partition: index };
+    let (_, partition) = broker.partition(topic, index).map_err(|_| missing())?;
+    let found = partition.look(|log| match log {
+        Log::Planned(_) => None,
+        Log::Written(log) => {
+            Some(log.arrived(offset).map(|arrived| (arrived, log.last_stable(), log.aborted_from(offset))))
+        }
+    });
+    let undecodable = || StageError::Undecodable { topic: topic.to_owned(), partition: index };
+    let (arrived, stable, aborted) = found.ok_or_else(missing)?.map_err(|error| match error {
+        LogError::Files(error) => StageError::Files(error),
+        _ => undecodable(),
+    })?;
+    let Some(arrived) = arrived.filter(|arrived| arrived.batch.header.base_offset < stable) else {
+        return Ok(Written { next: offset, ..Written::default() });
+    };
+    let next = arrived.batch.header.last_offset() + 1;
+    if arrived.batch.header.is_control() || is_aborted(&arrived, &aborted) {
+        return Ok(Written { next, more: true, ..Written::default() });
+    }
+    let records = arrived.batch.records().map_err(|_| undecodable())?;
+    let events = records.into_iter().filter(|record| record.offset >= offset).map(|record| event(record, arrived.us));
+    Ok(Written { events: events.collect(), next, more: true })
+}
+
+fn is_aborted(arrived: &Arrived, aborted: &[Aborted]) -> bool {
+    let header = &arrived.batch.header;
+    let inside = |one: &Aborted| (one.first_offset..one.last_offset).contains(&header.base_offset);
+    header.is_transactional() && aborted.iter().any(|one| one.producer_id == header.producer_id && inside(one))
+}
+
+fn event(record: Record, arrived_us: i64) -> WrittenEvent {
+    WrittenEvent {
+        offset: record.offset,
+        arrived_us,
+        timestamp_ms: Some(record.timestamp).filter(|timestamp| *timestamp >= 0),
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers: record.headers.into_iter().map(|one| (one.name.into(), one.value.map(Into::into))).collect(),
+    }
+}

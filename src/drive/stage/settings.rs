@@ -1,0 +1,49 @@
+//! Settings of a stage.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// How a stage is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageSettings {
+    /// Where it listens; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Host that clients are told to connect to, where it is not the address listened at: for builds in containers.
+    pub advertise: Option<String>,
+    /// Folder for the logs' files, which have no names there.
+    pub folder: PathBuf,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Largest request in bytes, as Kafka's `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// Largest batch in bytes, as Kafka's `message.max.bytes`; a topic's `max.message.bytes` goes before it.
+    pub batch_bytes_max: usize,
+    /// Whether asking for a topic that is not there makes it, as Kafka's `auto.create.topics.enable`.
+    pub auto_create: bool,
+    /// Partitions of a topic where nobody says how many, as Kafka's `num.partitions`.
+    pub partitions_default: i32,
+    /// Bytes of visible events that stay in memory, for each planned partition.
+    pub window_bytes: usize,
+}
+
+impl StageSettings {
+    /// Kafka's own defaults on a free port of this machine, with logs in `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            advertise: None,
+            folder: folder.into(),
+            connections_max: 200,
+            request_bytes_max: 100 << 20,
+            batch_bytes_max: 1_048_588,
+            auto_create: true,
+            partitions_default: 1,
+            window_bytes: 4 << 20,
+        }
+    }
+
+    /// Host and port that clients are told, where the stage listens at `address`.
+    pub(super) fn advertised(&self, address: SocketAddr) -> (String, u16) {
+        (self.advertise.clone().unwrap_or_else(|| address.ip().to_string()), address.port())
+    }
+}

@@ -1,0 +1,321 @@
+//! The stage, as clients see it. What any broker does is held against Apache Kafka, too: see `tests/kafka/conformance`.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::{CreateAclsRequest, DescribeAclsRequest, MetadataRequest};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::{Message, Offset};
+use rehearsal::clock::{Clock, SystemClock};
+use rehearsal::drive::stage::{ChunkBuilder, Planned, RecordedEvents, Reread, Spot, Stage, StageSettings};
+use rehearsal::recording::{Columns, EventView, HeadersView, Place, Recording, RecordingError, TimestampType};
+use tempfile::TempDir;
+
+use crate::conformance::wire::Wire;
+use crate::conformance::{Arm, WAIT, poll_until, take, values};
+
+crate::every_conformance_test!();
+
+/// Runs a body against a stage of its own.
+pub(crate) fn on_each_arm(body: fn(&Arm) -> Vec<String>) {
+    let (stage, _folder) = start(|_| {});
+    body(&arm(&stage));
+    assert_eq!(stage.asked(), [], "a client asked for what is not served");
+}
+
+fn start(set: impl FnOnce(&mut StageSettings)) -> (Stage, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let mut settings = StageSettings::new(folder.path());
+    settings.auto_create = false;
+    set(&mut settings);
+    (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
+}
+
+fn arm(stage: &Stage) -> Arm {
+    Arm { brokers: stage.bootstrap() }
+}
+
+/// Reads made-up events again: the value is the position.
+#[derive(Debug)]
+struct Numbers;
+
+impl Reread for Numbers {
+    fn reread(
+        &mut self,
+        spots: &[Spot],
+        bytes_max: usize,
+    ) -> Result<Option<rehearsal::drive::stage::Chunk>, RecordingError> {
+        let mut chunk = ChunkBuilder::default();
+        for spot in spots {
+            if (!chunk.is_empty() && chunk.size_bytes() >= bytes_max) || !push(&mut chunk, spot.position) {
+                break;
+            }
+        }
+        Ok(chunk.finish())
+    }
+}
+
+fn push(chunk: &mut ChunkBuilder, position: i64) -> bool {
+    let value = position.to_string();
+    let event = EventView {
+        topic: "planned",
+        partition: 0,
+        offset: position,
+        timestamp_ms: Some(position * 10),
+        timestamp_type: TimestampType::Create,
+        captured_at_us: None,
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: HeadersView::EMPTY,
+    };
+    chunk.push(position, Place { segment: 0, row: position as u32 }, &event)
+}
+
+/// Puts events ready.
+fn stock(planned: &Planned, positions: impl IntoIterator<Item = i64>) {
+    let mut chunk = ChunkBuilder::default();
+    for position in positions {
+        assert!(push(&mut chunk, position));
+    }
+    planned.stock(chunk.finish().unwrap()).unwrap();
+}
+
+fn planned(stage: &Stage, first: i64) -> Planned {
+    let made = stage.plan_topic("planned", &[first], BTreeMap::new(), |_| Box::new(Numbers)).unwrap();
+    made.into_iter().next().unwrap()
+}
+
+#[test]
+fn events_come_when_they_are_revealed_and_not_before() {
+    let (stage, _folder) = start(|_| {});
+    let planned = planned(&stage, 100);
+    // A gap, as recorded ones are.
+    stock(&planned, (100..110).chain(120..130));
+    planned.reveal(2);
+    // Whatever the reset policy says: a group that is new starts where the plan begins, and skips nothing.
+    let consumer = arm(&stage).consumer("new", &[("auto.offset.reset", "latest")]);
+    consumer.subscribe(&["planned"]).unwrap();
+    assert_eq!(values(&take(&consumer, 2)), ["100", "101"]);
+    assert!(planned.asked() >= Some(100));
+    assert!(consumer.poll(Duration::from_millis(200)).is_none());
+    planned.reveal(1);
+    let events = take(&consumer, 1);
+    assert_eq!(values(&events), ["102"]);
+    assert_eq!(events[0].timestamp().to_millis(), Some(1_020));
+    assert!(consumer.poll(Duration::from_millis(200)).is_none());
+    assert_eq!(planned.reveal(100), 17);
+    let rest = take(&consumer, 17);
+    assert_eq!(rest.last().unwrap().offset(), 129);
+    assert_eq!(stage.committed("new", "planned", 0), None);
+    consumer.commit_message(rest.last().unwrap(), CommitMode::Sync).unwrap();
+    assert_eq!(stage.committed("new", "planned", 0), Some(planned.end()));
+}
+
+#[test]
+fn what_has_left_the_window_is_read_again() {
+    let (stage, _folder) = start(|settings| settings.window_bytes = 10_000);
+    let planned = planned(&stage, 0);
+    for first in (0..20_000).step_by(100) {
+        stock(&planned, first..first + 100);
+        planned.reveal(100);
+    }
+    for from in [0, 7_777] {
+        let reader = arm(&stage).reader("planned", 0, Offset::Offset(from), &[("check.crcs", "true")]);
+        let events = take(&reader, 20_000 - from as usize);
+        let expected: Vec<String> = (from..20_000).map(|position| position.to_string()).collect();
+        assert_eq!(values(&events), expected);
+    }
+}
+
+#[test]
+fn a_recording_is_served_as_it_is() {
+    let recording =
+        Recording::open(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let (stage, _folder) = start(|settings| settings.window_bytes = 10_000);
+    let again = recording.clone();
+    let made = stage.plan_topic("flights", &[0], BTreeMap::new(), |_| Box::new(RecordedEvents::new(&again))).unwrap();
+    let mut expected = Vec::new();
+    for batch in recording.batches(Columns::ALL) {
+        let batch = batch.unwrap();
+        for event in batch.iter() {
+            let position = expected.len() as i64;
+            expected.push((event.key.map(<[u8]>::to_vec), event.value.map(<[u8]>::to_vec), event.timestamp_ms));
+            let mut chunk = ChunkBuilder::default();
+            let place = Place { segment: 0, row: position as u32 };
+            assert!(chunk.push(position, place, &event));
+            made[0].stock(chunk.finish().unwrap()).unwrap();
+        }
+    }
+    made[0].reveal(expected.len() as u64);
+    let reader = arm(&stage).reader("flights", 0, Offset::Beginning, &[]);
+    for (event, (key, value, time)) in take(&reader, expected.len()).iter().zip(&expected) {
+        assert_eq!((event.key(), event.payload()), (key.as_deref(), value.as_deref()));
+        assert_eq!(event.timestamp().to_millis(), *time);
+    }
+}
+
+#[test]
+fn what_the_plan_fills_nobody_changes() {
+    let (stage, _folder) = start(|_| {});
+    let planned = planned(&stage, 5);
+    stock(&planned, 5..8);
+    planned.reveal(3);
+    let arm = arm(&stage);
+    let producer = arm.producer(&[("message.timeout.ms", "2000")]);
+    producer.send(BaseRecord::<str, str>::to("planned").payload("x")).unwrap();
+    producer.flush(WAIT).unwrap();
+    let admin = arm.admin();
+    let deleted = crate::conformance::wait(admin.delete_topics(&["planned"], &crate::conformance::options())).unwrap();
+    assert!(deleted[0].is_err());
+    let consumer = arm.consumer("none", &[]);
+    assert_eq!(consumer.fetch_watermarks("planned", 0, WAIT).unwrap(), (5, 8));
+    assert!(stage.read("planned", 0, 0).is_err());
+}
+
+#[test]
+fn what_builds_wrote_is_read_without_what_they_took_back() {
+    let (stage, _folder) = start(|_| {});
+    stage.make_topic("out", 1, BTreeMap::new()).unwrap();
+    let arm = arm(&stage);
+    let producer = arm.producer(&[("transactional.id", "t")]);
+    producer.init_transactions(WAIT).unwrap();
+    let headers = || {
+        OwnedHeaders::new().insert(Header { key: "h", value: Some("1") }).insert(Header { key: "h", value: Some("2") })
+    };
+    for (value, commit) in [("a", true), ("b", false), ("c", true)] {
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::<str, str>::to("out").key("k").payload(value).headers(headers())).unwrap();
+        if commit {
+            producer.commit_transaction(WAIT).unwrap();
+        } else {
+            producer.flush(WAIT).unwrap();
+            producer.abort_transaction(WAIT).unwrap();
+        }
+    }
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<str, str>::to("out").payload("open")).unwrap();
+    producer.flush(WAIT).unwrap();
+    assert_eq!(stage.open_transactions(), 1);
+    let (mut next, mut events) = (0, Vec::new());
+    loop {
+        let read = stage.read("out", 0, next).unwrap();
+        if !read.more {
+            break;
+        }
+        next = read.next;
+        events.extend(read.events);
+    }
+    let seen: Vec<_> = events.iter().map(|event| (event.offset, event.value.as_deref().unwrap())).collect();
+    assert_eq!(seen, [(0, &b"a"[..]), (4, b"c")]);
+    assert_eq!(events[0].headers, [(b"h".to_vec(), Some(b"1".to_vec())), (b"h".to_vec(), Some(b"2".to_vec()))]);
+    assert!(events[0].arrived_us > 0 && events[0].arrived_us <= events[1].arrived_us);
+    assert_eq!(stage.written_topics(), BTreeMap::from([("out".to_owned(), 1)]));
+}
+
+#[test]
+fn a_transaction_that_is_left_open_is_taken_back_in_time() {
+    let (stage, _folder) = start(|_| {});
+    stage.make_topic("out", 1, BTreeMap::new()).unwrap();
+    let arm = arm(&stage);
+    let producer = arm.producer(&[("transactional.id", "t"), ("transaction.timeout.ms", "1000")]);
+    producer.init_transactions(WAIT).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<str, str>::to("out").payload("left")).unwrap();
+    producer.flush(WAIT).unwrap();
+    arm.fill("out", 0, &["later"]);
+    let committed = arm.reader("out", 0, Offset::Beginning, &[("isolation.level", "read_committed")]);
+    assert_eq!(values(&take(&committed, 1)), ["later"]);
+    assert_eq!(stage.open_transactions(), 0);
+    assert!(producer.commit_transaction(WAIT).is_err());
+}
+
+#[test]
+fn topics_are_made_by_those_who_write_to_them_where_that_is_set() {
+    let (stage, _folder) = start(|settings| (settings.auto_create, settings.partitions_default) = (true, 3));
+    arm(&stage).fill("anything", 2, &["x"]);
+    assert_eq!(stage.written_topics(), BTreeMap::from([("anything".to_owned(), 3)]));
+}
+
+#[test]
+fn rubbish_ends_the_connection_that_sends_it_and_no_other() {
+    let (stage, _folder) = start(|settings| settings.connections_max = 50);
+    let planned = planned(&stage, 0);
+    stock(&planned, 0..100);
+    let reader = arm(&stage).reader("planned", 0, Offset::Beginning, &[]);
+    poll_until(&[&reader], || planned.asked().is_some());
+    let open = || TcpStream::connect(stage.address()).unwrap();
+    // Each is closed: a length of two gigabytes, a negative one, a length of rubbish, a body whose arrays claim billions.
+    let metadata_of_billions = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff];
+    let flexible_billions = [0, 0, 0, 17, 0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0];
+    let unknown = [0, 0, 0, 10, 0x7f, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let wrong: [&[u8]; 7] = [
+        &i32::MAX.to_be_bytes(),
+        &(-1_i32).to_be_bytes(),
+        &[0, 0, 0, 0],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &metadata_of_billions,
+        &flexible_billions,
+        &unknown,
+    ];
+    for bytes in wrong {
+        let mut stream = open();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut rest = Vec::new();
+        // Closed, with or without a reset.
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(rest, b"", "{bytes:?}");
+    }
+    // Half a request that never goes on, kept open.
+    let mut half = open();
+    half.write_all(&[0, 0, 1, 0, 0, 3]).unwrap();
+    // Ten thousand that come and say nothing; some are left open, some are closed.
+    let mut left = Vec::new();
+    for number in 0..10_000 {
+        let stream = open();
+        if number % 40 == 0 {
+            left.push(stream);
+        }
+    }
+    planned.reveal(100);
+    assert_eq!(take(&reader, 100).len(), 100);
+    // Whoever comes now is served, too.
+    let late = arm(&stage).reader("planned", 0, Offset::Offset(90), &[]);
+    assert_eq!(take(&late, 10).len(), 10);
+}
+
+#[test]
+fn what_is_not_served_is_refused_and_noted() {
+    let (stage, _folder) = start(|_| {});
+    let mut wire = Wire::connect(&arm(&stage));
+    assert_eq!(wire.call(3, &DescribeAclsRequest::default()).error_code, 35);
+    assert_eq!(wire.call(9, &MetadataRequest::default().with_topics(Some(Vec::new()))).brokers.len(), 1);
+    // An answer without a place for the error: the connection ends.
+    wire.send(3, &CreateAclsRequest::default());
+    assert_eq!(wire.receive_bytes(), None);
+    let asked: Vec<_> =
+        stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.version, asked.client, count)).collect();
+    let line = |call: &str| (call.to_owned(), 3, "by-hand".to_owned(), 1);
+    assert_eq!(asked, [line("CreateAcls"), line("DescribeAcls")]);
+}
+
+#[test]
+fn a_stage_ends_at_once_whoever_waits() {
+    let (stage, _folder) = start(|_| {});
+    let planned = planned(&stage, 0);
+    let reader = arm(&stage).reader(
+        "planned",
+        0,
+        Offset::Beginning,
+        &[("fetch.wait.max.ms", "60000"), ("socket.timeout.ms", "90000")],
+    );
+    poll_until(&[&reader], || planned.asked().is_some());
+    let began = SystemClock::start();
+    drop(stage);
+    assert!(began.now() < Duration::from_secs(5), "{:?}", began.now());
+}
