@@ -4,4 +4,8 @@
 
 mod capture;
 mod cluster;
+mod conformance;
 mod source;
+mod stage;
+
+pub(crate) use stage::on_each_arm;
