@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::{CreateAclsRequest, DescribeAclsRequest, MetadataRequest};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Request, StrBytes};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -302,6 +303,230 @@ fn what_is_not_served_is_refused_and_noted() {
         stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.version, asked.client, count)).collect();
     let line = |call: &str| (call.to_owned(), 3, "by-hand".to_owned(), 1);
     assert_eq!(asked, [line("CreateAcls"), line("DescribeAcls")]);
+}
+
+/// Sends one request in each of these versions, and looks at each answer.
+fn each_version<Q: Request>(
+    wire: &mut Wire,
+    versions: std::ops::RangeInclusive<i16>,
+    request: impl Fn(i16) -> Q,
+    good: impl Fn(&Q::Response) -> bool,
+) where
+    Q::Response: std::fmt::Debug,
+{
+    for version in versions {
+        let answer = wire.call(version, &request(version));
+        assert!(good(&answer), "{} version {version}: {answer:?}", Q::KEY);
+    }
+}
+
+/// A stage with a topic `t` that holds two events.
+fn with_two_events() -> (Stage, TempDir) {
+    let (stage, folder) = start(|_| {});
+    stage.make_topic("t", 1, BTreeMap::new()).unwrap();
+    arm(&stage).fill("t", 0, &["a", "b"]);
+    (stage, folder)
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+#[test]
+fn every_version_of_calls_about_topics_is_answered() {
+    let (stage, _folder) = with_two_events();
+    let wire = &mut Wire::connect(&arm(&stage));
+    let name = TopicName(text("t"));
+    let metadata = |_| {
+        let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(name.clone()));
+        MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true)
+    };
+    each_version(wire, 0..=13, metadata, |answer| answer.topics[0].partitions.len() == 1 && answer.brokers.len() == 1);
+    let offsets = |timestamp: i64| {
+        let name = name.clone();
+        move |_| {
+            let partition = list_offsets_request::ListOffsetsPartition::default().with_timestamp(timestamp);
+            let topic = list_offsets_request::ListOffsetsTopic::default()
+                .with_name(name.clone())
+                .with_partitions(vec![partition]);
+            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+        }
+    };
+    each_version(wire, 1..=10, offsets(-1), |answer| answer.topics[0].partitions[0].offset == 2);
+    each_version(wire, 1..=10, offsets(-2), |answer| answer.topics[0].partitions[0].offset == 0);
+    each_version(wire, 1..=10, offsets(0), |answer| answer.topics[0].partitions[0].timestamp > 0);
+    let create = |version: i16| {
+        let config = create_topics_request::CreatableTopicConfig::default()
+            .with_name(text("retention.ms"))
+            .with_value(Some(text("5")));
+        let topic = create_topics_request::CreatableTopic::default()
+            .with_name(TopicName(text(&format!("made-{version}"))))
+            .with_num_partitions(2)
+            .with_replication_factor(1)
+            .with_configs(vec![config]);
+        CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(1_000)
+    };
+    each_version(wire, 2..=7, create, |answer| answer.topics[0].error_code == 0);
+    let grow = |version: i16| {
+        let topic = create_partitions_request::CreatePartitionsTopic::default()
+            .with_name(name_of(version + 2))
+            .with_count(3)
+            .with_assignments(None);
+        CreatePartitionsRequest::default().with_topics(vec![topic])
+    };
+    each_version(wire, 0..=3, grow, |answer| answer.results[0].error_code == 0);
+    let delete = |version: i16| {
+        let one = delete_topics_request::DeleteTopicState::default().with_name(Some(name_of(version + 1)));
+        match version {
+            ..=5 => DeleteTopicsRequest::default().with_topic_names(vec![name_of(version + 1)]),
+            _ => DeleteTopicsRequest::default().with_topics(vec![one]),
+        }
+    };
+    each_version(wire, 1..=6, delete, |answer| answer.responses[0].error_code == 0);
+    let resource = describe_configs_request::DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configuration_keys(None);
+    let describe =
+        |_| DescribeConfigsRequest::default().with_resources(vec![resource.clone()]).with_include_synonyms(true);
+    each_version(wire, 1..=4, describe, |answer| answer.results[0].configs.len() > 20);
+    each_version(wire, 0..=2, |_| DescribeClusterRequest::default(), |answer| answer.brokers.len() == 1);
+    let epoch = |_| {
+        let partition = offset_for_leader_epoch_request::OffsetForLeaderPartition::default().with_leader_epoch(0);
+        let topic = offset_for_leader_epoch_request::OffsetForLeaderTopic::default()
+            .with_topic(name.clone())
+            .with_partitions(vec![partition]);
+        OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+    };
+    each_version(wire, 2..=4, epoch, |answer| answer.topics[0].partitions[0].end_offset == 2);
+    let cut = |version: i16| {
+        let partition =
+            delete_records_request::DeleteRecordsPartition::default().with_offset(i64::from(version.min(1)));
+        let topic = delete_records_request::DeleteRecordsTopic::default()
+            .with_name(name.clone())
+            .with_partitions(vec![partition]);
+        DeleteRecordsRequest::default().with_topics(vec![topic])
+    };
+    each_version(wire, 0..=2, cut, |answer| answer.topics[0].partitions[0].error_code == 0);
+    assert_eq!(stage.asked(), []);
+}
+
+#[test]
+fn every_version_of_calls_about_groups_is_answered() {
+    let (stage, _folder) = with_two_events();
+    let wire = &mut Wire::connect(&arm(&stage));
+    let name = TopicName(text("t"));
+    let group = GroupId(text("g"));
+    let coordinator = |version| match version {
+        ..=3 => FindCoordinatorRequest::default().with_key(text("g")),
+        _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")]),
+    };
+    each_version(wire, 0..=6, coordinator, |answer| {
+        answer.error_code == 0 && answer.coordinators.first().map_or(answer.port, |one| one.port) > 0
+    });
+    let commit = |_| {
+        let partition = offset_commit_request::OffsetCommitRequestPartition::default()
+            .with_committed_offset(7)
+            .with_committed_metadata(Some(text("note")));
+        let topic = offset_commit_request::OffsetCommitRequestTopic::default()
+            .with_name(name.clone())
+            .with_partitions(vec![partition]);
+        OffsetCommitRequest::default().with_group_id(group.clone()).with_topics(vec![topic])
+    };
+    each_version(wire, 2..=9, commit, |answer| answer.topics[0].partitions[0].error_code == 0);
+    let fetch_some = |version| {
+        let one = offset_fetch_request::OffsetFetchRequestTopic::default()
+            .with_name(name.clone())
+            .with_partition_indexes(vec![0]);
+        let other = offset_fetch_request::OffsetFetchRequestTopics::default()
+            .with_name(name.clone())
+            .with_partition_indexes(vec![0]);
+        let of_group = offset_fetch_request::OffsetFetchRequestGroup::default()
+            .with_group_id(group.clone())
+            .with_topics(Some(vec![other]));
+        match version {
+            ..=7 => OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(Some(vec![one])),
+            _ => OffsetFetchRequest::default().with_groups(vec![of_group]),
+        }
+    };
+    each_version(wire, 1..=9, fetch_some, |answer| {
+        let old = answer.topics.first().map(|topic| topic.partitions[0].committed_offset);
+        old.or_else(|| answer.groups.first().map(|group| group.topics[0].partitions[0].committed_offset)) == Some(7)
+    });
+    let join = |version: i16| {
+        let protocol = join_group_request::JoinGroupRequestProtocol::default().with_name(text("p"));
+        JoinGroupRequest::default()
+            .with_group_id(GroupId(text(&format!("joined-{version}"))))
+            .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(if version == 0 { -1 } else { 10_000 })
+            .with_protocol_type(text("consumer"))
+            .with_protocols(vec![protocol])
+    };
+    each_version(wire, 0..=9, join, |answer| matches!(answer.error_code, 0 | 79) && !answer.member_id.is_empty());
+    let beat = |_| HeartbeatRequest::default().with_group_id(group.clone()).with_member_id(text("x"));
+    each_version(wire, 0..=4, beat, |answer| answer.error_code == 25);
+    let sync = |version: i16| {
+        let sync = SyncGroupRequest::default().with_group_id(group.clone()).with_member_id(text("x"));
+        if version < 5 { sync } else { sync.with_protocol_type(Some(text("c"))).with_protocol_name(Some(text("p"))) }
+    };
+    each_version(wire, 0..=5, sync, |answer| answer.error_code == 25);
+    let leave = |version: i16| {
+        let member = leave_group_request::MemberIdentity::default().with_member_id(text("x"));
+        match version {
+            ..=2 => LeaveGroupRequest::default().with_group_id(group.clone()).with_member_id(text("x")),
+            _ => LeaveGroupRequest::default().with_group_id(group.clone()).with_members(vec![member]),
+        }
+    };
+    each_version(wire, 0..=5, leave, |answer| {
+        answer.members.first().map_or(answer.error_code, |member| member.error_code) == 25
+    });
+    let describe = |_| DescribeGroupsRequest::default().with_groups(vec![group.clone(), GroupId(text("joined-0"))]);
+    each_version(wire, 0..=6, describe, |answer| answer.groups[1].members.len() == 1);
+    each_version(wire, 0..=5, |_| ListGroupsRequest::default(), |answer| answer.groups.len() > 3);
+    let gone = |_| DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("nobody"))]);
+    each_version(wire, 0..=2, gone, |answer| answer.results[0].error_code == 69);
+    assert_eq!(stage.asked(), []);
+}
+
+#[test]
+fn every_version_of_calls_about_transactions_is_answered() {
+    let (stage, _folder) = with_two_events();
+    let wire = &mut Wire::connect(&arm(&stage));
+    let name = TopicName(text("t"));
+    let init = |version: i16| {
+        InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(text(&format!("id-{version}")))))
+            .with_transaction_timeout_ms(1_000)
+    };
+    each_version(wire, 0..=5, init, |answer| answer.error_code == 0);
+    let add = |_| {
+        let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+            .with_name(name.clone())
+            .with_partitions(vec![0]);
+        AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(TransactionalId(text("x")))
+            .with_v3_and_below_topics(vec![topic])
+    };
+    each_version(wire, 0..=3, add, |answer| {
+        answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code == 49
+    });
+    let add = |_| AddOffsetsToTxnRequest::default().with_transactional_id(TransactionalId(text("x")));
+    each_version(wire, 0..=4, add, |answer| answer.error_code == 49);
+    let end = |_| EndTxnRequest::default().with_transactional_id(TransactionalId(text("x")));
+    each_version(wire, 0..=4, end, |answer| answer.error_code == 49);
+    let commit = |_| {
+        let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+            .with_name(name.clone())
+            .with_partitions(vec![partition]);
+        TxnOffsetCommitRequest::default().with_transactional_id(TransactionalId(text("x"))).with_topics(vec![topic])
+    };
+    each_version(wire, 0..=4, commit, |answer| answer.topics[0].partitions[0].error_code == 49);
+    assert_eq!(stage.asked(), []);
+}
+
+fn name_of(number: i16) -> TopicName {
+    TopicName(StrBytes::from_string(format!("made-{number}")))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::log::{Log, LogError, WrittenLog};
 use super::partition::{Partition, PartitionError, lock};
 use super::topics::{Topic, Topics};
 use super::transactions::{Ending, Transactions};
-use super::wire::Request;
+use super::wire::{Request, WireError};
 use super::{Asked, StageSettings};
 use crate::clock::Clock;
 
@@ -141,8 +141,22 @@ impl Broker {
 
     /// Notes a request that is not served.
     pub(super) fn note_unserved(&self, request: &Request) {
-        let call =
-            ApiKey::try_from(request.key).map_or_else(|()| format!("call {}", request.key), |key| format!("{key:?}"));
+        self.note(request, "");
+    }
+
+    /// Notes a request that ended its connection, unless it is noted already.
+    pub(super) fn note_closed(&self, request: &Request, error: &WireError) {
+        match error {
+            WireError::Unserved { .. } => {}
+            WireError::Malformed => self.note(request, ": cannot be decoded"),
+            WireError::Refused => self.note(request, ": refused, where no answer was asked for"),
+            WireError::Answer => self.note(request, ": the answer cannot be encoded"),
+        }
+    }
+
+    fn note(&self, request: &Request, what: &str) {
+        let call = ApiKey::try_from(request.key)
+            .map_or_else(|()| format!("call {}{what}", request.key), |key| format!("{key:?}{what}"));
         let asked = Asked { call, version: request.version, client: request.client.clone() };
         let mut all = lock(&self.asked);
         if all.len() < ASKED_MAX || all.contains_key(&asked) {

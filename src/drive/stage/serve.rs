@@ -197,9 +197,11 @@ impl Drop for Ended {
 fn converse(broker: &Broker, stream: &TcpStream, talked: &AtomicBool, peer: &str) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     while let Some(frame) = read_frame(&mut reader, broker.settings.request_bytes_max)? {
-        let wrong = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let request = Request::parse(frame).map_err(wrong)?;
-        let answer = calls::answer(broker, &request, peer).map_err(wrong)?;
+        let request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
+        let answer = calls::answer(broker, &request, peer).map_err(|error| {
+            broker.note_closed(&request, &error);
+            io::ErrorKind::InvalidData
+        })?;
         talked.store(true, Ordering::SeqCst);
         write_all(stream, &answer)?;
         if broker.is_closing() {

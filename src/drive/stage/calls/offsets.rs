@@ -27,6 +27,9 @@ const EARLIEST_PENDING: i64 = -6;
 /// The epoch of the one leader there has been.
 const EPOCH: i32 = 0;
 
+/// First version of `ListOffsets` that tells it.
+const EPOCH_FROM: i16 = 4;
+
 pub(super) fn list(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
     let asked: ListOffsetsRequest = request.decode()?;
     let committed = asked.isolation_level == 1;
@@ -38,7 +41,9 @@ pub(super) fn list(broker: &Broker, request: &Request) -> Result<Bytes, WireErro
                 .with_error_code(code_of(&found));
             match found {
                 Ok(Some((offset, timestamp))) => {
-                    answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(EPOCH)
+                    // Older versions have no place for the epoch.
+                    let epoch = if request.version >= EPOCH_FROM { EPOCH } else { -1 };
+                    answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
                 }
                 Ok(None) | Err(_) => answer.with_offset(-1).with_timestamp(-1).with_leader_epoch(-1),
             }

@@ -52,7 +52,7 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Vec<Bytes>, W
         asked.topic_data.iter().map(|topic| one_topic(broker, request.version, &asked, topic)).collect();
     if asked.acks == 0 {
         let mut all = topics.iter().flat_map(|topic| &topic.partition_responses);
-        return if all.any(|partition| partition.error_code != 0) { Err(WireError::Malformed) } else { Ok(Vec::new()) };
+        return if all.any(|partition| partition.error_code != 0) { Err(WireError::Refused) } else { Ok(Vec::new()) };
     }
     Ok(vec![request.answer(&ProduceResponse::default().with_responses(topics))?])
 }

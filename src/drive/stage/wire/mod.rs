@@ -31,6 +31,8 @@ pub(super) enum WireError {
     Malformed,
     #[error("a request of call {key} version {version} is not served")]
     Unserved { key: i16, version: i16 },
+    #[error("a request is refused whose client wants no answer")]
+    Refused,
     #[error("an answer cannot be encoded")]
     Answer,
 }
