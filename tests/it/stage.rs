@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::conformance::wire::Wire;
 use crate::conformance::{Arm, WAIT, poll_until, take, values};
 
-crate::every_conformance_test!();
+crate::every_conformance_test!(conformance);
 
 /// Runs a body against a stage of its own.
 pub(crate) fn on_each_arm(body: fn(&Arm) -> Vec<String>) {

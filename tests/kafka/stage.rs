@@ -1,7 +1,7 @@
 //! The stage held against Apache Kafka: each body runs against both, and sees the same.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -9,18 +9,32 @@ use rehearsal::clock::SystemClock;
 use rehearsal::drive::stage::{Stage, StageSettings};
 use tempfile::TempDir;
 
+use crate::arms::{KAFKA, OfSuite, STAGE};
 use crate::cluster::Cluster;
 use crate::conformance::Arm;
 
-crate::every_conformance_test!();
+crate::every_conformance_test!(conformance);
+
+/// Tests of other clients' programs, in this file.
+const PROGRAMS: usize = 4;
+
+/// Tests of the whole suite.
+pub(crate) const SUITE: usize = crate::every_conformance_test!(count_bodies) + PROGRAMS;
+
+/// What differs is the stage's fault.
+const SIDES: &str = "the stage stands left, Apache Kafka right";
 
 /// Runs a body against a stage and against Apache Kafka, where it can be had.
 pub(crate) fn on_each_arm(body: fn(&Arm) -> Vec<String>) {
-    let Some(cluster) = Cluster::shared() else { return };
+    let suite = OfSuite::with("librdkafka");
     let (stage, _folder) = start();
-    let of_kafka = body(&Arm { brokers: cluster.brokers.clone() });
+    let cluster = Cluster::shared();
     let of_stage = body(&Arm { brokers: stage.bootstrap() });
-    assert_eq!(of_stage, of_kafka, "the stage stands left, Apache Kafka right");
+    suite.ran(STAGE);
+    let Some(cluster) = cluster else { return suite.left_out(KAFKA) };
+    let of_kafka = body(&Arm { brokers: cluster.brokers.clone() });
+    suite.ran(KAFKA);
+    assert_eq!(of_stage, of_kafka, "{SIDES}");
 }
 
 fn start() -> (Stage, TempDir) {
@@ -30,26 +44,32 @@ fn start() -> (Stage, TempDir) {
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
 
-/// What a program of Java prints that works with a stage, and with Apache Kafka.
-fn said_of_both(program: &str) {
-    let Some(mut cluster) = Cluster::of(1) else { return };
+/// What a program of Java prints that works with a stage, and with Apache Kafka. Java comes with Kafka, or neither can be had.
+fn said_of_both(client: &'static str, program: &str) {
+    let suite = OfSuite::with(client);
+    let Some(mut cluster) = Cluster::of(1) else {
+        suite.left_out(STAGE);
+        return suite.left_out(KAFKA);
+    };
     let (stage, _folder) = start();
     let of_stage = cluster.run_java(program, &[&stage.bootstrap(), "tried"]);
+    suite.ran(STAGE);
     let brokers = cluster.brokers.clone();
     let of_kafka = cluster.run_java(program, &[&brokers, "tried"]);
-    assert_eq!(of_stage, of_kafka, "the stage stands left, Apache Kafka right");
+    suite.ran(KAFKA);
+    assert_eq!(of_stage, of_kafka, "{SIDES}");
     assert!(of_stage.len() >= 6, "{of_stage:?}");
     assert_eq!(stage.asked(), [], "a client asked for what is not served");
 }
 
 #[test]
 fn the_clients_of_java_see_the_same() {
-    said_of_both("Clients.java");
+    said_of_both("Java's clients", "Clients.java");
 }
 
 #[test]
 fn kafka_streams_count_the_same_exactly_once_and_not() {
-    said_of_both("Streams.java");
+    said_of_both("Kafka Streams", "Streams.java");
 }
 
 /// What a script makes ready for tests: the path of a program, or none where it cannot be had, which is said aloud.
@@ -69,33 +89,45 @@ fn made_ready(script: &str) -> Option<String> {
     None
 }
 
-fn beside(file: &str) -> std::path::PathBuf {
+fn beside(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka").join(file)
 }
 
 /// What a program prints that works with a broker.
-fn said(command: &mut Command, brokers: &str) -> Vec<String> {
+fn said(mut command: Command, brokers: &str) -> Vec<String> {
     let output = command.args([brokers, "tried"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// Has a program work with a stage, and with Apache Kafka where it can be had; `script` makes it ready.
+fn seen_by_both(client: &'static str, script: &str, program: impl Fn(&str) -> Command) {
+    let suite = OfSuite::with(client);
+    let cluster = Cluster::shared();
+    let Some(ready) = made_ready(script) else {
+        suite.left_out(STAGE);
+        return suite.left_out(KAFKA);
+    };
+    let (stage, _folder) = start();
+    let of_stage = said(program(&ready), &stage.bootstrap());
+    assert_eq!(stage.asked(), [], "a client asked for what is not served");
+    suite.ran(STAGE);
+    let Some(cluster) = cluster else { return suite.left_out(KAFKA) };
+    let of_kafka = said(program(&ready), &cluster.brokers);
+    suite.ran(KAFKA);
+    assert_eq!(of_stage, of_kafka, "{SIDES}");
+}
+
 #[test]
 fn the_clients_of_python_see_the_same() {
-    let Some(cluster) = Cluster::shared() else { return };
-    let Some(python) = made_ready("python") else { return };
-    let (stage, _folder) = start();
-    let with = |brokers: &str| said(Command::new(&python).arg(beside("clients.py")), brokers);
-    assert_eq!(with(&stage.bootstrap()), with(&cluster.brokers), "the stage stands left, Apache Kafka right");
-    assert_eq!(stage.asked(), [], "a client asked for what is not served");
+    seen_by_both("aiokafka and kafka-python", "python", |python| {
+        let mut command = Command::new(python);
+        command.arg(beside("clients.py"));
+        command
+    });
 }
 
 #[test]
 fn franz_go_sees_the_same() {
-    let Some(cluster) = Cluster::shared() else { return };
-    let Some(program) = made_ready("franz/ready") else { return };
-    let (stage, _folder) = start();
-    let with = |brokers: &str| said(&mut Command::new(&program), brokers);
-    assert_eq!(with(&stage.bootstrap()), with(&cluster.brokers), "the stage stands left, Apache Kafka right");
-    assert_eq!(stage.asked(), [], "a client asked for what is not served");
+    seen_by_both("franz-go", "franz/ready", |program| Command::new(program));
 }

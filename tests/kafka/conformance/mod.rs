@@ -152,11 +152,11 @@ macro_rules! conformance {
     };
 }
 
-/// All bodies, once: both targets make their tests of this list.
+/// All bodies, once, handed to a macro: both targets make their tests of this list.
 #[macro_export]
 macro_rules! every_conformance_test {
-    () => {
-        $crate::conformance! {
+    ($make:ident) => {
+        $crate::$make! {
             clients:
                 events_come_back_byte_for_byte_with_every_codec,
                 an_offset_is_found_by_time,
