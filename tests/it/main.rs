@@ -28,6 +28,7 @@ mod schema;
 mod slice;
 mod source;
 mod stage;
+mod stage_faults;
 mod store;
 mod tidy;
 mod verdict;

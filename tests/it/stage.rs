@@ -29,7 +29,7 @@ pub(crate) fn on_each_arm(body: fn(&Arm) -> Vec<String>) {
     assert_eq!(stage.asked(), [], "a client asked for what is not served");
 }
 
-fn start(set: impl FnOnce(&mut StageSettings)) -> (Stage, TempDir) {
+pub(crate) fn start(set: impl FnOnce(&mut StageSettings)) -> (Stage, TempDir) {
     let folder = TempDir::new().unwrap();
     let mut settings = StageSettings::new(folder.path());
     settings.auto_create = false;
@@ -37,7 +37,7 @@ fn start(set: impl FnOnce(&mut StageSettings)) -> (Stage, TempDir) {
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
 
-fn arm(stage: &Stage) -> Arm {
+pub(crate) fn arm(stage: &Stage) -> Arm {
     Arm { brokers: stage.bootstrap() }
 }
 
@@ -78,7 +78,7 @@ fn push(chunk: &mut ChunkBuilder, position: i64) -> bool {
 }
 
 /// Puts events ready.
-fn stock(planned: &Planned, positions: impl IntoIterator<Item = i64>) {
+pub(crate) fn stock(planned: &Planned, positions: impl IntoIterator<Item = i64>) {
     let mut chunk = ChunkBuilder::default();
     for position in positions {
         assert!(push(&mut chunk, position));
@@ -86,7 +86,7 @@ fn stock(planned: &Planned, positions: impl IntoIterator<Item = i64>) {
     planned.stock(chunk.finish().unwrap()).unwrap();
 }
 
-fn planned(stage: &Stage, first: i64) -> Planned {
+pub(crate) fn planned(stage: &Stage, first: i64) -> Planned {
     let made = stage.plan_topic("planned", &[first], BTreeMap::new(), |_| Box::new(Numbers)).unwrap();
     made.into_iter().next().unwrap()
 }
@@ -328,7 +328,7 @@ fn with_two_events() -> (Stage, TempDir) {
     (stage, folder)
 }
 
-fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 

@@ -11,6 +11,9 @@ use std::sync::Mutex;
 /// The stage under test.
 pub(crate) const STAGE: &str = "stage";
 
+/// The stage while it loses connections and answers, and refuses what clients are to ask again.
+pub(crate) const FAULTY: &str = "stage with faults";
+
 /// What the stage is held against.
 pub(crate) const KAFKA: &str = "Apache Kafka";
 

@@ -1,15 +1,18 @@
 //! The stage held against Apache Kafka: each body runs against both, and sees the same.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rehearsal::clock::SystemClock;
-use rehearsal::drive::stage::{Stage, StageSettings};
+use rehearsal::drive::stage::{Stage, StageFault, StageFaultKind, StageSettings, StageTrigger};
+use rehearsal::plan::Seed;
 use tempfile::TempDir;
 
-use crate::arms::{KAFKA, OfSuite, STAGE};
+use crate::arms::{FAULTY, KAFKA, OfSuite, STAGE};
 use crate::cluster::Cluster;
 use crate::conformance::Arm;
 
@@ -42,6 +45,45 @@ fn start() -> (Stage, TempDir) {
     let mut settings = StageSettings::new(folder.path());
     settings.auto_create = false;
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
+}
+
+/// Calls in which a client bears that its connection is lost.
+const ANY: &[&str] = &["Fetch", "Produce", "Heartbeat"];
+
+/// aiokafka raises the error of a fetch once more as its consumer stops.
+const NO_FETCH: &[&str] = &["Produce", "Heartbeat"];
+
+/// Puts into force what a client must live with without anybody noticing.
+fn with_faults(stage: &Stage, lost: &[&str]) {
+    let seed = Seed(7);
+    let latency = Duration::from_millis(30);
+    let fault = |kind: StageFaultKind, calls: &[&str], trigger: StageTrigger| {
+        let name = format!("{} {calls:?}", kind.name());
+        // Some clients take seconds to look for another leader.
+        let most = if kind == StageFaultKind::NotLeader { 3 } else { 20 };
+        let mut fault = StageFault { name, trigger, most, ..StageFault::always(kind) };
+        fault.aim.calls = calls.iter().map(|call| (*call).to_owned()).collect();
+        fault
+    };
+    let share = |share| StageTrigger::Share { share, seed };
+    let faults = vec![
+        fault(StageFaultKind::PartialLoss, &[], share(0.1)),
+        fault(StageFaultKind::NotLeader, &[], StageTrigger::Every(9)),
+        fault(StageFaultKind::Loading, &["JoinGroup", "SyncGroup", "InitProducerId"], StageTrigger::Every(3)),
+        fault(StageFaultKind::Loading, &["OffsetFetch", "AddPartitionsToTxn", "EndTxn"], StageTrigger::Every(5)),
+        fault(StageFaultKind::Disconnect, lost, StageTrigger::Every(13)),
+        fault(StageFaultKind::LostAck, &["EndTxn", "AddPartitionsToTxn"], StageTrigger::Every(2)),
+        fault(StageFaultKind::BrokerSlow { latency }, &[], StageTrigger::Every(10)),
+        fault(StageFaultKind::Throttle { time: latency }, &["Fetch", "Produce"], StageTrigger::Every(7)),
+    ];
+    stage.arm(faults, Duration::ZERO).unwrap();
+}
+
+/// Each of these kinds has met the client.
+fn has_met(stage: &Stage) {
+    let kinds: BTreeSet<&str> = stage.fired().iter().map(|line| line.kind).collect();
+    let expected = ["broker-slow", "disconnect", "loading", "lost-ack", "not-leader", "partial-loss", "throttle"];
+    assert_eq!(kinds, expected.into());
 }
 
 /// What a program of Java prints that works with a stage, and with Apache Kafka. Java comes with Kafka, or neither can be had.
@@ -101,17 +143,24 @@ fn said(mut command: Command, brokers: &str) -> Vec<String> {
 }
 
 /// Has a program work with a stage, and with Apache Kafka where it can be had; `script` makes it ready.
-fn seen_by_both(client: &'static str, script: &str, program: impl Fn(&str) -> Command) {
+fn seen_by_both(client: &'static str, script: &str, lost: &[&str], program: impl Fn(&str) -> Command) {
     let suite = OfSuite::with(client);
     let cluster = Cluster::shared();
     let Some(ready) = made_ready(script) else {
         suite.left_out(STAGE);
+        suite.left_out(FAULTY);
         return suite.left_out(KAFKA);
     };
     let (stage, _folder) = start();
     let of_stage = said(program(&ready), &stage.bootstrap());
     assert_eq!(stage.asked(), [], "a client asked for what is not served");
     suite.ran(STAGE);
+    let (faulty, _folder) = start();
+    with_faults(&faulty, lost);
+    let of_faulty = said(program(&ready), &faulty.bootstrap());
+    assert_eq!(of_faulty, of_stage, "the stage with faults stands left, without them right");
+    has_met(&faulty);
+    suite.ran(FAULTY);
     let Some(cluster) = cluster else { return suite.left_out(KAFKA) };
     let of_kafka = said(program(&ready), &cluster.brokers);
     suite.ran(KAFKA);
@@ -120,7 +169,7 @@ fn seen_by_both(client: &'static str, script: &str, program: impl Fn(&str) -> Co
 
 #[test]
 fn the_clients_of_python_see_the_same() {
-    seen_by_both("aiokafka and kafka-python", "python", |python| {
+    seen_by_both("aiokafka and kafka-python", "python", NO_FETCH, |python| {
         let mut command = Command::new(python);
         command.arg(beside("clients.py"));
         command
@@ -129,5 +178,5 @@ fn the_clients_of_python_see_the_same() {
 
 #[test]
 fn franz_go_sees_the_same() {
-    seen_by_both("franz-go", "franz/ready", |program| Command::new(program));
+    seen_by_both("franz-go", "franz/ready", ANY, |program| Command::new(program));
 }

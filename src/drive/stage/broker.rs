@@ -8,9 +8,11 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
+use super::faults::{Faults, Happening};
 use super::groups::{Answer, Groups, Ticket};
 use super::log::{Log, LogError, WrittenLog};
 use super::partition::{Partition, PartitionError, lock};
+use super::sessions::Sessions;
 use super::topics::{Topic, Topics};
 use super::transactions::{Ending, Transactions};
 use super::wire::{Request, WireError};
@@ -44,8 +46,13 @@ pub(super) struct Broker {
     pub(super) port: u16,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) topics: Topics,
+    pub(super) sessions: Sessions,
+    pub(super) faults: Faults,
     control: Mutex<Control>,
     changed: Condvar,
+    /// Locked by those who pause; rung when the stage closes.
+    pausing: Mutex<()>,
+    closed: Condvar,
     closing: AtomicBool,
     asked: Mutex<BTreeMap<Asked, u64>>,
 }
@@ -58,8 +65,12 @@ impl Broker {
             port,
             clock,
             topics: Topics::default(),
+            sessions: Sessions::default(),
+            faults: Faults::default(),
             control: Mutex::default(),
             changed: Condvar::new(),
+            pausing: Mutex::default(),
+            closed: Condvar::new(),
             closing: AtomicBool::new(false),
             asked: Mutex::default(),
         }
@@ -91,11 +102,38 @@ impl Broker {
         }
     }
 
-    /// Does what time asks for until the stage is closed: sessions, rebalances and transactions that took too long.
-    pub(super) fn keep_time(&self) {
+    /// Has [`Self::keep_time`] look again at what is due.
+    pub(super) fn wake(&self) {
+        let _control = lock(&self.control);
+        self.changed.notify_all();
+    }
+
+    /// Waits until `due`, or until the stage is closed.
+    pub(super) fn pause(&self, due: Duration) {
+        let mut pausing = lock(&self.pausing);
+        while !self.is_closing()
+            && let Some(left) = due.checked_sub(self.clock.now()).filter(|left| !left.is_zero())
+        {
+            pausing = self.closed.wait_timeout(pausing, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Does what time asks for until the stage is closed: sessions, rebalances and transactions that took too long, and faults;
+    /// `sever` ends all connections.
+    pub(super) fn keep_time(&self, sever: &dyn Fn()) {
         let mut control = lock(&self.control);
         while !self.is_closing() {
             let now = self.clock.now();
+            for happening in self.faults.happening(now) {
+                match happening {
+                    Happening::Sever => sever(),
+                    Happening::Visit { fault, groups, stays } => {
+                        for group in control.groups.visit(&groups, stays, now) {
+                            self.faults.visited(&fault, &group, now);
+                        }
+                    }
+                }
+            }
             control.groups.tick(now);
             for ending in control.transactions.tick(now) {
                 self.end_transaction(&mut control, &ending);
@@ -103,7 +141,7 @@ impl Broker {
             if control.groups.has_answers() {
                 self.changed.notify_all();
             }
-            control = match control.next_due() {
+            control = match [control.next_due(), self.faults.next_due()].into_iter().flatten().min() {
                 None => self.changed.wait(control).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
                     let left = due.saturating_sub(self.clock.now());
@@ -168,6 +206,11 @@ impl Broker {
         lock(&self.asked).iter().map(|(asked, count)| (asked.clone(), *count)).collect()
     }
 
+    /// Why a partition refuses a request, if a fault makes it.
+    pub(super) fn refused(&self, request: &Request, topic: &str, index: i32) -> Option<ResponseError> {
+        self.faults.refuses(request, topic, index, self.clock.now())
+    }
+
     /// A partition by topic and number.
     pub(super) fn partition(&self, topic: &str, index: i32) -> Result<(Arc<Topic>, Arc<Partition>), ResponseError> {
         let topic = self.topics.named(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
@@ -195,6 +238,8 @@ impl Broker {
         let _control = lock(&self.control);
         self.closing.store(true, Ordering::SeqCst);
         self.changed.notify_all();
+        drop(lock(&self.pausing));
+        self.closed.notify_all();
         for topic in self.topics.all() {
             topic.partitions().iter().for_each(|partition| partition.close());
         }

@@ -32,10 +32,15 @@
 //! [committed](Stage::committed) every planned partition's [end](Planned::end), no transaction is
 //! [open](Stage::open_transactions), and [outputs](Stage::read) have been quiet.
 //!
+//! # What goes wrong
+//!
+//! [`Stage::arm`] puts [`StageFault`]s into force: lost answers and connections, a broker that is slow or gone, partitions that
+//! refuse, a group that others visit. [`Stage::fired`] says which request of which client each of them touched.
+//!
 //! # Differences from Kafka
 //!
 //! A group that has committed nothing for a planned partition starts at its first position. Planned topics can be neither written,
-//! deleted, grown nor cut. Fetch sessions are not kept. Compaction and retention never run. There are no users, no quotas and
+//! deleted, grown nor cut. Compaction and retention never run. There are no users, no quotas and
 //! no transactions of version 2 (KIP-890); the consumer protocol of KIP-848 is not served. Whatever was asked for and not served
 //! stands in [`Stage::asked`].
 
@@ -43,6 +48,7 @@ mod batch;
 mod broker;
 mod calls;
 mod codec;
+mod faults;
 mod groups;
 mod log;
 mod partition;
@@ -50,11 +56,13 @@ mod planned;
 mod reading;
 mod record;
 mod serve;
+mod sessions;
 mod settings;
 mod topics;
 mod transactions;
 mod wire;
 
+pub use faults::{StageAim, StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigger};
 pub use log::{Chunk, ChunkBuilder, Reread, Spot};
 pub use planned::{Planned, RecordedEvents};
 pub use reading::{Written, WrittenEvent};
@@ -65,6 +73,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::Broker;
 use kafka_protocol::ResponseError;
@@ -105,6 +114,14 @@ pub enum StageError {
     /// Files of a log cannot be written or read.
     #[error("could not keep the logs of the stage")]
     Files(#[source] io::Error),
+    /// A fault cannot be put into force.
+    #[error("cannot have the fault `{fault}` at the stage: {reason}")]
+    Fault {
+        /// Its name.
+        fault: String,
+        /// Why not.
+        reason: String,
+    },
     /// A log holds what nobody can decode.
     #[error("cannot decode what was written to topic `{topic}` partition {partition}")]
     Undecodable {
@@ -240,6 +257,29 @@ impl Stage {
     /// Number of transactions that are open.
     pub fn open_transactions(&self) -> usize {
         self.broker.control(|control, _| control.transactions.open())
+    }
+
+    /// Puts faults into force, in place of those that were. Moments are counted from `start`, which is on the stage's clock; none
+    /// that is over is made up for. With no faults all is well again, as it must be while deliveries drain.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Fault`] for one that makes no sense: a call that Kafka does not have or that the kind cannot touch, a share that
+    /// is none, moments out of order.
+    pub fn arm(&self, faults: Vec<StageFault>, start: Duration) -> Result<(), StageError> {
+        self.broker.faults.arm(faults, start)?;
+        self.broker.wake();
+        Ok(())
+    }
+
+    /// What faults touched, in the order it happened: the first hundred thousand of it.
+    pub fn fired(&self) -> Vec<StageFired> {
+        self.broker.faults.fired()
+    }
+
+    /// How often each fault fired, by name; one that touched nothing is not among them.
+    pub fn fault_counts(&self) -> BTreeMap<String, StageFaultCount> {
+        self.broker.faults.counts()
     }
 
     /// What clients asked for and the stage does not serve, with how often.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::broker::Broker;
 use super::calls;
+use super::faults::{Acting, put_throttle};
 use super::partition::lock;
 use super::wire::Request;
 
@@ -79,7 +80,7 @@ impl Server {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared { broker, open: Mutex::default(), closing: AtomicBool::new(false) });
         let keeping = Arc::clone(&shared);
-        let keeper = spawn("stage time", move || keeping.broker.keep_time())?;
+        let keeper = spawn("stage time", move || keeping.broker.keep_time(&|| sever(&keeping)))?;
         let mut server = Self { address, shared, listener: None, keeper: Some(keeper) };
         let listening = Arc::clone(&server.shared);
         server.listener = Some(spawn("stage listener", move || listen(&listening, &listener))?);
@@ -144,6 +145,13 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+/// Ends all connections.
+fn sever(shared: &Shared) {
+    for connection in lock(&shared.open).all.values() {
+        let _ = connection.stream.shutdown(Shutdown::Both);
+    }
+}
+
 /// Ends the connection that has been silent for longest; returns whether there is one.
 fn close_silent(open: &Open) -> bool {
     let silent = open.all.values().find(|connection| !connection.talked.load(Ordering::SeqCst));
@@ -162,18 +170,18 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
             return;
         }
     }
-    if timed.is_err() {
+    if timed.is_err() || shared.broker.faults.is_down(shared.broker.clock.now()) {
         return;
     }
     let (stream, talked) = (Arc::new(stream), Arc::new(AtomicBool::new(false)));
-    let number = open.next;
     open.next += 1;
+    let number = open.next;
     let own = Ended { shared: Arc::clone(shared), number };
     let (reading, talking) = (Arc::clone(&stream), Arc::clone(&talked));
     let thread = spawn("stage connection", move || {
         let shared = &own.shared;
         // However it ends, it ends this connection alone; who must know is told by the broker.
-        let _ = converse(&shared.broker, &reading, &talking, &peer.ip().to_string());
+        let _ = converse(&shared.broker, &reading, &talking, number, &peer.ip().to_string());
         let _ = reading.shutdown(Shutdown::Both);
     });
     if let Ok(thread) = thread {
@@ -194,21 +202,74 @@ impl Drop for Ended {
 }
 
 /// Answers requests until the client leaves, the stage closes, or something is wrong.
-fn converse(broker: &Broker, stream: &TcpStream, talked: &AtomicBool, peer: &str) -> io::Result<()> {
+fn converse(broker: &Broker, stream: &TcpStream, talked: &AtomicBool, connection: u64, peer: &str) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     while let Some(frame) = read_frame(&mut reader, broker.settings.request_bytes_max)? {
-        let request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
-        let answer = calls::answer(broker, &request, peer).map_err(|error| {
-            broker.note_closed(&request, &error);
-            io::ErrorKind::InvalidData
-        })?;
-        talked.store(true, Ordering::SeqCst);
-        write_all(stream, &answer)?;
-        if broker.is_closing() {
+        let mut request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
+        request.connection = connection;
+        let acting = broker.faults.meet(&broker.topics, &broker.sessions, &request, broker.clock.now());
+        let goes_on = match acting {
+            None => {
+                let answer = answer(broker, &request, peer)?;
+                talked.store(true, Ordering::SeqCst);
+                write_all(stream, &answer)?;
+                true
+            }
+            Some(acting) => {
+                talked.store(true, Ordering::SeqCst);
+                converse_badly(broker, stream, request, acting, peer)?
+            }
+        };
+        if !goes_on || broker.is_closing() {
             break;
         }
     }
     Ok(())
+}
+
+fn answer(broker: &Broker, request: &Request, peer: &str) -> io::Result<Vec<Bytes>> {
+    calls::answer(broker, request, peer).map_err(|error| {
+        broker.note_closed(request, &error);
+        io::ErrorKind::InvalidData.into()
+    })
+}
+
+/// Answers a request that meets faults; returns whether the connection goes on.
+fn converse_badly(
+    broker: &Broker,
+    stream: &TcpStream,
+    mut request: Request,
+    mut acting: Acting,
+    peer: &str,
+) -> io::Result<bool> {
+    if broker.faults.is_happening() {
+        broker.wake();
+    }
+    if acting.cut {
+        broker.faults.met(&mut acting, &[]);
+        return Ok(false);
+    }
+    request.room = acting.room;
+    let refused = acting.loading.then(|| calls::loading(&request)).flatten();
+    let mut answer = match refused {
+        Some(answer) => vec![answer],
+        None => answer(broker, &request, peer)?,
+    };
+    broker.pause(acting.due(&request, &answer, broker.clock.now()));
+    let throttled = acting.throttle.filter(|time| {
+        let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        put_throttle(&request, &mut answer, millis)
+    });
+    broker.faults.met(&mut acting, &answer);
+    if acting.lost && !answer.is_empty() {
+        return Ok(false);
+    }
+    write_all(stream, &answer)?;
+    // Told to wait, and not heard meanwhile, as Kafka does with clients that do not know what they are told.
+    if let Some(time) = throttled {
+        broker.pause(broker.clock.now() + time);
+    }
+    Ok(true)
 }
 
 /// Reads one request; none where the client has left between two.

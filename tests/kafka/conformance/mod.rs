@@ -184,6 +184,7 @@ macro_rules! every_conformance_test {
                 a_retry_after_a_lost_answer_is_not_written_twice,
                 a_producer_is_held_to_its_sequence_and_epoch,
                 fetches_are_bounded_and_refused_by_name,
+                a_fetch_session_tells_what_changes,
                 requests_in_a_row_are_answered_in_order,
                 group_members_are_held_to_their_generation,
                 transactions_are_held_to_their_rules,

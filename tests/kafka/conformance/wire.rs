@@ -122,7 +122,7 @@ impl Wire {
         (answer.producer_id.0, answer.producer_epoch)
     }
 
-    fn produce(&mut self, topic: &str, transactional: Option<&str>, batch: Bytes) -> (i16, i64) {
+    pub(crate) fn produce(&mut self, topic: &str, transactional: Option<&str>, batch: Bytes) -> (i16, i64) {
         let data = PartitionProduceData::default().with_index(0).with_records(Some(batch));
         let topic = TopicProduceData::default().with_name(TopicName(text(topic))).with_partition_data(vec![data]);
         let request = ProduceRequest::default()
@@ -137,7 +137,7 @@ impl Wire {
 }
 
 /// A batch of so many events.
-fn batch(producer: (i64, i16), sequence: i32, count: i32, transactional: bool) -> Bytes {
+pub(crate) fn batch(producer: (i64, i16), sequence: i32, count: i32, transactional: bool) -> Bytes {
     let record = |number| Record {
         transactional,
         control: false,
@@ -160,7 +160,7 @@ fn batch(producer: (i64, i16), sequence: i32, count: i32, transactional: bool) -
     bytes.freeze()
 }
 
-fn fetch(topic: &str, partitions: &[(i32, i64)]) -> FetchRequest {
+pub(crate) fn fetch(topic: &str, partitions: &[(i32, i64)]) -> FetchRequest {
     let one = |(partition, offset): &(i32, i64)| {
         FetchPartition::default()
             .with_partition(*partition)
@@ -179,7 +179,7 @@ fn fetch(topic: &str, partitions: &[(i32, i64)]) -> FetchRequest {
 }
 
 /// Offsets of what an answer holds.
-fn offsets(answer: &FetchResponse) -> Vec<i64> {
+pub(crate) fn offsets(answer: &FetchResponse) -> Vec<i64> {
     let mut all = Vec::new();
     for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
         let mut bytes = partition.records.clone().unwrap_or_default();
@@ -315,6 +315,63 @@ pub(crate) fn fetches_are_bounded_and_refused_by_name(arm: &Arm) -> Vec<String> 
     (request.max_wait_ms, request.min_bytes) = (300, 100_000);
     show("much", &wire.call(11, &request));
     assert!(began.now() >= Duration::from_millis(300));
+    seen
+}
+
+pub(crate) fn a_fetch_session_tells_what_changes(arm: &Arm) -> Vec<String> {
+    let topic = arm.topic("session", 2, &[]);
+    arm.fill(&topic, 0, &["a"]);
+    let mut wire = Wire::connect(arm);
+    let mut seen = Vec::new();
+    let mut show = |name: &str, answer: &FetchResponse| {
+        let partitions = answer
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .map(|one| format!("{} {} {}", one.partition_index, one.error_code, one.high_watermark));
+        let partitions: Vec<String> = partitions.collect();
+        let kept = answer.session_id != 0;
+        seen.push(format!("{name}: {} kept {kept} {:?} {partitions:?}", answer.error_code, offsets(answer)));
+        answer.session_id
+    };
+    let within = |session: i32, epoch: i32, partitions: &[(i32, i64)], forgotten: &[i32]| {
+        let mut request = fetch(&topic, partitions);
+        (request.session_id, request.session_epoch) = (session, epoch);
+        if partitions.is_empty() {
+            request.topics.clear();
+        }
+        if !forgotten.is_empty() {
+            let topic = fetch_request::ForgottenTopic::default()
+                .with_topic(TopicName(text(&topic)))
+                .with_partitions(forgotten.to_vec());
+            request.forgotten_topics_data = vec![topic];
+        }
+        request
+    };
+    let session = show("begins", &wire.call(11, &within(0, 0, &[(0, 0), (1, 0)], &[])));
+    show("again", &wire.call(11, &within(session, 1, &[], &[])));
+    show("read", &wire.call(11, &within(session, 2, &[(0, 1)], &[])));
+    arm.fill(&topic, 1, &["b"]);
+    show("other", &wire.call(11, &within(session, 3, &[], &[])));
+    arm.fill(&topic, 0, &["c"]);
+    show("both", &wire.call(11, &within(session, 4, &[], &[])));
+    show("back", &wire.call(11, &within(session, 5, &[(0, 0), (1, 0)], &[])));
+    show("forgotten", &wire.call(11, &within(session, 6, &[(1, 1)], &[0])));
+    show("beyond", &wire.call(11, &within(session, 7, &[(1, 9)], &[])));
+    show("still beyond", &wire.call(11, &within(session, 8, &[], &[])));
+    show("mended", &wire.call(11, &within(session, 9, &[(1, 1)], &[])));
+    show("wrong epoch", &wire.call(11, &within(session, 12, &[], &[])));
+    show("not wrong", &wire.call(11, &within(session, 10, &[(0, 2)], &[])));
+    show("by id", &wire.call(13, &within(session, 11, &[], &[])));
+    // Another connection may go on with it.
+    let mut other = Wire::connect(arm);
+    show("by another", &other.call(12, &within(session, 11, &[(0, 1)], &[1])));
+    show("ends", &other.call(12, &within(session, -1, &[(0, 0)], &[])));
+    show("ended", &wire.call(11, &within(session, 12, &[], &[])));
+    let session = show("begins anew", &wire.call(12, &within(0, 0, &[(0, 2)], &[])));
+    show("has no more", &wire.call(12, &within(session, 1, &[], &[0])));
+    show("is no more", &wire.call(12, &within(session, 2, &[], &[])));
+    show("of nothing", &wire.call(12, &within(0, 0, &[], &[])));
     seen
 }
 

@@ -34,9 +34,14 @@ struct Parts {
     flexible: bool,
 }
 
-/// Encodes an answer without a session.
-pub(super) fn encode(request: &Request, committed: bool, topics: &[FetchedTopic<'_>]) -> Result<Vec<Bytes>, WireError> {
-    let mut parts = begin(request, None)?;
+/// Encodes an answer in a session; 0 stands for none.
+pub(super) fn encode(
+    request: &Request,
+    committed: bool,
+    session: i32,
+    topics: &[FetchedTopic<'_>],
+) -> Result<Vec<Bytes>, WireError> {
+    let mut parts = begin(request, None, session)?;
     parts.count(topics.len());
     for topic in topics {
         if request.version >= IDS_FROM {
@@ -55,20 +60,20 @@ pub(super) fn encode(request: &Request, committed: bool, topics: &[FetchedTopic<
 
 /// Encodes an answer that refuses the request as a whole.
 pub(super) fn refused(request: &Request, error: ResponseError) -> Result<Vec<Bytes>, WireError> {
-    let mut parts = begin(request, Some(error))?;
+    let mut parts = begin(request, Some(error), 0)?;
     parts.count(0);
     parts.finish()
 }
 
-fn begin(request: &Request, error: Option<ResponseError>) -> Result<Parts, WireError> {
+fn begin(request: &Request, error: Option<ResponseError>, session: i32) -> Result<Parts, WireError> {
     let mut open = BytesMut::with_capacity(256);
     open.put_i32(0);
     request.put_header(request.version, &mut open)?;
-    // Nobody is throttled.
+    // Nobody is throttled, unless a fault says so later.
     open.put_i32(0);
     if request.version >= ERROR_FROM {
         open.put_i16(super::code(error));
-        open.put_i32(0);
+        open.put_i32(session);
     }
     Ok(Parts { done: Vec::new(), open, flexible: request.version >= FLEXIBLE_FROM })
 }
@@ -179,7 +184,7 @@ mod tests {
     fn the_answer_is_what_a_client_decodes_in_every_version() {
         for version in 4..=17 {
             for committed in [false, true] {
-                let request = Request { key: 1, version, correlation: 77, client: String::new(), body: Bytes::new() };
+                let request = Request { key: 1, version, correlation: 77, ..Request::default() };
                 let aborted = vec![Aborted { producer_id: 5, first_offset: 6, last_offset: 9 }];
                 let parts = vec![Bytes::from_static(b"abc"), Bytes::from(vec![7; 300])];
                 let slice = Slice { parts, high_watermark: 40, last_stable: 30, aborted };
@@ -188,11 +193,12 @@ mod tests {
                     FetchedPartition { index: 4, slice: Err(ResponseError::OffsetOutOfRange) },
                 ];
                 let topics = [FetchedTopic { name: "topic", id: Uuid::from_u128(8), partitions }];
-                let mut wire: Bytes = encode(&request, committed, &topics).unwrap().concat().into();
+                let mut wire: Bytes = encode(&request, committed, 9, &topics).unwrap().concat().into();
                 assert_eq!(wire.split_to(4), Bytes::copy_from_slice(&(wire.len() as i32).to_be_bytes()));
                 wire.advance(if version >= FLEXIBLE_FROM { 5 } else { 4 });
                 let read = FetchResponse::decode(&mut wire, version).unwrap();
                 assert!(wire.is_empty(), "{version}");
+                assert_eq!(read.session_id, if version < ERROR_FROM { 0 } else { 9 });
                 let topic = &read.responses[0];
                 assert_eq!(topic.topic.as_str(), if version < IDS_FROM { "topic" } else { "" });
                 let [good, bad] = &topic.partitions[..] else { panic!("{topic:?}") };

@@ -5,6 +5,7 @@ mod configs;
 mod fetch;
 mod fetched;
 mod groups;
+mod loading;
 mod metadata;
 mod offsets;
 mod operators;
@@ -13,6 +14,8 @@ mod refused;
 mod topics;
 mod transactions;
 mod versions;
+
+pub(super) use loading::answer as loading;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;

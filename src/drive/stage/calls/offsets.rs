@@ -35,7 +35,10 @@ pub(super) fn list(broker: &Broker, request: &Request) -> Result<Bytes, WireErro
     let committed = asked.isolation_level == 1;
     let topic = |topic: &kafka_protocol::messages::list_offsets_request::ListOffsetsTopic| {
         let one = |partition: &ListOffsetsPartition| {
-            let found = find(broker, &topic.name, partition, committed);
+            let found = match broker.refused(request, &topic.name, partition.partition_index) {
+                Some(error) => Err(error),
+                None => find(broker, &topic.name, partition, committed),
+            };
             let answer = ListOffsetsPartitionResponse::default()
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code_of(&found));

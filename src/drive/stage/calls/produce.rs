@@ -49,7 +49,7 @@ impl From<BatchError> for Refusal {
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Vec<Bytes>, WireError> {
     let asked: ProduceRequest = request.decode()?;
     let topics: Vec<TopicProduceResponse> =
-        asked.topic_data.iter().map(|topic| one_topic(broker, request.version, &asked, topic)).collect();
+        asked.topic_data.iter().map(|topic| one_topic(broker, request, &asked, topic)).collect();
     if asked.acks == 0 {
         let mut all = topics.iter().flat_map(|topic| &topic.partition_responses);
         return if all.any(|partition| partition.error_code != 0) { Err(WireError::Refused) } else { Ok(Vec::new()) };
@@ -57,7 +57,13 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Vec<Bytes>, W
     Ok(vec![request.answer(&ProduceResponse::default().with_responses(topics))?])
 }
 
-fn one_topic(broker: &Broker, version: i16, asked: &ProduceRequest, data: &TopicProduceData) -> TopicProduceResponse {
+fn one_topic(
+    broker: &Broker,
+    request: &Request,
+    asked: &ProduceRequest,
+    data: &TopicProduceData,
+) -> TopicProduceResponse {
+    let version = request.version;
     let topic = if version >= 13 {
         broker.topics.with_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
     } else {
@@ -66,6 +72,9 @@ fn one_topic(broker: &Broker, version: i16, asked: &ProduceRequest, data: &Topic
     let one = |data: &PartitionProduceData| {
         let taken = topic.as_ref().map_err(|error| Refusal::from(*error)).and_then(|topic| {
             let partition = topic.partition(data.index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+            if let Some(error) = broker.refused(request, &topic.name, data.index) {
+                return Err(error.into());
+            }
             take(broker, version, asked, topic, &partition, data.records.clone()).map(|done| (done, partition))
         });
         let answer = PartitionProduceResponse::default().with_index(data.index);

@@ -10,7 +10,7 @@ use super::join::JoinAnswer;
 use super::member::{Client, Identity, Member};
 use super::offsets::Offsets;
 use super::sync::SyncAnswer;
-use super::{Answer, Leaving, Ticket};
+use super::{Answer, Leaving, Ticket, visit};
 
 /// Where a group stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +62,8 @@ pub(in crate::drive::stage) struct Group {
     /// Member ids of static members.
     pub(super) instances: BTreeMap<String, String>,
     pub(super) offsets: Offsets,
+    /// Somebody is to visit as soon as all have their share, and stay so long.
+    pub(super) visit: Option<Duration>,
     answers: Vec<(Ticket, Answer)>,
 }
 
@@ -105,10 +107,12 @@ impl Group {
     }
 
     pub(super) fn answer_join(&mut self, ticket: Option<Ticket>, answer: JoinAnswer) {
+        let ticket = ticket.filter(|ticket| *ticket != visit::TICKET);
         self.answers.extend(ticket.map(|ticket| (ticket, Answer::Join(answer))));
     }
 
     pub(super) fn answer_sync(&mut self, ticket: Option<Ticket>, answer: SyncAnswer) {
+        let ticket = ticket.filter(|ticket| *ticket != visit::TICKET);
         self.answers.extend(ticket.map(|ticket| (ticket, Answer::Sync(answer))));
     }
 
@@ -202,10 +206,12 @@ impl Group {
         }
         let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
         self.phase = Phase::Preparing { until: now + longest };
+        self.visitors_join();
     }
 
     /// Goes on where a request left nobody to wait for.
     pub(super) fn settle(&mut self, now: Duration) {
+        self.receive(now);
         if !matches!(self.phase, Phase::Preparing { .. }) {
             return;
         }
@@ -222,6 +228,7 @@ impl Group {
         for id in missing {
             self.drop_member(&id);
         }
+        self.visitors_stay_with_others();
         self.generation += 1;
         if self.members.is_empty() {
             self.phase = Phase::Empty;
@@ -229,14 +236,15 @@ impl Group {
             self.leader = None;
             return;
         }
-        if self.members.values().all(|member| member.joining.is_none()) {
+        if self.members.values().all(|member| member.joining.is_none() || member.visitor.is_some()) {
             // Static members alone, none of which has come back yet: they are waited for until their sessions end.
             self.generation -= 1;
             self.prepare(now);
             return;
         }
         self.protocol = self.elect_protocol();
-        let joined = |id: &&String| self.members.get(*id).is_some_and(|member| member.joining.is_some());
+        let leads = |member: &Member| member.joining.is_some() && member.visitor.is_none();
+        let joined = |id: &&String| self.members.get(*id).is_some_and(leads);
         if self.leader.as_ref().is_none_or(|leader| !joined(&leader)) {
             self.leader = self.order.iter().find(joined).cloned();
         }
@@ -245,7 +253,7 @@ impl Group {
         for id in self.order.clone() {
             let answer = self.joined(&id);
             if let Some(member) = self.members.get_mut(&id) {
-                (member.synced, member.heard) = (false, now);
+                (member.synced, member.heard) = (member.visitor.is_some(), now);
                 let ticket = member.joining.take();
                 self.answer_join(ticket, answer);
             }
@@ -299,6 +307,8 @@ impl Group {
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
+        self.receive(now);
+        self.visitors_leave(now);
         self.promised.retain(|_, lapses| *lapses > now);
         let silent = |member: &&Member| member.session_end().is_some_and(|end| end <= now);
         let silent: Vec<String> = self.members.values().filter(silent).map(|member| member.id.clone()).collect();
@@ -325,6 +335,6 @@ impl Group {
             Phase::Empty | Phase::Stable => None,
         };
         let sessions = self.members.values().filter_map(Member::session_end);
-        sessions.chain(self.promised.values().copied()).chain(phase).min()
+        sessions.chain(self.promised.values().copied()).chain(phase).chain(self.next_leave()).min()
     }
 }

@@ -133,7 +133,7 @@ impl Group {
         self.add(id, join, now, given)
     }
 
-    fn add(&mut self, id: String, join: Join, now: Duration, given: &mut u64) -> Step<JoinAnswer> {
+    pub(super) fn add(&mut self, id: String, join: Join, now: Duration, given: &mut u64) -> Step<JoinAnswer> {
         let ticket = ticket(given);
         self.protocol_type = Some(join.protocol_type.clone());
         if let Some(instance) = &join.identity.instance {
@@ -152,6 +152,7 @@ impl Group {
             syncing: None,
             synced: false,
             heard: now,
+            visitor: None,
         };
         self.members.insert(id, member);
         if !matches!(self.phase, Phase::Preparing { .. }) {

@@ -41,6 +41,17 @@ pub(super) struct Member {
     pub(super) synced: bool,
     /// When it was last heard of.
     pub(super) heard: Duration,
+    /// It is nobody's: it came to make the group share anew.
+    pub(super) visitor: Option<Visitor>,
+}
+
+/// What makes a member a visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Visitor {
+    /// How long it stays once it has its share.
+    pub(super) stays: Duration,
+    /// When it leaves.
+    pub(super) leaves: Option<Duration>,
 }
 
 impl Member {
@@ -51,7 +62,7 @@ impl Member {
 
     /// When it is taken for dead. One that waits for an answer is alive as long as it waits.
     pub(super) fn session_end(&self) -> Option<Duration> {
-        let waits = self.joining.is_some() || self.syncing.is_some();
+        let waits = self.joining.is_some() || self.syncing.is_some() || self.visitor.is_some();
         (!waits).then(|| self.heard + self.session_timeout)
     }
 }

@@ -8,6 +8,7 @@ mod offsets;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 pub(super) use group::{DescribedMember, Group};
 pub(super) use join::{Join, JoinAnswer};

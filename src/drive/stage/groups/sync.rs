@@ -76,6 +76,9 @@ impl Group {
         for id in self.order.clone() {
             let Some(member) = self.members.get_mut(&id) else { continue };
             member.assignment = assignments.remove(&id).unwrap_or_default();
+            if let Some(visitor) = &mut member.visitor {
+                visitor.leaves = Some(now + visitor.stays);
+            }
             if let Some(ticket) = member.syncing.take() {
                 member.heard = now;
                 let answer = self.synced(&id);

@@ -35,6 +35,8 @@ pub(super) struct Want {
     pub(super) bytes_max: usize,
     /// Whether the first batch comes whole even where it is larger than that.
     pub(super) first_whole: bool,
+    /// Most events of a planned partition; of one that is written to, batches come as they are.
+    pub(super) events_max: usize,
     /// Whether only what no transaction can take back any more is asked for.
     pub(super) committed: bool,
 }

@@ -164,15 +164,17 @@ impl PlannedLog {
         let mut slice =
             Slice { high_watermark: self.high_watermark, last_stable: self.high_watermark, ..Slice::default() };
         if self.is_gone(want.offset) {
-            let spots = self.spots_from(want.offset)?;
+            let mut spots = self.spots_from(want.offset)?;
+            spots.truncate(want.events_max);
             return Ok(Reading::Again { spots, slice });
         }
         let Some(at) = self.chunk_at(want.offset) else { return Ok(Reading::Slice(slice)) };
-        let mut room = want.bytes_max;
+        let (mut room, mut events) = (want.bytes_max, want.events_max);
         for (chunk, seen) in self.visible_from(at) {
             let from = chunk.index_of(want.offset).min(seen);
             let whole = slice.parts.is_empty() && want.first_whole && from < seen;
-            let count = chunk.fitting(from, seen, room).max(usize::from(whole));
+            let count = chunk.fitting(from, seen, room).max(usize::from(whole)).min(events);
+            events -= count;
             if let Some(parts) = chunk.batch(from, from + count) {
                 room = room.saturating_sub(parts.iter().map(bytes::Bytes::len).sum());
                 slice.parts.extend(parts);

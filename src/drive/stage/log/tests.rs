@@ -29,7 +29,7 @@ fn written() -> WrittenLog {
 }
 
 fn want(offset: i64, bytes_max: usize) -> Want {
-    Want { offset, bytes_max, first_whole: true, committed: false }
+    Want { offset, bytes_max, first_whole: true, events_max: usize::MAX, committed: false }
 }
 
 /// Offsets and timestamps of what a reader gets.

@@ -15,13 +15,17 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 const CONTROL_BYTES_MAX: usize = 4 << 20;
 
 /// The header of a request, and its body as bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Request {
     pub(super) key: i16,
     pub(super) version: i16,
     pub(super) correlation: i32,
     pub(super) client: String,
     pub(super) body: Bytes,
+    /// Number of the connection that it came by.
+    pub(super) connection: u64,
+    /// Bytes of events that its answer may have, where a fault bounds them.
+    pub(super) room: Option<usize>,
 }
 
 /// Why a connection is closed.
@@ -50,7 +54,7 @@ impl Request {
         if flexible && Api::of(key).is_some_and(|api| api.serves(version)) {
             skip_tagged(bytes).ok_or(WireError::Malformed)?;
         }
-        Ok(Self { key, version, correlation, client, body: frame })
+        Ok(Self { key, version, correlation, client, body: frame, connection: 0, room: None })
     }
 
     /// Decodes the body.
