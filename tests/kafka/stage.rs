@@ -19,7 +19,7 @@ use crate::conformance::Arm;
 crate::every_conformance_test!(conformance);
 
 /// Tests of other clients' programs, in this file.
-const PROGRAMS: usize = 4;
+const PROGRAMS: usize = 5;
 
 /// Tests of the whole suite.
 pub(crate) const SUITE: usize = crate::every_conformance_test!(count_bodies) + PROGRAMS;
@@ -47,14 +47,22 @@ fn start() -> (Stage, TempDir) {
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
 
-/// Calls in which a client bears that its connection is lost.
-const ANY: &[&str] = &["Fetch", "Produce", "Heartbeat"];
+/// What a client bears, beyond what all do.
+struct Bears {
+    /// Calls in which its connection is lost.
+    lost: &'static [&'static str],
+    /// Calls to a coordinator that loads.
+    loading: &'static [&'static str],
+}
+
+const FRANZ: Bears =
+    Bears { lost: &["Fetch", "Produce", "Heartbeat"], loading: &["OffsetFetch", "AddPartitionsToTxn", "EndTxn"] };
 
 /// aiokafka raises the error of a fetch once more as its consumer stops.
-const NO_FETCH: &[&str] = &["Produce", "Heartbeat"];
+const PYTHON: Bears = Bears { lost: &["Produce", "Heartbeat"], loading: FRANZ.loading };
 
 /// Puts into force what a client must live with without anybody noticing.
-fn with_faults(stage: &Stage, lost: &[&str]) {
+fn with_faults(stage: &Stage, bears: &Bears) {
     let seed = Seed(7);
     let latency = Duration::from_millis(30);
     let fault = |kind: StageFaultKind, calls: &[&str], trigger: StageTrigger| {
@@ -70,8 +78,8 @@ fn with_faults(stage: &Stage, lost: &[&str]) {
         fault(StageFaultKind::PartialLoss, &[], share(0.1)),
         fault(StageFaultKind::NotLeader, &[], StageTrigger::Every(9)),
         fault(StageFaultKind::Loading, &["JoinGroup", "SyncGroup", "InitProducerId"], StageTrigger::Every(3)),
-        fault(StageFaultKind::Loading, &["OffsetFetch", "AddPartitionsToTxn", "EndTxn"], StageTrigger::Every(5)),
-        fault(StageFaultKind::Disconnect, lost, StageTrigger::Every(13)),
+        fault(StageFaultKind::Loading, bears.loading, StageTrigger::Every(5)),
+        fault(StageFaultKind::Disconnect, bears.lost, StageTrigger::Every(13)),
         fault(StageFaultKind::LostAck, &["EndTxn", "AddPartitionsToTxn"], StageTrigger::Every(2)),
         fault(StageFaultKind::BrokerSlow { latency }, &[], StageTrigger::Every(10)),
         fault(StageFaultKind::Throttle { time: latency }, &["Fetch", "Produce"], StageTrigger::Every(7)),
@@ -143,24 +151,25 @@ fn said(mut command: Command, brokers: &str) -> Vec<String> {
 }
 
 /// Has a program work with a stage, and with Apache Kafka where it can be had; `script` makes it ready.
-fn seen_by_both(client: &'static str, script: &str, lost: &[&str], program: impl Fn(&str) -> Command) {
+fn seen_by_both(client: &'static str, script: &str, bears: Option<&Bears>, program: impl Fn(&str) -> Command) {
     let suite = OfSuite::with(client);
     let cluster = Cluster::shared();
     let Some(ready) = made_ready(script) else {
         suite.left_out(STAGE);
-        suite.left_out(FAULTY);
         return suite.left_out(KAFKA);
     };
     let (stage, _folder) = start();
     let of_stage = said(program(&ready), &stage.bootstrap());
     assert_eq!(stage.asked(), [], "a client asked for what is not served");
     suite.ran(STAGE);
-    let (faulty, _folder) = start();
-    with_faults(&faulty, lost);
-    let of_faulty = said(program(&ready), &faulty.bootstrap());
-    assert_eq!(of_faulty, of_stage, "the stage with faults stands left, without them right");
-    has_met(&faulty);
-    suite.ran(FAULTY);
+    if let Some(bears) = bears {
+        let (faulty, _folder) = start();
+        with_faults(&faulty, bears);
+        let of_faulty = said(program(&ready), &faulty.bootstrap());
+        assert_eq!(of_faulty, of_stage, "the stage with faults stands left, without them right");
+        has_met(&faulty);
+        suite.ran(FAULTY);
+    }
     let Some(cluster) = cluster else { return suite.left_out(KAFKA) };
     let of_kafka = said(program(&ready), &cluster.brokers);
     suite.ran(KAFKA);
@@ -169,7 +178,7 @@ fn seen_by_both(client: &'static str, script: &str, lost: &[&str], program: impl
 
 #[test]
 fn the_clients_of_python_see_the_same() {
-    seen_by_both("aiokafka and kafka-python", "python", NO_FETCH, |python| {
+    seen_by_both("aiokafka and kafka-python", "python", Some(&PYTHON), |python| {
         let mut command = Command::new(python);
         command.arg(beside("clients.py"));
         command
@@ -178,5 +187,14 @@ fn the_clients_of_python_see_the_same() {
 
 #[test]
 fn franz_go_sees_the_same() {
-    seen_by_both("franz-go", "franz/ready", ANY, |program| Command::new(program));
+    seen_by_both("franz-go", "franz/ready", Some(&FRANZ), |program| Command::new(program));
+}
+
+#[test]
+fn kafkajs_sees_the_same() {
+    seen_by_both("kafkajs", "kafkajs/ready", None, |modules| {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", modules).arg(beside("kafkajs/clients.js"));
+        command
+    });
 }
