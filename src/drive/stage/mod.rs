@@ -63,7 +63,7 @@ mod transactions;
 mod wire;
 
 pub use faults::{StageAim, StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigger};
-pub use log::{Chunk, ChunkBuilder, Reread, Spot};
+pub use log::{Chunk, ChunkBuilder, Reread, Spot, Stretch};
 pub use planned::{Planned, RecordedEvents};
 pub use reading::{Written, WrittenEvent};
 pub use settings::StageSettings;
@@ -141,6 +141,24 @@ pub struct Asked {
     pub version: i16,
     /// `client.id` of who asked.
     pub client: String,
+}
+
+/// Whether a topic may be called so, by Kafka's rules.
+pub fn is_topic_name(name: &str) -> bool {
+    topics::check_name(name).is_ok()
+}
+
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCommit {
+    /// Id of the group.
+    pub group: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The next position it wants.
+    pub position: i64,
 }
 
 /// A running broker. It ends, with all that it holds, when dropped.
@@ -247,6 +265,25 @@ impl Stage {
             let committed = control.groups.group(group)?.committed(topic, partition)?;
             Some(committed.offset)
         })
+    }
+
+    /// Everything that groups have committed, in order of group, topic and partition.
+    pub fn commits(&self) -> Vec<GroupCommit> {
+        self.broker.control(|control, _| {
+            let groups = control.groups.ids().filter_map(|id| Some((id, control.groups.group(id)?)));
+            let commits = groups.flat_map(|(id, group)| group.all_committed().map(move |commit| (id, commit)));
+            let commit = |(group, (topic, partition, committed)): (&str, (&str, i32, &groups::Committed))| {
+                GroupCommit { group: group.to_owned(), topic: topic.to_owned(), partition, position: committed.offset }
+            };
+            commits.map(commit).collect()
+        })
+    }
+
+    /// Sets all groups that have committed beyond `position` of a partition back to it, as after a session that timed out: their
+    /// members are no members any more, learn so with their next heartbeat or commit, join anew and go on where the group stands.
+    /// Returns the ids of the groups that had no members: nobody can be told of it there.
+    pub fn set_back(&self, topic: &str, partition: i32, position: i64) -> Vec<String> {
+        self.broker.control(|control, now| control.groups.set_back(topic, partition, position, now))
     }
 
     /// Ids of all groups.

@@ -98,6 +98,16 @@ impl Partition {
         Ok(state.log.available(offset, committed)?)
     }
 
+    /// Notes that a reader who asked for `offset` at `asked_us` gets a slice of a planned partition at `handed_us`.
+    pub(super) fn note_handed(&self, offset: i64, slice: &Slice, asked_us: i64, handed_us: i64) {
+        if let Log::Planned(log) = &mut lock(&self.state).log {
+            log.note_asked(offset);
+            if let Some(to) = slice.to {
+                log.note_handed(offset, to, asked_us, handed_us);
+            }
+        }
+    }
+
     pub(super) fn leave(&self, waiter: &Arc<Waiter>) {
         lock(&self.state).waiting.retain(|one| !Arc::ptr_eq(one, waiter));
     }
@@ -115,6 +125,7 @@ impl Partition {
             && let Some(chunk) = reread.reread(&spots, want.bytes_max)?
         {
             slice.parts.extend(chunk.batch(0, chunk.spots().len()).into_iter().flatten());
+            slice.to = chunk.spots().last().map(|last| last.position + 1);
         }
         Ok(slice)
     }

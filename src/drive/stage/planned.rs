@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::StageError;
-use super::log::{Chunk, ChunkBuilder, Log, LogError, PlannedLog, Reread, Spot};
+use super::log::{Chunk, ChunkBuilder, Log, LogError, PlannedLog, Reread, Spot, Stretch};
 use super::partition::Partition;
 use crate::recording::{Columns, Lookup, Place, Recording, RecordingError};
 
@@ -40,9 +40,25 @@ impl Planned {
         self.change(|log| log.reveal(events)).unwrap_or(0)
     }
 
-    /// Furthest position that a consumer has asked for; none before the first has.
+    /// Furthest position that a consumer has asked for; none before the first has, or since consumers were set back.
     pub fn asked(&self) -> Option<i64> {
         self.change(|log| log.asked()).flatten()
+    }
+
+    /// Takes what was handed to consumers for the first time since this was asked last, in order.
+    pub fn take_handed(&self, into: &mut Vec<Stretch>) {
+        self.change(|log| log.take_handed(into));
+    }
+
+    /// Begins a new round: what was handed over from `position` on is to be handed over again. It is for
+    /// [`Stage::set_back`](super::Stage::set_back) to send the consumers back for it.
+    pub fn set_back(&self, position: i64) {
+        self.change(|log| log.set_back(position));
+    }
+
+    /// Whether consumers were set back and none has come back yet for what is to be handed over again.
+    pub fn is_awaited(&self) -> bool {
+        self.change(|log| log.is_awaited()).unwrap_or(false)
     }
 
     /// One past the last position that is visible.

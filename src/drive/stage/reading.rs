@@ -10,6 +10,8 @@ use super::record::Record;
 pub struct Written {
     /// Events in order; those that a transaction took back are left out.
     pub events: Vec<WrittenEvent>,
+    /// Events of a transaction that was taken back, which were left out.
+    pub taken_back: u64,
     /// Where to read on.
     pub next: i64,
     /// Whether there was a batch: without one, nothing more is there that is decided.
@@ -51,12 +53,14 @@ pub(super) fn read(broker: &Broker, topic: &str, index: i32, offset: i64) -> Res
         return Ok(Written { next: offset, ..Written::default() });
     };
     let next = arrived.batch.header.last_offset() + 1;
-    if arrived.batch.header.is_control() || is_aborted(&arrived, &aborted) {
-        return Ok(Written { next, more: true, ..Written::default() });
+    let (control, taken_back) = (arrived.batch.header.is_control(), is_aborted(&arrived, &aborted));
+    if control || taken_back {
+        let count = if control { 0 } else { arrived.batch.header.count.max(0) as u64 };
+        return Ok(Written { next, more: true, taken_back: count, ..Written::default() });
     }
     let records = arrived.batch.records().map_err(|_| undecodable())?;
     let events = records.into_iter().filter(|record| record.offset >= offset).map(|record| event(record, arrived.us));
-    Ok(Written { events: events.collect(), next, more: true })
+    Ok(Written { events: events.collect(), taken_back: 0, next, more: true })
 }
 
 fn is_aborted(arrived: &Arrived, aborted: &[Aborted]) -> bool {

@@ -44,9 +44,9 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Vec<Bytes>, W
         Err(error) => return fetched::refused(request, error),
     };
     let sought: Vec<Sought<'_>> = opened.wanted.iter().map(|wanted| seek(broker, request, wanted)).collect();
-    let committed = asked.isolation_level == 1;
+    let (committed, asked_us) = (asked.isolation_level == 1, broker.now_us());
     wait(broker, &asked, committed, &sought);
-    let given = read_all(broker, request, &asked, &sought);
+    let given = read_all(broker, request, &asked, asked_us, &sought);
     let told = tell(broker, &opened, &given);
     let mut topics: Vec<FetchedTopic<'_>> = Vec::new();
     for ((wanted, given), _) in opened.wanted.iter().zip(given).zip(told).filter(|(_, told)| *told) {
@@ -139,7 +139,13 @@ fn wait(broker: &Broker, asked: &FetchRequest, committed: bool, sought: &[Sought
     }
 }
 
-fn read_all(broker: &Broker, request: &Request, asked: &FetchRequest, sought: &[Sought<'_>]) -> Vec<Given> {
+fn read_all(
+    broker: &Broker,
+    request: &Request,
+    asked: &FetchRequest,
+    asked_us: i64,
+    sought: &[Sought<'_>],
+) -> Vec<Given> {
     let committed = asked.isolation_level == 1;
     let mut room = usize::try_from(asked.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
     room = room.min(request.room.unwrap_or(usize::MAX));
@@ -159,6 +165,7 @@ fn read_all(broker: &Broker, request: &Request, asked: &FetchRequest, sought: &[
             want.events_max = events.unwrap_or(usize::MAX);
         }
         let slice = partition.read(want).map_err(|error| ResponseError::from(&error))?;
+        partition.note_handed(want.offset, &slice, asked_us, broker.now_us());
         room = room.saturating_sub(slice.len());
         first &= slice.parts.is_empty();
         Ok((slice, partition.look(Log::start)))

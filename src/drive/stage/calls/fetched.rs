@@ -187,7 +187,7 @@ mod tests {
                 let request = Request { key: 1, version, correlation: 77, ..Request::default() };
                 let aborted = vec![Aborted { producer_id: 5, first_offset: 6, last_offset: 9 }];
                 let parts = vec![Bytes::from_static(b"abc"), Bytes::from(vec![7; 300])];
-                let slice = Slice { parts, high_watermark: 40, last_stable: 30, aborted };
+                let slice = Slice { parts, high_watermark: 40, last_stable: 30, aborted, to: None };
                 let partitions = vec![
                     FetchedPartition { index: 3, slice: Ok((slice, 2)) },
                     FetchedPartition { index: 4, slice: Err(ResponseError::OffsetOutOfRange) },

@@ -179,6 +179,19 @@ impl Groups {
         Ok(())
     }
 
+    /// Sets all groups that committed beyond `position` back to it and puts their members out; returns those without members.
+    pub(super) fn set_back(&mut self, topic: &str, partition: i32, position: i64, now: Duration) -> Vec<String> {
+        let beyond = |group: &Group| group.committed(topic, partition).is_some_and(|one| one.offset > position);
+        let ids: Vec<String> = self.by_id.iter().filter(|(_, group)| beyond(group)).map(|(id, _)| id.clone()).collect();
+        let mut empty = Vec::new();
+        for id in ids {
+            if self.with(&id, now, |group, _| group.set_back(topic, partition, position, now)) {
+                empty.push(id);
+            }
+        }
+        empty
+    }
+
     /// Forgets what was committed for a topic that is no more.
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.by_id.values_mut().for_each(|group| group.forget_topic(topic));

@@ -1,6 +1,7 @@
 //! What a group has committed, and what transactions hold back yet.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 
@@ -69,6 +70,19 @@ impl Group {
 
     pub(in crate::drive::stage) fn committed(&self, topic: &str, partition: i32) -> Option<&Committed> {
         self.offsets.committed.get(&(topic.to_owned(), partition))
+    }
+
+    /// Sets what is committed back to `position` and puts all members out, who would go on otherwise; returns whether there were
+    /// none.
+    pub(super) fn set_back(&mut self, topic: &str, partition: i32, position: i64, now: Duration) -> bool {
+        if let Some(committed) = self.offsets.committed.get_mut(&(topic.to_owned(), partition)) {
+            committed.offset = position;
+        }
+        let members: Vec<String> = self.members.keys().cloned().collect();
+        for member in &members {
+            self.remove(member, now);
+        }
+        members.is_empty()
     }
 
     /// Whether an open transaction may yet change what is committed there.

@@ -1,6 +1,7 @@
 //! The log of one partition: written by builds, or planned.
 
 mod chunk;
+mod handed;
 mod planned;
 mod producers;
 mod table;
@@ -9,6 +10,7 @@ mod tests;
 mod written;
 
 pub use chunk::{Chunk, ChunkBuilder, Spot};
+pub use handed::Stretch;
 pub(super) use planned::PlannedLog;
 pub use planned::Reread;
 pub(super) use written::{Appended, Arrived, WrittenLog};
@@ -49,6 +51,8 @@ pub(super) struct Slice {
     pub(super) high_watermark: i64,
     pub(super) last_stable: i64,
     pub(super) aborted: Vec<Aborted>,
+    /// One past the last event of a planned partition that comes along.
+    pub(super) to: Option<i64>,
 }
 
 impl Slice {

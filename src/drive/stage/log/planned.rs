@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::chunk::{Chunk, Spot};
+use super::handed::{Handed, Stretch};
 use super::table::{Table, number};
 use super::{LogError, Reading, Slice, Want};
 use crate::recording::{Place, RecordingError};
@@ -45,6 +46,7 @@ pub(in crate::drive::stage) struct PlannedLog {
     trail: Table<ROW>,
     max_timestamp: i64,
     asked: Option<i64>,
+    handed: Handed,
 }
 
 impl PlannedLog {
@@ -62,6 +64,7 @@ impl PlannedLog {
             trail: Table::new(folder)?,
             max_timestamp: -1,
             asked: None,
+            handed: Handed::new(start),
         })
     }
 
@@ -80,7 +83,32 @@ impl PlannedLog {
 
     /// Notes that a consumer asks for `position`.
     pub(in crate::drive::stage) fn note_asked(&mut self, position: i64) {
-        self.asked = self.asked.max(Some(position));
+        self.handed.note_asked(position);
+        // Whoever has not learned yet that it was set back asks for what it is not to be told of.
+        if !self.handed.is_awaited() {
+            self.asked = self.asked.max(Some(position));
+        }
+    }
+
+    /// Notes that a consumer that asked for `position` gets what stands there up to `to`.
+    pub(in crate::drive::stage) fn note_handed(&mut self, position: i64, to: i64, asked_us: i64, handed_us: i64) {
+        self.handed.note_handed(position, to, asked_us, handed_us);
+    }
+
+    /// Takes what was handed over since the last time.
+    pub(in crate::drive::stage) fn take_handed(&mut self, into: &mut Vec<Stretch>) {
+        self.handed.take(into);
+    }
+
+    /// From here on, what was handed over from `position` on counts as not handed over.
+    pub(in crate::drive::stage) fn set_back(&mut self, position: i64) {
+        self.asked = None;
+        self.handed.set_back(position);
+    }
+
+    /// Whether consumers were set back and nobody has come back for what stands there.
+    pub(in crate::drive::stage) fn is_awaited(&self) -> bool {
+        self.handed.is_awaited()
     }
 
     /// Puts events ready that are not due yet.
@@ -178,6 +206,7 @@ impl PlannedLog {
             if let Some(parts) = chunk.batch(from, from + count) {
                 room = room.saturating_sub(parts.iter().map(bytes::Bytes::len).sum());
                 slice.parts.extend(parts);
+                slice.to = Some(chunk.spots()[from + count - 1].position + 1);
             }
             if from + count < seen {
                 break;
