@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Seed;
 use super::faults::Faults;
 use super::pace::Pace;
 use super::select::Slice;
 use super::source::Source;
-use super::summary::PlannedFault;
-use super::{PlanSummary, Seed};
+use super::summary::{PlannedFault, Summarised};
 use crate::recording::Partition;
 use crate::spill::SpillSpace;
 
@@ -31,5 +31,5 @@ pub(super) struct Checked {
     /// Entries of one queue in memory at most.
     pub(super) pending_max: usize,
     /// Summaries once they are known: of all deliveries, and of first attempts alone.
-    pub(super) summaries: [std::sync::OnceLock<PlanSummary>; 2],
+    pub(super) summaries: [std::sync::OnceLock<Summarised>; 2],
 }

@@ -44,6 +44,7 @@ mod survey;
 mod trigger;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -385,12 +386,26 @@ impl Plan {
     ///
     /// What reading the plan says.
     pub fn summary(&self) -> Result<PlanSummary, PlanError> {
+        Ok(self.summarised()?.summary.clone())
+    }
+
+    /// Position of the first delivery of each partition, by topic and partition; partitions without a delivery are not there. Runs
+    /// through the plan as [`Self::summary`] does, unless that has been done.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    pub fn first_positions(&self) -> Result<BTreeMap<(u32, i32), i64>, PlanError> {
+        Ok(self.summarised()?.first_positions.clone())
+    }
+
+    fn summarised(&self) -> Result<&summary::Summarised, PlanError> {
         let known = &self.checked.summaries[usize::from(self.once)];
-        if let Some(summary) = known.get() {
-            return Ok(summary.clone());
+        if let Some(summarised) = known.get() {
+            return Ok(summarised);
         }
-        let summary = summary::summarise(&self.checked, self.deliveries())?;
-        Ok(known.get_or_init(|| summary).clone())
+        let summarised = summary::summarise(&self.checked, self.deliveries())?;
+        Ok(known.get_or_init(|| summarised))
     }
 
     /// Partition by its index in the plan.

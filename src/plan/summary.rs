@@ -1,6 +1,6 @@
 //! What a plan comes to: counts, and what each fault achieves.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,14 +60,24 @@ pub struct FaultSummary {
     pub coverage: Vec<(String, f64)>,
 }
 
+/// What is known once a plan has been run through.
+#[derive(Debug, Clone)]
+pub(super) struct Summarised {
+    pub(super) summary: PlanSummary,
+    /// Position of the first delivery, by topic and partition.
+    pub(super) first_positions: BTreeMap<(u32, i32), i64>,
+}
+
 /// Runs through a plan once.
-pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result<PlanSummary, PlanError> {
+pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result<Summarised, PlanError> {
     let mut summary = PlanSummary::default();
+    let mut first_positions = vec![None; checked.partitions.len()];
     let mut coverage = Coverage::new(checked);
     while let Some(delivery) = deliveries.next().transpose()? {
         summary.deliveries += 1;
         summary.redeliveries += u64::from(delivery.attempt > 0);
         summary.length_us = delivery.due_us;
+        first_positions[deliveries.trace.partition].get_or_insert(delivery.position);
         coverage.add(&delivery, deliveries.trace);
     }
     summary.events = deliveries.counts.main;
@@ -83,7 +93,11 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
             FaultSummary { name, kind, legality, planned: *planned, coverage: coverage.figures(checked, index) }
         })
         .collect();
-    Ok(summary)
+    let first = |(index, position): (usize, Option<i64>)| {
+        Some(((checked.topic_of[index], checked.partitions[index].partition), position?))
+    };
+    let first_positions = first_positions.into_iter().enumerate().filter_map(first).collect();
+    Ok(Summarised { summary, first_positions })
 }
 
 /// Arrivals looked back at for the extent of a reordering; one that reaches further counts as reaching this far.
