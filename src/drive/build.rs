@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
+use super::Transport;
 use super::placeholders::{Piece, pieces};
 use crate::settings::SettingError;
 
@@ -23,7 +24,7 @@ pub struct BuildSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Program and arguments. `{rehearsal}` is the running program, `{dir}` a directory of the drive's own, `{drive}` its name,
-    /// `{port}` and `{port.NAME}` free TCP ports.
+    /// `{port}` and `{port.NAME}` free TCP ports; over Kafka `{brokers}`, `{group}` and `{topic.NAME}`.
     pub command: Vec<String>,
     /// Environment variables, in addition to those that Rehearsal itself has. Placeholders as in `command`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -121,13 +122,23 @@ impl fmt::Debug for Build {
 }
 
 impl BuildSettings {
-    /// Checks the settings, which stand under `key` (`old` or `new`) in a scenario in `folder`.
+    /// Checks the settings, which stand under `key` (`old` or `new`) in a scenario in `folder`, for a build over lines.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_for`].
+    pub fn check(&self, key: &str, folder: &Path) -> Result<Build, SettingError> {
+        self.check_for(key, folder, Transport::Stdio)
+    }
+
+    /// Checks the settings, which stand under `key` (`old` or `new`) in a scenario in `folder`, for a build over `transport`.
     ///
     /// # Errors
     ///
     /// The key of what cannot be used: a program that is not there or not executable, a directory that is not there, a
     /// placeholder that nobody fills.
-    pub fn check(&self, key: &str, folder: &Path) -> Result<Build, SettingError> {
+    pub fn check_for(&self, key: &str, folder: &Path, transport: Transport) -> Result<Build, SettingError> {
+        let kafka = transport == Transport::Kafka;
         let directory = self.directory.as_ref().map_or_else(|| folder.to_owned(), |directory| folder.join(directory));
         let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
         if !directory.is_dir() {
@@ -136,7 +147,7 @@ impl BuildSettings {
             return Err(SettingError::new(key, problem, "Write a directory relative to the scenario's folder."));
         }
         for (index, part) in self.command.iter().enumerate() {
-            pieces(part)
+            pieces(part, kafka)
                 .map_err(|(problem, instead)| SettingError::new(format!("{key}.command[{index}]"), problem, instead))?;
         }
         let mut env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
@@ -152,16 +163,22 @@ impl BuildSettings {
                     "Write a name without `=`.",
                 ));
             }
-            pieces(value).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
+            pieces(value, kafka).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
             env.insert(name.clone(), value.clone());
         }
-        let program = self.program(key, &directory, &env)?;
+        let program = self.program(key, &directory, &env, kafka)?;
         let name = self.name.clone().unwrap_or(program);
         Ok(Build { name, command: self.command.clone(), env, directory })
     }
 
     /// Makes sure that the program is there; returns what to call the build.
-    fn program(&self, key: &str, directory: &Path, env: &BTreeMap<String, String>) -> Result<String, SettingError> {
+    fn program(
+        &self,
+        key: &str,
+        directory: &Path,
+        env: &BTreeMap<String, String>,
+        kafka: bool,
+    ) -> Result<String, SettingError> {
         let wrong = |problem: String, instead: &str| Err(SettingError::new(format!("{key}.command"), problem, instead));
         let Some(program) = self.command.first().filter(|program| !program.is_empty()) else {
             return wrong("there is no program to run".to_owned(), "Write `command = [\"./my-processor\"]`, say.");
@@ -169,7 +186,7 @@ impl BuildSettings {
         if self.command.iter().any(|part| part.contains('\0')) {
             return wrong("a command cannot hold a zero byte".to_owned(), "Leave it out.");
         }
-        match pieces(program).as_deref() {
+        match pieces(program, kafka).as_deref() {
             Ok([Piece::Rehearsal]) => return Ok(self.command[1..].join(" ")),
             Ok([Piece::Text(_)]) => {}
             // Where the program's own path is filled in later, only the start can tell.
@@ -250,6 +267,28 @@ impl Build {
 
     pub(super) fn env(&self) -> &BTreeMap<String, String> {
         &self.env
+    }
+
+    /// Checks that every topic that it names by `{topic.NAME}` is one of `topics`; `key` is where it stands in the scenario.
+    ///
+    /// # Errors
+    ///
+    /// The key of the text that names another.
+    pub fn check_topics(&self, key: &str, topics: &[&str]) -> Result<(), SettingError> {
+        let commands = self.command.iter().enumerate().map(|(index, part)| (format!("{key}.command[{index}]"), part));
+        let env = self.env.iter().map(|(name, value)| (format!("{key}.env.{name}"), value));
+        for (key, text) in commands.chain(env) {
+            for piece in pieces(text, true).unwrap_or_default() {
+                if let Piece::Topic(topic) = piece
+                    && !topics.contains(&topic)
+                {
+                    let known = topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
+                    let problem = format!("`{{topic.{topic}}}` names no topic of the replay");
+                    return Err(SettingError::new(key, problem, format!("There are {known}.")));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -107,17 +107,21 @@ impl Ledger {
     /// Takes note of deliveries about to be handed over, in order.
     pub(super) fn announce(&mut self, announced: &Announced) {
         for row in announced.rows.clone() {
-            let delivery = &announced.batch.deliveries[row];
-            let place = self.place(delivery.topic, delivery.partition);
-            self.warm_up += u64::from(delivery.phase == Phase::WarmUp);
-            self.runs += self.logs[place].announce(delivery, announced.at_us);
-            if let Some(key) = announced.batch.keys[row] {
-                if self.keys[0].len() >= KEYS_MAX {
-                    self.keys.swap(0, 1);
-                    self.keys[0].clear();
-                }
-                self.keys[0].insert(key, found(delivery));
+            self.note(&announced.batch.deliveries[row], announced.batch.keys[row], announced.at_us);
+        }
+    }
+
+    /// Takes note of one delivery, handed over at `at_us`; `key` is the xxh3 of its key, where keys are asked for.
+    pub(super) fn note(&mut self, delivery: &Delivery, key: Option<u64>, at_us: i64) {
+        let place = self.place(delivery.topic, delivery.partition);
+        self.warm_up += u64::from(delivery.phase == Phase::WarmUp);
+        self.runs += self.logs[place].announce(delivery, at_us);
+        if let Some(key) = key {
+            if self.keys[0].len() >= KEYS_MAX {
+                self.keys.swap(0, 1);
+                self.keys[0].clear();
             }
+            self.keys[0].insert(key, found(delivery));
         }
         while self.runs > RUNS_MAX {
             let Some(log) = self.logs.iter_mut().max_by_key(|log| log.runs.len()) else { break };

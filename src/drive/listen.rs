@@ -5,25 +5,22 @@ use std::io::BufRead;
 use regex::bytes::Regex;
 
 use super::feed::Announced;
+use super::keep::{Keep, UNREAD};
 use super::ledger::{Found, Ledger};
 use super::pipe::Pipe;
 use super::reply::{Reply, Said, Spot};
 use super::shared::Shared;
 use super::{DriveRules, Payload};
 use crate::clock::Clock;
-use crate::mask::{Detection, Masker, Parts, redact_credentials};
+use crate::mask::redact_credentials;
 use crate::outcome::{CauseBy, CauseView, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
 use crate::plan::Phase;
-use crate::recording::Header;
 
 /// Bytes asked for at once.
 const READ_BYTES: usize = 512 << 10;
 
 /// Microseconds between footers that make what was written readable.
 const CHECKPOINT_US: i64 = 20_000_000;
-
-/// What is kept of a line of which nobody can tell what is to be masked.
-const UNREAD: &[u8] = b"[redacted]";
 
 /// What was heard.
 #[derive(Debug)]
@@ -40,11 +37,9 @@ pub(super) struct Listener<'a> {
     shared: &'a Shared,
     clock: &'a dyn Clock,
     topics: &'a [String],
-    outputs: &'a mut OutputsWriter,
-    masker: Masker,
+    keep: Keep<'a>,
     ledger: Ledger,
     announced: Vec<Announced>,
-    sequence: i64,
     arrived_us: i64,
     phase: Phase,
 }
@@ -57,18 +52,14 @@ impl<'a> Listener<'a> {
         topics: &'a [String],
         outputs: &'a mut OutputsWriter,
     ) -> Self {
-        let mut masker = Masker::new(rules.mask.clone(), Detection::Off);
-        masker.know(rules.schemas.clone());
         Self {
             rules,
             shared,
             clock,
             topics,
-            outputs,
-            masker,
+            keep: Keep::new(rules, outputs),
             ledger: Ledger::new(topics),
             announced: Vec::new(),
-            sequence: 0,
             arrived_us: 0,
             phase: Phase::Main,
         }
@@ -109,7 +100,7 @@ impl<'a> Listener<'a> {
                 break;
             }
             if now_us - saved_us > CHECKPOINT_US {
-                self.outputs.checkpoint()?;
+                self.keep.checkpoint()?;
                 saved_us = now_us;
             }
         }
@@ -139,7 +130,7 @@ impl<'a> Listener<'a> {
     }
 
     fn end(&mut self) {
-        self.shared.set_outputs(self.sequence as u64);
+        self.shared.set_outputs(self.keep.count());
         if self.rules.payload == Payload::Envelope {
             self.shared.set_lag(self.ledger.lag());
             if let Some(covered) = self.ledger.warm_up_covered() {
@@ -180,15 +171,10 @@ impl<'a> Listener<'a> {
 
     fn said(&mut self, said: &Said<'_>) -> Result<(), OutcomeError> {
         let cause = self.cause(said);
-        // A key's last event may lie in the warm-up, whatever made the build write now: only a stated cause takes back the
-        // phase in which an output came.
-        let phase = match cause {
-            Some((Found { phase: Phase::WarmUp, .. }, CauseBy::Inferred)) | None => self.phase,
-            Some((found, _)) => found.phase,
-        };
+        let phase = phase_of(cause, self.phase);
         let (topics, rules) = (self.topics, self.rules);
-        self.keep(&OutputRow {
-            sequence: self.sequence,
+        self.keep.keep(&OutputRow {
+            sequence: 0,
             arrived_us: self.arrived_us,
             phase,
             channel: Channel::Output,
@@ -243,8 +229,8 @@ impl<'a> Listener<'a> {
 
     fn as_is(&mut self, line: &[u8], malformed: Option<&str>) -> Result<(), OutcomeError> {
         let rules = self.rules;
-        self.keep(&OutputRow {
-            sequence: self.sequence,
+        self.keep.keep(&OutputRow {
+            sequence: 0,
             arrived_us: self.arrived_us,
             phase: self.phase,
             channel: Channel::Output,
@@ -258,27 +244,15 @@ impl<'a> Listener<'a> {
             malformed,
         })
     }
+}
 
-    /// Keeps what may be kept of an output.
-    fn keep(&mut self, row: &OutputRow<'_>) -> Result<(), OutcomeError> {
-        let OutputRow { sequence, topic, partition, key, value, headers, .. } = *row;
-        let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
-        let parts = Parts { topic, partition, offset: sequence, key, value };
-        if let Ok(kept) = self.masker.mask(parts, headers) {
-            let header = |(name, value): (&str, Option<&[u8]>)| Header {
-                name: name.to_owned(),
-                value: value.map(<[u8]>::to_vec),
-            };
-            let headers: Vec<Header> = kept.headers().map(header).collect();
-            let (key, value) = (kept.key.as_deref(), kept.value.as_deref());
-            self.outputs.append(&OutputRow { key, value, headers: &headers, ..*row })?;
-        } else {
-            // A policy that refuses: nothing is kept of what it refuses.
-            let malformed = Some("refused by the policy");
-            self.outputs.append(&OutputRow { key: None, value: Some(UNREAD), headers: &[], malformed, ..*row })?;
-        }
-        self.sequence += 1;
-        Ok(())
+/// Phase of an output: that of its cause; without one, that in which it came.
+pub(super) fn phase_of(cause: Option<(Found, CauseBy)>, arrived_in: Phase) -> Phase {
+    // A key's last event may lie in the warm-up, whatever made the build write now: only a stated cause takes back the phase in
+    // which an output came.
+    match cause {
+        Some((Found { phase: Phase::WarmUp, .. }, CauseBy::Inferred)) | None => arrived_in,
+        Some((found, _)) => found.phase,
     }
 }
 

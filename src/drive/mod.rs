@@ -34,6 +34,8 @@
 mod build;
 mod complaints;
 mod feed;
+mod kafka;
+mod keep;
 mod leash;
 mod ledger;
 mod line;
@@ -51,9 +53,11 @@ pub mod stage;
 mod stdio;
 
 pub use build::{Build, BuildSettings, Flag};
+pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use living::end_all_builds;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::thread;
@@ -76,6 +80,20 @@ pub trait DeliverySource: fmt::Debug + Sync {
 
     /// Starts the stream of deliveries, ordered by due time, warm-up first; each drive takes one of its own.
     fn deliveries(&self) -> Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + '_>;
+
+    /// Position of the first delivery of each partition, by topic and partition: where consumers start.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    fn first_positions(&self) -> Result<BTreeMap<(u32, i32), i64>, PlanError> {
+        let mut firsts = BTreeMap::new();
+        for delivery in self.deliveries() {
+            let delivery = delivery?;
+            firsts.entry((delivery.topic, delivery.partition)).or_insert(delivery.position);
+        }
+        Ok(firsts)
+    }
 }
 
 impl DeliverySource for Plan {
@@ -93,6 +111,10 @@ impl DeliverySource for Plan {
 
     fn deliveries(&self) -> Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + '_> {
         Box::new(Plan::deliveries(self))
+    }
+
+    fn first_positions(&self) -> Result<BTreeMap<(u32, i32), i64>, PlanError> {
+        Plan::first_positions(self)
     }
 }
 
@@ -144,6 +166,9 @@ pub enum DriveError {
     /// The recording cannot be read.
     #[error("cannot read the events of the plan")]
     Recording(#[from] RecordingError),
+    /// The stage, which is the broker of a build that reads Kafka, cannot be set up or does not go on.
+    #[error("the stage of the drive failed")]
+    Stage(#[from] stage::StageError),
     /// The outcome could not be kept.
     #[error("could not keep the outcome")]
     Outcome(#[from] OutcomeError),
@@ -172,7 +197,8 @@ pub enum DriveError {
 
 /// Drives one build with one plan and keeps what it did in [`Job::out`].
 ///
-/// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome.
+/// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome. A broker cannot
+/// live by a clock that waits for nobody: over Kafka, the drive has one of its own instead of `clock`.
 ///
 /// # Errors
 ///
@@ -183,7 +209,10 @@ pub fn drive(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
-    stdio::drive(job, clock, stop, progress)
+    match &job.rules.kafka {
+        Some(rules) => kafka::drive(job, rules, stop, progress),
+        None => stdio::drive(job, clock, stop, progress),
+    }
 }
 
 /// Does several drives, side by side where `together` says so, else one after the other; each has a clock of its own.

@@ -82,7 +82,7 @@ impl Timing {
         Ok(Self { lateness, late: 0, planned_us: 0, sent_us: 0, warm_up: 0 })
     }
 
-    fn note(&mut self, due_us: i64, sent_us: i64) {
+    pub(super) fn note(&mut self, due_us: i64, sent_us: i64) {
         let late_us = (sent_us - due_us).max(0);
         self.lateness.saturating_record(late_us as u64);
         self.late += u64::from(late_us > 5_000);
@@ -90,7 +90,7 @@ impl Timing {
         self.sent_us = self.sent_us.max(sent_us);
     }
 
-    fn report(&self) -> Option<Lateness> {
+    pub(super) fn report(&self) -> Option<Lateness> {
         let at = |quantile| self.lateness.value_at_quantile(quantile) as i64;
         (!self.lateness.is_empty()).then(|| Lateness {
             p50_us: at(0.5),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// Names that stand alone.
 const ALONE: [&str; 4] = ["rehearsal", "dir", "drive", "port"];
 
-/// Names that only other transports fill.
-const KAFKA: [&str; 3] = ["brokers", "group", "registry"];
+/// Names that stand alone and that only the transport `kafka` fills.
+const KAFKA: [&str; 2] = ["brokers", "group"];
 
 /// A piece of a text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +22,27 @@ pub(super) enum Piece<'a> {
     Dir,
     Drive,
     Port(&'a str),
+    /// Addresses of the brokers.
+    Brokers,
+    /// A group id.
+    Group,
+    /// A topic by its name in production.
+    Topic(&'a str),
 }
 
-/// Takes a text apart.
+/// What a build of the transport `kafka` is told of its broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) brokers: String,
+    pub(super) group: String,
+}
+
+/// Takes a text apart; `kafka` says whether somebody fills what only that transport does.
 ///
 /// # Errors
 ///
 /// The placeholder that nobody fills, and what to do about it.
-pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, (String, String)> {
+pub(super) fn pieces(text: &str, kafka: bool) -> Result<Vec<Piece<'_>>, (String, String)> {
     let (mut pieces, mut kept, mut at) = (Vec::new(), 0, 0);
     while let Some(open) = text[at..].find('{').map(|open| at + open) {
         at = open + 1;
@@ -37,7 +50,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, (String, String)> {
         if text.as_bytes()[close] == b'{' {
             continue;
         }
-        if let Some(piece) = known(&text[at..close])? {
+        if let Some(piece) = known(&text[at..close], kafka)? {
             pieces.push(Piece::Text(&text[kept..open]));
             pieces.push(piece);
             kept = close + 1;
@@ -49,14 +62,20 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, (String, String)> {
     Ok(pieces)
 }
 
-fn known(name: &str) -> Result<Option<Piece<'_>>, (String, String)> {
+fn known(name: &str, kafka: bool) -> Result<Option<Piece<'_>>, (String, String)> {
     let problem = || format!("the placeholder `{{{name}}}` is unknown");
-    let known = "Known are `{rehearsal}`, `{dir}`, `{drive}`, `{port}` and `{port.NAME}`.".to_owned();
+    let known = if kafka {
+        "Known are `{rehearsal}`, `{dir}`, `{drive}`, `{port}`, `{port.NAME}`, `{brokers}`, `{group}` and `{topic.NAME}`."
+    } else {
+        "Known are `{rehearsal}`, `{dir}`, `{drive}`, `{port}` and `{port.NAME}`."
+    };
     match name {
         "rehearsal" => return Ok(Some(Piece::Rehearsal)),
         "dir" => return Ok(Some(Piece::Dir)),
         "drive" => return Ok(Some(Piece::Drive)),
         "port" => return Ok(Some(Piece::Port(""))),
+        "brokers" if kafka => return Ok(Some(Piece::Brokers)),
+        "group" if kafka => return Ok(Some(Piece::Group)),
         _ => {}
     }
     if KAFKA.contains(&name) {
@@ -65,8 +84,14 @@ fn known(name: &str) -> Result<Option<Piece<'_>>, (String, String)> {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    if let Some((front, rest)) = name.split_once('.').filter(|(front, rest)| is_word(front) && is_word(rest)) {
-        return if front == "port" { Ok(Some(Piece::Port(rest))) } else { Err((problem(), known)) };
+    let is_name = |text: &str| text.split('.').all(is_word);
+    if let Some((front, rest)) = name.split_once('.').filter(|(front, rest)| is_word(front) && is_name(rest)) {
+        return match front {
+            "port" if is_word(rest) => Ok(Some(Piece::Port(rest))),
+            "topic" if kafka => Ok(Some(Piece::Topic(rest))),
+            "topic" => Err((problem(), format!("Only the transport `kafka` fills `{{topic.NAME}}`. {known}"))),
+            _ => Err((problem(), known.to_owned())),
+        };
     }
     let near =
         ALONE.iter().chain(&KAFKA).find(|word| strsim::damerau_levenshtein(word, name) <= (word.len() / 4).max(1));
@@ -83,18 +108,31 @@ pub(super) struct Filling {
     dir: PathBuf,
     drive: String,
     ports: BTreeMap<String, (u16, TcpListener)>,
+    address: Option<Address>,
 }
 
 impl Filling {
-    /// Prepares the drive named `drive`; its own directory is `dir`, made when it is first asked for.
-    pub(super) fn new(dir: &Path, drive: &str) -> io::Result<Self> {
+    /// Prepares the drive named `drive`; its own directory is `dir`, made when it is first asked for. Over Kafka, `address` is where
+    /// it connects to.
+    pub(super) fn new(dir: &Path, drive: &str, address: Option<&Address>) -> io::Result<Self> {
         let rehearsal = std::env::current_exe()?;
-        Ok(Self { rehearsal, dir: dir.to_owned(), drive: drive.to_owned(), ports: BTreeMap::new() })
+        Ok(Self {
+            rehearsal,
+            dir: dir.to_owned(),
+            drive: drive.to_owned(),
+            ports: BTreeMap::new(),
+            address: address.cloned(),
+        })
     }
 
     /// Fills the placeholders of `text`, which has been checked. The same name of a port is the same port throughout.
     pub(super) fn fill(&mut self, text: &str) -> io::Result<String> {
-        let pieces = pieces(text).map_err(|(problem, _)| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        let pieces = pieces(text, self.address.is_some())
+            .map_err(|(problem, _)| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        let address =
+            |part: fn(&Address) -> &String| self.address.as_ref().map_or("", |address| part(address).as_str());
+        let (brokers, group) =
+            (address(|address| &address.brokers).to_owned(), address(|address| &address.group).to_owned());
         let mut filled = String::new();
         for piece in pieces {
             match piece {
@@ -106,6 +144,10 @@ impl Filling {
                     filled.push_str(&std::path::absolute(&self.dir)?.to_string_lossy());
                 }
                 Piece::Port(name) => filled.push_str(&self.port(name)?.to_string()),
+                Piece::Brokers => filled.push_str(&brokers),
+                Piece::Group => filled.push_str(&group),
+                // On the stage, topics have the names that they have in production.
+                Piece::Topic(name) => filled.push_str(name),
             }
         }
         Ok(filled)
@@ -132,31 +174,42 @@ mod tests {
         for text in
             ["{print $1}", "{print}", "{}", "{ value: .x }", "{a}", "{{port", "${HOME}", "{port", "}{", "{x.y z}"]
         {
-            assert_eq!(pieces(text), Ok(vec![Piece::Text(text)]), "{text}");
+            assert_eq!(pieces(text, false), Ok(vec![Piece::Text(text)]), "{text}");
         }
     }
 
     #[test]
     fn placeholders_are_found_wherever_they_stand() {
-        let found = pieces("--at=:{port.http}/{dir}{drive}").unwrap();
+        let found = pieces("--at=:{port.http}/{dir}{drive}", false).unwrap();
         let text = Piece::Text;
         assert_eq!(found, [text("--at=:"), Piece::Port("http"), text("/"), Piece::Dir, Piece::Drive]);
-        assert_eq!(pieces("{{port}").unwrap(), [text("{"), Piece::Port("")]);
+        assert_eq!(pieces("{{port}", false).unwrap(), [text("{"), Piece::Port("")]);
     }
 
     #[test]
     fn a_placeholder_that_nobody_fills_is_refused() {
         for (text, hint) in
-            [("{rehersal}", "`{rehearsal}`"), ("{prot}", "`{port}`"), ("{brokers}", "kafka"), ("{topic.a}", "Known")]
+            [("{rehersal}", "`{rehearsal}`"), ("{prot}", "`{port}`"), ("{brokers}", "kafka"), ("{topic.a}", "kafka")]
         {
-            let (problem, instead) = pieces(text).unwrap_err();
+            let (problem, instead) = pieces(text, false).unwrap_err();
             assert!(problem.contains(text) && instead.contains(hint), "{problem}; {instead}");
         }
     }
 
     #[test]
+    fn over_kafka_a_command_learns_brokers_group_and_topics() {
+        let found = pieces("{brokers} {group} {topic.orders.v1}", true).unwrap();
+        let text = Piece::Text(" ");
+        assert_eq!(found, [Piece::Brokers, text.clone(), Piece::Group, text, Piece::Topic("orders.v1")]);
+        assert!(pieces("{broker}", true).unwrap_err().1.contains("`{brokers}`"));
+        let address = Address { brokers: "127.0.0.1:9".into(), group: "new".into() };
+        let mut filling = Filling::new(Path::new("unused"), "new", Some(&address)).unwrap();
+        assert_eq!(filling.fill("-b {brokers} -g {group} {topic.a}").unwrap(), "-b 127.0.0.1:9 -g new a");
+    }
+
+    #[test]
     fn each_name_of_a_port_is_a_port_of_its_own() {
-        let mut filling = Filling::new(Path::new("unused"), "new").unwrap();
+        let mut filling = Filling::new(Path::new("unused"), "new", None).unwrap();
         let filled = filling.fill("{port} {port.a} {port} {port.a} {drive}").unwrap();
         let words: Vec<_> = filled.split(' ').collect();
         assert_eq!((words[0], words[1], words[4]), (words[2], words[3], "new"));

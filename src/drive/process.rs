@@ -1,5 +1,6 @@
 //! A build's process, with everything it starts: ended as one and reaped.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -16,14 +17,14 @@ use super::build::Build;
 use super::leash::{self, Held, Leash};
 use super::living;
 use super::pipe::Pipe;
-use super::placeholders::Filling;
+use super::placeholders::{Address, Filling};
 use crate::clock::Clock;
 
 /// Ticks of a second in `/proc`, which Linux fixes for all programs.
 const TICKS: u64 = 100;
 
-/// How long a build that is ended may take to tidy up, in looks of [`LOOK`].
-const GRACE_LOOKS: u32 = 50;
+/// How long a build that is ended may take to tidy up.
+const GRACE: Duration = Duration::from_millis(500);
 
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -60,15 +61,16 @@ pub(super) struct Pipes {
 
 impl Process {
     /// Starts `build` for the drive named `drive`, whose own directory is `dir`. The variable `hidden` of our own environment is
-    /// kept from it.
+    /// kept from it. Over Kafka, `kafka` is where it connects to and what else it finds in its environment.
     pub(super) fn start(
         build: &Build,
         dir: &Path,
         drive: &str,
         hidden: Option<&str>,
+        kafka: Option<(&Address, &BTreeMap<String, String>)>,
         clock: &dyn Clock,
     ) -> io::Result<(Self, Pipes)> {
-        let mut filling = Filling::new(dir, drive)?;
+        let mut filling = Filling::new(dir, drive, kafka.map(|(address, _)| address))?;
         let (program, arguments) = build.command().split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let name = filling.fill(program)?;
         // What a relative path is relative to is the system's choice; an absolute one leaves none.
@@ -81,6 +83,7 @@ impl Process {
         if let Some(hidden) = hidden {
             command.env_remove(hidden);
         }
+        command.envs(kafka.into_iter().flat_map(|(_, env)| env));
         for (name, value) in build.env() {
             command.env(name, filling.fill(value)?);
         }
@@ -130,6 +133,11 @@ impl Process {
 
     /// Ends it with everything it started, its group after a moment to tidy up, and reaps it.
     pub(super) fn end_gently(&mut self) -> Ended {
+        self.end_within(GRACE)
+    }
+
+    /// Ends it with everything it started, its group after `grace` at most to tidy up, and reaps it.
+    pub(super) fn end_within(&mut self, grace: Duration) -> Ended {
         if let Some(ended) = self.ended {
             return ended;
         }
@@ -137,7 +145,7 @@ impl Process {
         let held = self.leash.hold(true);
         // It may have ended by itself.
         let _ = kill_process_group(self.pid, Signal::TERM);
-        for _ in 0..GRACE_LOOKS {
+        for _ in 0..grace.as_millis() / LOOK.as_millis() {
             if self.has_ended() {
                 break;
             }

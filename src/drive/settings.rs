@@ -1,6 +1,7 @@
 //! `[drive]`: how deliveries reach a build and how long it is waited for.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::kafka::{Finished, KafkaRules, TopicSettings, refuse_elsewhere};
 use crate::mask::Policy;
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
@@ -22,12 +24,27 @@ const REPEAT_OLD_MAX: u32 = 100;
 pub struct DriveSettings {
     /// How a build is spoken to: over its standard input and output, as a Kafka client, or by HTTP.
     pub transport: Transport,
+    /// Kafka: what the builds connect to. `stage` (the default): Rehearsal is the broker, one of its own for each drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
+    /// Kafka: IP address at which each drive's broker listens, on a port of its own; `127.0.0.1` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Kafka: host that the builds are told to connect to, where it is not the address listened at: for builds in containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// Kafka: how it is known that a build has dealt with all of its input: `committed` (the default) or `quiet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Finished>,
     /// What stands on a line: `envelope` (an object with topic, partition, offset, key, value ...) or `value` (the bare value).
     pub payload: Payload,
-    /// Topics that the builds write. An output that names none belongs to the first; without any to `output`.
+    /// Topics that the builds write. Over lines, an output that names none belongs to the first; without any to `output`. Kafka:
+    /// all that is compared; one partition each unless `[topic.NAME] partitions` says more.
     pub outputs: Vec<String>,
-    /// Longest wait for a build that makes no progress: while it takes no input, drains or ends.
-    pub drain_timeout: Span,
+    /// Longest wait for a build that makes no progress: while it takes no input, drains or ends. 10 seconds where nothing is said,
+    /// 60 for Kafka.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Span>,
     /// Longest time that a drive may take in all.
     pub timeout: Span,
     /// Whether all drives run side by side; `false`: one after the other.
@@ -65,9 +82,13 @@ impl Default for DriveSettings {
         let seconds = |seconds| Span(Duration::from_secs(seconds));
         Self {
             transport: Transport::Stdio,
+            broker: None,
+            listen: None,
+            advertise: None,
+            finished: None,
             payload: Payload::Envelope,
             outputs: Vec::new(),
-            drain_timeout: seconds(10),
+            drain_timeout: None,
             timeout: seconds(30 * 60),
             together: true,
             repeat_old: 1,
@@ -97,6 +118,14 @@ pub enum Transport {
     Kafka,
     /// One POST a delivery.
     Http,
+}
+
+impl Transport {
+    /// How long a build may make no progress, where the scenario does not say: members of a group may be busy with each other for
+    /// half a minute.
+    fn drain_timeout(self) -> Span {
+        Span(Duration::from_secs(if self == Self::Kafka { 60 } else { 10 }))
+    }
 }
 
 /// What stands on a line of standard input and output.
@@ -216,26 +245,38 @@ pub struct DriveRules {
     pub mask: Option<Arc<Policy>>,
     /// Schemas by which a mask looks into what builds write.
     pub schemas: Schemas,
+    /// What is said of the transport `kafka`, where it is that.
+    pub kafka: Option<KafkaRules>,
 }
 
 impl DriveSettings {
-    /// Checks the settings, which stand under `drive`.
+    /// Checks the settings, which stand under `drive`, where nothing is said of single topics.
     ///
     /// # Errors
     ///
     /// The first setting that cannot be used, by its key.
     pub fn check(&self) -> Result<DriveRules, SettingError> {
-        let later = |name: &str| {
-            let problem = format!("the transport `{name}` is not available yet");
-            Err(SettingError::new("drive.transport", problem, "Write `transport = \"stdio\"`."))
+        self.check_with(&BTreeMap::new())
+    }
+
+    /// Checks the settings, which stand under `drive`, and those of `topics`, which stand under `topic`.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be used, by its key.
+    pub fn check_with(&self, topics: &BTreeMap<String, TopicSettings>) -> Result<DriveRules, SettingError> {
+        let kafka = match self.transport {
+            Transport::Stdio => refuse_elsewhere(self, topics).map(|()| None)?,
+            Transport::Kafka => Some(KafkaRules::check(self, topics)?),
+            Transport::Http => {
+                let problem = "the transport `http` is not available yet";
+                let instead = "Write `transport = \"stdio\"` or `transport = \"kafka\"`.";
+                return Err(SettingError::new("drive.transport", problem, instead));
+            }
         };
-        match self.transport {
-            Transport::Stdio => {}
-            Transport::Kafka => return later("kafka"),
-            Transport::Http => return later("http"),
-        }
+        let drain_timeout = self.drain_timeout.unwrap_or_else(|| self.transport.drain_timeout());
         for (key, span) in [
-            ("drive.drain-timeout", self.drain_timeout),
+            ("drive.drain-timeout", drain_timeout),
             ("drive.timeout", self.timeout),
             ("drive.ready-timeout", self.ready_timeout),
         ] {
@@ -272,7 +313,7 @@ impl DriveSettings {
         Ok(DriveRules {
             payload: self.payload,
             output_topic: self.outputs.first().cloned().unwrap_or_else(|| "output".to_owned()),
-            drain_timeout: self.drain_timeout.0,
+            drain_timeout: drain_timeout.0,
             timeout: self.timeout.0,
             together: self.together,
             repeat_old: self.repeat_old,
@@ -289,7 +330,20 @@ impl DriveSettings {
             stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
             mask: None,
             schemas: Schemas::default(),
+            kafka,
         })
+    }
+}
+
+impl DriveRules {
+    /// Holds the settings against what is handed over: `inputs`, the topics of the plan, and kinds of the scenario's faults, in
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// The setting that does not go with it, by its key.
+    pub fn check_plan<'a>(&self, inputs: &[String], faults: impl Iterator<Item = &'a str>) -> Result<(), SettingError> {
+        self.kafka.as_ref().map_or(Ok(()), |kafka| kafka.check_plan(inputs, faults))
     }
 }
 
@@ -305,6 +359,8 @@ mod tests {
     fn defaults_are_those_of_the_design() {
         let rules = check("").unwrap();
         assert_eq!((rules.drain_timeout, rules.timeout), (Duration::from_secs(10), Duration::from_secs(1_800)));
+        let kafka = check("transport = 'kafka'\noutputs = ['a']").unwrap();
+        assert_eq!((kafka.drain_timeout, kafka.settle), (Duration::from_secs(60), Duration::from_secs(1)));
         assert_eq!((rules.settle, rules.lateness_p99_max), (Duration::from_secs(1), Duration::from_millis(50)));
         assert_eq!((rules.together, rules.repeat_old, rules.payload), (true, 1, Payload::Envelope));
         assert_eq!(rules.output_topic, "output");
@@ -313,7 +369,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named_by_its_key() {
         for (text, key) in [
-            ("transport = \"kafka\"", "drive.transport"),
+            ("transport = \"kafka\"", "drive.outputs"),
             ("transport = \"http\"", "drive.transport"),
             ("timeout = \"0s\"", "drive.timeout"),
             ("not-an-output = \"(\"", "drive.not-an-output"),

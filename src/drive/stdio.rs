@@ -57,7 +57,7 @@ pub(super) fn drive(
         shared.set_ready();
     }
     let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
-    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, hidden, clock) {
+    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, hidden, None, clock) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
@@ -416,16 +416,16 @@ impl Watch<'_, '_> {
 }
 
 /// Waits for a thread; its panic is ours.
-fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+pub(super) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 /// Writes a number with commas: `26,398`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

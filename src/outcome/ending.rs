@@ -24,6 +24,7 @@ impl EndingReport {
             committed: Vec::new(),
             length_us: None,
             lateness: None,
+            taken_back: 0,
             stderr_dropped_bytes: 0,
         }
     }

@@ -151,6 +151,9 @@ pub struct EndingReport {
     /// How well the schedule was kept; none where unpaced.
     #[serde(default)]
     pub lateness: Option<Lateness>,
+    /// Outputs of transactions that the build took back; they stand in no table.
+    #[serde(default)]
+    pub taken_back: u64,
     /// Bytes of standard error that were not kept because of its bound.
     #[serde(default)]
     pub stderr_dropped_bytes: u64,

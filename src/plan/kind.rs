@@ -78,7 +78,7 @@ impl Kind {
         let problem = if name.is_empty() {
             "the fault has no kind".to_owned()
         } else if LATER.contains(&name) {
-            format!("the fault `{name}` is not available yet in this version over stdio")
+            format!("the fault `{name}` is not available yet in this version")
         } else {
             format!("there is no fault `{name}`")
         };

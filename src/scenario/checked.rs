@@ -52,9 +52,10 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let settings = &scenario.settings;
     let mut wrong = Wrong { scenario: &scenario, problems: Vec::new() };
     let recording = wrong.keep(open(&scenario)?);
-    let old = wrong.keep(settings.old.check("old", scenario.folder()));
-    let new = wrong.keep(settings.new.check("new", scenario.folder()));
-    let drive = wrong.keep(settings.drive.check());
+    let transport = settings.drive.transport;
+    let old = wrong.keep(settings.old.check_for("old", scenario.folder(), transport));
+    let new = wrong.keep(settings.new.check_for("new", scenario.folder(), transport));
+    let drive = wrong.keep(settings.drive.check_with(&settings.topic));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
     let drive = wrong.with_policy(drive).zip(schemas.clone()).map(|(drive, schemas)| DriveRules { schemas, ..drive });
@@ -72,6 +73,15 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
         (Err(PlanError::FaultLog(source)), Some(path)) => return Err(unusable(path, source)),
         (made, _) => made?,
     };
+    if let (Some(drive), Some(plan)) = (&drive, &plan) {
+        let kinds = settings.fault.iter().map(|fault| fault.kind.as_str());
+        wrong.keep(drive.check_plan(plan.topics(), kinds));
+        for (key, build) in [("old", &old), ("new", &new)] {
+            let outputs = settings.drive.outputs.iter().chain(plan.topics()).map(String::as_str);
+            let outputs: Vec<&str> = outputs.collect();
+            build.as_ref().map(|build| wrong.keep(build.check_topics(key, &outputs)));
+        }
+    }
     let mut problems = wrong.problems;
     problems.sort_by_key(Problem::line);
     let (Some(recording), Some(old), Some(new), Some(drive), Some(rules), Some(gates), Some(plan)) =

@@ -9,8 +9,7 @@ use super::source::{Problem, Source};
 use super::tree::Tree;
 
 /// Sections that the design names and this version does not read: refused by name, never ignored.
-const LATER: [&str; 9] =
-    ["lineage", "topic", "rollout", "isolation", "registry", "effects", "minimise", "sink", "window"];
+const LATER: [&str; 8] = ["lineage", "rollout", "isolation", "registry", "effects", "minimise", "sink", "window"];
 
 /// Reads settings from `tree`, section by section, so that a problem in one hides none in another.
 ///
@@ -235,7 +234,10 @@ mod tests {
         check("recording = 5\n[old]\ncommand = []", &["a.toml:1:13", "integer `5`", "Write text in quotes"]);
         check("recording = 'r'\n[old]\ncommand = 'a'", &["a.toml:3:11", "Write a list"]);
         check("recording = 'r'\n[pace]\nmode = 'unpacde'\n[old]\ncommand = []", &["a.toml:3:8", "`unpaced`?"]);
-        check("recording = 'r'\n[topic.x]\na=1\n[old]\ncommand = []", &["a.toml:2:2", "`[topic]` is not available"]);
+        check(
+            "recording = 'r'\n[rollout.x]\na=1\n[old]\ncommand = []",
+            &["a.toml:2:2", "`[rollout]` is not available"],
+        );
         check("recording = 'r'\n[old]\n", &["a.toml:2:1", "`command` is missing", "Add `command = ["]);
         check("[old]\ncommand = []", &["a.toml:1:1", "`recording` is missing"]);
         check("recording = 'r'\n[old]\ncommand = [\n", &["a.toml:3:1"]);

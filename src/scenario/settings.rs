@@ -1,10 +1,12 @@
 //! The whole file: the rooms' settings under one roof.
 
+use std::collections::BTreeMap;
+
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
 use crate::compare::{CompareSettings, GateSettings};
-use crate::drive::{BuildSettings, DriveSettings};
+use crate::drive::{BuildSettings, DriveSettings, TopicSettings};
 use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
 
 /// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
@@ -35,6 +37,9 @@ pub struct ScenarioSettings {
     /// How builds are driven.
     #[serde(default)]
     pub drive: DriveSettings,
+    /// Kafka: topics of `drive.outputs` that have more than one partition.
+    #[serde(default)]
+    pub topic: BTreeMap<String, TopicSettings>,
     /// What is masked of what the builds write, before it touches the disk.
     #[serde(default)]
     pub mask: MaskSettings,

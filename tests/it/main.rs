@@ -11,6 +11,7 @@ mod crash;
 mod described;
 mod drive;
 mod import;
+mod kafka;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod kills;
 mod mask;

@@ -1,0 +1,416 @@
+//! Filling planned partitions by the schedule: one thread reads ahead and encodes, another reveals each event when it is due.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use super::super::feed::{Announced, Batch};
+use super::super::shared::Shared;
+use super::super::{DeliverySource, DriveError, DriveRules};
+use super::lanes::Lanes;
+use crate::clock::Clock;
+use crate::drive::stage::{Chunk, ChunkBuilder};
+use crate::plan::{Delivery, Phase, PlanError};
+use crate::recording::{Columns, Lookup, Place, Recording, RecordingError};
+use crate::settings::Span;
+
+/// Most deliveries that are read ahead together.
+const LOOK_AHEAD: usize = 4_096;
+
+/// Bytes that they should come to, which bounds memory where events are large.
+const LOAD_BYTES: usize = 4 << 20;
+
+/// Loads that may wait for their time.
+pub(super) const LOADS_WAITING: usize = 2;
+
+/// Longest wait for a due time before looking whether the drive is still wanted.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Pause between looks at what is waited for.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// How long an unpaced replay waits for consumers that fetch nothing: they may be waiting for another partition.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Deliveries with their events, encoded for their partitions.
+#[derive(Debug)]
+pub(super) struct Load {
+    batch: Arc<Batch>,
+    /// How often each delivery's partition had been set back by then.
+    rounds: Vec<u32>,
+    /// Whether each delivery's event is new to its partition's log.
+    fresh: Vec<bool>,
+    /// By partition, in order of position.
+    chunks: Vec<(usize, Chunk)>,
+}
+
+/// How far reading ahead has come in one partition.
+#[derive(Debug, Default)]
+struct Ahead {
+    round: u32,
+    /// Position of the last delivery.
+    last: Option<i64>,
+    /// One past the largest position.
+    end: Option<i64>,
+    builder: ChunkBuilder,
+}
+
+impl Ahead {
+    /// Takes note of a delivery; whether its event is not in the log yet.
+    fn take(&mut self, position: i64) -> bool {
+        // Positions of one round only rise.
+        self.round += u32::from(self.last.is_some_and(|last| position <= last));
+        self.last = Some(position);
+        let fresh = self.end.is_none_or(|end| position >= end);
+        self.end = self.end.max(Some(position + 1));
+        fresh
+    }
+}
+
+/// Reads ahead of the pace.
+pub(super) struct Reader<'a> {
+    deliveries: Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + 'a>,
+    lookup: Lookup,
+    lanes: &'a Lanes<'a>,
+    shared: &'a Shared,
+    ahead: Vec<Ahead>,
+    count: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        plan: &'a dyn DeliverySource,
+        recording: &Recording,
+        lanes: &'a Lanes<'a>,
+        shared: &'a Shared,
+    ) -> Self {
+        let lookup = recording.lookup(Columns { key: true, value: true, headers: true });
+        let ahead = lanes.all.iter().map(|_| Ahead::default()).collect();
+        Self { deliveries: plan.deliveries(), lookup, lanes, shared, ahead, count: LOOK_AHEAD / 16 }
+    }
+
+    /// Sends all deliveries of the plan; ends early where nobody takes them. Once the drive is cut short, deliveries still come, so
+    /// that their receipts say `never`, but without their events.
+    pub(super) fn run(mut self, loads: &SyncSender<Result<Load, DriveError>>) {
+        while !self.shared.is_abandoned() {
+            let mut deliveries = Vec::with_capacity(self.count);
+            let mut end = None;
+            while deliveries.len() < self.count && end.is_none() {
+                match self.deliveries.next() {
+                    Some(Ok(delivery)) => deliveries.push(delivery),
+                    Some(Err(error)) => end = Some(Some(error.into())),
+                    None => end = Some(None),
+                }
+            }
+            if !deliveries.is_empty() && loads.send(self.load(deliveries).map_err(DriveError::from)).is_err() {
+                return;
+            }
+            match end {
+                None => {}
+                Some(None) => return,
+                Some(Some(error)) => {
+                    // Nobody listens only where the drive has failed already.
+                    let _ = loads.send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, deliveries: Vec<Delivery>) -> Result<Load, RecordingError> {
+        let lane = |delivery: &Delivery| self.lanes.index(delivery.topic, delivery.partition);
+        let lanes: Vec<usize> = deliveries.iter().map(lane).collect();
+        let (mut rounds, mut fresh) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
+        for (delivery, lane) in deliveries.iter().zip(&lanes) {
+            let ahead = &mut self.ahead[*lane];
+            fresh.push(ahead.take(delivery.position));
+            rounds.push(ahead.round);
+        }
+        if self.shared.is_cut() {
+            let keys = vec![None; deliveries.len()];
+            let batch = Arc::new(Batch { deliveries, keys, ends: Vec::new() });
+            return Ok(Load { batch, rounds, fresh, chunks: Vec::new() });
+        }
+        let places: Vec<Place> = deliveries.iter().map(|delivery| delivery.place).collect();
+        let mut keys = Vec::with_capacity(deliveries.len());
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        let Self { lookup, ahead, .. } = self;
+        lookup.each(&places, |index, event| {
+            keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
+            if !fresh[index] {
+                return Ok(());
+            }
+            let (lane, position, place) = (lanes[index], deliveries[index].position, places[index]);
+            let builder = &mut ahead[lane].builder;
+            let before = builder.size_bytes();
+            if builder.push(position, place, &event) {
+                bytes += builder.size_bytes() - before;
+                return Ok(());
+            }
+            chunks.extend(builder.finish().map(|chunk| (lane, chunk)));
+            let joined = builder.push(position, place, &event);
+            debug_assert!(joined, "an empty chunk takes any event");
+            bytes += builder.size_bytes();
+            Ok::<(), RecordingError>(())
+        })?;
+        for (lane, ahead) in self.ahead.iter_mut().enumerate() {
+            chunks.extend(ahead.builder.finish().map(|chunk| (lane, chunk)));
+        }
+        // The next load is sized by this one's events: a thousand of a megabyte must not come all at once.
+        let mean = bytes / deliveries.len().max(1) + 1;
+        self.count = (LOAD_BYTES / mean).clamp(1, LOOK_AHEAD).min(self.count * 4);
+        Ok(Load { batch: Arc::new(Batch { deliveries, keys, ends: Vec::new() }), rounds, fresh, chunks })
+    }
+}
+
+/// Why revealing ended.
+#[derive(Debug)]
+pub(super) enum PaceEnd {
+    /// Everything is visible.
+    Complete,
+    /// The build did not go on for longer than the drain time-out; with what was waited for.
+    Stuck(String),
+    /// The drive was cut short.
+    Cut,
+    /// The plan or the recording could not be read on, or the stage not written to.
+    Failed(DriveError),
+}
+
+/// Reveals by an absolute schedule: late is late, no due time moves because an earlier one slipped.
+pub(super) struct Pace<'a> {
+    pub(super) rules: &'a DriveRules,
+    pub(super) paced: bool,
+    pub(super) lanes: &'a Lanes<'a>,
+    pub(super) shared: &'a Shared,
+    pub(super) clock: &'a dyn Clock,
+    /// Takes deliveries just before they are revealed.
+    pub(super) revealed: SyncSender<Announced>,
+}
+
+/// How far revealing has come.
+#[derive(Debug)]
+struct State {
+    /// By partition: how often it was set back.
+    rounds: Vec<u32>,
+    warm_up: bool,
+    /// Partitions with something new in the group at hand, and how much.
+    counts: Vec<u64>,
+    touched: Vec<usize>,
+    /// Ends of partitions one load ago, of those that it touched.
+    ahead: Vec<(usize, i64)>,
+}
+
+impl Pace<'_> {
+    /// Reveals everything. Deliveries that are not revealed are announced all the same, at a time before all times.
+    pub(super) fn run(self, loads: &Receiver<Result<Load, DriveError>>) -> PaceEnd {
+        let mut end = self.reveal_all(loads).err();
+        for load in loads {
+            match load {
+                Ok(load) => self.announce(&load.batch, 0..load.batch.deliveries.len()),
+                Err(error) => end = end.or(Some(PaceEnd::Failed(error))),
+            }
+        }
+        self.shared.end_input(self.clock.now());
+        end.unwrap_or(PaceEnd::Complete)
+    }
+
+    fn reveal_all(&self, loads: &Receiver<Result<Load, DriveError>>) -> Result<(), PaceEnd> {
+        while self.lanes.unasked().next().is_some() {
+            self.go_on()?;
+            thread::park_timeout(LOOK);
+        }
+        self.shared.set_ready();
+        let lanes = self.lanes.all.len();
+        let mut state = State {
+            rounds: vec![0; lanes],
+            warm_up: false,
+            counts: vec![0; lanes],
+            touched: Vec::new(),
+            ahead: Vec::new(),
+        };
+        for load in loads {
+            let load = load.map_err(PaceEnd::Failed)?;
+            let touched: Vec<usize> = load.chunks.iter().map(|(lane, _)| *lane).collect();
+            for (lane, chunk) in &load.chunks {
+                self.lanes.all[*lane].planned.stock(chunk.clone()).map_err(|error| PaceEnd::Failed(error.into()))?;
+            }
+            let mut row = 0;
+            while row < load.batch.deliveries.len() {
+                if let Err(end) = self.reveal_group(&load, &mut row, &mut state) {
+                    self.announce(&load.batch, row..load.batch.deliveries.len());
+                    return Err(end);
+                }
+            }
+            if !self.paced || state.warm_up && !self.shared.has_started() {
+                self.let_them_come(&mut state, &touched)?;
+            }
+        }
+        if !self.shared.has_started() {
+            self.wait_for_warm_up(state.warm_up)?;
+            self.shared.start(self.clock.now());
+        }
+        Ok(())
+    }
+
+    /// Reveals the deliveries from `row` on that are due together.
+    fn reveal_group(&self, load: &Load, row: &mut usize, state: &mut State) -> Result<(), PaceEnd> {
+        self.go_on()?;
+        let Load { batch, rounds, fresh, .. } = load;
+        let deliveries = &batch.deliveries;
+        let first = &deliveries[*row];
+        let warm_up = first.phase == Phase::WarmUp;
+        if warm_up {
+            state.warm_up = true;
+        } else if !self.shared.has_started() {
+            self.wait_for_warm_up(state.warm_up)?;
+            self.shared.start(self.clock.now());
+        }
+        let until_us = if warm_up || !self.paced { i64::MAX } else { self.wait_until_due(first.due_us)? };
+        let lane = self.lanes.index(first.topic, first.partition);
+        let set_back = rounds[*row] > state.rounds[lane];
+        state.rounds[lane] = rounds[*row];
+        let from = *row;
+        while let Some(delivery) = deliveries.get(*row) {
+            let together = (delivery.phase == Phase::WarmUp) == warm_up && (warm_up || delivery.due_us <= until_us);
+            let lane = self.lanes.index(delivery.topic, delivery.partition);
+            if !together || rounds[*row] > state.rounds[lane] {
+                break;
+            }
+            // What is handed over again is visible already.
+            if fresh[*row] {
+                if state.counts[lane] == 0 {
+                    state.touched.push(lane);
+                }
+                state.counts[lane] += 1;
+            }
+            *row += 1;
+        }
+        // Ahead of what lets consumers have it.
+        self.announce(batch, from..*row);
+        if set_back {
+            self.set_back(lane, first.position)?;
+        }
+        for lane in state.touched.drain(..) {
+            let asked = std::mem::take(&mut state.counts[lane]);
+            self.lanes.all[lane].planned.reveal(asked);
+        }
+        Ok(())
+    }
+
+    fn announce(&self, batch: &Arc<Batch>, rows: std::ops::Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let at_us = self.clock.now().as_micros() as i64;
+        // Nobody listens only where the drive has failed already.
+        let _ = self.revealed.send(Announced { batch: Arc::clone(batch), rows, at_us });
+    }
+
+    /// Waits for a due time; returns the time it is then, in microseconds since the schedule's start.
+    fn wait_until_due(&self, due_us: i64) -> Result<i64, PaceEnd> {
+        loop {
+            let now = self.clock.now();
+            let now_us = self.shared.relative_us(now.as_micros() as i64);
+            if now_us >= due_us {
+                return Ok(now_us);
+            }
+            self.go_on()?;
+            let left = Duration::from_micros((due_us - now_us) as u64);
+            self.clock.wait_until(now + left.min(SLICE));
+        }
+    }
+
+    /// Has everything up to here be dealt with and committed, sets the groups of a partition back to `position`, and waits until
+    /// somebody comes back for it: what is handed over again is then exactly what is planned.
+    fn set_back(&self, lane: usize, position: i64) -> Result<(), PaceEnd> {
+        let (topic, partition) = (&self.lanes.all[lane].topic, self.lanes.all[lane].partition);
+        self.wait_for(
+            || self.lanes.stage.open_transactions() == 0 && self.lanes.all_committed(),
+            || format!("did not commit what it was handed before topic `{topic}` partition {partition} was set back"),
+        )?;
+        self.lanes.all[lane].planned.set_back(position);
+        let alone = self.lanes.stage.set_back(topic, partition, position);
+        self.wait_for(
+            || !self.lanes.all[lane].planned.is_awaited(),
+            || {
+                let why = if alone.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (nobody is a member of its group {}: such a consumer cannot be told)", alone.join(", "))
+                };
+                format!("did not come back for position {position} of topic `{topic}` partition {partition}{why}")
+            },
+        )
+    }
+
+    /// Waits until something holds, as long as the build shows signs of life.
+    fn wait_for(&self, holds: impl Fn() -> bool, what: impl Fn() -> String) -> Result<(), PaceEnd> {
+        let from_us = self.now_us();
+        while !holds() {
+            self.go_on()?;
+            if self.now_us() - from_us.max(self.shared.progress_us()) > self.drain_us() {
+                return Err(PaceEnd::Stuck(format!(
+                    "{} for {} (`drain-timeout`)",
+                    what(),
+                    Span(self.rules.drain_timeout)
+                )));
+            }
+            thread::park_timeout(LOOK * 2);
+        }
+        Ok(())
+    }
+
+    /// Unpaced, consumers are not left behind further than two loads: what they read is then still in memory. Those that fetch
+    /// nothing are not waited for.
+    fn let_them_come(&self, state: &mut State, touched: &[usize]) -> Result<(), PaceEnd> {
+        let all = &self.lanes.all;
+        let waited = std::mem::take(&mut state.ahead);
+        let mut missing: Vec<(usize, i64)> = waited;
+        let mut since = self.clock.now();
+        loop {
+            let before = missing.len();
+            missing.retain(|(lane, end)| all[*lane].planned.asked() < Some(*end));
+            if missing.len() < before {
+                since = self.clock.now();
+            }
+            if missing.is_empty() || self.clock.now().saturating_sub(since) > PATIENCE {
+                break;
+            }
+            self.go_on()?;
+            thread::park_timeout(LOOK / 5);
+        }
+        state.ahead = touched.iter().map(|lane| (*lane, all[*lane].planned.end())).collect();
+        Ok(())
+    }
+
+    /// Waits until commits cover the warm-up, or it has been fetched and outputs have been quiet for a while.
+    fn wait_for_warm_up(&self, any: bool) -> Result<(), PaceEnd> {
+        if !any {
+            return Ok(());
+        }
+        let from_us = self.now_us();
+        let settle_us = self.rules.settle.as_micros() as i64;
+        loop {
+            let now_us = self.now_us();
+            let quiet = self.lanes.all_asked() && now_us - self.shared.progress_us().max(from_us) >= settle_us;
+            if quiet || self.lanes.all_committed() || now_us - from_us >= self.drain_us() {
+                return Ok(());
+            }
+            self.go_on()?;
+            thread::park_timeout(LOOK * 2);
+        }
+    }
+
+    fn drain_us(&self) -> i64 {
+        i64::try_from(self.rules.drain_timeout.as_micros()).unwrap_or(i64::MAX / 4)
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.now().as_micros() as i64
+    }
+
+    fn go_on(&self) -> Result<(), PaceEnd> {
+        if self.shared.is_cut() { Err(PaceEnd::Cut) } else { Ok(()) }
+    }
+}

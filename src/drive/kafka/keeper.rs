@@ -1,0 +1,558 @@
+//! What a drive leaves, gathered while it goes on, on a thread of its own: receipts of deliveries as consumers took them, and
+//! outputs as they were written, each with the delivery behind it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use super::super::feed::Announced;
+use super::super::keep::Keep;
+use super::super::ledger::{Found, Ledger};
+use super::super::listen::phase_of;
+use super::super::pace::Timing;
+use super::super::shared::Shared;
+use super::super::{DriveError, DriveRules};
+use super::Known;
+use super::fifo::{Fifo, Row};
+use super::lanes::Lanes;
+use crate::clock::Clock;
+use crate::drive::stage::{Stretch, WrittenEvent};
+use crate::outcome::{
+    CauseBy, CauseView, Channel, Committed, DeliveriesWriter, Lateness, OutcomeError, OutputRow, OutputsWriter,
+};
+use crate::plan::{Delivery, Phase};
+use crate::recording::{Header, Place};
+
+/// Pause between looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Bytes of outputs that are taken in one look.
+const LOOK_BYTES: usize = 8 << 20;
+
+/// Microseconds between looks at what groups have committed.
+const COMMITS_US: i64 = 10_000;
+
+/// Microseconds between footers that make what was written readable.
+const CHECKPOINT_US: i64 = 20_000_000;
+
+/// A delivery that was revealed and that nobody has been handed yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    delivery: Delivery,
+    key: Option<u64>,
+    round: u32,
+    revealed_us: i64,
+}
+
+/// A delivery that waits for those planned ahead of it to have their receipts.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    delivery: Delivery,
+    sent_us: Option<i64>,
+}
+
+/// What is known at the end.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) redelivered: u64,
+    pub(super) lateness: Option<Lateness>,
+    /// Events of transactions that were taken back.
+    pub(super) taken_back: u64,
+    pub(super) committed: Vec<Committed>,
+}
+
+/// One partition as receipts see it.
+#[derive(Debug)]
+struct Lane {
+    pending: Fifo<Pending>,
+    done: Fifo<Done>,
+    round: u32,
+    last: Option<i64>,
+    /// What consumers were handed of deliveries that are not announced yet: what is handed over again is visible as a whole, and
+    /// announced bit by bit.
+    ahead: VecDeque<Stretch>,
+}
+
+/// See the top of the file.
+pub(super) struct Keeper<'a> {
+    rules: &'a DriveRules,
+    paced: bool,
+    topics: &'a [String],
+    lanes: &'a Lanes<'a>,
+    shared: &'a Shared,
+    known: &'a Known,
+    clock: &'a dyn Clock,
+    keep: Keep<'a>,
+    deliveries: &'a mut DeliveriesWriter,
+    folder: PathBuf,
+    receipts: Vec<Lane>,
+    /// Partitions in the order of the plan: whose turn it is to have a receipt written.
+    order: Fifo<u32>,
+    /// By what consumers have been handed: causes.
+    handed: Ledger,
+    /// By what is visible: lag.
+    visible: Ledger,
+    /// By output topic and partition: where to read on.
+    cursors: BTreeMap<(String, i32), i64>,
+    timing: Timing,
+    bytes: u64,
+    followed_us: i64,
+    kept: Kept,
+}
+
+/// An output that was read and not kept yet.
+struct Came {
+    topic: String,
+    partition: i32,
+    event: WrittenEvent,
+}
+
+/// What a keeper is made of.
+pub(super) struct Parts<'a> {
+    pub(super) rules: &'a DriveRules,
+    pub(super) paced: bool,
+    pub(super) topics: &'a [String],
+    pub(super) lanes: &'a Lanes<'a>,
+    pub(super) shared: &'a Shared,
+    pub(super) known: &'a Known,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) outputs: &'a mut OutputsWriter,
+    pub(super) deliveries: &'a mut DeliveriesWriter,
+    pub(super) timing: Timing,
+}
+
+impl<'a> Keeper<'a> {
+    /// `folder` is for rows that memory has no room for.
+    pub(super) fn new(parts: Parts<'a>, folder: &Path) -> Self {
+        let Parts { rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing } = parts;
+        let lane = |_| Lane {
+            pending: Fifo::new(folder),
+            done: Fifo::new(folder),
+            round: 0,
+            last: None,
+            ahead: VecDeque::new(),
+        };
+        Self {
+            rules,
+            paced,
+            topics,
+            lanes,
+            shared,
+            known,
+            clock,
+            keep: Keep::new(rules, outputs),
+            deliveries,
+            folder: folder.to_owned(),
+            receipts: lanes.all.iter().map(lane).collect(),
+            order: Fifo::new(folder),
+            handed: Ledger::new(topics),
+            visible: Ledger::new(topics),
+            cursors: BTreeMap::new(),
+            timing,
+            bytes: 0,
+            followed_us: i64::MIN,
+            kept: Kept::default(),
+        }
+    }
+
+    /// Gathers until the drive closes and nothing more is there.
+    pub(super) fn run(mut self, revealed: &Receiver<Announced>) -> Result<Kept, DriveError> {
+        let mut saved_us = self.now_us();
+        loop {
+            // Asked first: what is written up to then is seen below.
+            let closing = self.shared.is_closing();
+            let now_us = self.now_us();
+            let more = self.look(revealed, now_us)?;
+            if !more {
+                self.known.catch_up(now_us);
+            }
+            if closing && !more {
+                return self.finish();
+            }
+            if self.bytes > self.rules.output_bytes_max {
+                self.shared.set_flooded();
+                return self.finish();
+            }
+            if now_us - saved_us > CHECKPOINT_US {
+                self.keep.checkpoint()?;
+                self.deliveries.checkpoint()?;
+                saved_us = now_us;
+            }
+            if !more {
+                thread::park_timeout(LOOK);
+            }
+        }
+    }
+
+    /// Takes what has come; returns whether more is there.
+    fn look(&mut self, revealed: &Receiver<Announced>, now_us: i64) -> Result<bool, DriveError> {
+        let (mut outputs, more) = self.read()?;
+        let mut stretches = Vec::new();
+        let mut taken = Vec::new();
+        for (index, lane) in self.lanes.all.iter().enumerate() {
+            lane.planned.take_handed(&mut taken);
+            stretches.extend(taken.drain(..).map(|stretch| (index, stretch)));
+        }
+        // After the stretches: deliveries are announced before they are revealed, so those of the stretches are among these.
+        self.take_revealed(revealed)?;
+        for index in 0..self.receipts.len() {
+            self.hand_ahead(index)?;
+        }
+        stretches.sort_by_key(|(lane, stretch)| (stretch.handed_us, *lane, stretch.round, stretch.from));
+        outputs.sort_by(|one, other| {
+            let key = |came: &Came| (came.event.arrived_us, came.partition, came.event.offset);
+            (key(one), &one.topic).cmp(&(key(other), &other.topic))
+        });
+        let mut stretches = stretches.into_iter().peekable();
+        for came in &outputs {
+            while let Some((lane, stretch)) =
+                stretches.next_if(|(_, stretch)| stretch.handed_us <= came.event.arrived_us)
+            {
+                self.hand(lane, stretch)?;
+            }
+            self.output(came)?;
+        }
+        for (lane, stretch) in stretches {
+            self.hand(lane, stretch)?;
+        }
+        self.write_receipts()?;
+        self.shared.set_outputs(self.keep.count());
+        self.follow_commits(now_us);
+        Ok(more)
+    }
+
+    /// Reads what has been written to the output topics, up to a bound; says whether more is there.
+    fn read(&mut self) -> Result<(Vec<Came>, bool), DriveError> {
+        let (mut outputs, mut bytes) = (Vec::new(), 0);
+        let written = self.lanes.stage.written_topics();
+        let topics = self.rules.kafka.iter().flat_map(|kafka| kafka.outputs.keys());
+        for topic in topics {
+            for partition in 0..written.get(topic).copied().unwrap_or(0) {
+                let cursor = self.cursors.entry((topic.clone(), partition)).or_default();
+                loop {
+                    if bytes > LOOK_BYTES {
+                        return Ok((outputs, true));
+                    }
+                    let read = self.lanes.stage.read(topic, partition, *cursor)?;
+                    if !read.more {
+                        break;
+                    }
+                    *cursor = read.next;
+                    self.kept.taken_back += read.taken_back;
+                    for event in read.events {
+                        let size = [&event.key, &event.value].into_iter().flatten().map(Vec::len).sum::<usize>();
+                        bytes += size + 64;
+                        self.bytes += size as u64;
+                        self.shared.note_output(event.arrived_us);
+                        outputs.push(Came { topic: topic.clone(), partition, event });
+                    }
+                }
+            }
+        }
+        Ok((outputs, false))
+    }
+
+    fn take_revealed(&mut self, revealed: &Receiver<Announced>) -> Result<(), DriveError> {
+        loop {
+            let announced = match revealed.try_recv() {
+                Ok(announced) => announced,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+            };
+            for row in announced.rows.clone() {
+                let (delivery, key) = (announced.batch.deliveries[row], announced.batch.keys[row]);
+                let index = self.lanes.index(delivery.topic, delivery.partition);
+                self.kept.planned += 1;
+                let lane = &mut self.receipts[index];
+                // Positions of one round only rise.
+                lane.round += u32::from(lane.last.is_some_and(|last| delivery.position <= last));
+                lane.last = Some(delivery.position);
+                let pending = Pending { delivery, key, round: lane.round, revealed_us: announced.at_us };
+                let pushed = lane.pending.push(pending).and_then(|()| self.order.push(index as u32));
+                pushed.map_err(|error| self.spilled(error))?;
+                self.visible.note(&delivery, None, announced.at_us);
+            }
+        }
+    }
+
+    /// Deals with what a consumer was handed.
+    fn hand(&mut self, index: usize, stretch: Stretch) -> Result<(), DriveError> {
+        self.receipts[index].ahead.push_back(stretch);
+        self.hand_ahead(index)
+    }
+
+    /// Deals with what consumers were handed of a partition, as far as it is announced.
+    fn hand_ahead(&mut self, index: usize) -> Result<(), DriveError> {
+        while let Some(stretch) = self.receipts[index].ahead.front().copied() {
+            self.hand_announced(index, stretch)?;
+            let lane = &mut self.receipts[index];
+            if lane.last.is_none_or(|last| (lane.round, last + 1) < (stretch.round, stretch.to)) {
+                break;
+            }
+            lane.ahead.pop_front();
+        }
+        Ok(())
+    }
+
+    fn hand_announced(&mut self, index: usize, stretch: Stretch) -> Result<(), DriveError> {
+        let mut sent = 0;
+        loop {
+            let lane = &mut self.receipts[index];
+            let front = lane.pending.front().map_err(|error| spilled(&self.folder, error))?;
+            let within = |pending: &&Pending| (pending.round, pending.delivery.position) < (stretch.round, stretch.to);
+            let Some(Pending { delivery, key, round, revealed_us }) = front.filter(within).copied() else { break };
+            // What was skipped, or left behind when the partition was set back, was handed to nobody.
+            let handed = round == stretch.round && delivery.position >= stretch.from;
+            let sent_us = handed.then(|| self.shared.relative_us(stretch.handed_us));
+            let moved = lane.pending.pop().and_then(|_| lane.done.push(Done { delivery, sent_us }));
+            moved.map_err(|error| spilled(&self.folder, error))?;
+            if handed {
+                sent += 1;
+                self.kept.redelivered += u64::from(delivery.attempt > 0);
+                self.handed.note(&delivery, key, stretch.handed_us);
+                self.time(&delivery, revealed_us, stretch);
+            }
+        }
+        self.kept.sent += sent as u64;
+        self.shared.add_sent(sent);
+        Ok(())
+    }
+
+    /// Notes how late a delivery was through no fault of the build: revealed late, or answered late to somebody who had asked.
+    fn time(&mut self, delivery: &Delivery, revealed_us: i64, stretch: Stretch) {
+        if !self.paced || delivery.phase == Phase::WarmUp {
+            return;
+        }
+        let due_us = delivery.due_us;
+        let relative = |us| self.shared.relative_us(us);
+        let answered_late = relative(stretch.handed_us) - due_us.max(relative(stretch.asked_us));
+        let late_us = (relative(revealed_us) - due_us).max(answered_late).max(0);
+        self.timing.note(due_us, due_us + late_us);
+    }
+
+    /// Writes receipts in the order of the plan, as far as they are known.
+    fn write_receipts(&mut self) -> Result<(), DriveError> {
+        loop {
+            let index = self.order.front().map_err(|error| spilled(&self.folder, error))?.copied();
+            let Some(index) = index else { return Ok(()) };
+            let done = self.receipts[index as usize].done.pop().map_err(|error| spilled(&self.folder, error))?;
+            let Some(Done { delivery, sent_us }) = done else { return Ok(()) };
+            self.order.pop().map_err(|error| spilled(&self.folder, error))?;
+            self.deliveries.append(&delivery, sent_us)?;
+        }
+    }
+
+    fn output(&mut self, came: &Came) -> Result<(), OutcomeError> {
+        let Came { topic, partition, event } = came;
+        let cause = event.key.as_deref().and_then(|key| self.handed.last_of_key(key));
+        let cause = cause.map(|found| (found, CauseBy::Inferred));
+        let arrived_us = self.shared.relative_us(event.arrived_us);
+        let arrived_in = match (self.shared.has_started() && arrived_us >= 0, self.shared.input_end_us()) {
+            (false, _) => Phase::WarmUp,
+            (true, Some(end_us)) if event.arrived_us >= end_us => Phase::Drain,
+            (true, _) => Phase::Main,
+        };
+        let header = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| Header {
+            name: String::from_utf8_lossy(name).into_owned(),
+            value: value.clone(),
+        };
+        let headers: Vec<Header> = event.headers.iter().map(header).collect();
+        let topics = self.topics;
+        self.keep.keep(&OutputRow {
+            sequence: 0,
+            arrived_us,
+            phase: phase_of(cause, arrived_in),
+            channel: Channel::Output,
+            topic,
+            partition: *partition,
+            timestamp_ms: event.timestamp_ms,
+            key: event.key.as_deref(),
+            value: event.value.as_deref(),
+            headers: &headers,
+            cause: cause.map(|(Found { topic, partition, offset, attempt, .. }, by)| CauseView {
+                topic: &topics[topic as usize],
+                partition,
+                offset,
+                attempt,
+                by,
+            }),
+            malformed: None,
+        })
+    }
+
+    /// Learns every now and then what groups have committed.
+    fn follow_commits(&mut self, now_us: i64) {
+        if now_us.saturating_sub(self.followed_us) < COMMITS_US && !self.shared.is_closing() {
+            return;
+        }
+        self.followed_us = now_us;
+        let commits = self.lanes.stage.commits();
+        for lane in &self.lanes.all {
+            if let Some(position) = lane.committed(&commits) {
+                self.visible.commit(&lane.topic, lane.partition, position);
+            }
+        }
+        self.shared.set_lag(self.visible.lag());
+        if self.known.note_commits(commits) {
+            self.shared.note_taken(Duration::from_micros(now_us.max(0) as u64));
+        }
+    }
+
+    fn finish(mut self) -> Result<Kept, DriveError> {
+        for index in 0..self.receipts.len() {
+            let lane = &mut self.receipts[index];
+            while let Some(Pending { delivery, .. }) =
+                lane.pending.pop().map_err(|error| spilled(&self.folder, error))?
+            {
+                lane.done.push(Done { delivery, sent_us: None }).map_err(|error| spilled(&self.folder, error))?;
+            }
+        }
+        self.write_receipts()?;
+        self.kept.lateness = self.timing.report().filter(|_| self.paced);
+        self.kept.committed = self.visible.committed();
+        Ok(self.kept)
+    }
+
+    fn spilled(&self, source: io::Error) -> DriveError {
+        spilled(&self.folder, source)
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.now().as_micros() as i64
+    }
+}
+
+fn spilled(folder: &Path, source: io::Error) -> DriveError {
+    OutcomeError::Io { path: folder.to_owned(), source }.into()
+}
+
+impl Row for Pending {
+    const BYTES: usize = Delivery::BYTES + 21;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.delivery.write(bytes);
+        bytes.push(u8::from(self.key.is_some()));
+        bytes.extend_from_slice(&self.key.unwrap_or(0).to_be_bytes());
+        bytes.extend_from_slice(&self.round.to_be_bytes());
+        bytes.extend_from_slice(&self.revealed_us.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let (delivery, rest) = bytes.split_at(Delivery::BYTES);
+        Self {
+            delivery: Delivery::read(delivery),
+            key: (rest[0] == 1).then(|| word(rest, 1) as u64),
+            round: half(rest, 9),
+            revealed_us: word(rest, 13),
+        }
+    }
+}
+
+impl Row for Done {
+    const BYTES: usize = Delivery::BYTES + 9;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.delivery.write(bytes);
+        bytes.push(u8::from(self.sent_us.is_some()));
+        bytes.extend_from_slice(&self.sent_us.unwrap_or(0).to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let (delivery, rest) = bytes.split_at(Delivery::BYTES);
+        Self { delivery: Delivery::read(delivery), sent_us: (rest[0] == 1).then(|| word(rest, 1)) }
+    }
+}
+
+impl Row for Delivery {
+    const BYTES: usize = 53;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.due_us.to_be_bytes());
+        bytes.extend_from_slice(&self.offset.to_be_bytes());
+        bytes.extend_from_slice(&self.position.to_be_bytes());
+        bytes.extend_from_slice(&self.faults.to_be_bytes());
+        bytes.extend_from_slice(&self.topic.to_be_bytes());
+        bytes.extend_from_slice(&self.partition.to_be_bytes());
+        bytes.extend_from_slice(&self.attempt.to_be_bytes());
+        bytes.extend_from_slice(&self.place.segment.to_be_bytes());
+        bytes.extend_from_slice(&self.place.row.to_be_bytes());
+        bytes.push(match self.phase {
+            Phase::WarmUp => 0,
+            Phase::Main => 1,
+            Phase::Drain => 2,
+        });
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self {
+            due_us: word(bytes, 0),
+            offset: word(bytes, 8),
+            position: word(bytes, 16),
+            faults: word(bytes, 24) as u64,
+            topic: half(bytes, 32),
+            partition: half(bytes, 36) as i32,
+            attempt: half(bytes, 40) as i32,
+            place: Place { segment: half(bytes, 44), row: half(bytes, 48) },
+            phase: match bytes[52] {
+                0 => Phase::WarmUp,
+                1 => Phase::Main,
+                _ => Phase::Drain,
+            },
+        }
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> i64 {
+    i64::from_be_bytes(std::array::from_fn(|index| bytes[at + index]))
+}
+
+fn half(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(std::array::from_fn(|index| bytes[at + index]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_row_comes_back_from_the_file_as_it_went(
+            longs in any::<[i64; 5]>(),
+            words in any::<[u32; 6]>(),
+            key in any::<Option<u64>>(),
+            sent_us in any::<Option<i64>>(),
+            phase in 0..3_u8,
+        ) {
+            let phase = [Phase::WarmUp, Phase::Main, Phase::Drain][usize::from(phase)];
+            let delivery = Delivery {
+                due_us: longs[0],
+                offset: longs[1],
+                position: longs[2],
+                faults: longs[3] as u64,
+                topic: words[0],
+                partition: words[1] as i32,
+                attempt: words[2] as i32,
+                phase,
+                place: Place { segment: words[3], row: words[4] },
+            };
+            let pending = Pending { delivery, key, round: words[5], revealed_us: longs[4] };
+            let done = Done { delivery, sent_us };
+            let mut bytes = Vec::new();
+            pending.write(&mut bytes);
+            prop_assert_eq!(bytes.len(), Pending::BYTES);
+            let read = Pending::read(&bytes);
+            prop_assert_eq!((read.delivery, read.key, read.round, read.revealed_us), (delivery, key, words[5], longs[4]));
+            bytes.clear();
+            done.write(&mut bytes);
+            prop_assert_eq!(bytes.len(), Done::BYTES);
+            let read = Done::read(&bytes);
+            prop_assert_eq!((read.delivery, read.sent_us), (delivery, sent_us));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! One drive of a build that reads and writes Kafka, from start to ending: Rehearsal is the broker.
+//!
+//! Each drive has a stage of its own with production's topics. The build's process is started and told where the stage is; once it
+//! has fetched from every input partition, the plan is revealed by its schedule, each event at its planned position, and what the
+//! build writes is gathered from the output topics. How the drive ended is decided before the build is told to stop.
+//!
+//! # Handed over
+//!
+//! A delivery is handed over when the stage first answers a consumer with it. What consumers read again by themselves, after a
+//! restart, say, is handed over once. A fault that sets a partition back waits until all that was handed over is committed, puts the
+//! members out of the group, as a session that timed out does, and goes on once somebody has come back: so that what is handed over
+//! again is what is planned, no less and no more.
+
+mod feeder;
+mod fifo;
+mod keeper;
+mod lanes;
+mod settings;
+mod watch;
+
+pub use settings::{Finished, KafkaRules, TopicSettings};
+
+pub(super) use settings::refuse_elsewhere;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use feeder::{LOADS_WAITING, Pace, Reader};
+use keeper::{Keeper, Parts};
+use lanes::{Lanes, LanesError};
+use watch::{Heard, Watch};
+
+use super::complaints::Complaints;
+use super::pace::Timing;
+use super::placeholders::Address;
+use super::process::{Pipes, Process};
+use super::shared::Shared;
+use super::stage::{GroupCommit, Stage, StageSettings};
+use super::{DriveError, Job, Progress};
+use crate::clock::{Clock, Stop, SystemClock};
+use crate::mask::LogMask;
+use crate::outcome::{Ending, EndingReport, Outcome, OutcomeError, OutcomeWriter};
+
+/// Group id that builds are told; any other does as well.
+const GROUP: &str = "rehearsal";
+
+/// Groups of deliveries that may wait to be noted down.
+const REVEALED_WAITING: usize = 16_384;
+
+/// What the threads of a drive know beside what is [`Shared`].
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Outputs written up to then have been read.
+    caught_up_us: AtomicI64,
+    commits: Mutex<Vec<GroupCommit>>,
+}
+
+impl Known {
+    fn new() -> Self {
+        Self { caught_up_us: AtomicI64::new(i64::MIN), commits: Mutex::default() }
+    }
+
+    fn catch_up(&self, now_us: i64) {
+        self.caught_up_us.store(now_us, Ordering::SeqCst);
+    }
+
+    fn caught_up_us(&self) -> i64 {
+        self.caught_up_us.load(Ordering::SeqCst)
+    }
+
+    /// Notes what groups have committed; returns whether that has changed.
+    fn note_commits(&self, commits: Vec<GroupCommit>) -> bool {
+        let mut known = self.commits();
+        let changed = *known != commits;
+        *known = commits;
+        changed
+    }
+
+    fn commits(&self) -> MutexGuard<'_, Vec<GroupCommit>> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drives one build and keeps what it did.
+pub(super) fn drive(
+    job: &Job<'_>,
+    rules: &KafkaRules,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, DriveError> {
+    if stop.raised() {
+        // Ahead of the start: whoever raised it may be about to end the program, and nobody would end the build then.
+        return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
+    }
+    // Of its own, for all: what clients do and what is planned have to be told by one.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start_spinning(job.rules.spin));
+    let topics = job.plan.topics();
+    let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
+    let complaints = log(job, "stderr.log")?;
+    let words = log(job, "stdout.log")?;
+    let stage = start(job, rules, &clock)?;
+    let lanes = Lanes::make(&stage, job.plan, job.recording).map_err(|error| match error {
+        LanesError::Plan(error) => DriveError::from(error),
+        LanesError::Stage(error) => error.into(),
+    })?;
+    for (topic, partitions) in &rules.outputs {
+        stage.make_topic(topic, *partitions, BTreeMap::new())?;
+    }
+    let timing = Timing::new().map_err(|error| DriveError::Start {
+        build: job.build.name().to_owned(),
+        source: io::Error::other(error.to_string()),
+    })?;
+    let (shared, known) = (Shared::new(clock.now(), job.rules.timeout), Known::new());
+    let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned() };
+    let env = environment(&address, topics.iter().chain(rules.outputs.keys()));
+    let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
+    let (dir, kafka) = (job.out.join("dir"), Some((&address, &env)));
+    let (process, pipes) = match Process::start(job.build, &dir, job.name, hidden, kafka, &*clock) {
+        Ok(started) => started,
+        Err(source) => {
+            writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
+            return Err(DriveError::Start { build: job.build.name().to_owned(), source });
+        }
+    };
+    let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
+    // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
+    let Pipes { stdin, mut stdout, mut stderr } = pipes;
+    let (report, failed) = thread::scope(|scope| {
+        let (shared, known, lanes, clock) = (&shared, &known, &lanes, &*clock);
+        let (load_sender, loads) = sync_channel(LOADS_WAITING);
+        let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
+        let reader = Reader::new(job.plan, job.recording, lanes, shared);
+        scope.spawn(move || reader.run(&load_sender));
+        let paced = job.plan.paced();
+        let pace = Pace { rules: job.rules, paced, lanes, shared, clock, revealed };
+        let pacing = scope.spawn(move || pace.run(&loads));
+        let parts = Parts { rules: job.rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing };
+        let keeper = Keeper::new(parts, &job.out);
+        let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
+        let complaining = scope.spawn(move || complaints.run(&mut stderr, None, shared));
+        let talking = scope.spawn(move || words.run(&mut stdout, None, shared));
+        let watch = Watch::new(job, rules, lanes, shared, known, clock, stop, progress, process, gauges);
+        watch.run(Heard { pacing, keeping, complaining, talking })
+    });
+    drop(stdin);
+    // What was written is kept whatever went wrong.
+    let outcome = writer.finish(&report)?;
+    progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
+    failed.map_or(Ok(outcome), Err)
+}
+
+/// Opens the file that keeps what a build writes to one of its standard streams.
+fn log(job: &Job<'_>, name: &str) -> Result<Complaints, DriveError> {
+    let path = job.out.join(name);
+    let mask = LogMask::new(job.rules.mask.clone());
+    let opened = Complaints::create(&path, job.rules.stderr_bytes_max, mask);
+    opened.map_err(|source| OutcomeError::Io { path, source }.into())
+}
+
+fn start(job: &Job<'_>, rules: &KafkaRules, clock: &Arc<dyn Clock>) -> Result<Stage, DriveError> {
+    let mut settings = StageSettings::new(Path::new(&job.out));
+    settings.listen = rules.listen;
+    // Nobody can connect to "all addresses".
+    let anywhere = rules.listen.ip().is_unspecified().then(|| "127.0.0.1".to_owned());
+    settings.advertise = rules.advertise.clone().or(anywhere);
+    Ok(Stage::start(settings, Arc::clone(clock))?)
+}
+
+/// What a build finds in its environment.
+fn environment<'t>(address: &Address, topics: impl Iterator<Item = &'t String>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), address.brokers.clone()),
+        ("REHEARSAL_GROUP".to_owned(), address.group.clone()),
+    ]);
+    for topic in topics {
+        let letter = |sign: char| if sign.is_ascii_alphanumeric() { sign.to_ascii_uppercase() } else { '_' };
+        let name: String = topic.chars().map(letter).collect();
+        env.insert(format!("REHEARSAL_TOPIC_{name}"), topic.clone());
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_finds_its_topics_by_names_that_a_shell_can_say() {
+        let address = Address { brokers: "127.0.0.1:9".into(), group: GROUP.into() };
+        let topics = ["orders.v1".to_owned(), "pay-outs".to_owned()];
+        let env = environment(&address, topics.iter());
+        assert_eq!(env["REHEARSAL_TOPIC_ORDERS_V1"], "orders.v1");
+        assert_eq!((&*env["REHEARSAL_TOPIC_PAY_OUTS"], &*env["KAFKA_BOOTSTRAP_SERVERS"]), ("pay-outs", "127.0.0.1:9"));
+    }
+}
