@@ -563,7 +563,7 @@ pub(super) struct CompareArguments {
     /// Another drive of the old build: the noise; may be given more than once
     #[arg(long, value_name = "OUTCOME")]
     pub(super) old_again: Vec<PathBuf>,
-    /// Takes [compare], [lineage], [gates] and [warnings] from this file; the rest may be missing
+    /// Takes [compare], [gates] and [warnings] from this file; the rest may be missing
     #[arg(long, value_name = "SCENARIO")]
     pub(super) rules: Option<PathBuf>,
     /// Overrides a key of the rules; may be given more than once

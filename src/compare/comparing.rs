@@ -83,6 +83,7 @@ fn compare_bounded(
     let gathered = gather(&drives, rules, spill)?;
     let by_drive = |counts: &[u64]| names(old.len()).zip(counts.iter().copied()).collect();
     let (outputs, unreadable) = (by_drive(&gathered.counts), by_drive(&gathered.unreadable));
+    let causes = names(old.len()).zip(gathered.causes.iter().copied()).collect();
     let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), (bounds, spill));
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
@@ -102,6 +103,7 @@ fn compare_bounded(
         identity_unfound: unfound,
         outputs,
         unreadable,
+        causes,
         identities: totals.identities,
         matched: totals.matched,
         differences: std::mem::take(&mut totals.differences),

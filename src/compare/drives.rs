@@ -297,7 +297,8 @@ impl EventTimes for BTreeMap<Coordinates, i64> {
     }
 }
 
-/// Whether a cause was stated, not guessed: only then does it tell two outputs apart.
+/// Whether the build stated a cause: only then does it tell two outputs apart. Of several events that carry what an output
+/// carries, lineage finds the one handed over last, which a moment may decide.
 pub(super) fn is_stated(by: CauseBy) -> bool {
-    by != CauseBy::Inferred
+    by == CauseBy::Build
 }

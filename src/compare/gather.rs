@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
+use super::Causes;
 use super::CompareError;
 use super::buckets::{Buckets, Item};
 use super::drives::{Drive, Row, is_stated};
@@ -167,6 +168,8 @@ pub(super) struct Gathered<'s> {
     pub(super) counts: Vec<u64>,
     /// Those of them that cannot be read.
     pub(super) unreadable: Vec<u64>,
+    /// By which way the causes of the outputs of each drive are known.
+    pub(super) causes: Vec<Causes>,
     /// Highest sequence of each drive.
     pub(super) last: Vec<i64>,
     /// Paths of the identity that at least one output has, a bit each.
@@ -188,6 +191,7 @@ pub(super) fn gather<'s>(
         topics: Topics::default(),
         counts: vec![0; drives.len()],
         unreadable: vec![0; drives.len()],
+        causes: vec![Causes::default(); drives.len()],
         last: vec![0; drives.len()],
         identity_found: 0,
     };
@@ -200,6 +204,7 @@ pub(super) fn gather<'s>(
             gathered.topics.note(topic, number as u8, row.partition);
             gathered.counts[number] += 1;
             gathered.unreadable[number] += u64::from(row.malformed);
+            gathered.causes[number].count(row.cause.map(|cause| cause.by));
             gathered.last[number] = row.sequence;
             let (entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
             if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {

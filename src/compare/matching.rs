@@ -66,7 +66,7 @@ impl Seen {
         Self { output, decoded, frame_bytes, said, loose, spelled, headers, route, echo, ignored }
     }
 
-    /// Event behind it, where the build or the lineage says so.
+    /// Event behind it, where the build says so.
     pub(super) fn stated_cause(&self) -> Option<Coordinates> {
         let cause = self.output.cause.as_ref().filter(|cause| is_stated(cause.by))?;
         Some(Coordinates { topic: cause.topic.clone(), partition: cause.partition, offset: cause.offset })

@@ -50,7 +50,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::OutcomeError;
+use crate::outcome::{CauseBy, OutcomeError};
 use crate::recording::RecordingError;
 
 /// Why outcomes cannot be compared. A difference is never one.
@@ -308,6 +308,36 @@ pub struct Shown {
     pub arrived_us: i64,
 }
 
+/// By which way the causes of a drive's outputs are known, in outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Causes {
+    /// Stated by the build.
+    pub build: u64,
+    /// Found by what event and output carry both.
+    pub lineage: u64,
+    /// Inferred: the last delivery of the same key.
+    pub inferred: u64,
+    /// Not known.
+    pub unknown: u64,
+}
+
+impl Causes {
+    fn count(&mut self, by: Option<CauseBy>) {
+        let count = match by {
+            Some(CauseBy::Build) => &mut self.build,
+            Some(CauseBy::Lineage) => &mut self.lineage,
+            Some(CauseBy::Inferred) => &mut self.inferred,
+            None => &mut self.unknown,
+        };
+        *count += 1;
+    }
+
+    /// Outputs with a cause.
+    pub fn known(self) -> u64 {
+        self.build + self.lineage + self.inferred
+    }
+}
+
 /// What the comparison of all drives found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
@@ -316,6 +346,9 @@ pub struct Comparison {
     /// Those of them that cannot be read, likewise.
     #[serde(default)]
     pub unreadable: BTreeMap<String, u64>,
+    /// By which way the causes of the outputs are known, likewise.
+    #[serde(default)]
+    pub causes: BTreeMap<String, Causes>,
     /// Identities that stood on at least one side.
     pub identities: u64,
     /// Paths of the scenario's identity that no output has; they told nothing apart.

@@ -84,7 +84,7 @@ pub enum Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventTime {
-    /// The timestamp of the event that caused it, where the build or `[lineage]` states the cause.
+    /// The timestamp of the event that caused it, where the build states the cause.
     #[default]
     Cause,
     /// The output's own timestamp.

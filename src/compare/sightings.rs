@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::drives::{Coordinates, Drive, EventTimes, is_stated};
+use super::drives::{Coordinates, Drive, EventTimes};
 use super::patterns::Candidate;
 use super::rules::Rules;
 use super::{CompareError, Example, Shown, Sighting};
-use crate::outcome::{Cause, Output};
+use crate::outcome::{Cause, CauseBy, Output};
 
 /// Examples shown of a pattern.
 pub(super) const EXAMPLES_MAX: usize = 5;
@@ -96,7 +96,7 @@ impl<'r> Sightings<'r> {
             topic: Some(cause.topic.clone()),
             partition: Some(cause.partition),
             offset: Some(cause.offset),
-            inferred: !is_stated(cause.by),
+            inferred: cause.by == CauseBy::Inferred,
             event_time_ms: self.times.get(&attempt.0).copied(),
             replay_us: self.due.get(&attempt).copied().unwrap_or(output.arrived_us),
         })

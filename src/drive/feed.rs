@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use super::line::{LineFormat, Unfit};
+use super::lineage::Lineage;
+use super::settings::DriveRules;
 use super::shared::Shared;
 use super::{DeliverySource, DriveError, Payload};
 use crate::plan::{Delivery, PlanError};
@@ -40,6 +42,8 @@ pub(super) struct Batch {
     pub(super) deliveries: Vec<Delivery>,
     /// xxh3 of each key, where keys are asked for.
     pub(super) keys: Vec<Option<u64>>,
+    /// Marks of each, where there is a lineage; else empty.
+    pub(super) marks: Vec<Vec<u64>>,
     /// Where each delivery's line ends.
     pub(super) ends: Vec<usize>,
 }
@@ -66,6 +70,7 @@ pub(super) struct Feed<'a> {
     lookup: Lookup,
     topics: &'a [String],
     format: LineFormat,
+    rules: &'a DriveRules,
     shared: &'a Shared,
     used: Receiver<Vec<u8>>,
     ahead: usize,
@@ -76,13 +81,15 @@ impl<'a> Feed<'a> {
         plan: &'a dyn DeliverySource,
         recording: &Recording,
         format: LineFormat,
+        rules: &'a DriveRules,
         shared: &'a Shared,
         used: Receiver<Vec<u8>>,
     ) -> Self {
         let envelope = format.payload == Payload::Envelope;
-        let lookup = recording.lookup(Columns { key: envelope, value: true, headers: envelope });
+        let headers = envelope || rules.lineage.as_ref().is_some_and(Lineage::wants_headers);
+        let lookup = recording.lookup(Columns { key: envelope, value: true, headers });
         let (deliveries, topics) = (plan.deliveries(), plan.topics());
-        Self { deliveries, lookup, topics, format, shared, used, ahead: LOOK_AHEAD / 16 }
+        Self { deliveries, lookup, topics, format, rules, shared, used, ahead: LOOK_AHEAD / 16 }
     }
 
     /// Sends all deliveries of the plan in chunks; ends early where nobody takes them. Once the drive is cut short, deliveries
@@ -120,16 +127,16 @@ impl<'a> Feed<'a> {
 
     fn send(&mut self, deliveries: Vec<Delivery>, chunks: &SyncSender<Result<Chunk, DriveError>>) -> Result<(), ()> {
         if self.shared.is_cut() {
-            let batch = Batch { keys: Vec::new(), ends: vec![0; deliveries.len()], deliveries };
+            let batch = Batch { keys: Vec::new(), marks: Vec::new(), ends: vec![0; deliveries.len()], deliveries };
             return chunks.send(Ok(Chunk { lines: Vec::new(), batch: Arc::new(batch) })).map_err(drop);
         }
         let places: Vec<Place> = deliveries.iter().map(|delivery| delivery.place).collect();
-        let Self { lookup, format, topics, used, .. } = self;
+        let Self { lookup, format, rules, topics, used, .. } = self;
         let mut sent = 0;
         let mut draft = Draft::new(used, deliveries.len());
         let written = lookup.each(&places, |index, event| {
             let delivery = &deliveries[index];
-            draft.add(delivery, &event, format).map_err(|_| Refused::Failed(unfit(topics, delivery)))?;
+            draft.add(delivery, &event, format, rules).map_err(|_| Refused::Failed(unfit(topics, delivery)))?;
             if draft.lines.len() >= CHUNK_BYTES {
                 sent += draft.lines.len();
                 let full = std::mem::replace(&mut draft, Draft::new(used, deliveries.len() - index - 1));
@@ -180,13 +187,22 @@ impl Draft {
         lines.clear();
         let count = count.min(DELIVERIES_LIKELY);
         let (deliveries, keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        Self { lines, batch: Batch { deliveries, keys, ends: Vec::with_capacity(count) } }
+        Self { lines, batch: Batch { deliveries, keys, marks: Vec::new(), ends: Vec::with_capacity(count) } }
     }
 
-    fn add(&mut self, delivery: &Delivery, event: &EventView<'_>, format: &LineFormat) -> Result<(), Unfit> {
+    fn add(
+        &mut self,
+        delivery: &Delivery,
+        event: &EventView<'_>,
+        format: &LineFormat,
+        rules: &DriveRules,
+    ) -> Result<(), Unfit> {
         format.append(delivery, event, &mut self.lines)?;
         self.batch.deliveries.push(*delivery);
         self.batch.keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
+        if let Some(lineage) = &rules.lineage {
+            self.batch.marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+        }
         self.batch.ends.push(self.lines.len());
         Ok(())
     }

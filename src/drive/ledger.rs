@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::feed::Announced;
-use crate::outcome::Committed;
+use crate::outcome::{CauseBy, CauseView, Committed};
 use crate::plan::{Delivery, Phase};
 
 /// Most runs of positions that are remembered, about 60 bytes each. A plan without faults is one run a partition; each reordered
@@ -12,8 +12,8 @@ use crate::plan::{Delivery, Phase};
 /// output that names one of them has no cause.
 const RUNS_MAX: usize = 1 << 20;
 
-/// Most keys of a generation; keys of the last two generations are remembered.
-const KEYS_MAX: usize = 1 << 17;
+/// Most keys, and most marks, of a generation; those of the last two generations are remembered.
+const LAST_MAX: usize = 1 << 17;
 
 /// Most moments a partition keeps to tell how old what is pending is.
 const MOMENTS_MAX: usize = 1_024;
@@ -26,6 +26,14 @@ pub(super) struct Found {
     pub(super) offset: i64,
     pub(super) attempt: i32,
     pub(super) phase: Phase,
+}
+
+impl Found {
+    /// As a row of outputs names it; `topics` are those of the plan.
+    pub(super) fn view(self, topics: &[String], by: CauseBy) -> CauseView<'_> {
+        let Self { topic, partition, offset, attempt, .. } = self;
+        CauseView { topic: &topics[topic as usize], partition, offset, attempt, by }
+    }
 }
 
 /// Positions that follow each other, and so do their offsets.
@@ -78,8 +86,29 @@ pub(super) struct Ledger {
     places: HashMap<(u32, i32), usize>,
     topics: Vec<String>,
     runs: usize,
-    keys: [HashMap<u64, Found>; 2],
+    keys: LastOf,
+    marks: LastOf,
+    handed: u64,
     warm_up: u64,
+}
+
+/// The delivery last handed over with each of many hashes, and its number.
+#[derive(Debug, Default)]
+struct LastOf([HashMap<u64, (Found, u64)>; 2]);
+
+impl LastOf {
+    fn note(&mut self, hash: u64, found: Found, handed: u64) {
+        if self.0[0].len() >= LAST_MAX {
+            self.0.swap(0, 1);
+            self.0[0].clear();
+        }
+        self.0[0].insert(hash, (found, handed));
+    }
+
+    fn find(&self, hash: u64) -> Option<(Found, u64)> {
+        let [young, old] = &self.0;
+        young.get(&hash).or_else(|| old.get(&hash)).copied()
+    }
 }
 
 /// Lag of a build, where it speaks of positions.
@@ -99,7 +128,9 @@ impl Ledger {
             places: HashMap::new(),
             topics: topics.to_vec(),
             runs: 0,
-            keys: Default::default(),
+            keys: LastOf::default(),
+            marks: LastOf::default(),
+            handed: 0,
             warm_up: 0,
         }
     }
@@ -107,21 +138,24 @@ impl Ledger {
     /// Takes note of deliveries about to be handed over, in order.
     pub(super) fn announce(&mut self, announced: &Announced) {
         for row in announced.rows.clone() {
-            self.note(&announced.batch.deliveries[row], announced.batch.keys[row], announced.at_us);
+            let batch = &announced.batch;
+            let marks = batch.marks.get(row).map_or(&[][..], Vec::as_slice);
+            self.note(&batch.deliveries[row], batch.keys[row], marks, announced.at_us);
         }
     }
 
-    /// Takes note of one delivery, handed over at `at_us`; `key` is the xxh3 of its key, where keys are asked for.
-    pub(super) fn note(&mut self, delivery: &Delivery, key: Option<u64>, at_us: i64) {
+    /// Takes note of one delivery, handed over at `at_us`; `key` is the xxh3 of its key, where keys are asked for, `marks` are
+    /// what its lineage knows it by.
+    pub(super) fn note(&mut self, delivery: &Delivery, key: Option<u64>, marks: &[u64], at_us: i64) {
         let place = self.place(delivery.topic, delivery.partition);
         self.warm_up += u64::from(delivery.phase == Phase::WarmUp);
         self.runs += self.logs[place].announce(delivery, at_us);
+        self.handed += 1;
         if let Some(key) = key {
-            if self.keys[0].len() >= KEYS_MAX {
-                self.keys.swap(0, 1);
-                self.keys[0].clear();
-            }
-            self.keys[0].insert(key, found(delivery));
+            self.keys.note(key, found(delivery), self.handed);
+        }
+        for mark in marks {
+            self.marks.note(*mark, found(delivery), self.handed);
         }
         while self.runs > RUNS_MAX {
             let Some(log) = self.logs.iter_mut().max_by_key(|log| log.runs.len()) else { break };
@@ -147,9 +181,13 @@ impl Ledger {
 
     /// The delivery of this key that was handed over last.
     pub(super) fn last_of_key(&self, key: &[u8]) -> Option<Found> {
-        let [young, old] = &self.keys;
-        let key = xxhash_rust::xxh3::xxh3_64(key);
-        young.get(&key).or_else(|| old.get(&key)).copied()
+        self.keys.find(xxhash_rust::xxh3::xxh3_64(key)).map(|(found, _)| found)
+    }
+
+    /// Of the deliveries that had one of these marks, the one that was handed over last.
+    pub(super) fn last_of_marks(&self, marks: &[u64]) -> Option<Found> {
+        let found = marks.iter().filter_map(|mark| self.marks.find(*mark));
+        found.max_by_key(|(_, handed)| *handed).map(|(found, _)| found)
     }
 
     /// Takes a commit; false where no delivery of that partition has been handed over.
@@ -331,7 +369,7 @@ mod tests {
 
     fn announce(ledger: &mut Ledger, deliveries: Vec<Delivery>, keys: Vec<Option<u64>>, at_us: i64) {
         let rows = 0..deliveries.len();
-        let batch = Arc::new(Batch { deliveries, keys, ends: Vec::new() });
+        let batch = Arc::new(Batch { deliveries, keys, marks: Vec::new(), ends: Vec::new() });
         ledger.announce(&Announced { batch, rows, at_us });
     }
 
@@ -364,7 +402,7 @@ mod tests {
         let keys = (0..1_000_000).map(Some).collect();
         announce(&mut ledger, deliveries, keys, 0);
         assert_eq!(ledger.runs, 0);
-        assert!(ledger.keys.iter().all(|keys| keys.len() <= KEYS_MAX));
+        assert!(ledger.keys.0.iter().all(|keys| keys.len() <= LAST_MAX));
         assert_eq!(ledger.at("t", 0, 999_999).map(|found| found.offset), Some(999_999));
     }
 

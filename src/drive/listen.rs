@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::{DriveRules, Payload};
 use crate::clock::Clock;
 use crate::mask::redact_credentials;
-use crate::outcome::{CauseBy, CauseView, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
+use crate::outcome::{CauseBy, Channel, Committed, OutcomeError, OutputRow, OutputsWriter};
 use crate::plan::Phase;
 
 /// Bytes asked for at once.
@@ -116,7 +116,7 @@ impl<'a> Listener<'a> {
     fn begin(&mut self, now_us: i64) {
         self.shared.take_announced(&mut self.announced);
         // A bare value names nothing that would have to be found.
-        if self.rules.payload == Payload::Envelope {
+        if self.rules.payload == Payload::Envelope || self.rules.lineage.is_some() {
             for announced in &self.announced {
                 self.ledger.announce(announced);
             }
@@ -184,13 +184,7 @@ impl<'a> Listener<'a> {
             key: said.key.as_deref(),
             value: said.value.as_deref(),
             headers: &said.headers,
-            cause: cause.map(|(found, by)| CauseView {
-                topic: &topics[found.topic as usize],
-                partition: found.partition,
-                offset: found.offset,
-                attempt: found.attempt,
-                by,
-            }),
+            cause: cause.map(|(found, by)| found.view(topics, by)),
             malformed: None,
         })
     }
@@ -211,28 +205,33 @@ impl<'a> Listener<'a> {
             let attempt = said.attempt.unwrap_or(found.attempt);
             return Some((Found { attempt, ..found }, CauseBy::Build));
         }
+        if let Some(found) = self.rules.find_by_lineage(&self.ledger, said.value.as_deref(), &said.headers) {
+            return Some((found, CauseBy::Lineage));
+        }
         let found = self.ledger.last_of_key(said.key.as_deref()?)?;
         Some((found, CauseBy::Inferred))
     }
 
     fn bare(&mut self, line: &[u8]) -> Result<(), OutcomeError> {
-        self.as_is(line, None)
+        let cause = self.rules.find_by_lineage(&self.ledger, Some(line), &[]);
+        self.as_is(line, None, cause)
     }
 
     fn malformed(&mut self, line: &[u8], why: &'static str) -> Result<(), OutcomeError> {
         // Nobody can tell which rules would have touched it: `otherwise` speaks of values, and here even keys and headers are unread.
         if self.rules.mask.is_some() {
-            return self.as_is(UNREAD, Some(why));
+            return self.as_is(UNREAD, Some(why), None);
         }
-        self.as_is(&redact_credentials(line), Some(why))
+        self.as_is(&redact_credentials(line), Some(why), None)
     }
 
-    fn as_is(&mut self, line: &[u8], malformed: Option<&str>) -> Result<(), OutcomeError> {
-        let rules = self.rules;
+    fn as_is(&mut self, line: &[u8], malformed: Option<&str>, cause: Option<Found>) -> Result<(), OutcomeError> {
+        let (topics, rules) = (self.topics, self.rules);
+        let phase = cause.map_or(self.phase, |found| found.phase);
         self.keep.keep(&OutputRow {
             sequence: 0,
             arrived_us: self.arrived_us,
-            phase: self.phase,
+            phase,
             channel: Channel::Output,
             topic: &rules.output_topic,
             partition: 0,
@@ -240,7 +239,7 @@ impl<'a> Listener<'a> {
             key: None,
             value: Some(line),
             headers: &[],
-            cause: None,
+            cause: cause.map(|found| found.view(topics, CauseBy::Lineage)),
             malformed,
         })
     }

@@ -39,6 +39,7 @@ mod keep;
 mod leash;
 mod ledger;
 mod line;
+mod lineage;
 mod listen;
 mod living;
 mod memory;
@@ -54,6 +55,7 @@ mod stdio;
 
 pub use build::{Build, BuildSettings, Flag};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
+pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 

@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::kafka::{Finished, KafkaRules, TopicSettings, refuse_elsewhere};
+use super::lineage::Lineage;
 use crate::mask::Policy;
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
@@ -243,7 +244,9 @@ pub struct DriveRules {
     pub stderr_bytes_max: usize,
     /// What is masked of what builds write; without one, only headers that carry credentials are redacted.
     pub mask: Option<Arc<Policy>>,
-    /// Schemas by which a mask looks into what builds write.
+    /// How outputs find their causes, beyond what builds state.
+    pub lineage: Option<Lineage>,
+    /// Schemas by which masks and lineage look into events and what builds write.
     pub schemas: Schemas,
     /// What is said of the transport `kafka`, where it is that.
     pub kafka: Option<KafkaRules>,
@@ -329,6 +332,7 @@ impl DriveSettings {
             output_bytes_max: self.output_bytes_max,
             stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
             mask: None,
+            lineage: None,
             schemas: Schemas::default(),
             kafka,
         })

@@ -76,7 +76,7 @@ pub(super) fn drive(
         let shared = &shared;
         let format = LineFormat::new(job.rules.payload, job.rules.show_attempt, topics);
         let (used, used_chunks) = sync_channel(CHUNKS_WAITING);
-        let feed = Feed::new(job.plan, job.recording, format, shared, used_chunks);
+        let feed = Feed::new(job.plan, job.recording, format, job.rules, shared, used_chunks);
         scope.spawn(move || feed.run(&chunk_sender));
         let pace =
             Pace { stdin, rules: job.rules, paced: job.plan.paced(), shared, clock, notes: note_sender, used, timing };

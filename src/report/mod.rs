@@ -24,7 +24,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{GateResult, Idempotency, Kind, Latency, Pattern, Verdict};
+use crate::compare::{Causes, GateResult, Idempotency, Kind, Latency, Pattern, Verdict};
 use crate::outcome::{Ending, Lateness};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
@@ -131,6 +131,9 @@ pub struct Report {
     pub faults: Vec<FaultFacts>,
     /// Outputs by drive (`old`, `old_again`, `new`, `old_once`, `new_once`), warm-up left out.
     pub outputs: BTreeMap<String, u64>,
+    /// By which way the causes of the outputs are known, likewise; empty where an earlier version wrote the report.
+    #[serde(default)]
+    pub causes: BTreeMap<String, Causes>,
     /// Identities compared.
     pub identities: u64,
     /// Differences of old against new by kind, raw: one an output, noise included; zeros left out.

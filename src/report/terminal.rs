@@ -96,6 +96,9 @@ fn totals(report: &Report, out: &mut Printed) {
         .map(|(drive, n)| format!("{} {}", drive.replace('_', "-"), count(*n)))
         .collect::<Vec<_>>();
     out.fact("by drive", if outputs.is_empty() { "none" } else { "" }, &outputs.join(", "));
+    for (at, text) in words::causes(report).iter().enumerate() {
+        out.fact(if at == 0 { "with a cause" } else { "" }, "", text);
+    }
     out.fact("differences", "", &format!("{} (old against new, raw)", words::by_kind(&report.differences)));
     let noise = report.noise.as_ref().map(words::by_kind);
     let noise = noise

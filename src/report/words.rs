@@ -3,9 +3,9 @@
 use serde::Serialize;
 use std::fmt::Write as _;
 
-use super::figures::{count, counted, date, time};
+use super::figures::{count, counted, date, share, time};
 use super::{BuildFacts, RecordingFacts, Report};
-use crate::compare::{Example, GateResult, Kind, Pattern, Shown, Sighting, Standing, Verdict};
+use crate::compare::{Causes, Example, GateResult, Kind, Pattern, Shown, Sighting, Standing, Verdict};
 use crate::recording::CauseFacts;
 
 /// Returns the name of a kind, change, standing or ending as `run.json` spells it, such as `final-state`.
@@ -227,4 +227,20 @@ pub(super) fn missing(recording: &RecordingFacts) -> Option<String> {
     let one = |one: &CauseFacts| format!("{} ({})", counted(one.offsets, "offset", "offsets"), one.cause.name());
     let causes: Vec<String> = recording.missing.iter().map(one).collect();
     (!causes.is_empty()).then(|| causes.join(", "))
+}
+/// Says for each drive what share of its outputs has a cause, and by which way.
+pub(super) fn causes(report: &Report) -> Vec<String> {
+    let of_drive = |(drive, causes): (&String, &Causes)| {
+        let ways = [("stated", causes.build), ("by lineage", causes.lineage), ("inferred by key", causes.inferred)];
+        let ways: Vec<String> =
+            ways.into_iter().filter(|(_, n)| *n > 0).map(|(way, n)| format!("{} {way}", count(n))).collect();
+        let all = causes.known() + causes.unknown;
+        let drive = drive.replace('_', "-");
+        match &ways[..] {
+            _ if all == 0 => format!("{drive} wrote nothing"),
+            [] => format!("{drive} none"),
+            ways => format!("{drive} {} ({})", share(causes.known() as f64 / all as f64), ways.join(", ")),
+        }
+    };
+    report.causes.iter().map(of_drive).collect()
 }

@@ -50,6 +50,8 @@ pub fn compare_outcomes(
         _ => Schemas::default(),
     };
     let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
+    // Causes stand in the outcomes: of no effect here, and wrong all the same.
+    rules.settings.lineage.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
     let mut comparison = compared(&drives, &terms, stop)?;

@@ -56,9 +56,11 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let old = wrong.keep(settings.old.check_for("old", scenario.folder(), transport));
     let new = wrong.keep(settings.new.check_for("new", scenario.folder(), transport));
     let drive = wrong.keep(settings.drive.check_with(&settings.topic));
+    let lineage = wrong.keep(settings.lineage.check());
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
-    let drive = wrong.with_policy(drive).zip(schemas.clone()).map(|(drive, schemas)| DriveRules { schemas, ..drive });
+    let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone());
+    let drive = drive.map(|((drive, lineage), schemas)| DriveRules { lineage, schemas, ..drive });
     let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;

@@ -43,6 +43,7 @@ impl Origin {
             faults: self.faults,
             relations: relations(&comparison, self.redelivers),
             outputs: comparison.outputs,
+            causes: comparison.causes,
             identities: comparison.identities,
             differences: comparison.differences,
             noise: comparison.noise,

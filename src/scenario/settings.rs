@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
 use crate::compare::{CompareSettings, GateSettings};
-use crate::drive::{BuildSettings, DriveSettings, TopicSettings};
+use crate::drive::{BuildSettings, DriveSettings, LineageSettings, TopicSettings};
 use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
 
 /// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
@@ -40,6 +40,9 @@ pub struct ScenarioSettings {
     /// Kafka: topics of `drive.outputs` that have more than one partition.
     #[serde(default)]
     pub topic: BTreeMap<String, TopicSettings>,
+    /// How outputs find the events that caused them, where the builds do not say it.
+    #[serde(default)]
+    pub lineage: LineageSettings,
     /// What is masked of what the builds write, before it touches the disk.
     #[serde(default)]
     pub mask: MaskSettings,

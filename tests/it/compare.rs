@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    Change, CompareError, CompareSettings, Comparison, Coordinates, Drive, EventTimes, GateSettings, Gates,
+    Causes, Change, CompareError, CompareSettings, Comparison, Coordinates, Drive, EventTimes, GateSettings, Gates,
     Idempotency, Kind, Latency, LatencyIncrease, LatencyNoise, Pattern, Redelivered, Remembered, Rules, Standing,
     Statistics, compare, compare_drives, idempotency_of_drives, settle,
 };
@@ -354,13 +354,38 @@ fn the_same_output_at_another_event_time_is_later_or_earlier() {
 }
 
 #[test]
-fn a_guessed_cause_says_nothing_of_time() {
-    let guessed = |offset| {
-        let mut output = caused("a", "1", offset, 0);
-        output.cause.as_mut().unwrap().by = CauseBy::Inferred;
-        drive([output])
+fn a_cause_that_the_build_did_not_state_says_nothing_of_time_and_tells_nothing_apart() {
+    for by in [CauseBy::Inferred, CauseBy::Lineage] {
+        let found = |offsets: [i64; 2]| {
+            let mut outputs = offsets.map(|offset| caused("a", "1", offset, 0));
+            for output in &mut outputs {
+                output.cause.as_mut().unwrap().by = by;
+            }
+            drive(outputs)
+        };
+        for settings in ["", "order = 'total'", "identity = ['$.id']"] {
+            let compared = compared_at(&[&found([1, 2])], &[&found([7, 1])], &rules(settings), Some(&times()));
+            assert_eq!(kinds(&compared), [], "{by:?} {settings}");
+        }
+    }
+}
+
+#[test]
+fn by_which_way_causes_are_known_is_counted() {
+    let by = |by| {
+        let cause = Cause { topic: "flights".to_owned(), partition: 0, offset: 7, attempt: 0, by };
+        Output { cause: Some(cause), ..output("a", "1") }
     };
-    assert_eq!(kinds(&compared_at(&[&guessed(1)], &[&guessed(7)], &rules(""), Some(&times()))), []);
+    let (build, lineage, inferred) = (CauseBy::Build, CauseBy::Lineage, CauseBy::Inferred);
+    let warm_up = Output { phase: Phase::WarmUp, ..by(build) };
+    let old = drive([by(build), by(lineage), by(lineage), warm_up]);
+    let new = drive([output("a", "1"), by(inferred), by(build)]);
+    let comparison = compared(&[&old, &new], &[&new], &rules(""));
+    let known = |build, lineage, inferred, unknown| Causes { build, lineage, inferred, unknown };
+    let new = known(1, 0, 1, 1);
+    let expected = [("new", new), ("old", known(1, 2, 0, 0)), ("old_again", new)];
+    assert_eq!(comparison.causes, expected.map(|(drive, causes)| (drive.to_owned(), causes)).into());
+    assert_eq!((new.known(), new.unknown), (2, 1));
 }
 
 #[test]

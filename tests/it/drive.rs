@@ -8,7 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rehearsal::clock::{Clock, SimulatedClock, Stop, SystemClock};
 use rehearsal::drive::{
-    Build, BuildSettings, DeliverySource, DriveError, DriveRules, DriveSettings, Job, Progress, drive, drive_all,
+    Build, BuildSettings, DeliverySource, DriveError, DriveRules, DriveSettings, Job, LineageSettings, Progress, drive,
+    drive_all,
 };
 use rehearsal::outcome::{CauseBy, Ending, Outcome, Output, Receipt};
 use rehearsal::plan::{Delivery, Phase, PlanError};
@@ -565,6 +566,63 @@ echo '{"value":6,"cause":{"topic":"t","partition":0,"offset":3,"attempt":4}}'"#;
         causes,
         [Some((3, 0, build)), Some((8, 0, inferred)), None, None, Some((9, 0, inferred)), Some((3, 4, build))]
     );
+}
+
+/// Drives a shell script with a lineage.
+fn with_lineage(stage: &Stage, script: &str, settings: &str, lineage: &str) -> Vec<Option<(i64, i32, CauseBy)>> {
+    let lineage = toml::from_str::<LineageSettings>(lineage).unwrap().check().unwrap();
+    let (build, rules) = (shell(script), DriveRules { lineage, ..rules(settings) });
+    let outcome = drive(&stage.job("new", &build, &rules), &SystemClock::start(), &Stop::new(), &quiet).unwrap();
+    let cause = |output: &Output| output.cause.as_ref().map(|cause| (cause.offset, cause.attempt, cause.by));
+    let causes = outputs(&outcome).iter().map(cause).collect();
+    fs::remove_dir_all(stage.out("new")).unwrap();
+    causes
+}
+
+#[test]
+fn lineage_finds_the_event_that_carried_the_same() {
+    let mut stage = numbered(10);
+    let script = r#"cat >/dev/null
+echo '{"value":{"of":7},"key":"k1"}'
+echo '{"value":{"of":"4"}}'
+echo '{"value":{"of":99},"key":"k1"}'
+echo '{"value":{"of":99}}'
+echo '{"value":{"of":7},"cause":{"topic":"t","partition":0,"offset":3}}'"#;
+    let (build, lineage, inferred) = (CauseBy::Build, CauseBy::Lineage, CauseBy::Inferred);
+    let found = [Some((7, 0, lineage)), Some((4, 0, lineage)), Some((8, 0, inferred)), None, Some((3, 0, build))];
+    assert_eq!(with_lineage(&stage, script, "", "event = '$.n'\noutput = '$.of'"), found);
+    // A bare value has no key and no header, and its field finds the event all the same.
+    let bare = with_lineage(&stage, "sed 's/8/88/'", "payload = 'value'", "event = '$.n'");
+    let expected = (0..10).map(|offset| (offset != 8).then_some((offset, 0, lineage)));
+    assert_eq!(bare, expected.collect::<Vec<_>>());
+    // The delivery that was handed over last is meant.
+    let mut again = stage.list.deliveries[7];
+    (again.attempt, again.position) = (1, 10);
+    stage.list.deliveries.push(again);
+    let found = with_lineage(&stage, "cat >/dev/null; echo '{\"value\":{\"n\":7}}'", "", "event = '$.n'");
+    assert_eq!(found, [Some((7, 1, lineage))]);
+}
+
+#[test]
+fn lineage_finds_the_event_of_a_trace() {
+    let id = |at: i64| format!("4bf92f3577b34da6a3ce929d0e0e473{at:x}");
+    let traced = |at: i64| {
+        let trace =
+            Header { name: "traceparent".into(), value: Some(format!("00-{}-00f067aa0ba902b7-01", id(at)).into()) };
+        Event { headers: vec![trace], ..event(0, at, "k", "{}") }
+    };
+    let stage = Stage::of(&(0..9).map(traced).collect::<Vec<_>>());
+    // The build's own spans have ids of their own.
+    let script = format!(
+        r#"cat >/dev/null
+echo '{{"value":1,"headers":[["traceparent","00-{}-ffffffffffffffff-00"]]}}'
+echo '{{"value":1,"headers":[["traceparent","00-{}-ffffffffffffffff-00"]]}}'
+echo '{{"value":1}}'"#,
+        id(5),
+        id(10)
+    );
+    let found = with_lineage(&stage, &script, "", "header = 'traceparent'");
+    assert_eq!(found, [Some((5, 0, CauseBy::Lineage)), None, None]);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use rehearsal::clock::{Clock, Stop, SystemClock};
-use rehearsal::drive::{BuildSettings, DriveError, DriveSettings, Flag, Job, Transport, drive};
+use rehearsal::drive::{
+    BuildSettings, DriveError, DriveRules, DriveSettings, Flag, Job, Lineage, LineageSettings, Transport, drive,
+};
 use rehearsal::outcome::{CauseBy, Ending, Outcome, Output, Receipt};
 use rehearsal::plan::{Delivery, FaultSettings, Phase, Plan, PlanSettings, Seed, plan};
 use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType, TopicSource};
@@ -119,6 +121,7 @@ fn a_build_of_these_tests() {
 struct Desk {
     folder: TempDir,
     recording: Recording,
+    lineage: Option<Lineage>,
 }
 
 fn event(partition: i32, offset: i64, timestamp_ms: i64) -> Event {
@@ -147,7 +150,7 @@ impl Desk {
         }
         writer.write(&builder.finish()).unwrap();
         writer.seal().unwrap();
-        Self { recording: Recording::open(path).unwrap(), folder }
+        Self { recording: Recording::open(path).unwrap(), folder, lineage: None }
     }
 
     /// So many events of one partition, 10 ms apart.
@@ -177,6 +180,7 @@ impl Desk {
         let build = build.check_for("new", std::path::Path::new("."), Transport::Kafka).unwrap();
         let text = format!("transport = 'kafka'\noutputs = ['seen']\nsettle = '200ms'\n{settings}");
         let rules = toml::from_str::<DriveSettings>(&text).unwrap().check().unwrap();
+        let rules = DriveRules { lineage: self.lineage.clone(), ..rules };
         let out = self.folder.path().join("outcome");
         let deliveries = Some(plan.summary().unwrap().deliveries);
         let job = Job { name: "new", plan, recording: &self.recording, deliveries, build: &build, rules: &rules, out };
@@ -312,6 +316,18 @@ fn a_build_that_commits_the_end_of_its_input_has_finished() {
     assert!(outputs.iter().zip(0..).all(|(output, sequence)| output.sequence == sequence));
     assert!(outcome.gauges().unwrap().iter().any(|gauge| gauge.name == "lag" && gauge.value == 0.0));
     assert!(outcome.gauges().unwrap().iter().any(|gauge| gauge.name == "lag/rehearsal"));
+}
+
+#[test]
+fn outputs_find_their_causes_by_what_events_carry_too() {
+    let numbers = (0..200).map(|at| Event { value: Some((at * 3).to_string().into()), ..event(0, at, 1_000 + at) });
+    let mut desk = Desk::of(1, &numbers.collect::<Vec<_>>());
+    let settings: LineageSettings = toml::from_str("event = '$'\noutput = '$.value'").unwrap();
+    desk.lineage = settings.check().unwrap();
+    let outcome = desk.ends("mirrors", "", Ending::Finished, "");
+    let causes = outputs(&outcome).into_iter().map(|output| output.cause.map(|cause| (cause.offset, cause.by)));
+    let expected = (0..200).map(|offset| Some((offset, CauseBy::Lineage)));
+    assert_eq!(causes.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn every_field_is_present_null_where_it_does_not_apply() {
         "fidelity",
         "faults",
         "outputs",
+        "causes",
         "identities",
         "differences",
         "noise",

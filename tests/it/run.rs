@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use rehearsal::clock::Stop;
-use rehearsal::compare::{CompareError, Kind, Pattern, Standing, Verdict};
+use rehearsal::compare::{Causes, CompareError, Kind, Pattern, Standing, Verdict};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType};
-use rehearsal::report::Report;
+use rehearsal::report::{Format, Report, render};
 use rehearsal::scenario::{Destination, Scenario, ScenarioError, Watcher, check, compare_outcomes, run};
 use serde_json::json;
 use tempfile::TempDir;
@@ -87,6 +87,28 @@ fn relation<'a>(report: &'a Report, name: &str) -> &'a str {
 /// A build that adds to the amount of each of these orders.
 fn wrong(orders: &str) -> String {
     format!(r#"['sed', '-E', '/"order_id":({orders})\}}/s/"amount":/"amount":1/']"#)
+}
+
+#[test]
+fn a_lineage_shows_the_event_behind_a_difference_and_its_share_is_told() {
+    let desk = desk(20);
+    let new = wrong("7");
+    // Bare values state no cause, and have no key to infer one from.
+    let report = rehearse(desk.path(), "['cat']", &new, VALUES);
+    assert_eq!(pattern(&report, Kind::Changed).first.as_ref().unwrap().offset, None);
+    let unknown = Causes { unknown: 20, ..Causes::default() };
+    assert_eq!(report.causes["new"], unknown);
+    let lineage = format!("{VALUES}[lineage]\noutput = '$.order_id'\n");
+    let report = rehearse(desk.path(), "['cat']", &new, &lineage);
+    let first = pattern(&report, Kind::Changed).first.clone().unwrap();
+    assert_eq!((first.topic.as_deref(), first.offset, first.inferred), (Some("orders"), Some(7), false));
+    let found = Causes { lineage: 20, ..Causes::default() };
+    assert_eq!((report.causes["old"], report.causes["new"]), (found, found));
+    assert!(render(&report, Format::Terminal).contains("new 100 % (20 by lineage)"));
+    let text = "recording = 'orders'\nold.command = ['cat']\nnew.command = ['cat']\n[lineage]\nevent = 'order_id'\n";
+    fs::write(desk.path().join("scenario.toml"), text).unwrap();
+    let refused = check(Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap(), None).unwrap_err().to_string();
+    assert!(refused.contains("scenario.toml:5") && refused.contains("`order_id` is no JSONPath"), "{refused}");
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub(super) struct Reader<'a> {
     deliveries: Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + 'a>,
     lookup: Lookup,
     lanes: &'a Lanes<'a>,
+    rules: &'a DriveRules,
     shared: &'a Shared,
     ahead: Vec<Ahead>,
     count: usize,
@@ -83,11 +84,12 @@ impl<'a> Reader<'a> {
         plan: &'a dyn DeliverySource,
         recording: &Recording,
         lanes: &'a Lanes<'a>,
+        rules: &'a DriveRules,
         shared: &'a Shared,
     ) -> Self {
         let lookup = recording.lookup(Columns { key: true, value: true, headers: true });
         let ahead = lanes.all.iter().map(|_| Ahead::default()).collect();
-        Self { deliveries: plan.deliveries(), lookup, lanes, shared, ahead, count: LOOK_AHEAD / 16 }
+        Self { deliveries: plan.deliveries(), lookup, lanes, rules, shared, ahead, count: LOOK_AHEAD / 16 }
     }
 
     /// Sends all deliveries of the plan; ends early where nobody takes them. Once the drive is cut short, deliveries still come, so
@@ -129,15 +131,18 @@ impl<'a> Reader<'a> {
         }
         if self.shared.is_cut() {
             let keys = vec![None; deliveries.len()];
-            let batch = Arc::new(Batch { deliveries, keys, ends: Vec::new() });
+            let batch = Arc::new(Batch { deliveries, keys, marks: Vec::new(), ends: Vec::new() });
             return Ok(Load { batch, rounds, fresh, chunks: Vec::new() });
         }
         let places: Vec<Place> = deliveries.iter().map(|delivery| delivery.place).collect();
-        let mut keys = Vec::with_capacity(deliveries.len());
+        let (mut keys, mut marks) = (Vec::with_capacity(deliveries.len()), Vec::new());
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        let Self { lookup, ahead, .. } = self;
+        let Self { lookup, ahead, rules, .. } = self;
         lookup.each(&places, |index, event| {
             keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
+            if let Some(lineage) = &rules.lineage {
+                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+            }
             if !fresh[index] {
                 return Ok(());
             }
@@ -160,7 +165,7 @@ impl<'a> Reader<'a> {
         // The next load is sized by this one's events: a thousand of a megabyte must not come all at once.
         let mean = bytes / deliveries.len().max(1) + 1;
         self.count = (LOAD_BYTES / mean).clamp(1, LOOK_AHEAD).min(self.count * 4);
-        Ok(Load { batch: Arc::new(Batch { deliveries, keys, ends: Vec::new() }), rounds, fresh, chunks })
+        Ok(Load { batch: Arc::new(Batch { deliveries, keys, marks, ends: Vec::new() }), rounds, fresh, chunks })
     }
 }
 

@@ -36,6 +36,18 @@ impl Row for u32 {
     }
 }
 
+impl Row for u64 {
+    const BYTES: usize = 8;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self::from_be_bytes(std::array::from_fn(|at| bytes[at]))
+    }
+}
+
 /// See the top of the file.
 #[derive(Debug)]
 pub(super) struct Fifo<T> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::super::feed::Announced;
 use super::super::keep::Keep;
-use super::super::ledger::{Found, Ledger};
+use super::super::ledger::Ledger;
 use super::super::listen::phase_of;
 use super::super::pace::Timing;
 use super::super::shared::Shared;
@@ -20,9 +20,7 @@ use super::fifo::{Fifo, Row};
 use super::lanes::Lanes;
 use crate::clock::Clock;
 use crate::drive::stage::{Stretch, WrittenEvent};
-use crate::outcome::{
-    CauseBy, CauseView, Channel, Committed, DeliveriesWriter, Lateness, OutcomeError, OutputRow, OutputsWriter,
-};
+use crate::outcome::{CauseBy, Channel, Committed, DeliveriesWriter, Lateness, OutcomeError, OutputRow, OutputsWriter};
 use crate::plan::{Delivery, Phase};
 use crate::recording::{Header, Place};
 
@@ -43,6 +41,8 @@ const CHECKPOINT_US: i64 = 20_000_000;
 struct Pending {
     delivery: Delivery,
     key: Option<u64>,
+    /// How many of the partition's marks are its own.
+    marks: u8,
     round: u32,
     revealed_us: i64,
 }
@@ -70,6 +70,8 @@ pub(super) struct Kept {
 #[derive(Debug)]
 struct Lane {
     pending: Fifo<Pending>,
+    /// Marks of what is pending, in its order.
+    marks: Fifo<u64>,
     done: Fifo<Done>,
     round: u32,
     last: Option<i64>,
@@ -132,6 +134,7 @@ impl<'a> Keeper<'a> {
         let Parts { rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing } = parts;
         let lane = |_| Lane {
             pending: Fifo::new(folder),
+            marks: Fifo::new(folder),
             done: Fifo::new(folder),
             round: 0,
             last: None,
@@ -264,17 +267,23 @@ impl<'a> Keeper<'a> {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
             };
             for row in announced.rows.clone() {
-                let (delivery, key) = (announced.batch.deliveries[row], announced.batch.keys[row]);
+                let batch = &announced.batch;
+                let (delivery, key) = (batch.deliveries[row], batch.keys[row]);
+                let marks = batch.marks.get(row).map_or(&[][..], Vec::as_slice);
                 let index = self.lanes.index(delivery.topic, delivery.partition);
                 self.kept.planned += 1;
                 let lane = &mut self.receipts[index];
                 // Positions of one round only rise.
                 lane.round += u32::from(lane.last.is_some_and(|last| delivery.position <= last));
                 lane.last = Some(delivery.position);
-                let pending = Pending { delivery, key, round: lane.round, revealed_us: announced.at_us };
-                let pushed = lane.pending.push(pending).and_then(|()| self.order.push(index as u32));
-                pushed.map_err(|error| self.spilled(error))?;
-                self.visible.note(&delivery, None, announced.at_us);
+                let (count, round) = (marks.len() as u8, lane.round);
+                let pending = Pending { delivery, key, marks: count, round, revealed_us: announced.at_us };
+                let mut pushed = lane.pending.push(pending).and_then(|()| self.order.push(index as u32));
+                for mark in marks {
+                    pushed = pushed.and_then(|()| lane.marks.push(*mark));
+                }
+                pushed.map_err(|error| spilled(&self.folder, error))?;
+                self.visible.note(&delivery, None, &[], announced.at_us);
             }
         }
     }
@@ -304,16 +313,21 @@ impl<'a> Keeper<'a> {
             let lane = &mut self.receipts[index];
             let front = lane.pending.front().map_err(|error| spilled(&self.folder, error))?;
             let within = |pending: &&Pending| (pending.round, pending.delivery.position) < (stretch.round, stretch.to);
-            let Some(Pending { delivery, key, round, revealed_us }) = front.filter(within).copied() else { break };
+            let Some(pending) = front.filter(within).copied() else { break };
+            let Pending { delivery, key, round, revealed_us, .. } = pending;
+            let mut marks = Vec::with_capacity(pending.marks.into());
             // What was skipped, or left behind when the partition was set back, was handed to nobody.
             let handed = round == stretch.round && delivery.position >= stretch.from;
             let sent_us = handed.then(|| self.shared.relative_us(stretch.handed_us));
-            let moved = lane.pending.pop().and_then(|_| lane.done.push(Done { delivery, sent_us }));
+            let mut moved = lane.pending.pop().and_then(|_| lane.done.push(Done { delivery, sent_us }));
+            for _ in 0..pending.marks {
+                moved = moved.and_then(|()| lane.marks.pop()).map(|mark| marks.extend(mark));
+            }
             moved.map_err(|error| spilled(&self.folder, error))?;
             if handed {
                 sent += 1;
                 self.kept.redelivered += u64::from(delivery.attempt > 0);
-                self.handed.note(&delivery, key, stretch.handed_us);
+                self.handed.note(&delivery, key, &marks, stretch.handed_us);
                 self.time(&delivery, revealed_us, stretch);
             }
         }
@@ -348,8 +362,6 @@ impl<'a> Keeper<'a> {
 
     fn output(&mut self, came: &Came) -> Result<(), OutcomeError> {
         let Came { topic, partition, event } = came;
-        let cause = event.key.as_deref().and_then(|key| self.handed.last_of_key(key));
-        let cause = cause.map(|found| (found, CauseBy::Inferred));
         let arrived_us = self.shared.relative_us(event.arrived_us);
         let arrived_in = match (self.shared.has_started() && arrived_us >= 0, self.shared.input_end_us()) {
             (false, _) => Phase::WarmUp,
@@ -361,7 +373,12 @@ impl<'a> Keeper<'a> {
             value: value.clone(),
         };
         let headers: Vec<Header> = event.headers.iter().map(header).collect();
-        let topics = self.topics;
+        let (value, key, topics) = (event.value.as_deref(), event.key.as_deref(), self.topics);
+        let by_lineage = self.rules.find_by_lineage(&self.handed, value, &headers);
+        let cause = match (by_lineage, key) {
+            (Some(found), _) => Some((found, CauseBy::Lineage)),
+            (None, key) => key.and_then(|key| self.handed.last_of_key(key)).map(|found| (found, CauseBy::Inferred)),
+        };
         self.keep.keep(&OutputRow {
             sequence: 0,
             arrived_us,
@@ -370,16 +387,10 @@ impl<'a> Keeper<'a> {
             topic,
             partition: *partition,
             timestamp_ms: event.timestamp_ms,
-            key: event.key.as_deref(),
-            value: event.value.as_deref(),
+            key,
+            value,
             headers: &headers,
-            cause: cause.map(|(Found { topic, partition, offset, attempt, .. }, by)| CauseView {
-                topic: &topics[topic as usize],
-                partition,
-                offset,
-                attempt,
-                by,
-            }),
+            cause: cause.map(|(found, by)| found.view(topics, by)),
             malformed: None,
         })
     }
@@ -417,10 +428,6 @@ impl<'a> Keeper<'a> {
         Ok(self.kept)
     }
 
-    fn spilled(&self, source: io::Error) -> DriveError {
-        spilled(&self.folder, source)
-    }
-
     fn now_us(&self) -> i64 {
         self.clock.now().as_micros() as i64
     }
@@ -431,7 +438,7 @@ fn spilled(folder: &Path, source: io::Error) -> DriveError {
 }
 
 impl Row for Pending {
-    const BYTES: usize = Delivery::BYTES + 21;
+    const BYTES: usize = Delivery::BYTES + 22;
 
     fn write(&self, bytes: &mut Vec<u8>) {
         self.delivery.write(bytes);
@@ -439,6 +446,7 @@ impl Row for Pending {
         bytes.extend_from_slice(&self.key.unwrap_or(0).to_be_bytes());
         bytes.extend_from_slice(&self.round.to_be_bytes());
         bytes.extend_from_slice(&self.revealed_us.to_be_bytes());
+        bytes.push(self.marks);
     }
 
     fn read(bytes: &[u8]) -> Self {
@@ -448,6 +456,7 @@ impl Row for Pending {
             key: (rest[0] == 1).then(|| word(rest, 1) as u64),
             round: half(rest, 9),
             revealed_us: word(rest, 13),
+            marks: rest[21],
         }
     }
 }
@@ -527,7 +536,7 @@ mod tests {
             words in any::<[u32; 6]>(),
             key in any::<Option<u64>>(),
             sent_us in any::<Option<i64>>(),
-            phase in 0..3_u8,
+            (phase, marks) in (0..3_u8, any::<u8>()),
         ) {
             let phase = [Phase::WarmUp, Phase::Main, Phase::Drain][usize::from(phase)];
             let delivery = Delivery {
@@ -541,13 +550,14 @@ mod tests {
                 phase,
                 place: Place { segment: words[3], row: words[4] },
             };
-            let pending = Pending { delivery, key, round: words[5], revealed_us: longs[4] };
+            let pending = Pending { delivery, key, marks, round: words[5], revealed_us: longs[4] };
             let done = Done { delivery, sent_us };
             let mut bytes = Vec::new();
             pending.write(&mut bytes);
             prop_assert_eq!(bytes.len(), Pending::BYTES);
             let read = Pending::read(&bytes);
-            prop_assert_eq!((read.delivery, read.key, read.round, read.revealed_us), (delivery, key, words[5], longs[4]));
+            prop_assert_eq!((read.delivery, read.key, read.marks), (delivery, key, marks));
+            prop_assert_eq!((read.round, read.revealed_us), (words[5], longs[4]));
             bytes.clear();
             done.write(&mut bytes);
             prop_assert_eq!(bytes.len(), Done::BYTES);

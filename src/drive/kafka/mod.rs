@@ -134,7 +134,7 @@ pub(super) fn drive(
         let (shared, known, lanes, clock) = (&shared, &known, &lanes, &*clock);
         let (load_sender, loads) = sync_channel(LOADS_WAITING);
         let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
-        let reader = Reader::new(job.plan, job.recording, lanes, shared);
+        let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
         scope.spawn(move || reader.run(&load_sender));
         let paced = job.plan.paced();
         let pace = Pace { rules: job.rules, paced, lanes, shared, clock, revealed };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern,
-    Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
+    Causes, Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, LatencyNoise,
+    Pattern, Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
 };
 use rehearsal::outcome::{Ending, Lateness};
 use rehearsal::plan::PlanSummary;
@@ -121,6 +121,10 @@ pub(crate) fn agree() -> Report {
         outputs: [("new", 1_204), ("new_once", 1_204), ("old", 1_204), ("old_again", 1_204), ("old_once", 1_204)]
             .map(|(drive, n)| (drive.to_owned(), n))
             .into(),
+        causes: BTreeMap::from([
+            ("new".to_owned(), Causes { build: 1_100, lineage: 90, inferred: 10, unknown: 4 }),
+            ("old".to_owned(), Causes { build: 1_204, ..Causes::default() }),
+        ]),
         identities: 1_204,
         differences: BTreeMap::from([(Kind::BenignReorder, 61)]),
         noise: Some(BTreeMap::from([(Kind::Changed, 1), (Kind::BenignReorder, 58)])),
@@ -199,6 +203,7 @@ pub(crate) fn nothing_known() -> Report {
         },
         faults: Vec::new(),
         outputs: BTreeMap::new(),
+        causes: BTreeMap::new(),
         identities: 0,
         differences: BTreeMap::new(),
         noise: None,
