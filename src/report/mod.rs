@@ -252,6 +252,12 @@ pub struct Fidelity {
     pub gaps_cut: u64,
     /// Replay time saved by cutting them, in microseconds.
     pub gaps_cut_us: i64,
+    /// Clock that deliveries were handed over by, and how it was waited for; empty where it is not known.
+    #[serde(default)]
+    pub clock: String,
+    /// What was enforced on builds, and what was not; empty where it is not known.
+    #[serde(default)]
+    pub enforced: String,
 }
 
 /// A fault and what came of it.

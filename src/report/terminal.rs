@@ -205,6 +205,11 @@ fn fidelity(report: &Report, out: &mut Printed) {
     };
     let bounds = given(&fidelity.bounds).map(|bounds| format!(" (bounds: {bounds})")).unwrap_or_default();
     out.fact("on schedule", kept, &bounds);
+    for (label, text) in [("clock", &fidelity.clock), ("enforced", &fidelity.enforced)] {
+        if let Some(text) = given(text) {
+            out.fact(label, "", text);
+        }
+    }
     for (drive, late) in &fidelity.lateness {
         let text = format!(
             "late p50 {}, p99 {}, p99.9 {}, largest {}; {} beyond 5 ms; slow-down {}",

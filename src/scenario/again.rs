@@ -90,6 +90,8 @@ pub fn compare_outcomes(
             bounds: String::new(),
             gaps_cut: 0,
             gaps_cut_us: 0,
+            clock: String::new(),
+            enforced: String::new(),
         },
         faults: Vec::new(),
         redelivers: true,

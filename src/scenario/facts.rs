@@ -15,9 +15,12 @@ use crate::clock::Stop;
 use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::PlanSummary;
+use crate::plan::{PaceMode, PaceSettings, PlanSummary};
 use crate::recording::Recording;
 use crate::report::{BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, Report, ScenarioFacts};
+
+/// What is enforced on a build while it is driven.
+const ENFORCED: &str = "that a build and all it started end with its drive; it sees the network, files and time of this machine as they are";
 
 /// Lines of standard error that a report shows of each drive.
 const STDERR_LINES: usize = 20;
@@ -60,7 +63,9 @@ pub(super) fn report(found: Found<'_>) -> Report {
         redelivers: checked.wants_redelivery,
         reproduce: reproduce(checked),
     };
-    origin.report(comparison, judgement)
+    let mut report = origin.report(comparison, judgement);
+    report.warnings.extend(timers(checked));
+    report
 }
 
 /// Says what a recording is; `path` is how it was named.
@@ -189,7 +194,42 @@ fn fidelity(
         ),
         gaps_cut: summary.gaps_cut,
         gaps_cut_us: summary.gaps_cut_us,
+        clock: clock(checked),
+        enforced: ENFORCED.to_owned(),
     }
+}
+
+/// Says which clock deliveries are handed over by, and how it is waited for.
+fn clock(checked: &Checked) -> String {
+    let wait = match checked.drive.spin.as_micros() {
+        0 => "sleeping until each due time".to_owned(),
+        spin => format!("watched for {spin} us ahead of each due time"),
+    };
+    if checked.plan.paced() {
+        format!("the machine's monotonic clock, {wait}")
+    } else {
+        "none waited for; the machine's monotonic clock tells when".to_owned()
+    }
+}
+
+/// Warns of what builds do by clocks of their own where event time passes otherwise than those.
+fn timers(checked: &Checked) -> Option<String> {
+    let passes = match &checked.scenario.settings.pace {
+        PaceSettings { mode: PaceMode::Recorded, .. } => return None,
+        PaceSettings { mode: PaceMode::Accelerated, speed, .. } if *speed == Some(1.0) => {
+            return None;
+        }
+        PaceSettings { mode: PaceMode::Unpaced, .. } => "as fast as builds take events".to_owned(),
+        PaceSettings { mode: PaceMode::Accelerated, speed: Some(speed), .. } => {
+            format!("{speed} times as fast as recorded")
+        }
+        PaceSettings { mode: PaceMode::Rate, .. } => "evenly by event".to_owned(),
+        PaceSettings { .. } => "in bursts".to_owned(),
+    };
+    Some(format!(
+        "Event time passes {passes}, builds' own clocks do not: what a build does by a timer or the time of day comes at \
+         other events than in production, and cannot be told from the rest."
+    ))
 }
 
 fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>) -> Vec<FaultFacts> {

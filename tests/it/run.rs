@@ -112,6 +112,25 @@ fn a_lineage_shows_the_event_behind_a_difference_and_its_share_is_told() {
 }
 
 #[test]
+fn where_event_time_runs_otherwise_than_builds_clocks_their_timers_are_warned_of() {
+    let desk = desk(3);
+    let warned = |pace: &str| {
+        let report = rehearse(desk.path(), "['cat']", "['cat']", &format!("payload = 'value'\n{pace}"));
+        assert_eq!(report.fidelity.clock.contains("sleeping until each due time"), !pace.contains("unpaced"));
+        assert!(report.fidelity.enforced.contains("network"));
+        let warnings: Vec<String> = report.warnings.into_iter().filter(|warning| warning.contains("timer")).collect();
+        warnings.first().map(|warning| warning.split(", builds'").next().unwrap().to_owned())
+    };
+    let passes = |how: &str| Some(format!("Event time passes {how}"));
+    assert_eq!(warned("[pace]\nmode = 'accelerated'\nspeed = 500"), passes("500 times as fast as recorded"));
+    assert_eq!(warned("[pace]\nmode = 'unpaced'"), passes("as fast as builds take events"));
+    assert_eq!(warned("[pace]\nmode = 'rate'\nrate = 100"), passes("evenly by event"));
+    assert_eq!(warned("[pace]\nmode = 'burst'\nspeed = 100"), passes("in bursts"));
+    assert_eq!(warned("[pace]\nmode = 'accelerated'\nspeed = 1"), None);
+    assert_eq!(warned(""), None);
+}
+
+#[test]
 fn a_request_to_stop_while_drives_are_compared_ends_the_run_and_keeps_the_drives() {
     let desk = desk(20);
     let text = format!("recording = 'orders'\n[old]\ncommand = ['cat']\n[new]\ncommand = ['cat']\n[drive]\n{VALUES}");

@@ -108,6 +108,8 @@ pub(super) fn fidelity(report: &Report, page: &mut Page) {
                 counted(fidelity.gaps_cut, "silence", "silences"),
                 time(fidelity.gaps_cut_us)
             );
+            fact("Clock", given(&fidelity.clock).unwrap_or("not known"));
+            fact("Enforced", given(&fidelity.enforced).unwrap_or("not known"));
             fact("Cut", if fidelity.gaps_cut == 0 { "nothing" } else { &cut });
         });
         if fidelity.lateness.is_empty() {

@@ -108,6 +108,8 @@ pub(crate) fn agree() -> Report {
             bounds: "p99 lateness 50 ms, slow-down 1 %".into(),
             gaps_cut: 31,
             gaps_cut_us: 1_840_000,
+            clock: "the machine's monotonic clock, sleeping until each due time".into(),
+            enforced: "that a build ends with its drive".into(),
         },
         faults: vec![
             fault(
@@ -200,6 +202,8 @@ pub(crate) fn nothing_known() -> Report {
             bounds: String::new(),
             gaps_cut: 0,
             gaps_cut_us: 0,
+            clock: String::new(),
+            enforced: String::new(),
         },
         faults: Vec::new(),
         outputs: BTreeMap::new(),
