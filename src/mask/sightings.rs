@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Detected;
-use super::detect::{Found, detect};
+use super::detect::{Found, Plain, detect, detect_by};
 use super::edit::unframed;
 use super::scan::{Kind, Tape};
 use super::settings::{Keep, means};
 
 /// Most different places that are told apart; what is found beyond is counted as one.
 const PLACES_MAX: usize = 1_000;
+
+/// Path of what is found in further places.
+const OTHER_PATHS: &str = "other paths";
 
 /// Longest name of a member that is shown: longer ones are data.
 const NAME_MAX: usize = 64;
@@ -32,14 +35,6 @@ pub struct Sighting {
     pub offset: i64,
 }
 
-/// Where something was found.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    topic: String,
-    path: String,
-    kind: Detected,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     count: u64,
@@ -58,9 +53,16 @@ pub(super) enum Looked<'a> {
 /// Gathers what looks personal.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
-    places: BTreeMap<Place, Seen>,
+    /// By topic, path and kind.
+    places: BTreeMap<String, BTreeMap<String, BTreeMap<Detected, Seen>>>,
+    /// Number of places.
+    known: usize,
     found: Vec<Found>,
+    plain: Plain,
     tape: Tape,
+    /// Path of what was found last.
+    path: String,
+    nodes: Vec<usize>,
 }
 
 impl Sightings {
@@ -72,7 +74,7 @@ impl Sightings {
         bytes: &[u8],
         keeps: &[Keep],
     ) -> Option<(String, Detected)> {
-        detect(bytes, &mut self.found);
+        detect_by(bytes, &mut self.found, &mut self.plain);
         if self.found.is_empty() {
             return None;
         }
@@ -80,61 +82,81 @@ impl Sightings {
         let (frame, json) = unframed(bytes);
         let is_json = !matches!(part, Looked::Header(_)) && self.tape.read(json);
         let mut first = None;
-        for (kind, range) in std::mem::take(&mut self.found) {
-            let path = self.path(part, json, is_json, range.start.saturating_sub(frame.len()));
+        for at in 0..self.found.len() {
+            let (kind, start) = (self.found[at].0, self.found[at].1.start);
+            self.find_path(part, json, is_json, start.saturating_sub(frame.len()));
             let kept = |keep: &Keep| {
                 means(&keep.topics, topic)
-                    && keep.paths.contains(&path)
+                    && keep.paths.contains(&self.path)
                     && (keep.kinds.is_empty() || keep.kinds.contains(&kind))
             };
             if keeps.iter().any(kept) {
                 continue;
             }
-            first.get_or_insert_with(|| (path.clone(), kind));
-            let mut place = Place { topic: topic.to_owned(), path, kind };
-            if self.places.len() >= PLACES_MAX && !self.places.contains_key(&place) {
-                "other paths".clone_into(&mut place.path);
-            }
-            self.places.entry(place).or_insert(Seen { count: 0, partition, offset }).count += 1;
+            first.get_or_insert_with(|| (self.path.clone(), kind));
+            self.count(topic, kind, Seen { count: 0, partition, offset });
         }
         first
     }
 
-    /// Everything found so far, by topic and path.
-    pub(super) fn list(&self) -> Vec<Sighting> {
-        let sighting = |(Place { topic, path, kind }, seen): (&Place, &Seen)| Sighting {
-            topic: topic.clone(),
-            path: path.clone(),
-            kind: *kind,
-            count: seen.count,
-            partition: seen.partition,
-            offset: seen.offset,
-        };
-        self.places.iter().map(sighting).collect()
+    /// Counts one more of a kind at `path`.
+    fn count(&mut self, topic: &str, kind: Detected, first: Seen) {
+        let known = self.places.get_mut(topic).and_then(|paths| paths.get_mut(&self.path)?.get_mut(&kind));
+        if let Some(seen) = known {
+            seen.count += 1;
+            return;
+        }
+        let path = if self.known >= PLACES_MAX { OTHER_PATHS } else { &self.path };
+        let kinds = self.places.entry(topic.to_owned()).or_default().entry(path.to_owned()).or_default();
+        self.known += usize::from(!kinds.contains_key(&kind));
+        kinds.entry(kind).or_insert(first).count += 1;
     }
 
-    fn path(&self, part: Looked<'_>, bytes: &[u8], is_json: bool, at: usize) -> String {
-        let lead = match part {
-            Looked::Header(name) => return format!("header {}", if is_data(name) { "*" } else { name }),
-            Looked::Key if !is_json || self.tape.len() == 1 => return "key".to_owned(),
-            Looked::Value if !is_json => return "value".to_owned(),
-            Looked::Key => "key ",
-            Looked::Value => "",
-        };
-        let (mut node, in_name) = self.tape.around(at);
-        let mut steps = Vec::new();
-        // What lies in a name is found in every name there.
-        let mut hidden = in_name;
-        while let Some(parent) = self.tape.parent(node) {
-            steps.push(match self.tape.name(bytes, node) {
-                _ if self.tape.node(parent).kind == Kind::Array => "[*]".to_owned(),
-                Some(name) if !hidden && !is_data(&name) => step(&name),
-                _ => ".*".to_owned(),
-            });
-            (node, hidden) = (parent, false);
+    /// Everything found so far, by topic and path.
+    pub(super) fn list(&self) -> Vec<Sighting> {
+        let mut list = Vec::new();
+        for (topic, paths) in &self.places {
+            for (path, kinds) in paths {
+                list.extend(kinds.iter().map(|(kind, seen)| Sighting {
+                    topic: topic.clone(),
+                    path: path.clone(),
+                    kind: *kind,
+                    count: seen.count,
+                    partition: seen.partition,
+                    offset: seen.offset,
+                }));
+            }
         }
-        steps.reverse();
-        format!("{lead}${}", steps.concat())
+        list
+    }
+
+    /// Writes where in the event the byte `at` lies to `path`.
+    fn find_path(&mut self, part: Looked<'_>, bytes: &[u8], is_json: bool, at: usize) {
+        let Self { tape, path, nodes, .. } = self;
+        path.clear();
+        match part {
+            Looked::Header(name) => {
+                path.push_str("header ");
+                return path.push_str(if is_data(name) { "*" } else { name });
+            }
+            Looked::Key if !is_json || tape.len() == 1 => return path.push_str("key"),
+            Looked::Value if !is_json => return path.push_str("value"),
+            Looked::Key => path.push_str("key $"),
+            Looked::Value => path.push('$'),
+        }
+        // What lies in a name is found in every name there.
+        let (innermost, in_name) = tape.around(at);
+        nodes.clear();
+        nodes.extend(std::iter::successors(Some(innermost), |&node| tape.parent(node)));
+        for steps in nodes.windows(2).rev() {
+            let [node, parent] = [steps[0], steps[1]];
+            let hidden = in_name && node == innermost;
+            match tape.name(bytes, node).filter(|name| !hidden && !is_data(name)) {
+                _ if tape.node(parent).kind == Kind::Array => path.push_str("[*]"),
+                Some(name) => push_step(path, &name),
+                None => path.push_str(".*"),
+            }
+        }
     }
 }
 
@@ -145,9 +167,16 @@ fn is_data(name: &str) -> bool {
     !found.is_empty() || name.len() > NAME_MAX
 }
 
-fn step(name: &str) -> String {
+fn push_step(path: &mut String, name: &str) {
     let plain = !name.is_empty()
         && !name.starts_with(|letter: char| letter.is_ascii_digit())
         && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
-    if plain { format!(".{name}") } else { format!("['{}']", name.replace('\\', "\\\\").replace('\'', "\\'")) }
+    if plain {
+        path.push('.');
+        path.push_str(name);
+    } else {
+        path.push_str("['");
+        path.push_str(&name.replace('\\', "\\\\").replace('\'', "\\'"));
+        path.push_str("']");
+    }
 }

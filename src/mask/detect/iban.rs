@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use super::ends_word;
 
-/// Countries of the registry and the length of their numbers.
+/// Letters and digits of a number at most.
+const LETTERS_MAX: usize = 34;
+
+/// Countries of the registry, in order, and the length of their numbers.
 const COUNTRIES: [(&[u8; 2], usize); 82] = [
     (b"AD", 24),
     (b"AE", 23),
@@ -96,21 +99,19 @@ pub(super) fn at(text: &[u8], at: usize) -> Option<Range<usize>> {
     if !head[1].is_ascii_uppercase() || !head[2].is_ascii_digit() || !head[3].is_ascii_digit() {
         return None;
     }
-    let length = COUNTRIES.iter().find(|(country, _)| country[..] == head[..2])?.1;
+    let country = COUNTRIES.binary_search_by_key(&[head[0], head[1]], |(country, _)| **country).ok()?;
+    let mut letters = [0; LETTERS_MAX];
+    let letters = letters.get_mut(..COUNTRIES[country].1)?;
     let spaced = text.get(at + 4) == Some(&b' ');
-    let (mut letters, mut end) = (Vec::with_capacity(length), at);
-    while letters.len() < length {
-        if spaced && letters.len() % 4 == 0 && !letters.is_empty() {
+    let mut end = at;
+    for (number, letter) in letters.iter_mut().enumerate() {
+        if spaced && number % 4 == 0 && number > 0 {
             end += usize::from(text.get(end) == Some(&b' '));
         }
-        let letter = *text.get(end)?;
-        if !letter.is_ascii_uppercase() && !letter.is_ascii_digit() {
-            return None;
-        }
-        letters.push(letter);
+        *letter = *text.get(end).filter(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit())?;
         end += 1;
     }
-    (ends_word(text, end) && remainder(&letters) == 1).then_some(at..end)
+    (ends_word(text, end) && remainder(letters) == 1).then_some(at..end)
 }
 
 /// Remainder by 97 with the first four letters moved behind the others and letters as numbers from 10 (ISO 7064, MOD 97-10).

@@ -10,11 +10,14 @@ mod email;
 mod iban;
 mod jwt;
 mod phone;
+mod places;
 
 use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use self::places::Places;
 
 /// What something looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
@@ -63,24 +66,16 @@ impl Detected {
 /// Something found, and where.
 pub(super) type Found = (Detected, Range<usize>);
 
-/// Letters at which something may be found; all others are passed over.
-const TRIGGERS: [bool; 256] = {
-    let mut triggers = [false; 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        triggers[at] = byte.is_ascii_digit()
-            || byte.is_ascii_uppercase()
-            || matches!(byte, b'@' | b'+' | b'(' | b'_' | b'-' | b'=');
-        at += 1;
-    }
-    triggers
-};
-
 /// Finds everything that looks personal or secret in `text`, in order; what is found does not overlap.
 pub(super) fn detect(text: &[u8], found: &mut Vec<Found>) {
-    found.clear();
-    let Some(plain) = Plain::of(text) else { return look(text, found) };
+    detect_by(text, found, &mut Plain::default());
+}
+
+/// As [`detect`], with memory that is used again.
+pub(super) fn detect_by(text: &[u8], found: &mut Vec<Found>, plain: &mut Plain) {
+    if !look(text, found) || !plain.read(text) {
+        return;
+    }
     look(&plain.text, found);
     for (_, range) in found.iter_mut() {
         *range = plain.origin(range.start)..plain.origin(range.end);
@@ -88,17 +83,19 @@ pub(super) fn detect(text: &[u8], found: &mut Vec<Found>) {
 }
 
 /// A text without escapes by number, and where each of its bytes comes from.
-struct Plain {
+#[derive(Debug, Default)]
+pub(super) struct Plain {
     text: Vec<u8>,
     /// Behind each replaced stretch, where that is here and where it is in the text as it stands.
     behind: Vec<(usize, usize)>,
 }
 
 impl Plain {
-    /// None where nothing has to be replaced, as in most texts.
-    fn of(text: &[u8]) -> Option<Self> {
-        let mut plain = Self { text: Vec::new(), behind: Vec::new() };
+    /// False where nothing has to be replaced, as in most texts.
+    fn read(&mut self, text: &[u8]) -> bool {
         let (mut at, mut rest) = (0, 0);
+        self.text.clear();
+        self.behind.clear();
         while let Some(next) = text[at..].iter().position(|byte| matches!(byte, b'\\' | 0xC2 | 0xE2)) {
             at += next;
             let (long, letter) = match &text[at..] {
@@ -113,19 +110,19 @@ impl Plain {
                 at = (at + if long == 6 { 2 } else { long }).min(text.len());
                 continue;
             };
-            plain.text.extend_from_slice(&text[rest..at]);
+            self.text.extend_from_slice(&text[rest..at]);
             // A stretch begins where it stands, too: what is found may begin with it.
-            plain.behind.push((plain.text.len(), at));
-            plain.text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+            self.behind.push((self.text.len(), at));
+            self.text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
             at += long;
             rest = at;
-            plain.behind.push((plain.text.len(), at));
+            self.behind.push((self.text.len(), at));
         }
-        if plain.behind.is_empty() {
-            return None;
+        if self.behind.is_empty() {
+            return false;
         }
-        plain.text.extend_from_slice(&text[rest..]);
-        Some(plain)
+        self.text.extend_from_slice(&text[rest..]);
+        true
     }
 
     fn origin(&self, at: usize) -> usize {
@@ -143,38 +140,43 @@ fn escaped(digits: &[u8]) -> Option<char> {
     })
 }
 
-fn look(text: &[u8], found: &mut Vec<Found>) {
-    let mut at = 0;
-    while let Some(next) = text[at..].iter().position(|byte| TRIGGERS[usize::from(*byte)]) {
-        at += next;
-        let byte = text[at];
-        let hit = match byte {
-            b'0'..=b'9' => {
-                let run = digits_at(text, at);
-                let hit = number(text, at, run);
-                if hit.is_none() {
-                    at += run;
-                    continue;
-                }
-                hit
-            }
-            b'@' => email::around(text, at).map(|range| (Detected::Email, range)),
-            b'+' | b'(' => phone::at(text, at).map(|range| (Detected::Phone, range)),
-            b'J' if at > 0 && text[at - 1] == b'y' => jwt::around(text, at).map(|range| (Detected::Jwt, range)),
-            // Countries and keys begin with two capitals; most words do not.
-            b'A'..=b'Z' if text.get(at + 1).is_some_and(u8::is_ascii_uppercase) => capital(text, at),
-            b'A'..=b'Z' => None,
-            _ if cloud::may_be_around(text, at) => cloud::around(text, at).map(|range| (Detected::CloudKey, range)),
-            _ => None,
-        };
-        match hit {
-            // What reaches back into something found already is part of it.
-            Some((kind, range)) if found.last().is_none_or(|(_, last)| last.end <= range.start) => {
-                at = range.end;
-                found.push((kind, range));
-            }
-            _ => at += 1,
+/// Finds what stands in the text as it is, and returns whether it may hold anything in place of which another letter is meant.
+fn look(text: &[u8], found: &mut Vec<Found>) -> bool {
+    found.clear();
+    let mut places = Places::of(text);
+    look_at_all(text, &mut places, found);
+    places.means_others()
+}
+
+/// Looks at `places` of a text, which are in order. What is found has its beginning there, or the sign that tells it.
+#[inline]
+fn look_at_all(text: &[u8], places: impl Iterator<Item = usize>, found: &mut Vec<Found>) {
+    let mut free = 0;
+    for at in places {
+        // What reaches back into something found already is part of it.
+        if at >= free
+            && let Some((kind, range)) = look_at(text, at).filter(|(_, range)| range.start >= free)
+        {
+            free = range.end;
+            found.push((kind, range));
         }
+    }
+}
+
+/// Looks at one place. At a digit that is not the first of its number there is nothing.
+#[inline]
+fn look_at(text: &[u8], at: usize) -> Option<Found> {
+    match text[at] {
+        b'0'..=b'9' => number(text, at),
+        b'@' => email::around(text, at).map(|range| (Detected::Email, range)),
+        b'+' | b'(' => phone::at(text, at).map(|range| (Detected::Phone, range)),
+        b'J' if at > 0 && text[at - 1] == b'y' => jwt::around(text, at).map(|range| (Detected::Jwt, range)),
+        // Countries and keys begin with two capitals; most words do not.
+        b'A'..=b'Z' if text.get(at + 1).is_some_and(u8::is_ascii_uppercase) => capital(text, at),
+        b'_' | b'-' | b'=' if cloud::may_be_around(text, at) => {
+            cloud::around(text, at).map(|range| (Detected::CloudKey, range))
+        }
+        _ => None,
     }
 }
 
@@ -192,13 +194,11 @@ pub(super) fn redact_line(line: &[u8], found: &mut Vec<Found>) -> Vec<u8> {
     redacted
 }
 
-fn number(text: &[u8], at: usize, run: usize) -> Option<Found> {
-    // Numbers of a few digits with nothing behind that could go on are most of all there are.
-    let goes_on = matches!(text.get(at + run), Some(b' ' | b'-' | b'.' | b'/'));
-    if run < 10 && !goes_on || !begins_word(text, at) {
+fn number(text: &[u8], at: usize) -> Option<Found> {
+    if !begins_word(text, at) {
         return None;
     }
-    let card = card::at(text, at, run).map(|range| (Detected::Card, range));
+    let card = card::at(text, at, digits_at(text, at)).map(|range| (Detected::Card, range));
     card.or_else(|| phone::at(text, at).map(|range| (Detected::Phone, range)))
 }
 

@@ -12,6 +12,9 @@ const TWO_DIGITS: [u32; 43] = [
     63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95,
 ];
 
+/// Most digits of an international number.
+const DIGITS_MAX: usize = 15;
+
 /// Most groups of digits that one number has.
 const GROUPS_MAX: usize = 5;
 
@@ -32,27 +35,27 @@ fn international(text: &[u8], at: usize) -> Option<usize> {
     if before.is_some_and(|byte| byte.is_ascii_alphanumeric()) && !super::begins_word(text, at) {
         return None;
     }
-    let (mut digits, mut end, mut next) = (Vec::new(), at + 1, at + 1);
+    let (mut digits, mut count, mut end, mut next) = ([0; DIGITS_MAX], 0, at + 1, at + 1);
     while let Some(&byte) = text.get(next) {
         match byte {
             b'0'..=b'9' => {
-                digits.push(byte - b'0');
-                end = next + 1;
+                *digits.get_mut(count)? = byte - b'0';
+                (count, end) = (count + 1, next + 1);
             }
             // One sign between groups, or the brackets around an area.
-            b' ' | b'-' | b'.' | b'(' | b')' if !digits.is_empty() && next - end < 2 => {}
+            b' ' | b'-' | b'.' | b'(' | b')' if count > 0 && next - end < 2 => {}
             _ => break,
         }
         next += 1;
     }
-    if !(8..=15).contains(&digits.len()) {
+    if count < 8 {
         return None;
     }
     let first_two = u32::from(digits[0]) * 10 + u32::from(digits[1]);
     let known = match digits[0] {
         0 => false,
-        1 => digits.len() == 11 && digits[1] >= 2 && digits[4] >= 2,
-        7 => digits.len() == 11,
+        1 => count == 11 && digits[1] >= 2 && digits[4] >= 2,
+        7 => count == 11,
         _ => {
             TWO_DIGITS.contains(&first_two)
                 || matches!(first_two, 21..=26 | 29 | 35 | 37 | 38 | 42 | 50 | 59 | 67..=69 | 80 | 85 | 88 | 96..=99)
@@ -91,18 +94,20 @@ fn grouped(text: &[u8], at: usize) -> Option<usize> {
         return None;
     }
     let separator = *text.get(at + area).filter(|byte| matches!(byte, b' ' | b'/' | b'.'))?;
-    let (mut groups, mut end) = (vec![area], at + area);
-    loop {
+    // One more than there may be tells too many.
+    let (mut groups, mut count, mut end) = ([area; GROUPS_MAX + 1], 1, at + area);
+    while count < groups.len() {
         // An area may be parted by a stroke, and what follows by blanks.
         let parted =
-            text.get(end) == Some(&separator) || groups.len() > 1 && separator == b'/' && text.get(end) == Some(&b' ');
+            text.get(end) == Some(&separator) || count > 1 && separator == b'/' && text.get(end) == Some(&b' ');
         let length = if parted && end + 1 < text.len() { digits_at(text, end + 1) } else { 0 };
-        if length == 0 || groups.len() > GROUPS_MAX {
+        if length == 0 {
             break;
         }
-        groups.push(length);
-        end += 1 + length;
+        groups[count] = length;
+        (count, end) = (count + 1, end + 1 + length);
     }
+    let groups = &groups[..count];
     let pairs = groups.len() == 5 && groups.iter().all(|length| *length == 2);
     let count: usize = groups.iter().sum();
     let long = separator != b'.'
