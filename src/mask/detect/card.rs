@@ -7,10 +7,17 @@ use super::{digits_at, ends_word};
 /// How numbers are printed in groups: of sixteen digits, of American Express, of Diners Club, of nineteen digits.
 const GROUPS: [&[usize]; 4] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 4, 4, 4, 3]];
 
+/// Longest name ahead of a number that is looked at.
+const NAME_MAX: usize = 32;
+
+/// Words that say in a name that a card's number follows; so does any that begins with `card`.
+const NAMES: [&str; 10] =
+    ["amex", "cc", "ccn", "ccnum", "creditcard", "debitcard", "maestro", "mastercard", "pan", "visa"];
+
 /// Finds a number whose first group of digits, `run` of them, stands at `at`.
 pub(super) fn at(text: &[u8], at: usize, run: usize) -> Option<Range<usize>> {
     if (13..=19).contains(&run) {
-        return (ends_word(text, at + run) && is_card(&text[at..at + run])).then_some(at..at + run);
+        return (ends_number(text, at + run) && is_card(&text[at..at + run])).then_some(at..at + run);
     }
     if run != 4 {
         return None;
@@ -37,6 +44,25 @@ pub(super) fn at(text: &[u8], at: usize, run: usize) -> Option<Range<usize>> {
         let goes_on = text.get(end) == Some(&separator) && text.get(end + 1).is_some_and(u8::is_ascii_digit);
         (!goes_on && ends_word(text, end) && is_card(&digits[..count])).then_some(at..end)
     })
+}
+
+/// Whether a name ahead of the number at `at` says that it is one, as in `card_4111111111111111`: other names end with digits, too.
+pub(super) fn is_named(text: &[u8], at: usize) -> bool {
+    let sign = |byte: &u8| matches!(byte, b'_' | b'-' | b'.' | b'#');
+    let ahead = &text[at.saturating_sub(NAME_MAX)..at];
+    let start = ahead.iter().rposition(|byte| !sign(byte) && !byte.is_ascii_alphabetic()).map_or(0, |last| last + 1);
+    ahead.last().is_some_and(sign) && ahead[start..].split(sign).any(says_card)
+}
+
+fn says_card(word: &[u8]) -> bool {
+    let begins = word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"card"));
+    begins || NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// Whether a number ends ahead of `at`: as any word, or as whole numbers do that were kept as fractions, with `.0`.
+fn ends_number(text: &[u8], at: usize) -> bool {
+    let zeros = |at: usize| text[at..].iter().take_while(|byte| **byte == b'0').count();
+    ends_word(text, at) || text.get(at..at + 2) == Some(b".0") && ends_word(text, at + 1 + zeros(at + 1))
 }
 
 fn is_card(digits: &[u8]) -> bool {

@@ -1,9 +1,13 @@
-//! E-mail addresses as they are in use: plain letters ahead of the `@`, behind it a domain with a top level of letters.
+//! E-mail addresses as they are in use: plain letters ahead of the `@`, behind it a domain with a top level of letters, of
+//! whatever script.
 
 use std::ops::Range;
 
 /// What `@` and these endings make is the name of a file.
 const FILES: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js"];
+
+/// Longest domain.
+const DOMAIN_MAX: usize = 254;
 
 /// Finds an address around the `@` at `at`.
 pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
@@ -26,20 +30,42 @@ pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
     if text[..start].ends_with(b"//") {
         return None;
     }
-    let domain = &text[at + 1..];
-    let length =
-        domain.iter().take(254).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')).count();
-    let domain = &domain[..length];
+    Some(start..at + 1 + domain(&text[at + 1..])?)
+}
+
+/// Length of the domain that `text` begins with.
+fn domain(text: &[u8]) -> Option<usize> {
+    let text = &text[..text.len().min(DOMAIN_MAX)];
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let ascii = text.iter().take_while(|byte| letter(byte)).count();
+    // Letters of any script, as people write what computers spell `xn--`. Where there are no blanks between words, those
+    // that follow an address are none of it.
+    let wide = text.get(ascii).is_some_and(|byte| !byte.is_ascii()).then(|| wide(text)).flatten();
+    wide.or_else(|| labelled(text[..ascii].utf8_chunks().next()?.valid()))
+}
+
+/// Length of a domain with letters of any script.
+fn wide(text: &[u8]) -> Option<usize> {
+    let text = text.utf8_chunks().next()?.valid();
+    // The sign of an umlaut may stand behind its letter.
+    let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '\u{300}'..='\u{36f}');
+    labelled(&text[..text.find(|next| !letter(next)).unwrap_or(text.len())])
+}
+
+/// Length of a domain without the full stop behind it; none where it is none.
+fn labelled(domain: &str) -> Option<usize> {
     // A full stop behind it ends the sentence, not the address.
-    let domain = domain.strip_suffix(b".").unwrap_or(domain);
-    let (mut labels, mut top) = (0, &b""[..]);
-    for label in domain.split(|byte| *byte == b'.') {
-        if label.is_empty() || label.len() > 63 || label.starts_with(b"-") || label.ends_with(b"-") {
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    let (mut labels, mut top) = (0, "");
+    for label in domain.split('.') {
+        if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
             return None;
         }
         (labels, top) = (labels + 1, label);
     }
-    let is_top = (2..=24).contains(&top.len()) && top.iter().all(u8::is_ascii_alphabetic);
-    let is_file = FILES.iter().any(|ending| ending.as_bytes().eq_ignore_ascii_case(top));
-    (labels >= 2 && is_top && !is_file).then_some(start..at + 1 + domain.len())
+    let ascii = (2..=24).contains(&top.len()) && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_top =
+        ascii || top.chars().nth(1).is_some() && top.chars().all(|letter| !letter.is_ascii() && letter.is_alphabetic());
+    let is_file = FILES.iter().any(|ending| ending.eq_ignore_ascii_case(top));
+    (labels >= 2 && is_top && !is_file).then_some(domain.len())
 }

@@ -195,11 +195,12 @@ pub(super) fn redact_line(line: &[u8], found: &mut Vec<Found>) -> Vec<u8> {
 }
 
 fn number(text: &[u8], at: usize) -> Option<Found> {
+    let card = |run: usize| card::at(text, at, run).map(|range| (Detected::Card, range));
+    let run = digits_at(text, at);
     if !begins_word(text, at) {
-        return None;
+        return card(run).filter(|_| card::is_named(text, at));
     }
-    let card = card::at(text, at, digits_at(text, at)).map(|range| (Detected::Card, range));
-    card.or_else(|| phone::at(text, at).map(|range| (Detected::Phone, range)))
+    card(run).or_else(|| phone::at(text, at).map(|range| (Detected::Phone, range)))
 }
 
 fn capital(text: &[u8], at: usize) -> Option<Found> {
@@ -485,6 +486,100 @@ mod tests {
         silent(&["jo\\\\u0040example.org", "jo\\u004", "jo\\u00g0example.org", "\\u", "\\", "é\u{a0}"]);
         let line = "by jo\\u0040example.org, 卡号：4111111111111111.".as_bytes();
         assert_eq!(redact_line(line, &mut Vec::new()), "by [e-mail], 卡号：[card].".as_bytes());
+    }
+
+    #[test]
+    fn addresses_below_domains_of_any_script_are_found() {
+        finds(
+            Detected::Email,
+            &[
+                "jo@müller.de",
+                "jo@shop.müller.de",
+                "jo@mu\u{308}ller.de",
+                "jo.doe@пример.рф",
+                "jo@例え.テスト",
+                "jo@müller.co.uk",
+                "jo@m-ü.example",
+            ],
+        );
+        for (text, expected) in [
+            // Where no blank parts words, what follows an address is none of it.
+            ("邮箱jo@example.org谢谢", "jo@example.org"),
+            ("メールはjo@example.comです。", "jo@example.com"),
+            ("“jo@müller.de”", "jo@müller.de"),
+            ("an jo@müller.de.", "jo@müller.de"),
+            ("jo@example.org\u{ff0c}", "jo@example.org"),
+            ("{\"a\":\"jo@m\\u00fcller.de\"}", "jo@m\\u00fcller.de"),
+        ] {
+            assert_eq!(found(text), [(Detected::Email, expected)], "{text}");
+        }
+        silent(&[
+            "jo@müller",
+            "@müller.de",
+            "jo@ü.1",
+            "jo@ü.x",
+            "jo@ü.ü",
+            "jo@-ü.de",
+            "jo@ü-.de",
+            "jo@ü..de",
+            "jo@“müller”.de",
+            "ü@2x.png",
+            "icon@größe.png",
+            "a @ ü.de",
+            "https://jo@müller.de/",
+        ]);
+        // Bytes that are no text make no domain.
+        for bytes in [&b"jo@m\xfcller.de"[..], b"jo@\xc3.de", b"jo@\xff\xfe.de"] {
+            let mut found = Vec::new();
+            detect(bytes, &mut found);
+            assert_eq!(found, [], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn card_numbers_that_were_kept_as_fractions_are_found() {
+        for text in
+            ["{\"pan\":4111111111111111.0}", "4111111111111111.0", "x,4111111111111111.00,y", "4111111111111111.0."]
+        {
+            assert_eq!(found(text), [(Detected::Card, "4111111111111111")], "{text}");
+        }
+        silent(&[
+            "4111111111111111.05",
+            "4111111111111111.50",
+            "4111111111111111.0.1",
+            "4111111111111111.0a",
+            "4111111111111112.0",
+            "1357035420000000.0",
+            "0.4111111111111111",
+        ]);
+    }
+
+    #[test]
+    fn card_numbers_behind_a_name_that_says_so_are_found() {
+        for name in
+            ["card_", "CARD-", "visa_card_", "card_number_", "cardNo_", "cc-", "pan.", "customer_pan_", "creditcard#"]
+        {
+            for number in ["4111111111111111", "4111 1111 1111 1111"] {
+                for ahead in ["", "\"", "id: ", "2_"] {
+                    let text = format!("{ahead}{name}{number}");
+                    assert_eq!(found(&text), [(Detected::Card, number)], "{text}");
+                }
+            }
+        }
+        silent(&[
+            "tok_4111111111111111",
+            "order_4111111111111111",
+            "discard_4111111111111111",
+            "company_4111111111111111",
+            "card4111111111111111",
+            "card_4111111111111112",
+            "card_x4111111111111111",
+            "card 1_4111111111111111",
+            "card_-1.4111111111111111b",
+            "_4111111111111111",
+            "card_030 12345678",
+            "pan-212-555-0123",
+        ]);
     }
 
     #[test]
