@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::{Builder, JoinHandle};
 
 use super::writing::{Gap, Job};
-use crate::mask::{MaskError, Masked, Masker, Parts};
+use crate::mask::{MaskError, Masker};
 use crate::recording::{EventBatch, EventBatchBuilder, EventView, Mask};
 
 /// What the masking ended with: the masker with its counts, and why it ended ahead of an event, where it did.
@@ -67,9 +67,16 @@ impl Masking {
         let mut changed = false;
         for row in 0..batch.len() {
             let event = batch.get(row);
-            let EventView { topic, partition, offset, key, value, .. } = event;
-            let kept = match self.masker.mask(Parts { topic, partition, offset, key, value }, event.headers.iter()) {
-                Ok(kept) => kept,
+            match self.masker.mask_event(event) {
+                Ok(None) if changed => self.builder.push_view(event),
+                Ok(None) => {}
+                Ok(Some(kept)) => {
+                    if !changed {
+                        changed = true;
+                        batch.slice(0..row).iter().for_each(|event| self.builder.push_view(event));
+                    }
+                    kept.push_to(&mut self.builder, event);
+                }
                 Err(refused) => {
                     let ahead = if changed { self.builder.finish() } else { batch.slice(0..row) };
                     keep_ahead(&mut self.gaps, &batch, row);
@@ -78,16 +85,6 @@ impl Masking {
                     }
                     return Err(refused);
                 }
-            };
-            let same = is_same(&kept, event);
-            if !same && !changed {
-                changed = true;
-                batch.slice(0..row).iter().for_each(|event| self.builder.push_view(event));
-            }
-            if same && changed {
-                self.builder.push_view(event);
-            } else if changed {
-                kept.push_to(&mut self.builder, event);
             }
         }
         let batch = if changed { self.builder.finish() } else { batch };
@@ -123,19 +120,4 @@ fn keep_ahead(gaps: &mut Vec<Gap>, batch: &EventBatch, row: usize) {
             |event: EventView<'_>| event.topic == topic && event.partition == *partition && event.offset < gap.first;
         !(row..batch.len()).any(|row| is_behind(batch.get(row)))
     });
-}
-
-/// Whether nothing of the event was masked: what was not still lies where it lay.
-fn is_same(kept: &Masked<'_>, event: EventView<'_>) -> bool {
-    fn same(kept: Option<&[u8]>, taken: Option<&[u8]>) -> bool {
-        match (kept, taken) {
-            (Some(kept), Some(taken)) => std::ptr::eq(kept, taken),
-            (kept, taken) => kept.is_none() && taken.is_none(),
-        }
-    }
-    let headers = || kept.headers().map(|(_, value)| value);
-    same(kept.key.as_deref(), event.key)
-        && same(kept.value.as_deref(), event.value)
-        && headers().count() == event.headers.len()
-        && headers().zip(event.headers.iter()).all(|(kept, (_, taken))| same(kept, taken))
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::method::{Method, REDACTED, Replacement};
 use super::path::Path;
+use super::remembered::Remembered;
 use super::scan::{Kind, Tape};
 use super::settings::{By, Policy, Target};
 use crate::schema::{EncodeError, SchemaKind, Schemas, frame};
@@ -38,6 +39,7 @@ pub(super) struct Editor {
     /// Of each dropped node, whether a sibling ahead of it stays.
     follows: Vec<Option<bool>>,
     out: Vec<u8>,
+    remembered: Remembered,
 }
 
 /// One node that a rule touches.
@@ -115,7 +117,36 @@ impl Editor {
 
     /// Replaces all that `bytes` say, JSON or not.
     pub(super) fn replace_all(&mut self, target: &Target, (schemas, bytes): (&Schemas, &[u8]), key: Option<&[u8]>) {
-        self.out = whole(&target.method, &target.by, (schemas, bytes), key).unwrap_or_default();
+        self.out = self.whole(target, (schemas, bytes), key).unwrap_or_default();
+    }
+
+    /// Masks all that bytes say, so that the same has the same token whatever frames, describes or quotes it; none where they
+    /// are dropped. The schema stays where it has room for the result; else that stands bare, and nothing of the schema is left.
+    pub(super) fn whole(
+        &mut self,
+        target: &Target,
+        (schemas, bytes): (&Schemas, &[u8]),
+        key: Option<&[u8]>,
+    ) -> Option<Vec<u8>> {
+        if matches!(target.method, Method::Drop) {
+            return None;
+        }
+        let Said { kind, content, written } = Said::of(schemas, bytes);
+        let entity = all_of(&target.by, key);
+        let replacement = target.method.replace_with(kind, &content, entity, &mut self.remembered);
+        if replacement == Replacement::Same {
+            return Some(bytes.to_vec());
+        }
+        let json = |head: &[u8]| {
+            let mut out = head.to_vec();
+            put(&replacement, &mut out);
+            out
+        };
+        Some(match written {
+            Written::Json(head) => json(head),
+            Written::Avro => encoded(schemas, bytes, &json(&[])).unwrap_or_else(|_| bare(replacement)),
+            Written::Bare => bare(replacement),
+        })
     }
 
     /// Finds the target whose edit does not fit by making each alone: where in the value it lies would be told by names that
@@ -149,7 +180,7 @@ impl Editor {
     }
 
     fn write(&mut self, policy: &Policy, text: &[u8], key: Option<&[u8]>, counts: &mut [u64]) -> Edited {
-        let Self { tape, edits, follows, out, found } = self;
+        let Self { tape, edits, follows, out, found, remembered } = self;
         follows.clear();
         let mut rest = 0;
         let mut changed = false;
@@ -162,7 +193,8 @@ impl Editor {
                 rest = end;
             } else {
                 let entity = entity(&policy.targets[target].by, text, tape, key, found);
-                let replacement = method.replace(tape.node(node).kind, &tape.content(text, node), &entity);
+                let (kind, content) = (tape.node(node).kind, tape.content(text, node));
+                let replacement = method.replace_with(kind, &content, &entity, remembered);
                 if replacement == Replacement::Same {
                     continue;
                 }
@@ -291,34 +323,6 @@ pub(super) fn content<'b>(schemas: &Schemas, bytes: &'b [u8]) -> Cow<'b, [u8]> {
     Said::of(schemas, bytes).content
 }
 
-/// Masks all that bytes say, so that the same has the same token whatever frames, describes or quotes it; none where they are
-/// dropped. The schema stays where it has room for the result; else that stands bare, and nothing of the schema is left.
-pub(super) fn whole(
-    method: &Method,
-    by: &By,
-    (schemas, bytes): (&Schemas, &[u8]),
-    key: Option<&[u8]>,
-) -> Option<Vec<u8>> {
-    if matches!(method, Method::Drop) {
-        return None;
-    }
-    let Said { kind, content, written } = Said::of(schemas, bytes);
-    let replacement = method.replace(kind, &content, all_of(by, key));
-    if replacement == Replacement::Same {
-        return Some(bytes.to_vec());
-    }
-    let json = |head: &[u8]| {
-        let mut out = head.to_vec();
-        put(&replacement, &mut out);
-        out
-    };
-    Some(match written {
-        Written::Json(head) => json(head),
-        Written::Avro => encoded(schemas, bytes, &json(&[])).unwrap_or_else(|_| bare(replacement)),
-        Written::Bare => bare(replacement),
-    })
-}
-
 /// Masks the value of a header, whose bytes are what it says; none where it is dropped.
 pub(super) fn header(method: &Method, by: &By, bytes: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>> {
     match method.replace(Kind::Text, bytes, all_of(by, key)) {
@@ -338,7 +342,8 @@ fn all_of<'k>(by: &By, key: Option<&'k [u8]>) -> &'k [u8] {
 
 fn bare(replacement: Replacement) -> Vec<u8> {
     match replacement {
-        Replacement::Text(text) | Replacement::Number(text) => text.into_bytes(),
+        Replacement::Text(text) => text.into_owned().into_bytes(),
+        Replacement::Number(text) => text.into_bytes(),
         Replacement::Null | Replacement::Same => REDACTED.into(),
     }
 }

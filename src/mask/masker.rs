@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::credentials::{self, HEADERS};
-use super::edit::{Edited, Editor, content, header, whole};
+use super::edit::{Edited, Editor, content, header};
 use super::method::REDACTED;
 use super::settings::{By, Otherwise, Part, Policy, Target, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
-use crate::recording::{EventBatchBuilder, EventView, Mask, Masking};
+use crate::recording::{EventBatchBuilder, EventView, HeadersView, Mask, Masking};
 use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
@@ -38,13 +38,38 @@ pub struct Masked<'m> {
     pub key: Option<Cow<'m, [u8]>>,
     /// Value.
     pub value: Option<Cow<'m, [u8]>>,
-    headers: Vec<(&'m str, Option<Cow<'m, [u8]>>)>,
+    headers: Headers<'m>,
+}
+
+/// Headers of an event.
+#[derive(Debug)]
+enum Headers<'m> {
+    /// As they came.
+    Same(HeadersView<'m>),
+    Masked(Vec<(&'m str, Option<Cow<'m, [u8]>>)>),
 }
 
 impl Masked<'_> {
     /// Headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
-        self.headers.iter().map(|(name, value)| (*name, value.as_deref()))
+        let (same, masked) = match &self.headers {
+            Headers::Same(headers) => (*headers, &[][..]),
+            Headers::Masked(headers) => (HeadersView::EMPTY, &headers[..]),
+        };
+        same.iter().chain(masked.iter().map(|(name, value)| (*name, value.as_deref())))
+    }
+
+    /// Whether nothing of the event was masked: what was not still lies where it lay.
+    fn is_same(&self, event: EventView<'_>) -> bool {
+        fn same(kept: Option<&[u8]>, taken: Option<&[u8]>) -> bool {
+            match (kept, taken) {
+                (Some(kept), Some(taken)) => std::ptr::eq(kept, taken),
+                (kept, taken) => kept.is_none() && taken.is_none(),
+            }
+        }
+        matches!(self.headers, Headers::Same(_))
+            && same(self.key.as_deref(), event.key)
+            && same(self.value.as_deref(), event.value)
     }
 
     /// Adds `event` to a batch as it may be kept: where it stood and when, with what the masks left of the rest.
@@ -67,8 +92,10 @@ impl Masked<'_> {
 #[derive(Debug)]
 pub struct Masker {
     policy: Option<Arc<Policy>>,
+    /// Whether a rule shifts dates by what the key says.
+    by_key: bool,
     detection: Detection,
-    topics: BTreeMap<String, Chosen>,
+    topics: Topics,
     keys: Editor,
     values: Editor,
     schemas: Schemas,
@@ -111,14 +138,52 @@ impl Chosen {
     }
 }
 
+/// What touches the topics that were met.
+#[derive(Debug, Default)]
+struct Topics {
+    /// Numbers of `chosen` by topic.
+    known: BTreeMap<String, usize>,
+    chosen: Vec<Chosen>,
+    /// The topic of the last event: most have that of the one ahead of them.
+    last: Option<(String, usize)>,
+}
+
+impl Topics {
+    fn chosen(&mut self, policy: &Policy, topic: &str) -> &Chosen {
+        let last = self.last.as_ref().filter(|(last, _)| last == topic).map(|(_, number)| *number);
+        let number = last.unwrap_or_else(|| {
+            let number = self.number(policy, topic);
+            self.last = Some((topic.to_owned(), number));
+            number
+        });
+        &self.chosen[number]
+    }
+
+    fn number(&mut self, policy: &Policy, topic: &str) -> usize {
+        if let Some(number) = self.known.get(topic) {
+            return *number;
+        }
+        if self.chosen.len() >= TOPICS_MAX {
+            self.known.clear();
+            self.chosen.clear();
+        }
+        self.chosen.push(Chosen::new(policy, topic));
+        self.known.insert(topic.to_owned(), self.chosen.len() - 1);
+        self.chosen.len() - 1
+    }
+}
+
 impl Masker {
     /// Makes a masker that applies `policy`; without one only credentials are redacted.
     pub fn new(policy: Option<Arc<Policy>>, detection: Detection) -> Self {
+        let by_key = |policy: &Arc<Policy>| policy.targets.iter().any(|target| matches!(target.by, By::Key));
+        let by_key = policy.as_ref().is_some_and(by_key);
         let targets = vec![0; policy.as_ref().map_or(0, |policy| policy.targets.len())];
         Self {
             policy,
+            by_key,
             detection,
-            topics: BTreeMap::new(),
+            topics: Topics::default(),
             keys: Editor::default(),
             values: Editor::default(),
             schemas: Schemas::default(),
@@ -149,13 +214,38 @@ impl Masker {
         parts: Parts<'m>,
         headers: impl IntoIterator<Item = (&'m str, Option<&'m [u8]>)>,
     ) -> Result<Masked<'m>, MaskError> {
-        let Self { policy, detection, topics, keys, values, schemas, sightings, counts } = self;
+        let headers: Vec<_> = headers.into_iter().collect();
+        self.mask_parts(parts, |masked| Headers::Masked(masked.all(headers.iter().copied())))
+    }
+
+    /// Masks one event as [`Masker::mask`] does; none where it may be kept as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Masker::mask`].
+    pub fn mask_event<'m>(&'m mut self, event: EventView<'m>) -> Result<Option<Masked<'m>>, MaskError> {
+        let EventView { topic, partition, offset, key, value, headers, .. } = event;
+        let masked = self.mask_parts(Parts { topic, partition, offset, key, value }, |masked| {
+            if headers.iter().all(|(name, _)| masked.leaves(name)) {
+                Headers::Same(headers)
+            } else {
+                Headers::Masked(masked.all(headers.iter()))
+            }
+        })?;
+        Ok((!masked.is_same(event)).then_some(masked))
+    }
+
+    fn mask_parts<'m>(
+        &'m mut self,
+        parts: Parts<'m>,
+        headers: impl FnOnce(HeaderMask<'_>) -> Headers<'m>,
+    ) -> Result<Masked<'m>, MaskError> {
+        let Self { policy, by_key, detection, topics, keys, values, schemas, sightings, counts } = self;
         let policy = policy.as_deref();
-        let chosen = policy.map(|policy| chosen(topics, policy, parts.topic));
-        let by_key = policy.is_some_and(|policy| policy.targets.iter().any(|target| matches!(target.by, By::Key)));
-        let entity = parts.key.filter(|_| by_key).map(|bytes| content(schemas, bytes));
+        let chosen = policy.map(|policy| topics.chosen(policy, parts.topic));
+        let entity = parts.key.filter(|_| *by_key).map(|bytes| content(schemas, bytes));
         let entity = entity.as_deref();
-        let headers = masked_headers(policy.zip(chosen), entity, headers.into_iter().collect(), counts);
+        let headers = headers(HeaderMask { policy: policy.zip(chosen), key: entity, counts });
         let (mut key, mut value) = (parts.key.map(Cow::Borrowed), parts.value.map(Cow::Borrowed));
         if let Some((policy, chosen)) = policy.zip(chosen) {
             if let Some(bytes) = parts.key {
@@ -248,49 +338,55 @@ impl Masker {
     }
 }
 
-fn chosen<'t>(topics: &'t mut BTreeMap<String, Chosen>, policy: &Policy, topic: &str) -> &'t Chosen {
-    if !topics.contains_key(topic) {
-        if topics.len() >= TOPICS_MAX {
-            topics.clear();
-        }
-        topics.insert(topic.to_owned(), Chosen::new(policy, topic));
-    }
-    &topics[topic]
+/// What is done about the headers of one event.
+struct HeaderMask<'c> {
+    policy: Option<(&'c Policy, &'c Chosen)>,
+    key: Option<&'c [u8]>,
+    counts: &'c mut Counts,
 }
 
-fn masked_headers<'m>(
-    policy: Option<(&Policy, &Chosen)>,
-    key: Option<&[u8]>,
-    headers: Vec<(&'m str, Option<&'m [u8]>)>,
-    counts: &mut Counts,
-) -> Vec<(&'m str, Option<Cow<'m, [u8]>>)> {
-    let mut masked = Vec::with_capacity(headers.len());
-    for (name, value) in headers {
-        let credential = credentials::index(name);
+impl HeaderMask<'_> {
+    /// Whether a header of this name stays as it is.
+    fn leaves(&self, name: &str) -> bool {
+        credentials::index(name).is_none() && self.rule(name, None).is_none()
+    }
+
+    /// The rule for a header of this name, which may be that of a credential.
+    fn rule(&self, name: &str, credential: Option<usize>) -> Option<(usize, &Target)> {
+        let (policy, chosen) = self.policy?;
         // A shift or a bucket would keep what is no date and no number, or most of a number.
         let hides = |method| matches!(method, MethodName::Token | MethodName::Drop | MethodName::Redact);
-        let ruled = policy.and_then(|(policy, chosen)| {
-            let names = |&number: &usize| {
-                let target = &policy.targets[number];
-                matches!(&target.part, Part::Header(other) if other.eq_ignore_ascii_case(name))
-                    && (credential.is_none() || hides(target.name))
-            };
-            chosen.headers.iter().copied().find(names).map(|number| (number, &policy.targets[number]))
-        });
-        match (ruled, credential, value) {
-            (Some((number, target)), ..) if target.name == MethodName::Drop => counts.targets[number] += 1,
-            (Some((number, target)), _, Some(value)) => {
-                counts.targets[number] += 1;
-                masked.push((name, header(&target.method, &target.by, value, key).map(Cow::Owned)));
-            }
-            (None, Some(index), Some(value)) if value != REDACTED.as_bytes() => {
-                counts.credentials[index] += 1;
-                masked.push((name, Some(Cow::Borrowed(REDACTED.as_bytes()))));
-            }
-            (_, _, value) => masked.push((name, value.map(Cow::Borrowed))),
-        }
+        let names = |&number: &usize| {
+            let target = &policy.targets[number];
+            matches!(&target.part, Part::Header(other) if other.eq_ignore_ascii_case(name))
+                && (credential.is_none() || hides(target.name))
+        };
+        chosen.headers.iter().copied().find(names).map(|number| (number, &policy.targets[number]))
     }
-    masked
+
+    /// Headers as they may be kept.
+    fn all<'m>(
+        self,
+        headers: impl Iterator<Item = (&'m str, Option<&'m [u8]>)>,
+    ) -> Vec<(&'m str, Option<Cow<'m, [u8]>>)> {
+        let mut masked = Vec::with_capacity(headers.size_hint().0);
+        for (name, value) in headers {
+            let credential = credentials::index(name);
+            match (self.rule(name, credential), credential, value) {
+                (Some((number, target)), ..) if target.name == MethodName::Drop => self.counts.targets[number] += 1,
+                (Some((number, target)), _, Some(value)) => {
+                    masked.push((name, header(&target.method, &target.by, value, self.key).map(Cow::Owned)));
+                    self.counts.targets[number] += 1;
+                }
+                (None, Some(index), Some(value)) if value != REDACTED.as_bytes() => {
+                    self.counts.credentials[index] += 1;
+                    masked.push((name, Some(Cow::Borrowed(REDACTED.as_bytes()))));
+                }
+                (_, _, value) => masked.push((name, value.map(Cow::Borrowed))),
+            }
+        }
+        masked
+    }
 }
 
 fn masked_key<'m>(
@@ -305,7 +401,7 @@ fn masked_key<'m>(
     if let Some(number) = chosen.key {
         let target = &policy.targets[number];
         counts.targets[number] += 1;
-        return Ok(whole(&target.method, &target.by, (schemas, bytes), entity).map(Cow::Owned));
+        return Ok(editor.whole(target, (schemas, bytes), entity).map(Cow::Owned));
     }
     if chosen.key_fields.is_empty() {
         return Ok(Some(Cow::Borrowed(bytes)));

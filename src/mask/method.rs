@@ -1,11 +1,14 @@
 //! What a rule makes of one value.
 
+use std::borrow::Cow;
 use std::str;
 
 use chrono::{Datelike as _, Days, NaiveDate};
 
 use super::MaskKey;
+use super::remembered::Remembered;
 use super::scan::Kind;
+use super::secret::{Mac, Purpose};
 
 /// What stands where something was redacted.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -38,7 +41,7 @@ pub(super) enum Replacement {
     /// The value itself.
     Same,
     /// A text, none of whose letters JSON would have to escape.
-    Text(String),
+    Text(Cow<'static, str>),
     /// A number.
     Number(String),
     /// JSON's null.
@@ -49,16 +52,38 @@ impl Method {
     /// Masks a value that says `content`; `entity` is whose dates are shifted together. Whether it is dropped is decided by
     /// whoever holds what is around it.
     pub(super) fn replace(&self, kind: Kind, content: &[u8], entity: &[u8]) -> Replacement {
+        self.replace_by(kind, content, entity, MaskKey::mac)
+    }
+
+    /// As [`Method::replace`], with HMACs that were made before.
+    pub(super) fn replace_with(
+        &self,
+        kind: Kind,
+        content: &[u8],
+        entity: &[u8],
+        remembered: &mut Remembered,
+    ) -> Replacement {
+        self.replace_by(kind, content, entity, |key, purpose, content| remembered.mac(key, purpose, content))
+    }
+
+    fn replace_by(
+        &self,
+        kind: Kind,
+        content: &[u8],
+        entity: &[u8],
+        mut mac: impl FnMut(&MaskKey, Purpose, &[u8]) -> Mac,
+    ) -> Replacement {
         if kind == Kind::Null {
             return Replacement::Same;
         }
         match self {
-            Self::Token { key, digits: false } => Replacement::Text(key.token(content)),
-            Self::Token { key, digits: true } => like(kind, key.number_token(content)),
+            Self::Token { key, digits: false } => Replacement::Text(mac(key, Purpose::Token, content).token().into()),
+            Self::Token { key, digits: true } => like(kind, mac(key, Purpose::Number, content).number_token()),
             Self::Redact | Self::Drop => redacted(kind),
             Self::Shift { .. } | Self::Bucket(_) if content.is_empty() => Replacement::Same,
             Self::Shift { key, days_max } => {
-                let shifted = scalar(kind, content).and_then(|text| shifted(text, key.shift_days(entity, *days_max)));
+                let days = mac(key, Purpose::Shift, entity).shift_days(*days_max);
+                let shifted = scalar(kind, content).and_then(|text| shifted(text, days));
                 shifted.map_or_else(|| redacted(kind), |text| like(kind, text))
             }
             Self::Bucket(size) => {
@@ -70,12 +95,12 @@ impl Method {
 }
 
 fn redacted(kind: Kind) -> Replacement {
-    if kind == Kind::Text { Replacement::Text(REDACTED.to_owned()) } else { Replacement::Null }
+    if kind == Kind::Text { Replacement::Text(REDACTED.into()) } else { Replacement::Null }
 }
 
 /// A number stays a number, all else becomes a text.
 fn like(kind: Kind, text: String) -> Replacement {
-    if kind == Kind::Number { Replacement::Number(text) } else { Replacement::Text(text) }
+    if kind == Kind::Number { Replacement::Number(text) } else { Replacement::Text(text.into()) }
 }
 
 fn scalar(kind: Kind, content: &[u8]) -> Option<&str> {
@@ -96,8 +121,24 @@ fn calendar_shifted(text: &str, days: i64) -> Option<String> {
     let parsed = NaiveDate::from_ymd_opt(year as i32, month, day).filter(|_| signs && is_time(time))?;
     let distance = Days::new(days.unsigned_abs());
     let moved = if days < 0 { parsed.checked_sub_days(distance) } else { parsed.checked_add_days(distance) }?;
-    let years = (0..=9_999).contains(&moved.year());
-    years.then(|| format!("{:04}-{:02}-{:02}{time}", moved.year(), moved.month(), moved.day()))
+    let year = u32::try_from(moved.year()).ok().filter(|year| *year <= 9_999)?;
+    let mut shifted = String::with_capacity(text.len());
+    push_digits(&mut shifted, year, 1_000);
+    shifted.push('-');
+    push_digits(&mut shifted, moved.month(), 10);
+    shifted.push('-');
+    push_digits(&mut shifted, moved.day(), 10);
+    shifted.push_str(time);
+    Some(shifted)
+}
+
+/// Adds the digits of a number from that of `place` down; what formats text would take many times as long.
+fn push_digits(text: &mut String, number: u32, place: u32) {
+    let mut place = place;
+    while place > 0 {
+        text.push(char::from(b'0' + (number / place % 10) as u8));
+        place /= 10;
+    }
 }
 
 /// The number that a few digits are; none where there is anything else.

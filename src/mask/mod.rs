@@ -15,6 +15,7 @@ mod log;
 mod masker;
 mod method;
 mod path;
+mod remembered;
 mod rewrite;
 #[cfg(test)]
 mod sample;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MaskError, Masker, Parts, Sighting};
+use super::{MaskError, Masker, Sighting};
 use crate::recording::{Columns, Draft, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Target};
 
 /// Why a recording could not be masked. Nothing is left where it was to be written.
@@ -64,10 +64,10 @@ fn write(
     let (mut batch, mut events) = (EventBatchBuilder::new(), 0);
     for read in recording.batches(Columns::ALL) {
         for event in read?.iter() {
-            let (topic, partition, offset) = (event.topic, event.partition, event.offset);
-            let parts = Parts { topic, partition, offset, key: event.key, value: event.value };
-            let kept = masker.mask(parts, event.headers.iter())?;
-            kept.push_to(&mut batch, event);
+            match masker.mask_event(event)? {
+                Some(kept) => kept.push_to(&mut batch, event),
+                None => batch.push_view(event),
+            }
             events += 1;
             if batch.is_full() {
                 writer.write(&batch.finish())?;

@@ -33,8 +33,10 @@ pub(super) struct Node {
     pub(super) start: usize,
     /// Behind its last byte.
     pub(super) end: usize,
-    /// Where its name begins, with the quotation mark; none for elements and the root.
-    name: Option<(usize, usize)>,
+    /// Where its name stands, with the quotation marks; none for elements and the root.
+    name: Option<Name>,
+    /// Whether escapes stand in it; of texts alone.
+    escaped: bool,
     /// First node that does not lie inside.
     next: usize,
     parent: usize,
@@ -42,10 +44,18 @@ pub(super) struct Node {
     previous: usize,
 }
 
+/// Where the name of a member stands, with the quotation marks, and whether escapes stand in it.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    start: usize,
+    end: usize,
+    escaped: bool,
+}
+
 impl Node {
     /// Where the member or element begins, with its name.
     pub(super) fn member_start(&self) -> usize {
-        self.name.map_or(self.start, |name| name.0)
+        self.name.map_or(self.start, |name| name.start)
     }
 }
 
@@ -108,21 +118,24 @@ impl Tape {
 
     /// Name of a member, with its escapes undone.
     pub(super) fn name<'t>(&self, text: &'t [u8], node: usize) -> Option<Cow<'t, str>> {
-        self.nodes[node].name.map(|(start, end)| unescaped(&text[start..end]))
+        self.nodes[node].name.map(|name| unescaped(&text[name.start..name.end]))
     }
 
     /// Whether a member is called `name`.
     pub(super) fn is_named(&self, text: &[u8], node: usize, name: &str) -> bool {
-        self.nodes[node].name.is_some_and(|(start, end)| {
+        self.nodes[node].name.is_some_and(|Name { start, end, escaped }| {
             let raw = &text[start + 1..end - 1];
-            raw == name.as_bytes() || (raw.contains(&b'\\') && unescaped(&text[start..end]) == name)
+            // Most names differ in their length or first letter: comparing all of them would be a call each.
+            raw.len() == name.len() && raw.first() == name.as_bytes().first() && raw == name.as_bytes()
+                || (escaped && unescaped(&text[start..end]) == name)
         })
     }
 
     /// What a node says: the content of a text, the spelling of all else.
     pub(super) fn content<'t>(&self, text: &'t [u8], node: usize) -> Cow<'t, [u8]> {
-        let Node { kind, start, end, .. } = self.nodes[node];
+        let Node { kind, start, end, escaped, .. } = self.nodes[node];
         match kind {
+            Kind::Text if !escaped => Cow::Borrowed(&text[start + 1..end - 1]),
             Kind::Text => match unescaped(&text[start..end]) {
                 Cow::Borrowed(content) => Cow::Borrowed(content.as_bytes()),
                 Cow::Owned(content) => Cow::Owned(content.into_bytes()),
@@ -140,7 +153,7 @@ impl Tape {
         }) {
             node = child;
         }
-        (node, self.nodes[node].name.is_some_and(|(start, end)| (start..end).contains(&at)))
+        (node, self.nodes[node].name.is_some_and(|name| (name.start..name.end).contains(&at)))
     }
 
     /// Every way of choosing one member of each name that stands twice in an object, as values: what reads JSON keeps one of
@@ -254,7 +267,7 @@ impl Reader<'_, '_> {
     }
 
     /// Reads a value and returns its number.
-    fn value(&mut self, parent: usize, previous: usize, name: Option<(usize, usize)>, depth: usize) -> Option<usize> {
+    fn value(&mut self, parent: usize, previous: usize, name: Option<Name>, depth: usize) -> Option<usize> {
         let (index, start) = (self.nodes.len(), self.at);
         let kind = match self.peek()? {
             b'{' => Kind::Object,
@@ -264,12 +277,12 @@ impl Reader<'_, '_> {
             b'n' => Kind::Null,
             _ => Kind::Number,
         };
-        self.nodes.push(Node { kind, start, end: start, name, next: 0, parent, previous });
+        self.nodes.push(Node { kind, start, end: start, name, escaped: false, next: 0, parent, previous });
         match kind {
             Kind::Object | Kind::Array if depth >= DEPTH_MAX => return None,
             Kind::Object => self.members(index, b'}', depth)?,
             Kind::Array => self.members(index, b']', depth)?,
-            Kind::Text => self.quoted()?,
+            Kind::Text => self.nodes[index].escaped = self.quoted()?,
             Kind::Number => self.number()?,
             Kind::Bool => self.word(if self.text[start] == b't' { b"true" } else { b"false" })?,
             Kind::Null => self.word(b"null")?,
@@ -289,8 +302,8 @@ impl Reader<'_, '_> {
             self.blank();
             let name = if close == b'}' {
                 let start = self.at;
-                self.quoted()?;
-                let name = (start, self.at);
+                let escaped = self.quoted()?;
+                let name = Name { start, end: self.at, escaped };
                 self.blank();
                 self.take(b':')?;
                 self.blank();
@@ -306,15 +319,20 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn quoted(&mut self) -> Option<()> {
+    /// Reads a text, and returns whether escapes stand in it.
+    fn quoted(&mut self) -> Option<bool> {
         self.take(b'"')?;
+        let mut escaped = false;
         loop {
-            match self.peek()? {
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+            self.at += self.text[self.at..].iter().position(|byte| !plain(byte))?;
+            match self.text[self.at] {
                 b'"' => {
                     self.at += 1;
-                    return Some(());
+                    return Some(escaped);
                 }
                 b'\\' => {
+                    escaped = true;
                     self.at += 1;
                     match self.peek()? {
                         b'u' => {
@@ -328,8 +346,7 @@ impl Reader<'_, '_> {
                         _ => return None,
                     }
                 }
-                0..0x20 => return None,
-                _ => self.at += 1,
+                _ => return None,
             }
         }
     }

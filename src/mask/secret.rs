@@ -86,48 +86,73 @@ impl MaskKey {
         shown
     }
 
-    /// Token of `content`: `tok_` and the first 128 bits of its HMAC in 32 hexadecimal digits.
-    pub(super) fn token(&self, content: &[u8]) -> String {
-        let mac = self.mac("token", content);
-        let mut token = String::with_capacity(36);
-        token.push_str("tok_");
-        push_hex(&mut token, &mac[..16]);
-        token
-    }
-
-    /// Token of `content` as a whole number: sixteen digits, the first of them 1, so that every reader of JSON holds it exactly
-    /// and nobody takes it for the number of a card.
-    pub(super) fn number_token(&self, content: &[u8]) -> String {
-        format!("1{:015}", self.number("number", content) % TOKEN_NUMBERS)
-    }
-
-    /// Days by which dates of `entity` are shifted: from 1 to `days_max`, back or forth.
-    pub(super) fn shift_days(&self, entity: &[u8], days_max: i64) -> i64 {
-        let draw = self.number("shift", entity) % (2 * days_max.unsigned_abs());
-        let days = (draw / 2) as i64 + 1;
-        if draw.is_multiple_of(2) { days } else { -days }
-    }
-
     /// Tells two keys apart, so that recordings with the same one are known to join. Says nothing of the key: it is an HMAC of a
     /// fixed text, as every token is one of a value.
     pub fn fingerprint(&self) -> String {
         let mut text = String::with_capacity(16);
-        push_hex(&mut text, &self.mac("fingerprint", b"")[..8]);
+        push_hex(&mut text, &self.mac(Purpose::Fingerprint, b"").0[..8]);
         text
     }
 
-    fn number(&self, purpose: &str, content: &[u8]) -> u64 {
-        let mac = self.mac(purpose, content);
-        mac[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
-    }
-
-    /// Each purpose has values of its own: a token says nothing of the days by which its value is shifted.
-    fn mac(&self, purpose: &str, content: &[u8]) -> [u8; 32] {
+    /// Keyed function of `content`. Each purpose has values of its own: a token says nothing of the days by which its value is
+    /// shifted.
+    pub(super) fn mac(&self, purpose: Purpose, content: &[u8]) -> Mac {
         let mut mac = self.0.clone();
-        mac.update(purpose.as_bytes());
+        mac.update(purpose.text().as_bytes());
         mac.update(&[0]);
         mac.update(content);
-        mac.finalize().into_bytes().into()
+        Mac(mac.finalize().into_bytes().into())
+    }
+}
+
+/// What a keyed function is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Token,
+    Number,
+    Shift,
+    Fingerprint,
+}
+
+impl Purpose {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Number => "number",
+            Self::Shift => "shift",
+            Self::Fingerprint => "fingerprint",
+        }
+    }
+}
+
+/// The HMAC-SHA-256 of a purpose, a zero and a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mac([u8; 32]);
+
+impl Mac {
+    /// As a token: `tok_` and the first 128 bits in 32 hexadecimal digits.
+    pub(super) fn token(self) -> String {
+        let mut token = String::with_capacity(36);
+        token.push_str("tok_");
+        push_hex(&mut token, &self.0[..16]);
+        token
+    }
+
+    /// As a token that is a whole number: sixteen digits, the first of them 1, so that every reader of JSON holds it exactly and
+    /// nobody takes it for the number of a card.
+    pub(super) fn number_token(self) -> String {
+        format!("1{:015}", self.number() % TOKEN_NUMBERS)
+    }
+
+    /// As days by which dates are shifted: from 1 to `days_max`, back or forth.
+    pub(super) fn shift_days(self, days_max: i64) -> i64 {
+        let draw = self.number() % (2 * days_max.unsigned_abs());
+        let days = (draw / 2) as i64 + 1;
+        if draw.is_multiple_of(2) { days } else { -days }
+    }
+
+    fn number(self) -> u64 {
+        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -142,6 +167,20 @@ pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl MaskKey {
+        pub(in super::super) fn token(&self, content: &[u8]) -> String {
+            self.mac(Purpose::Token, content).token()
+        }
+
+        fn number_token(&self, content: &[u8]) -> String {
+            self.mac(Purpose::Number, content).number_token()
+        }
+
+        fn shift_days(&self, entity: &[u8], days_max: i64) -> i64 {
+            self.mac(Purpose::Shift, entity).shift_days(days_max)
+        }
+    }
 
     const TEXT: &[u8] = b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
