@@ -165,6 +165,37 @@ pub(super) fn holds_no_secret(folder: &Path, recording: &Recording) {
 }
 
 #[test]
+fn of_an_event_that_stays_as_it_is_no_other_is_made() {
+    let mut builder = EventBatchBuilder::new();
+    let plain = event("payments", 4, Some("k"), Some("{\"n\":1}"), &[("source", Some("web")), ("none", None)]);
+    let (secret, policy) = (events_with_secrets(), policy(RULES));
+    secret.iter().chain([&plain]).for_each(|event| builder.push_event(event));
+    let batch = builder.finish();
+    // A key that is masked as a whole is masked in every event of `pay*`.
+    for (policy, same) in [(Some(policy), [false; 6]), (None, [true, true, false, true, true, true])] {
+        let maskers = || Masker::new(policy.clone(), Detection::Warn);
+        let (mut asked, mut given) = (maskers(), maskers());
+        for (event, same) in batch.iter().zip(same) {
+            let parts = Parts {
+                topic: event.topic,
+                partition: event.partition,
+                offset: event.offset,
+                key: event.key,
+                value: event.value,
+            };
+            let expected = given.mask(parts, event.headers.iter()).unwrap();
+            let masked = asked.mask_event(event).unwrap();
+            assert_eq!(masked.is_none(), same, "{} {}", event.topic, event.offset);
+            let Some(masked) = masked else { continue };
+            assert_eq!((&masked.key, &masked.value), (&expected.key, &expected.value));
+            assert!(masked.headers().eq(expected.headers()), "{masked:?}");
+        }
+        assert_eq!(asked.masks(), given.masks());
+        assert_eq!(asked.sightings(), given.sightings());
+    }
+}
+
+#[test]
 fn masks_take_what_they_name_and_leave_every_other_byte() {
     let (left, recording, folder) = masked(&events_with_secrets(), policy(RULES), Detection::Warn).unwrap();
     let token = text(left[0].key.as_ref()).unwrap();

@@ -14,6 +14,7 @@ mod places;
 
 use std::ops::Range;
 
+use memchr::memchr3;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +97,7 @@ impl Plain {
         let (mut at, mut rest) = (0, 0);
         self.text.clear();
         self.behind.clear();
-        while let Some(next) = text[at..].iter().position(|byte| matches!(byte, b'\\' | 0xC2 | 0xE2)) {
+        while let Some(next) = memchr3(b'\\', 0xC2, 0xE2, &text[at..]) {
             at += next;
             let (long, letter) = match &text[at..] {
                 [0xC2, 0xA0, ..] => (2, Some(' ')),

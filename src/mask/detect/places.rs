@@ -173,6 +173,10 @@ fn places(classes: &Classes, before: u8) -> Bits {
     };
     let digits_ahead = ahead_of(&classes.digits, before.is_ascii_digit());
     let y_ahead = ahead_of(&classes.y, before == b'y');
+    let words_ahead = ahead_of(&classes.words, before.is_ascii_alphanumeric());
+    // The last two bytes; of those ahead of the window one is not known.
+    let mut others_ahead = [0b11; BLOCKS];
+    (1..BLOCKS).for_each(|at| others_ahead[at] = classes.others[at - 1] >> (BLOCK - 2));
     let (digits_behind, capitals_behind) = (behind(&classes.digits), behind(&classes.capitals));
     let (words_behind, joins_behind, gaps_behind) =
         (behind(&classes.words), behind(&classes.joins), behind(&classes.gaps));
@@ -206,7 +210,9 @@ fn places(classes: &Classes, before: u8) -> Bits {
         let long = long & named(long, 7);
         let capitals = classes.capitals[at];
         let account = digits(two, 2) & gaps(classes.gaps[at], 4);
-        let codes = capitals & next(capitals, capitals_behind[at], 1) & (long | account);
+        // Within words none begins, but behind the letter of an escape.
+        let within = (classes.words[at] << 1 | words_ahead[at]) & !(classes.others[at] << 2 | others_ahead[at]);
+        let codes = capitals & next(capitals, capitals_behind[at], 1) & (long | account) & !within;
         let keys = classes.joins[at] & (named(long, 1) | joins(1) & joins(2));
         let tokens = classes.behind_y[at] & (classes.y[at] << 1 | y_ahead[at]);
         marks[at] = numbers | codes | keys | tokens | classes.alone[at];
@@ -370,7 +376,7 @@ mod tests {
         for part in PARTS {
             for ahead in (0..2 * BLOCK).chain(WINDOW - BLOCK..WINDOW + BLOCK) {
                 for (filler, behind) in
-                    [(" ", ""), ("{", "}"), ("\n", " and so on, up to the end of all that there is to say")]
+                    [(" ", ""), ("{", "}"), ("\\n", " and so on, up to the end of all that there is to say")]
                 {
                     check(format!("{}{part}{behind}", filler.repeat(ahead)).as_bytes()).unwrap();
                 }
