@@ -215,7 +215,7 @@ fn topic_in_words(taken: &[&CapturedPartition]) -> String {
     if let Some(span) =
         spans.reduce(|a, b| TimeSpan { first_ms: a.first_ms.min(b.first_ms), last_ms: a.last_ms.max(b.last_ms) })
     {
-        let (first, last) = (Moment(span.first_ms.saturating_mul(1_000)), Moment(span.last_ms.saturating_mul(1_000)));
+        let (first, last) = (Moment::of_ms(span.first_ms), Moment::of_ms(span.last_ms));
         let _ = write!(text, ", from {first} to {last} ({})", length(span));
     }
     match sum(|taken| taken.missing) {

@@ -10,8 +10,8 @@ use super::exit::{Code, Failure};
 use super::inspect_schemas;
 use super::printer::Printer;
 use crate::recording::{
-    CauseFacts, Columns, GapCause, LineFormat, Manifest, PartitionSummary, Recording, RecordingError, Summary, Target,
-    TimeSpan, TopicSummary, print_decoded, print_event,
+    CauseFacts, Columns, GapCause, LineFormat, Location, Manifest, PartitionSummary, Problem, Recording,
+    RecordingError, Summary, Target, TimeSpan, TopicSummary, print_decoded, print_event,
 };
 use crate::schema::Schemas;
 use crate::settings::Moment;
@@ -31,12 +31,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
         return inspect_schemas::list(&recording, &name, arguments.json, printer);
     }
     if arguments.verify {
-        let problems = recording.verify()?;
-        if !problems.is_empty() {
-            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let hint = "Capture or import it again; what was built on it cannot be trusted.";
-            return Err(Failure::wrong(format!("{} is damaged: {}", arguments.recording, list.join("; ")), hint));
-        }
+        refuse_damaged(&arguments.recording, &recording.verify()?)?;
     }
     let summary = recording.summary()?;
     let name = arguments.recording.to_string();
@@ -150,11 +145,11 @@ fn in_words(name: &str, summary: &Summary, manifest: &Manifest, verified: bool) 
         if verified { "every hash verified" } else { "hashes not checked (--verify does)" },
     );
     if let Some(span) = summary.span {
-        let (first, last) = (Moment(span.first_ms * 1_000), Moment(span.last_ms * 1_000));
+        let (first, last) = (Moment::of_ms(span.first_ms), Moment::of_ms(span.last_ms));
         let _ = writeln!(text, "from {first} to {last}, {}", length(span));
     }
     if let (Some(mean), Some(busiest)) = (summary.rates.mean_per_second, summary.rates.busiest_minute) {
-        let at = Moment(busiest.start_ms * 1_000);
+        let at = Moment::of_ms(busiest.start_ms);
         let _ = writeln!(text, "{mean:.2} events/s on average; busiest minute {at} with {}", grouped(busiest.events));
     }
     if summary.without_timestamp > 0 {
@@ -183,7 +178,7 @@ fn in_words(name: &str, summary: &Summary, manifest: &Manifest, verified: bool) 
 }
 
 fn row(topic: &TopicSummary, partition: &PartitionSummary) -> [String; 10] {
-    let hours = partition.span.map_or(0.0, |span| (span.last_ms - span.first_ms) as f64 / 3.6e6);
+    let hours = partition.span.map_or(0.0, |span| (span.last_ms as f64 - span.first_ms as f64) / 3.6e6);
     let role = serde_json::to_value(topic.role).ok().and_then(|role| role.as_str().map(str::to_owned));
     [
         topic.topic.clone(),
@@ -212,6 +207,22 @@ fn table(rows: &[[String; 10]]) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+/// Opens a recording of which another is to be made: what was damaged would look sound there.
+pub(super) fn sound(location: &Location) -> Result<Recording, Failure> {
+    let recording = Recording::open(location)?;
+    refuse_damaged(location, &recording.verify_hashes()?)?;
+    Ok(recording)
+}
+
+fn refuse_damaged(location: &Location, problems: &[Problem]) -> Result<(), Failure> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let hint = "Capture or import it again; what was built on it cannot be trusted.";
+    Err(Failure::wrong(format!("{location} is damaged: {}", list.join("; ")), hint))
 }
 
 /// Writes how many there are of something: `1 event`, `53,402 events`.
@@ -243,7 +254,7 @@ pub(super) fn size(bytes: u64) -> String {
 
 /// Writes a length of event time in the two largest units that say something.
 pub(super) fn length(span: TimeSpan) -> String {
-    let ms = span.last_ms - span.first_ms;
+    let ms = span.last_ms.saturating_sub(span.first_ms);
     let seconds = ms / 1_000;
     match seconds {
         0 => Span(std::time::Duration::from_millis(ms.unsigned_abs())).to_string(),

@@ -4,15 +4,16 @@ use serde_json::json;
 
 use super::args::SliceArguments;
 use super::exit::{Code, Failure};
-use super::inspect::{counted, grouped};
+use super::inspect::{counted, grouped, sound};
 use super::printer::Printer;
-use crate::recording::{Recording, SliceSettings, slice as slice_recording};
+
+use crate::recording::{SliceSettings, slice as slice_recording};
 use crate::settings::{Moment, Span};
 
 pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Code, Failure> {
     let target = arguments.spool.target(&arguments.out)?;
     let settings = settings(arguments)?;
-    let recording = Recording::open(&arguments.recording)?;
+    let recording = sound(&arguments.recording)?;
     let bar = printer.bar("slicing", Some(recording.len()));
     let report = slice_recording(&recording, &settings, target, &mut |report| {
         bar.set_position(report.read);

@@ -58,7 +58,7 @@ impl SelectSettings {
         let from_us = self.from.map_or(i64::MIN, |from| from.0);
         Ok(Slice {
             from_us,
-            to_us: self.to.map_or(i64::MAX, |to| to.0),
+            to_us: self.to.map(|to| to.0),
             warm_up_from_us: from_us.saturating_sub(self.warm_up.map_or(0, Span::us)),
         })
     }
@@ -100,7 +100,7 @@ pub(super) fn missing_topic(key: String, topic: &str, partitions: &[Partition]) 
 #[expect(clippy::struct_field_names, reason = "the unit stands last in every name that has one")]
 pub(super) struct Slice {
     from_us: i64,
-    to_us: i64,
+    to_us: Option<i64>,
     warm_up_from_us: i64,
 }
 
@@ -133,7 +133,7 @@ impl Membership {
         }
         let phase = match time_us {
             None => self.ahead,
-            Some(time) if time >= self.slice.to_us => None,
+            Some(time) if self.slice.to_us.is_some_and(|to_us| time >= to_us) => None,
             Some(time) if time >= self.slice.from_us => Some(Phase::Main),
             Some(time) if time >= self.slice.warm_up_from_us && !self.begun => Some(Phase::WarmUp),
             Some(_) => None,
@@ -176,6 +176,14 @@ mod tests {
         ] {
             assert_eq!(membership.of(0, time), phase, "{time:?}");
         }
+    }
+
+    #[test]
+    fn the_end_of_all_time_lies_within_a_slice_without_an_end() {
+        let mut membership = Membership::new(settings(None, None, None).check().unwrap(), History::default());
+        assert_eq!(membership.of(0, Some(i64::MAX)), Some(Phase::Main));
+        let mut membership = Membership::new(settings(None, Some(i64::MAX), None).check().unwrap(), History::default());
+        assert_eq!(membership.of(0, Some(i64::MAX)), None);
     }
 
     #[test]

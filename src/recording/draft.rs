@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::RecordingError;
+use super::fence::{self, Fence};
 use super::location::Location;
 use super::store::{Remote, Target, Whole};
 
@@ -25,7 +26,10 @@ impl Draft {
     /// [`RecordingError::NotEmpty`] where something is there already; [`RecordingError::Claimed`] where somebody writes there.
     pub(crate) fn of(target: &Target) -> Result<Self, RecordingError> {
         let draft = match target.location() {
-            Location::Directory(out) => Self { out: out.clone(), path: beside(out), remote: None },
+            Location::Directory(out) => {
+                tidy(out);
+                Self { out: out.clone(), path: beside(out), remote: None }
+            }
             Location::Store(url) => {
                 // Before anything is taken: what is there stays as it is.
                 if super::store::standing(target, url)? == super::Standing::Sealed {
@@ -85,6 +89,23 @@ fn beside(out: &Path) -> PathBuf {
     let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // The number of the process keeps two programs that write to one place apart: the second finds the place taken.
     full.with_file_name(format!(".{name}.writing-{}", std::process::id()))
+}
+
+/// Removes what others left beside `out` who were killed while they wrote there: nobody holds its lock.
+fn tidy(out: &Path) {
+    let path = beside(out);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let mark = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let process = found.to_str().and_then(|found| found.strip_prefix(mark));
+        let is_left = process.is_some_and(|process| !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit()));
+        // One that was never begun has no lock, and one that somebody writes to is held.
+        if is_left && entry.path().join(fence::FILE).is_file() && Fence::take(&entry.path()).is_ok() {
+            // What cannot be removed harms nobody.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 impl Drop for Draft {

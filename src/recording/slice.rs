@@ -284,23 +284,22 @@ enum When {
 /// Tells for the events of each partition, in order of offset, where they stand: where their own time says, and those without a
 /// time where the event ahead of them does; as a scenario's `[select]` does.
 struct Times {
-    from_us: i64,
-    to_us: i64,
+    from_us: Option<i64>,
+    to_us: Option<i64>,
     before: Vec<When>,
 }
 
 impl Times {
     fn new(settings: &SliceSettings, lanes: usize) -> Self {
         let first = if settings.from_us.is_none() { When::Within } else { When::Ahead };
-        let (from_us, to_us) = (settings.from_us.unwrap_or(i64::MIN), settings.to_us.unwrap_or(i64::MAX));
-        Self { from_us, to_us, before: vec![first; lanes] }
+        Self { from_us: settings.from_us, to_us: settings.to_us, before: vec![first; lanes] }
     }
 
     fn of(&mut self, lane: usize, timestamp_ms: Option<i64>) -> When {
         let when = match timestamp_ms.map(|ms| ms.saturating_mul(1_000)) {
             None => self.before[lane],
-            Some(time_us) if time_us < self.from_us => When::Ahead,
-            Some(time_us) if time_us < self.to_us => When::Within,
+            Some(time_us) if self.from_us.is_some_and(|from_us| time_us < from_us) => When::Ahead,
+            Some(time_us) if self.to_us.is_none_or(|to_us| time_us < to_us) => When::Within,
             Some(_) => When::Behind,
         };
         self.before[lane] = when;

@@ -335,14 +335,16 @@ impl Minutes {
 
     fn busiest_second(&self) -> Option<Busiest> {
         let seconds = self.seconds.iter().flat_map(|(minute, seconds)| {
-            (0..).zip(seconds.iter()).map(move |(second, &events)| (minute * 60_000 + second * 1000, u64::from(events)))
+            (0..).zip(seconds.iter()).map(move |(second, &events)| {
+                (minute.saturating_mul(60_000).saturating_add(second * 1000), u64::from(events))
+            })
         });
         busiest(seconds)
     }
 
     fn busiest_minute(&self) -> Option<Busiest> {
         let events = |seconds: &[u32; 60]| seconds.iter().map(|&events| u64::from(events)).sum();
-        busiest(self.seconds.iter().map(|(minute, seconds)| (minute * 60_000, events(seconds))))
+        busiest(self.seconds.iter().map(|(minute, seconds)| (minute.saturating_mul(60_000), events(seconds))))
     }
 }
 

@@ -40,8 +40,9 @@ impl Moment {
 
     /// Returns the moment as a date of the calendar.
     pub fn utc(self) -> DateTime<Utc> {
-        // All of the 64 bits lie within the calendar's 262,000 years each way.
-        DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+        // 64 bits reach 30,000 years beyond the calendar's 262,000 each way: what lies there is shown as its end.
+        let end = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        DateTime::from_timestamp_micros(self.0).unwrap_or(end)
     }
 }
 

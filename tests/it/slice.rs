@@ -70,6 +70,24 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
+#[test]
+fn the_end_of_all_time_lies_within_a_slice_without_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |offset, timestamp_ms| Event { topic: "flights".to_owned(), offset, timestamp_ms, ..Event::default() };
+    let times = [Some(i64::MIN), Some(-1), Some(0), Some(i64::MAX)];
+    let events: Vec<Event> = (0..).zip(times).map(|(offset, time)| event(offset, time)).collect();
+    let recording = recorded(&folder.path().join("all"), &events);
+    let settings = SliceSettings { topics: vec!["flights".to_owned()], ..SliceSettings::default() };
+    let report = slice(&recording, &settings, folder.path().join("slice"), &mut |_| {}).unwrap();
+    assert_eq!(report.kept, 4);
+    let late = SliceSettings { from_us: Some(5), ..SliceSettings::default() };
+    assert_eq!(slice(&recording, &late, folder.path().join("late"), &mut |_| {}).unwrap().kept, 1);
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let output = inspect.current_dir(folder.path()).args(["inspect", "all", "--verify"]).assert().success();
+    let said = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert!(said.contains("from -262143-01-01T00:00:00") && said.contains("to +262142-12-31T23:59:59"), "{said}");
+}
+
 /// What a slice keeps, said as plainly as can be.
 fn expected(events: &[Event], settings: &SliceSettings) -> Vec<Event> {
     let (from, to) = (settings.from_us.map(|us| us / 1_000), settings.to_us.map_or(i64::MAX, |us| us / 1_000));
