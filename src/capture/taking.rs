@@ -189,6 +189,8 @@ pub(super) fn take(
     if resumed_at.is_none() && events > 0 {
         warnings.extend(sealed_as.masker.idle());
     }
+    warnings.extend(sealed_as.masker.unread());
+    warnings.extend(sealed_as.masker.keyless(&manifest.source));
     match ending {
         Ok(ending) => Ok(CaptureReport {
             events,

@@ -7,18 +7,19 @@ use serde_json::{Value as Json, json};
 
 use super::args::MaskArguments;
 use super::exit::{Code, Failure};
-use super::inspect::counted;
+use super::inspect::{counted, sound};
+
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
 use crate::clock::Stop;
 use crate::mask::{Detection, MaskError, Masker, Policy, RewriteError, Sighting, rewrite};
-use crate::recording::{Mask, Recording, RecordingError};
+use crate::recording::{Mask, RecordingError};
 use crate::scenario::read_policy;
 
 pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code, Failure> {
     let target = arguments.spool.target(&arguments.out)?;
     let policy = policy(Some(&arguments.policy))?;
-    let recording = Recording::open(&arguments.recording)?;
+    let recording = sound(&arguments.recording)?;
     let stop = Stop::new();
     raise_on_interrupt(&stop);
     let heeding = stop.heed();
@@ -33,12 +34,14 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
     let report = report?;
     warn(&report.sightings, printer);
     // Of no events nothing could be changed.
-    let idle = if report.events == 0 { Vec::new() } else { masker.idle() };
+    let mut warnings = if report.events == 0 { Vec::new() } else { masker.idle() };
+    warnings.extend(masker.unread());
+    warnings.extend(masker.keyless(&recording.manifest().source));
     if arguments.json {
         let masks: Vec<Json> = masker.masks().iter().map(in_json).collect();
         let personal = sightings_in_json(&report.sightings);
         printer.result(
-            &json!({ "out": arguments.out.shown(), "events": report.events, "masks": masks, "personal": personal, "warnings": idle })
+            &json!({ "out": arguments.out.shown(), "events": report.events, "masks": masks, "personal": personal, "warnings": warnings })
                 .to_string(),
         )?;
     } else {
@@ -50,7 +53,7 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
             arguments.out
         ))?;
     }
-    for sentence in &idle {
+    for sentence in &warnings {
         printer.note(&format!("warning: {sentence}"));
     }
     Ok(Code::Agree)

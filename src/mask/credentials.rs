@@ -34,6 +34,30 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+/// What is called a secret and given a value, as settings, logs and queries write it: `password=…`, `"access_token": "…"`,
+/// `<apiKey>…`; and the password of an address, `postgres://user:…@host`.
+static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?xi-u)
+        ([a-z0-9_.-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)
+          \\*["']?\s*[:=]\s*)
+          (?:"(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | [^\s,;&)\]}<>"'\\]+)
+        | (<[a-z0-9_.:-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)>) [^<]+
+        | (://[^\s/:@"']*:) [^\s/@"']+ (@)"#,
+    )
+    .ok()
+});
+
+/// Redacts in one line of a log what is called a secret.
+pub(super) fn redact_named(line: &[u8]) -> Vec<u8> {
+    let Some(named) = &*NAMED else { return REDACTED.into() };
+    let kept = |found: &Captures<'_>| {
+        let part = |group| found.get(group).map_or(&b""[..], |part| part.as_bytes());
+        [part(1), part(2), part(3), REDACTED.as_bytes(), part(4)].concat()
+    };
+    named.replace_all(line, kept).into_owned()
+}
+
 /// Redacts the values of such headers in one line, of a log or of what else nobody can read.
 pub fn redact_line(line: &[u8]) -> Vec<u8> {
     let Some(written) = &*WRITTEN else { return REDACTED.into() };
@@ -72,6 +96,27 @@ mod tests {
             assert_eq!(String::from_utf8(redact_line(line.as_bytes())).unwrap(), expected);
         }
         assert!(WRITTEN.is_some());
+    }
+
+    #[test]
+    fn what_is_called_a_secret_goes_from_a_line_and_nothing_else() {
+        for (line, expected) in [
+            ("login password=hunter2 user=jo", "login password=[redacted] user=jo"),
+            ("{\"password\":\"a, b\",\"n\":1}", "{\"password\":[redacted],\"n\":1}"),
+            ("sasl.password = x", "sasl.password = [redacted]"),
+            ("<password>x y</password>", "<password>[redacted]</password>"),
+            ("to postgres://svc:pw@db/orders", "to postgres://svc:[redacted]@db/orders"),
+            ("AWS_SECRET_ACCESS_KEY=wJalr/x+y", "AWS_SECRET_ACCESS_KEY=[redacted]"),
+            ("{\"access_token\": 'x', refreshToken: y}", "{\"access_token\": [redacted], refreshToken: [redacted]}"),
+            ("X-Api-Key: abc; apiKey=d&e=f", "X-Api-Key: [redacted]; apiKey=[redacted]&e=f"),
+            (r#"{"got":"{\"client_secret\":\"x\"}"}"#, r#"{"got":"{\"client_secret\":[redacted]}"}"#),
+            ("tokens: 5, secretary: x", "tokens: 5, secretary: x"),
+            ("the password is wrong", "the password is wrong"),
+            ("took http://host:80/a@b at 10:15", "took http://host:80/a@b at 10:15"),
+        ] {
+            assert_eq!(String::from_utf8(redact_named(line.as_bytes())).unwrap(), expected);
+        }
+        assert!(NAMED.is_some());
     }
 
     #[test]

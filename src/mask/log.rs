@@ -82,7 +82,7 @@ impl LogMask {
             self.apply(&policy, &mut line);
         }
         let line = credentials::redact_line(&line);
-        if self.policy.is_some() { self.redact(&line) } else { line }
+        if self.policy.is_some() { self.redact(&credentials::redact_named(&line)) } else { line }
     }
 
     /// Masks the objects that stand in `line`, those inside of others too.

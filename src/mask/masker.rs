@@ -10,7 +10,7 @@ use super::method::REDACTED;
 use super::settings::{By, Otherwise, Part, Policy, Target, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
-use crate::recording::{EventBatchBuilder, EventView, HeadersView, Mask, Masking};
+use crate::recording::{EventBatchBuilder, EventView, HeadersView, Mask, Masking, Role, Source, TopicSource};
 use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
@@ -319,6 +319,40 @@ impl Masker {
             )
         };
         idle.map(sentence).collect()
+    }
+
+    /// Says how many keys and values went as a whole since nobody could read in them the fields that rules name: as sentences.
+    pub fn unread(&self) -> Vec<String> {
+        let parts = ["key", "value"].into_iter().zip(self.counts.no_json).filter(|(_, count)| *count > 0);
+        let sentence = |(part, count)| {
+            let many = if count == 1 { "" } else { "s" };
+            format!(
+                "Redacted as a whole: {count} {part}{many} in which nobody could read the fields that rules name (no JSON, or of a \
+                 schema that is not at hand or does not fit)."
+            )
+        };
+        parts.map(sentence).collect()
+    }
+
+    /// Says of every table and changelog of `source` whose keys a rule takes away that it can no longer be told what it held: as
+    /// sentences.
+    pub fn keyless(&self, source: &Source) -> Vec<String> {
+        let Some(policy) = &self.policy else { return Vec::new() };
+        let takes = |target: &&Target, topic: &str| {
+            matches!(target.part, Part::Key)
+                && matches!(target.name, MethodName::Drop | MethodName::Redact)
+                && means(&target.topics, topic)
+        };
+        let tables = source.topics.iter().filter(|topic| matches!(topic.role, Role::Table | Role::Changelog));
+        let sentence = |topic: &TopicSource| {
+            let target = policy.targets.iter().find(|target| takes(target, &topic.name))?;
+            Some(format!(
+                "Rule {} of the policy takes the keys of `{}`, which are what tells its rows apart: of all its rows one is left to \
+                 whoever reads it as a table. A `token` keeps them apart.",
+                target.rule, topic.name
+            ))
+        };
+        tables.filter_map(sentence).collect()
     }
 
     /// What will be masked, for the manifest of a recording that has no events yet: the rules, uncounted.

@@ -181,6 +181,13 @@ pub(super) fn means(patterns: &[TopicPattern], topic: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(topic))
 }
 
+/// Whether a warning can show a path so; those under [[keep]] are compared letter by letter.
+fn is_shown(path: &str) -> bool {
+    let fields = path.strip_prefix("key ").unwrap_or(path);
+    let is_field = fields.starts_with('$') && !fields.contains("..") && !fields.contains('?');
+    is_field || matches!(path, "key" | "value") || path.strip_prefix("header ").is_some_and(|name| !name.is_empty())
+}
+
 impl PolicySettings {
     /// Checks the settings and reads the key that they name; files are relative to `folder`.
     ///
@@ -192,6 +199,13 @@ impl PolicySettings {
         let mut targets = Vec::new();
         for (number, rule) in self.rule.iter().enumerate() {
             rule.check(&format!("rule[{number}]"), key.as_ref(), &mut targets)?;
+        }
+        let paths = self.keep.iter().enumerate().flat_map(|(number, keep)| {
+            keep.paths.iter().enumerate().map(move |(at, path)| (format!("keep[{number}].paths[{at}]"), path))
+        });
+        if let Some((key, path)) = paths.into_iter().find(|(_, path)| !is_shown(path)) {
+            let instead = "Write it as the warning does: `$.shop.email`, `$.lines[*].note`, `key`, `key $.id`, `header source`, `value`.";
+            return Err(SettingError::new(key, format!("no warning shows a path as `{path}`"), instead));
         }
         let patterns = |topics: &[String]| topics.iter().map(|topic| TopicPattern::new(topic)).collect();
         let keep = |keep: &KeepSettings| Keep {
@@ -378,6 +392,13 @@ impl Policy {
             self.otherwise = Otherwise::Redact;
         }
         self
+    }
+
+    /// What of events the rules leave nothing of to compare, or not all, each with its method: `$.iban redact`.
+    pub fn hides(&self) -> Vec<String> {
+        let lossy = |name| matches!(name, MethodName::Redact | MethodName::Drop | MethodName::Bucket);
+        let hidden = self.targets.iter().filter(|target| lossy(target.name));
+        hidden.map(|target| format!("{} {}", target.part.name(), target.name.text())).collect()
     }
 
     /// Tells this policy's key from others, where it has one.

@@ -65,6 +65,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     };
     let mut report = origin.report(comparison, judgement);
     report.warnings.extend(timers(checked));
+    report.warnings.extend(hidden(checked));
     report
 }
 
@@ -210,6 +211,17 @@ fn clock(checked: &Checked) -> String {
     } else {
         "none waited for; the machine's monotonic clock tells when".to_owned()
     }
+}
+
+/// Warns of differences that nobody can see as the policy for what builds write takes them away before anything is kept.
+fn hidden(checked: &Checked) -> Option<String> {
+    let hides = checked.drive.mask.as_ref()?.hides();
+    (!hides.is_empty()).then(|| {
+        format!(
+            "What builds write is masked before it is kept: a difference within {} cannot be seen and counts in nothing.",
+            hides.join(", ")
+        )
+    })
 }
 
 /// Warns of what builds do by clocks of their own where event time passes otherwise than those.

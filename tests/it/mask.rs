@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rehearsal::mask::{Detected, Detection, MaskError, Masker, Parts, Policy, RewriteError, rewrite};
 use rehearsal::recording::{
-    Columns, Event, EventBatchBuilder, Header, Mask, Recording, RecordingError, RecordingWriter, Source, TimestampType,
+    Columns, Event, EventBatchBuilder, Header, Mask, Recording, RecordingError, RecordingWriter, Role, Source,
+    TimestampType, TopicSource,
 };
 use rehearsal::scenario::read_policy;
 use tempfile::TempDir;
@@ -450,7 +451,9 @@ pub(super) fn rehearsal(folder: &TempDir, code: i32, arguments: &[&str]) -> (Str
 fn a_recording_is_masked_by_the_command_and_never_over_another() {
     let desk = desk(RULES);
     let (out, err) = rehearsal(&desk, 0, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
-    assert_eq!((out.as_str(), err.as_str()), ("Masked 18 parts of 5 events to masked\n", ""));
+    assert_eq!(out, "Masked 18 parts of 5 events to masked\n");
+    // One value is no JSON.
+    assert_eq!((err.lines().count(), err.contains("Redacted as a whole: 1 value in which")), (1, true), "{err}");
     let recording = Recording::open(desk.path().join("masked")).unwrap();
     holds_no_secret(&desk.path().join("masked"), &recording);
     let (_, err) = rehearsal(&desk, 2, &["mask", "orders", "--policy", "mask.toml", "--out", "masked"]);
@@ -475,7 +478,80 @@ fn a_rule_that_changes_nothing_is_warned_of() {
     let arguments = ["mask", "orders", "--policy", "mask.toml", "--out", "again", "--json"];
     let (out, _) = rehearsal(&desk, 0, &arguments);
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(2), "{out}");
+    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(3), "{out}");
+}
+
+#[test]
+fn what_goes_as_a_whole_and_tables_without_keys_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = [0, 1].map(|at| event("prices", at, Some("a"), Some("no JSON"), &[]));
+    let topics = [("prices", Role::Table), ("orders", Role::Input)];
+    let topic = |(name, role): (&str, Role)| TopicSource {
+        name: name.to_owned(),
+        partitions: 1,
+        role,
+        ..TopicSource::default()
+    };
+    let source = Source { topics: topics.map(topic).to_vec(), ..Source::default() };
+    let mut writer = RecordingWriter::create(folder.path().join("orders"), source).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    for event in &prices {
+        batch.push_event(event);
+    }
+    writer.write(&batch.finish()).unwrap();
+    writer.seal().unwrap();
+    let warned = |method: &str, more: &str| {
+        let rules = format!("key-env = 'REHEARSAL_MASK_KEY'\n[[rule]]\nkey = true\nmethod = '{method}'\n{more}");
+        fs::write(folder.path().join("mask.toml"), rules).unwrap();
+        let out = format!("{method}{}", more.len());
+        rehearsal(&folder, 0, &["mask", "orders", "--policy", "mask.toml", "--out", &out]).1
+    };
+    for method in ["drop", "redact"] {
+        let err = warned(method, "topics = ['*']");
+        assert!(
+            err.contains("warning: Rule 1 of the policy takes the keys of `prices`") && !err.contains("`orders`"),
+            "{err}"
+        );
+    }
+    assert_eq!(warned("drop", "topics = ['orders']").matches("takes the keys").count(), 0);
+    let err = warned("token", "[[rule]]\nvalue = ['$.a']\nmethod = 'redact'");
+    assert!(!err.contains("takes the keys"), "{err}");
+    assert!(err.contains("warning: Redacted as a whole: 2 values in which nobody could read"), "{err}");
+}
+
+#[test]
+fn what_was_damaged_is_not_made_a_sound_recording() {
+    let desk = desk("[[rule]]\nvalue = ['$..email']\nmethod = 'redact'");
+    let segment = desk.path().join("orders/segments/000000.parquet");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    for arguments in [
+        &["mask", "orders", "--policy", "mask.toml", "--out", "made"][..],
+        &["slice", "orders", "--share", "1", "--out", "made"],
+    ] {
+        let (_, err) = rehearsal(&desk, 2, arguments);
+        assert!(err.contains("orders is damaged: ") && err.contains("segments/000000.parquet: wrong hash"), "{err}");
+        assert!(!desk.path().join("made").exists());
+    }
+}
+
+#[test]
+fn what_others_left_who_were_killed_is_tidied_away() {
+    let desk = desk("");
+    let left = |process: &str| desk.path().join(format!(".made.writing-{process}"));
+    for process in ["1", "22", "x", ""] {
+        fs::create_dir(left(process)).unwrap();
+        fs::write(left(process).join("writer.lock"), "").unwrap();
+    }
+    fs::create_dir(left("333")).unwrap();
+    // Somebody writes there.
+    let held = fs::File::open(left("22").join("writer.lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    rehearsal(&desk, 0, &["mask", "orders", "--policy", "mask.toml", "--out", "made"]);
+    let stand = ["1", "22", "x", "", "333"].map(|process| left(process).exists());
+    assert_eq!(stand, [false, true, true, true, true]);
+    assert!(desk.path().join("made/manifest.json").is_file());
 }
 
 #[test]
@@ -506,6 +582,11 @@ fn what_is_wrong_with_a_policy_is_said_with_its_place_and_what_to_write_instead(
         ("[[rule]]\nvalue = ['$']\nmethod = 'drop'", &["mask.toml:3:10", "tombstone", "redact"]),
         ("otherwise = 'refuze'", &["mask.toml:2:13", "`refuse`?"]),
         ("key-file = 'mask.key'", &["mask.toml:2:12", "Keep one of"]),
+        (
+            "[[keep]]\npaths = ['$.a', '$..user']",
+            &["mask.toml:3:17", "no warning shows a path as `$..user`", "`$.shop.email`"],
+        ),
+        ("[[keep]]\npaths = ['x-user']", &["mask.toml:3:10", "no warning shows", "`header source`"]),
         ("[[keep]]\npaths = ['$.a']\nkinds = ['e-mail']", &["mask.toml:4:10", "`email`?"]),
     ] {
         let desk = desk(rules);

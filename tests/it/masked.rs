@@ -55,8 +55,9 @@ fn a_capture_warns_of_a_rule_that_changed_nothing() {
     let rules = format!("{RULES}\n[[rule]]\nvalue = ['$.nope']\nmethod = 'redact'");
     let settings = capture_settings(&broker, Some(policy(&rules)), Detection::Off);
     let report = capture(&settings, folder.path().join("r"), &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
-    let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    let [warning, whole] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
     assert!(warning.starts_with("Rule 4 of the policy (`$.nope`) changed nothing: "), "{warning}");
+    assert!(whole.starts_with("Redacted as a whole: 1 value in which"), "{whole}");
 }
 
 #[test]
@@ -213,6 +214,9 @@ fn what_builds_write_is_masked_before_it_touches_the_disk() {
         written.extend((0..batch.len()).map(|row| batch.get(row).to_output()));
     }
     assert_eq!(written.len(), 9);
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(desk.path().join("run/run.json")).unwrap()).unwrap();
+    assert!(!report["warnings"].to_string().contains("masked before it is kept"), "tokens keep what is equal");
     let (key, value) = (text(written[0].key.as_ref()).unwrap(), text(written[0].value.as_ref()).unwrap());
     assert!(key.starts_with("tok_") && value.starts_with("{\"n\":1,\"email\":\"tok_"), "{key} {value}");
     assert_eq!(text(written[0].headers[0].value.as_ref()), Some("[redacted]"));
@@ -232,6 +236,24 @@ fn what_builds_write_is_masked_before_it_touches_the_disk() {
             assert!(!holds, "`{secret}` in {:?}", paths.get(number));
         }
     }
+}
+
+#[test]
+fn what_a_policy_hides_from_the_comparison_is_said() {
+    let desk = desk(
+        "[[rule]]\nvalue = ['$.iban']\nheaders = ['who']\nmethod = 'redact'\n[[rule]]\nvalue = ['$.amount']\nmethod = 'bucket'\nsize = 100",
+    );
+    let scenario = "recording = 'one'\nold.command = ['cat']\nnew.command = ['sed', 's/1/2/']\npace.mode = 'unpaced'\n\
+                    [drive]\npayload = 'value'\nsettle = '50ms'\n[compare]\nidentity = ['$.n']\n[mask]\npolicy = 'mask.toml'\n";
+    fs::write(desk.path().join("scenario.toml"), scenario).unwrap();
+    let value = "{\"iban\":\"1\",\"n\":7}";
+    recorded(&[event("orders", 0, None, Some(value), &[])], &desk.path().join("one"));
+    let (said, _) = rehearsal(&desk, 0, &["run", "scenario.toml", "--out", "run"]);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("a difference within $.iban redact, header who redact, $.amount bucket cannot be seen"),
+        "{said}"
+    );
 }
 
 /// A build whose lines nobody can read, and that logs what it was given.
