@@ -86,6 +86,10 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     }
     let mut problems = wrong.problems;
     problems.sort_by_key(Problem::line);
+    // Each part may be sound by itself where they do not go with each other.
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
     let (Some(recording), Some(old), Some(new), Some(drive), Some(rules), Some(gates), Some(plan)) =
         (recording, old, new, drive, rules, gates, plan)
     else {

@@ -19,6 +19,7 @@ use rehearsal::drive::{
 use rehearsal::outcome::{CauseBy, Ending, Outcome, Output, Receipt};
 use rehearsal::plan::{Delivery, FaultSettings, Phase, Plan, PlanSettings, Seed, plan};
 use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType, TopicSource};
+use rehearsal::scenario::{Scenario, check};
 use rehearsal::settings::SettingError;
 use rehearsal::spill::SpillSpace;
 use serde_json::{Value as Json, json};
@@ -432,6 +433,25 @@ fn a_warm_up_is_handed_over_first_and_unpaced() {
     assert_eq!(phases.iter().filter(|phase| **phase == Phase::WarmUp).count() as u64, warm_up);
     let lateness = outcome.ending().lateness.unwrap();
     assert!(lateness.slow_down < 0.5, "{lateness:?}");
+}
+
+#[test]
+fn what_does_not_go_together_in_a_scenario_is_refused_with_its_place() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/refunds.toml");
+    let problems = |over: &str| {
+        let scenario = Scenario::read(&path, &[over.to_owned()]).unwrap();
+        check(scenario, None).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(problems("seed=5"), Ok(()));
+    for (over, place, word) in [
+        ("drive.finished=quiet", "refunds.toml:16", "cannot be set back"),
+        ("drive.outputs=['flights']", "--set drive.outputs", "is handed to the builds"),
+        ("new.command=['{rehearsal}', '{topic.fligths}']", "--set new.command", "names no topic of the replay"),
+        ("drive.broker=kafka:9092", "--set drive.broker", "kafka:9092"),
+    ] {
+        let said = problems(over).unwrap_err();
+        assert!(said.contains(place) && said.contains(word), "{over}: {said}");
+    }
 }
 
 #[test]
