@@ -123,7 +123,7 @@ fn kafka_streams_count_the_same_exactly_once_and_not() {
 }
 
 /// What a script makes ready for tests: the path of a program, or none where it cannot be had, which is said aloud.
-fn made_ready(script: &str) -> Option<String> {
+pub(crate) fn made_ready(script: &str) -> Option<String> {
     let made = Command::new(beside(script)).output().unwrap();
     if made.status.success() {
         return Some(String::from_utf8(made.stdout).unwrap().trim().to_owned());
@@ -139,7 +139,7 @@ fn made_ready(script: &str) -> Option<String> {
     None
 }
 
-fn beside(file: &str) -> PathBuf {
+pub(crate) fn beside(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka").join(file)
 }
 
