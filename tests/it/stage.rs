@@ -118,6 +118,38 @@ fn events_come_when_they_are_revealed_and_not_before() {
 }
 
 #[test]
+fn a_group_that_is_set_back_reads_again_and_one_without_members_is_named() {
+    let (stage, _folder) = start(|_| {});
+    let planned = planned(&stage, 0);
+    stock(&planned, 0..10);
+    planned.reveal(10);
+    let consumer = arm(&stage).consumer("member", &[("heartbeat.interval.ms", "100")]);
+    consumer.subscribe(&["planned"]).unwrap();
+    consumer.commit_message(take(&consumer, 10).last().unwrap(), CommitMode::Sync).unwrap();
+    planned.set_back(4);
+    assert_eq!(stage.set_back("planned", 0, 4), Vec::<String>::new());
+    assert!(planned.is_awaited());
+    assert_eq!((planned.asked(), stage.committed("member", "planned", 0)), (None, Some(4)));
+    assert_eq!(values(&take(&consumer, 6)), ["4", "5", "6", "7", "8", "9"]);
+    assert!(!planned.is_awaited());
+    let mut stretches = Vec::new();
+    planned.take_handed(&mut stretches);
+    let last = stretches.last().unwrap();
+    assert_eq!((stretches[0].round, stretches[0].from, last.round, last.to), (0, 0, 1, 10));
+    assert!(stretches.iter().all(|stretch| stretch.asked_us <= stretch.handed_us));
+
+    // Nobody can tell a consumer that is member of nothing.
+    let alone = arm(&stage).consumer("alone", &[]);
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset("planned", 0, Offset::Offset(0)).unwrap();
+    alone.assign(&list).unwrap();
+    alone.commit_message(take(&alone, 10).last().unwrap(), CommitMode::Sync).unwrap();
+    assert_eq!(stage.set_back("planned", 0, 2), ["alone"]);
+    let commits: Vec<_> = stage.commits().into_iter().map(|commit| (commit.group, commit.position)).collect();
+    assert_eq!(commits, [("alone".to_owned(), 2), ("member".to_owned(), 2)]);
+}
+
+#[test]
 fn what_has_left_the_window_is_read_again() {
     let (stage, _folder) = start(|settings| settings.window_bytes = 10_000);
     let planned = planned(&stage, 0);

@@ -26,7 +26,8 @@
 //! [reveals](Planned::reveal) so many events as are due, each at its moment. What consumers have read stays in memory as far as a
 //! window reaches; whoever asks for older positions gets them read again by place through [`Reread`] ([`RecordedEvents`] reads a
 //! recording). Where nothing is paced, [`Planned::asked`] tells how far consumers have come, so that a feeder need not run ahead
-//! of them.
+//! of them. [`Planned::take_handed`] tells what consumers were given, and when. What is to be handed over again goes through
+//! [`Planned::set_back`] and [`Stage::set_back`].
 //!
 //! A build is ready when [`Planned::asked`] is known for every partition. It is through when the groups it uses have
 //! [committed](Stage::committed) every planned partition's [end](Planned::end), no transaction is
