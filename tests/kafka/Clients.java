@@ -49,6 +49,7 @@ public class Clients {
             topics(admin);
             events(admin);
             groups(admin);
+            staticMembers();
             transactions(admin);
             deletions(admin);
         }
@@ -231,6 +232,32 @@ public class Clients {
         say("delete", tried(() -> admin.deleteConsumerGroups(List.of(group)).all().get()));
         say("delete again", tried(() -> admin.deleteConsumerGroups(List.of(group)).all().get()));
         say("describe what is gone", tried(() -> admin.describeConsumerGroups(List.of(group)).all().get()));
+    }
+
+    // One of two is closed, which static members do without a word, and comes back: the other goes on in the same generation.
+    static void staticMembers() {
+        String strategy = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+        List<KafkaConsumer<String, String>> both = new ArrayList<>();
+        for (String instance : List.of("one", "two")) {
+            both.add(consumer("static", "partition.assignment.strategy", strategy, "group.instance.id", instance));
+            both.forEach(consumer -> consumer.subscribe(List.of(topic("events"))));
+        }
+        List<ConsumerRecord<String, String>> taken = new ArrayList<>();
+        poll(() -> both.stream().allMatch(one -> one.assignment().size() == 2), both, taken);
+        // The assignor shares in two steps: the second is over once both are in one generation and nothing moves.
+        Set<TopicPartition> had = both.get(0).assignment();
+        long quiet = System.nanoTime() + 2_000_000_000L;
+        poll(() -> System.nanoTime() > quiet, both, taken);
+        int generation = both.get(1).groupMetadata().generationId();
+        both.remove(0).close();
+        both.add(0, consumer("static", "partition.assignment.strategy", strategy, "group.instance.id", "one"));
+        both.get(0).subscribe(List.of(topic("events")));
+        poll(() -> both.get(0).assignment().size() == 2, both, taken);
+        long later = System.nanoTime() + 2_000_000_000L;
+        poll(() -> System.nanoTime() > later, both, taken);
+        say("static member has what it had", both.get(0).assignment().equals(had));
+        say("static member rebalances", both.get(1).groupMetadata().generationId() - generation);
+        both.forEach(KafkaConsumer::close);
     }
 
     static void transactions(Admin admin) throws Exception {

@@ -3,6 +3,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod groups;
+pub(crate) mod members;
 pub(crate) mod operators;
 pub(crate) mod transactions;
 pub(crate) mod wire;
@@ -179,6 +180,8 @@ macro_rules! every_conformance_test {
                 topics_are_made_described_grown_and_deleted,
                 records_are_deleted_up_to_an_offset,
                 groups_are_listed_described_and_deleted;
+            members:
+                a_static_member_that_comes_back_changes_nothing_for_the_others;
             wire:
                 a_version_that_is_not_known_is_answered_with_the_list,
                 a_retry_after_a_lost_answer_is_not_written_twice,

@@ -31,7 +31,7 @@ pub(crate) struct Wire {
     received: i32,
 }
 
-fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
@@ -87,7 +87,7 @@ impl Wire {
     }
 
     /// Calls again while the error says that it is not yet time.
-    fn call_ready<Q: Request>(
+    pub(crate) fn call_ready<Q: Request>(
         &mut self,
         version: i16,
         request: &Q,
@@ -105,12 +105,12 @@ impl Wire {
     }
 
     /// Waits until the broker coordinates what is of that kind: 0 for groups, 1 for transactions.
-    fn find_coordinator(&mut self, key: &str, kind: i8) {
+    pub(crate) fn find_coordinator(&mut self, key: &str, kind: i8) {
         let request = FindCoordinatorRequest::default().with_key_type(kind).with_coordinator_keys(vec![text(key)]);
         self.call_ready(4, &request, |answer| answer.coordinators[0].error_code);
     }
 
-    fn new_producer(&mut self, transactional: Option<&str>) -> (i64, i16) {
+    pub(crate) fn new_producer(&mut self, transactional: Option<&str>) -> (i64, i16) {
         if let Some(id) = transactional {
             self.find_coordinator(id, 1);
         }
@@ -555,7 +555,7 @@ fn wait_for(wire: &mut Wire, request: &FetchRequest, stable: i64) -> FetchRespon
 }
 
 /// CRC-32C, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     let step = |sum: u32, _| (sum >> 1) ^ (0x82f6_3b78 & 0_u32.wrapping_sub(sum & 1));
     !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }

@@ -293,7 +293,7 @@ impl Group {
     }
 
     /// Each member votes for what it likes best of what all can do.
-    fn elect_protocol(&self) -> Option<String> {
+    pub(super) fn elect_protocol(&self) -> Option<String> {
         let shared = self.shared_protocols(None)?;
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for member in self.members.values() {

@@ -182,19 +182,18 @@ impl Group {
         let Some(mut member) = self.drop_member(old) else { return self.add(id, join, now, given) };
         self.answer_join(member.joining.take(), JoinAnswer::refused(ResponseError::FencedInstanceId, old));
         self.answer_sync(member.syncing.take(), SyncAnswer::refused(ResponseError::FencedInstanceId));
-        let protocol = self.protocol.clone().unwrap_or_default();
-        let before = member.metadata(&protocol);
         member.id.clone_from(&id);
         member.client = join.client.clone();
         (member.session_timeout, member.rebalance_timeout) = (join.session_timeout, join.rebalance_timeout);
         (member.protocols, member.heard) = (join.protocols.clone(), now);
-        let same = member.metadata(&protocol) == before && self.phase == Phase::Stable;
         self.instances.extend(member.instance.clone().map(|instance| (instance, id.clone())));
         self.order.insert(place.unwrap_or(0), id.clone());
         self.members.insert(id.clone(), member);
         if led {
             self.leader = Some(id.clone());
         }
+        // What it says of itself may differ (Java's clients tell the generation they were in): the assignment stands all the same.
+        let same = self.phase == Phase::Stable && self.elect_protocol() == self.protocol;
         if !same {
             if !matches!(self.phase, Phase::Preparing { .. }) {
                 self.prepare(now);

@@ -237,6 +237,30 @@ fn a_static_member_comes_back_without_a_rebalance() {
     assert_eq!(groups.group("g").map(Group::state), Some("Empty"));
 }
 
+#[test]
+fn a_static_member_that_says_something_else_of_itself_comes_back_without_a_rebalance() {
+    let mut groups = Groups::default();
+    let first = alone(&mut groups);
+    let step = groups.join("g", of_instance("", "i"), Duration::ZERO);
+    let again = groups.join("g", join(&first), Duration::ZERO);
+    joined(&mut groups, again).unwrap();
+    let old = joined(&mut groups, step).unwrap().member;
+    let step = groups.sync("g", sync(&first, 2, &[(&old, "mine")]), Duration::ZERO);
+    assert_eq!(synced(&mut groups, step).unwrap().error, None);
+    let back = |metadata: &'static str, liked: &str| {
+        let own = vec![(liked.to_owned(), Bytes::from_static(metadata.as_bytes())), ("sticky".to_owned(), Bytes::new())];
+        Join { protocols: own, ..of_instance("", "i") }
+    };
+    let step = groups.join("g", back("no generation", "range"), SECOND);
+    let answer = joined(&mut groups, step).unwrap();
+    assert_eq!((answer.error, answer.generation), (None, 2));
+    assert_eq!(groups.heartbeat("g", &identity(&first), 2, SECOND), Ok(()));
+    // Where another protocol would be elected with it, all share anew.
+    let step = groups.join("g", back("", "other"), SECOND);
+    assert_eq!(joined(&mut groups, step), None);
+    assert_eq!(groups.heartbeat("g", &identity(&first), 2, SECOND), Err(ResponseError::RebalanceInProgress));
+}
+
 fn at(offset: i64) -> Committed {
     Committed { offset, leader_epoch: 0, metadata: String::new() }
 }
