@@ -113,10 +113,16 @@ impl PlannedLog {
 
     /// Puts events ready that are not due yet.
     pub(in crate::drive::stage) fn stock(&mut self, chunk: Chunk) -> Result<(), LogError> {
+        let (len, mut max_timestamp) = (self.trail.len(), self.max_timestamp);
         for spot in chunk.spots() {
-            self.max_timestamp = self.max_timestamp.max(spot.timestamp_ms);
-            self.trail.push(row(spot, self.max_timestamp))?;
+            max_timestamp = max_timestamp.max(spot.timestamp_ms);
+            if let Err(error) = self.trail.push(row(spot, max_timestamp)) {
+                // All of the chunk or nothing: whoever tries it again must not find half of it there.
+                self.trail.truncate(len);
+                return Err(error.into());
+            }
         }
+        self.max_timestamp = max_timestamp;
         self.chunks.push_back(chunk);
         Ok(())
     }

@@ -189,17 +189,18 @@ impl WrittenLog {
         let Some(files) = &mut self.files else { return Ok(()) };
         let bytes = batch.bytes();
         files.data.write_all_at(bytes, files.bytes)?;
-        self.max_timestamp = self.max_timestamp.max(batch.header.max_timestamp);
+        let max_timestamp = self.max_timestamp.max(batch.header.max_timestamp);
         let entry = Entry {
             base_offset: batch.header.base_offset,
             last_offset: batch.header.last_offset(),
-            max_timestamp: self.max_timestamp,
+            max_timestamp,
             place: files.bytes,
             size: bytes.len() as u64,
             arrived_us,
         };
         files.index.push(entry.encode())?;
         files.bytes += bytes.len() as u64;
+        self.max_timestamp = max_timestamp;
         self.next = entry.last_offset + 1;
         self.recent_bytes += bytes.len();
         self.recent.push_back(bytes.clone());
