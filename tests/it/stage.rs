@@ -17,7 +17,7 @@ use rehearsal::drive::stage::{ChunkBuilder, Planned, RecordedEvents, Reread, Spo
 use rehearsal::recording::{Columns, EventView, HeadersView, Place, Recording, RecordingError, TimestampType};
 use tempfile::TempDir;
 
-use crate::conformance::wire::Wire;
+use crate::conformance::wire::{Wire, fetch};
 use crate::conformance::{Arm, WAIT, poll_until, take, values};
 
 crate::every_conformance_test!(conformance);
@@ -335,6 +335,64 @@ fn what_is_not_served_is_refused_and_noted() {
         stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.version, asked.client, count)).collect();
     let line = |call: &str| (call.to_owned(), 3, "by-hand".to_owned(), 1);
     assert_eq!(asked, [line("CreateAcls"), line("DescribeAcls")]);
+}
+
+/// A recording that has gone since.
+#[derive(Debug)]
+struct Gone;
+
+impl Reread for Gone {
+    fn reread(&mut self, _: &[Spot], _: usize) -> Result<Option<rehearsal::drive::stage::Chunk>, RecordingError> {
+        Err(RecordingError::NoManifest { path: "orders.manifest".into() })
+    }
+}
+
+#[test]
+fn what_cannot_be_read_again_is_told_to_whoever_asks_for_the_outcome() {
+    let (stage, _folder) = start(|settings| settings.window_bytes = 1);
+    let made = stage.plan_topic("planned", &[0], BTreeMap::new(), |_| Box::new(Gone)).unwrap();
+    for first in (0..100).step_by(10) {
+        stock(&made[0], first..first + 10);
+        made[0].reveal(10);
+    }
+    let mut wire = Wire::connect(&arm(&stage));
+    let mut error = |offset| wire.call(11, &fetch("planned", &[(0, offset)])).responses[0].partitions[0].error_code;
+    assert_eq!(error(95), 0);
+    assert_eq!(stage.failures(), []);
+    assert_eq!((error(5), error(5)), (56, 56));
+    let failures = stage.failures();
+    assert!(failures.len() == 1 && failures[0].0.contains("orders.manifest") && failures[0].1 == 2, "{failures:?}");
+}
+
+#[test]
+fn a_transaction_does_not_end_before_its_markers_stand() {
+    let (stage, folder) = start(|_| {});
+    stage.make_topic("out", 1, BTreeMap::new()).unwrap();
+    let mut wire = Wire::connect(&arm(&stage));
+    let producer = wire.new_producer(Some("t"));
+    let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+        .with_name(TopicName(text("out")))
+        .with_partitions(vec![0]);
+    let add = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(TransactionalId(text("t")))
+        .with_v3_and_below_producer_id(ProducerId(producer.0))
+        .with_v3_and_below_producer_epoch(producer.1)
+        .with_v3_and_below_topics(vec![topic]);
+    wire.call(3, &add);
+    let end = EndTxnRequest::default()
+        .with_transactional_id(TransactionalId(text("t")))
+        .with_producer_id(ProducerId(producer.0))
+        .with_producer_epoch(producer.1)
+        .with_committed(true);
+    // Files of a log are made with its first batch, which is the marker.
+    std::fs::remove_dir(folder.path()).unwrap();
+    assert_eq!(wire.call(3, &end).error_code, 51);
+    assert_eq!(stage.open_transactions(), 1);
+    assert!(stage.failures()[0].0.contains("No such file"), "{:?}", stage.failures());
+    std::fs::create_dir(folder.path()).unwrap();
+    assert_eq!(wire.call(3, &end).error_code, 0);
+    assert_eq!(stage.open_transactions(), 0);
+    assert_eq!(wire.call(11, &fetch("out", &[(0, 0)])).responses[0].partitions[0].last_stable_offset, 1);
 }
 
 /// Sends one request in each of these versions, and looks at each answer.

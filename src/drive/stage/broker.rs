@@ -1,6 +1,8 @@
 //! What all connections share: topics, groups, transactions, and what was asked for and not served.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,6 +57,7 @@ pub(super) struct Broker {
     closed: Condvar,
     closing: AtomicBool,
     asked: Mutex<BTreeMap<Asked, u64>>,
+    failures: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Broker {
@@ -73,6 +76,7 @@ impl Broker {
             closed: Condvar::new(),
             closing: AtomicBool::new(false),
             asked: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
@@ -136,7 +140,8 @@ impl Broker {
             }
             control.groups.tick(now);
             for ending in control.transactions.tick(now) {
-                self.end_transaction(&mut control, &ending);
+                // Where that fails, it is tried again.
+                let _ = self.end_transaction(&mut control, ending);
             }
             if control.groups.has_answers() {
                 self.changed.notify_all();
@@ -151,12 +156,13 @@ impl Broker {
         }
     }
 
-    /// Writes the markers of a transaction that ends, and commits or drops its offsets.
-    pub(super) fn end_transaction(&self, control: &mut Control, ending: &Ending) {
+    /// Writes the markers of a transaction that ends, and commits or drops its offsets. Where a marker cannot be written, the
+    /// transaction goes on ending: it counts as open, and is tried again.
+    pub(super) fn end_transaction(&self, control: &mut Control, mut ending: Ending) -> Result<(), ResponseError> {
         let (date_ms, now_us) = (self.date_ms(), self.now_us());
-        for (topic, index) in &ending.partitions {
+        ending.partitions.retain(|(topic, index)| {
             // A topic that was deleted since needs no marker.
-            let Ok((_, partition)) = self.partition(topic, *index) else { continue };
+            let Ok((_, partition)) = self.partition(topic, *index) else { return false };
             let ended = partition.change(|log| match log {
                 Log::Written(log) => {
                     let producer = ending.producer;
@@ -164,17 +170,44 @@ impl Broker {
                 }
                 Log::Planned(_) => Ok(()),
             });
-            if let Err(error) = ended {
-                self.fail(&error);
-            }
+            ended.map_err(|error| self.fail(&error)).is_err()
+        });
+        if !ending.partitions.is_empty() {
+            control.transactions.go_on_ending(ending, self.clock.now());
+            return Err(ResponseError::ConcurrentTransactions);
         }
-        control.groups.end_transaction(ending.producer.id, ending.groups.iter().cloned(), ending.committed);
+        control.groups.end_transaction(ending.producer.id, ending.groups.into_iter(), ending.committed);
+        Ok(())
     }
 
-    /// A log cannot be kept any more: whoever asks the stage for its outcome is told.
-    pub(super) fn fail(&self, error: &LogError) {
-        let asked = Asked { call: format!("storage: {error}"), version: 0, client: String::new() };
-        *lock(&self.asked).entry(asked).or_default() += 1;
+    /// What a client is told of an error. Where the stage itself failed, whoever asks for the outcome is told, too.
+    pub(super) fn told<E: Error>(&self, error: &E) -> ResponseError
+    where
+        for<'e> ResponseError: From<&'e E>,
+    {
+        let told = ResponseError::from(error);
+        if told == ResponseError::KafkaStorageError {
+            self.fail(error);
+        }
+        told
+    }
+
+    /// A log cannot be kept or read any more.
+    fn fail(&self, error: &dyn Error) {
+        let mut said = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let _ = write!(said, ": {error}");
+            source = error.source();
+        }
+        let mut failures = lock(&self.failures);
+        if failures.len() < ASKED_MAX || failures.contains_key(&said) {
+            *failures.entry(said).or_default() += 1;
+        }
+    }
+
+    pub(super) fn failures(&self) -> Vec<(String, u64)> {
+        lock(&self.failures).iter().map(|(said, count)| (said.clone(), *count)).collect()
     }
 
     /// Notes a request that is not served.

@@ -320,6 +320,12 @@ impl Stage {
         self.broker.faults.counts()
     }
 
+    /// What went wrong with the stage's own files or the recording, with how often: what clients were told of it was no word of a
+    /// plan's.
+    pub fn failures(&self) -> Vec<(String, u64)> {
+        self.broker.failures()
+    }
+
     /// What clients asked for and the stage does not serve, with how often.
     pub fn asked(&self) -> Vec<(Asked, u64)> {
         self.broker.asked()

@@ -12,6 +12,9 @@ use kafka_protocol::ResponseError;
 /// Longest `transaction.timeout.ms` that a broker allows by default.
 const TIMEOUT_MAX: Duration = Duration::from_secs(900);
 
+/// Time after which markers that could not be written are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Last epoch of a producer id; the next transaction gets another id.
 const EPOCH_MAX: i16 = i16::MAX - 1;
 
@@ -25,6 +28,8 @@ pub(super) struct Producer {
 /// How a transaction is ended: markers are to be written to `partitions`, and offsets of `groups` committed or dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
+    /// Transactional id.
+    pub(super) id: String,
     /// The epoch is that of the markers.
     pub(super) producer: Producer,
     pub(super) committed: bool,
@@ -35,8 +40,18 @@ pub(super) struct Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Empty,
-    Ongoing { since: Duration },
-    Ended { committed: bool },
+    Ongoing {
+        since: Duration,
+    },
+    /// Markers are missing, and are to be written then.
+    Ending {
+        markers_of: Producer,
+        committed: bool,
+        again: Duration,
+    },
+    Ended {
+        committed: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -51,11 +66,12 @@ struct Transaction {
 }
 
 impl Transaction {
-    /// Ends what is open, with the producer's present epoch.
-    fn end(&mut self, committed: bool) -> Ending {
+    /// Ends what is open, with the epoch of `markers_of`.
+    fn end(&mut self, id: &str, markers_of: Producer, committed: bool) -> Ending {
         self.state = State::Ended { committed };
         Ending {
-            producer: self.producer,
+            id: id.to_owned(),
+            producer: markers_of,
             committed,
             partitions: std::mem::take(&mut self.partitions),
             groups: std::mem::take(&mut self.groups),
@@ -69,10 +85,19 @@ impl Transaction {
         if producer.epoch == self.producer.epoch { Ok(()) } else { Err(ResponseError::ProducerFenced) }
     }
 
-    fn begin(&mut self, now: Duration) {
-        if !matches!(self.state, State::Ongoing { .. }) {
-            self.state = State::Ongoing { since: now };
+    fn begin(&mut self, now: Duration) -> Result<(), ResponseError> {
+        match self.state {
+            State::Ongoing { .. } => Ok(()),
+            State::Ending { .. } => Err(ResponseError::ConcurrentTransactions),
+            State::Empty | State::Ended { .. } => {
+                self.state = State::Ongoing { since: now };
+                Ok(())
+            }
         }
+    }
+
+    fn is_ongoing(&self) -> bool {
+        matches!(self.state, State::Ongoing { .. })
     }
 }
 
@@ -117,8 +142,11 @@ impl Transactions {
         }
         let spare = self.next_producer();
         let Some(transaction) = self.by_id.get_mut(id) else { return Err(ResponseError::UnknownServerError) };
+        if matches!(transaction.state, State::Ending { .. }) {
+            return Err(ResponseError::ConcurrentTransactions);
+        }
         if let Some(known) = init.known {
-            if transaction.before == Some(known) && !matches!(transaction.state, State::Ongoing { .. }) {
+            if transaction.before == Some(known) && !transaction.is_ongoing() {
                 // The answer to this request was lost: it is given again.
                 return Ok((transaction.producer, None));
             }
@@ -127,9 +155,9 @@ impl Transactions {
             }
         }
         let mut ending = None;
-        if matches!(transaction.state, State::Ongoing { .. }) {
+        if transaction.is_ongoing() {
             transaction.producer.epoch = transaction.producer.epoch.saturating_add(1);
-            ending = Some(transaction.end(false));
+            ending = Some(transaction.end(id, transaction.producer, false));
         }
         transaction.before = init.known;
         transaction.timeout = init.timeout;
@@ -156,8 +184,8 @@ impl Transactions {
         now: Duration,
     ) -> Result<(), ResponseError> {
         let transaction = self.of(id, producer)?;
+        transaction.begin(now)?;
         transaction.partitions.extend(partitions);
-        transaction.begin(now);
         Ok(())
     }
 
@@ -170,8 +198,8 @@ impl Transactions {
         now: Duration,
     ) -> Result<(), ResponseError> {
         let transaction = self.of(id, producer)?;
+        transaction.begin(now)?;
         transaction.groups.insert(group.to_owned());
-        transaction.begin(now);
         Ok(())
     }
 
@@ -180,7 +208,11 @@ impl Transactions {
         let fenced =
             |error| if error == ResponseError::ProducerFenced { ResponseError::InvalidProducerEpoch } else { error };
         let transaction = self.of(id, producer).map_err(fenced)?;
-        if transaction.groups.contains(group) { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
+        if transaction.is_ongoing() && transaction.groups.contains(group) {
+            Ok(())
+        } else {
+            Err(ResponseError::InvalidTxnState)
+        }
     }
 
     /// Checks that a batch may be written to a partition.
@@ -193,7 +225,11 @@ impl Transactions {
         let fenced =
             |error| if error == ResponseError::ProducerFenced { ResponseError::InvalidProducerEpoch } else { error };
         let transaction = self.of(id, producer).map_err(fenced)?;
-        if transaction.partitions.contains(partition) { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
+        if transaction.is_ongoing() && transaction.partitions.contains(partition) {
+            Ok(())
+        } else {
+            Err(ResponseError::InvalidTxnState)
+        }
     }
 
     /// Ends a transaction. One that has ended so already needs nothing done.
@@ -205,10 +241,21 @@ impl Transactions {
     ) -> Result<Option<Ending>, ResponseError> {
         let transaction = self.of(id, producer)?;
         match transaction.state {
-            State::Ongoing { .. } => Ok(Some(transaction.end(committed))),
+            State::Ongoing { .. } => Ok(Some(transaction.end(id, producer, committed))),
+            State::Ending { markers_of, committed: before, .. } if before == committed => {
+                Ok(Some(transaction.end(id, markers_of, committed)))
+            }
             State::Ended { committed: before } if before == committed => Ok(None),
-            State::Empty | State::Ended { .. } => Err(ResponseError::InvalidTxnState),
+            State::Empty | State::Ending { .. } | State::Ended { .. } => Err(ResponseError::InvalidTxnState),
         }
+    }
+
+    /// Takes an ending back: markers of the partitions it still names could not be written, and are to be tried again.
+    pub(super) fn go_on_ending(&mut self, ending: Ending, now: Duration) {
+        let Some(transaction) = self.by_id.get_mut(&ending.id) else { return };
+        let (markers_of, committed) = (ending.producer, ending.committed);
+        transaction.state = State::Ending { markers_of, committed, again: now + TRY_AGAIN };
+        (transaction.partitions, transaction.groups) = (ending.partitions, ending.groups);
     }
 
     fn of(&mut self, id: &str, producer: Producer) -> Result<&mut Transaction, ResponseError> {
@@ -217,15 +264,19 @@ impl Transactions {
         Ok(transaction)
     }
 
-    /// Takes back transactions that have been open for too long, and fences their producers.
+    /// Takes back transactions that have been open for too long, and fences their producers; goes on with those that are ending.
     pub(super) fn tick(&mut self, now: Duration) -> Vec<Ending> {
         let mut endings = Vec::new();
-        for transaction in self.by_id.values_mut() {
-            if let State::Ongoing { since } = transaction.state
-                && since + transaction.timeout <= now
-            {
-                transaction.producer.epoch = transaction.producer.epoch.saturating_add(1);
-                endings.push(transaction.end(false));
+        for (id, transaction) in &mut self.by_id {
+            match transaction.state {
+                State::Ongoing { since } if since + transaction.timeout <= now => {
+                    transaction.producer.epoch = transaction.producer.epoch.saturating_add(1);
+                    endings.push(transaction.end(id, transaction.producer, false));
+                }
+                State::Ending { markers_of, committed, again } if again <= now => {
+                    endings.push(transaction.end(id, markers_of, committed));
+                }
+                _ => {}
             }
         }
         endings
@@ -235,14 +286,17 @@ impl Transactions {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let due = |transaction: &Transaction| match transaction.state {
             State::Ongoing { since } => Some(since + transaction.timeout),
+            State::Ending { again, .. } => Some(again),
             State::Empty | State::Ended { .. } => None,
         };
         self.by_id.values().filter_map(due).min()
     }
 
-    /// Number of transactions that are open.
+    /// Number of transactions that are open, or have not ended in all partitions yet.
     pub(super) fn open(&self) -> usize {
-        self.by_id.values().filter(|transaction| matches!(transaction.state, State::Ongoing { .. })).count()
+        let open =
+            |transaction: &&Transaction| matches!(transaction.state, State::Ongoing { .. } | State::Ending { .. });
+        self.by_id.values().filter(open).count()
     }
 }
 
@@ -277,6 +331,34 @@ mod tests {
         assert_eq!(transactions.end("t", producer, true), Ok(None));
         assert_eq!(transactions.end("t", producer, false), Err(ResponseError::InvalidTxnState));
         assert_eq!(transactions.open(), 0);
+    }
+
+    #[test]
+    fn a_transaction_whose_markers_are_missing_goes_on_ending() {
+        let mut transactions = Transactions::default();
+        let producer = init(&mut transactions);
+        transactions.add_partitions("t", producer, [a(), ("b".to_owned(), 1)], MINUTE).unwrap();
+        let mut ending = transactions.end("t", producer, true).unwrap().unwrap();
+        ending.partitions.remove(&a());
+        transactions.go_on_ending(ending.clone(), MINUTE);
+        assert_eq!((transactions.open(), transactions.next_due()), (1, Some(MINUTE + TRY_AGAIN)));
+        let busy = Err(ResponseError::ConcurrentTransactions);
+        assert_eq!(transactions.add_partitions("t", producer, [a()], MINUTE), busy);
+        assert_eq!(transactions.add_group("t", producer, "g", MINUTE), busy);
+        let again = Init { transactional_id: Some("t"), timeout: MINUTE, known: None };
+        assert_eq!(transactions.init(&again), Err(ResponseError::ConcurrentTransactions));
+        assert_eq!(
+            transactions.check_partition("t", producer, &ending.partitions.first().unwrap().clone()),
+            Err(ResponseError::InvalidTxnState)
+        );
+        assert_eq!(transactions.end("t", producer, false), Err(ResponseError::InvalidTxnState));
+        assert_eq!(transactions.tick(MINUTE), []);
+        // Whether the producer asks again or time does: the same markers are written, and no other.
+        assert_eq!(transactions.end("t", producer, true), Ok(Some(ending.clone())));
+        transactions.go_on_ending(ending.clone(), MINUTE);
+        assert_eq!(transactions.tick(MINUTE + TRY_AGAIN), [ending]);
+        assert_eq!((transactions.open(), transactions.next_due()), (0, None));
+        assert_eq!(transactions.end("t", producer, true), Ok(None));
     }
 
     #[test]

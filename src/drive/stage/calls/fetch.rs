@@ -164,7 +164,7 @@ fn read_all(
             let events = broker.faults.batch(request, &topic.name, sought.asked.index, broker.clock.now());
             want.events_max = events.unwrap_or(usize::MAX);
         }
-        let slice = partition.read(want).map_err(|error| ResponseError::from(&error))?;
+        let slice = partition.read(want).map_err(|error| broker.told(&error))?;
         partition.note_handed(want.offset, &slice, asked_us, broker.now_us());
         room = room.saturating_sub(slice.len());
         first &= slice.parts.is_empty();

@@ -77,7 +77,7 @@ fn find(
         LATEST_TIERED | EARLIEST_PENDING => Ok(None),
         timestamp => log.at_time(timestamp, committed),
     });
-    found.map_err(|error| (&error).into())
+    found.map_err(|error| broker.told(&error))
 }
 
 pub(super) fn for_leader_epoch(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
@@ -112,7 +112,7 @@ pub(super) fn delete_records(broker: &Broker, request: &Request) -> Result<Bytes
                     Log::Written(log) => log.delete_before(asked.offset),
                     Log::Planned(_) => Err(LogError::Planned),
                 });
-                deleted.map_err(|error| ResponseError::from(&error))
+                deleted.map_err(|error| broker.told(&error))
             });
             DeleteRecordsPartitionResult::default()
                 .with_partition_index(asked.partition_index)

@@ -144,10 +144,5 @@ fn take(
     } else {
         append()
     };
-    done.map_err(|error| {
-        if matches!(error, LogError::Files(_)) {
-            broker.fail(&error);
-        }
-        Refusal { error: (&error).into(), reason: error.to_string() }
-    })
+    done.map_err(|error| Refusal { error: broker.told(&error), reason: error.to_string() })
 }

@@ -36,7 +36,7 @@ pub(super) fn init(broker: &Broker, request: &Request) -> Result<Bytes, WireErro
     let given = broker.control(|control, _| {
         let (producer, ending) = control.transactions.init(&init)?;
         if let Some(ending) = ending {
-            broker.end_transaction(control, &ending);
+            broker.end_transaction(control, ending)?;
         }
         Ok(producer)
     });
@@ -99,7 +99,7 @@ pub(super) fn end(broker: &Broker, request: &Request) -> Result<Bytes, WireError
     let producer = Producer { id: asked.producer_id.0, epoch: asked.producer_epoch };
     let ended = broker.control(|control, _| {
         if let Some(ending) = control.transactions.end(&asked.transactional_id, producer, asked.committed)? {
-            broker.end_transaction(control, &ending);
+            broker.end_transaction(control, ending)?;
         }
         Ok(())
     });

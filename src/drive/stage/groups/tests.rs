@@ -248,7 +248,8 @@ fn a_static_member_that_says_something_else_of_itself_comes_back_without_a_rebal
     let step = groups.sync("g", sync(&first, 2, &[(&old, "mine")]), Duration::ZERO);
     assert_eq!(synced(&mut groups, step).unwrap().error, None);
     let back = |metadata: &'static str, liked: &str| {
-        let own = vec![(liked.to_owned(), Bytes::from_static(metadata.as_bytes())), ("sticky".to_owned(), Bytes::new())];
+        let own =
+            vec![(liked.to_owned(), Bytes::from_static(metadata.as_bytes())), ("sticky".to_owned(), Bytes::new())];
         Join { protocols: own, ..of_instance("", "i") }
     };
     let step = groups.join("g", back("no generation", "range"), SECOND);
