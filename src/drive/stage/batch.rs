@@ -24,8 +24,9 @@ const APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
-/// Most records of a batch; one takes seven bytes at least, so this is far above what a request can hold.
-const RECORDS_MAX: i32 = 1 << 27;
+/// Most records of a batch, with their headers: a megabyte that was compressed may claim to hold a hundred times as many, and each
+/// takes some hundred bytes once it is read.
+const ITEMS_MAX: usize = 1 << 20;
 
 /// Why bytes are no batch that a broker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -229,25 +230,55 @@ impl Batch {
         let codec = Codec::of(self.header.attributes).ok_or(BatchError::Codec)?;
         let body = codec.decompress(self.bytes.slice(HEADER_BYTES..)).ok_or(BatchError::Codec)?;
         let header = &self.header;
-        if !(0..=RECORDS_MAX).contains(&header.count) {
-            return Err(BatchError::Records);
-        }
+        let count =
+            usize::try_from(header.count).ok().filter(|count| *count <= ITEMS_MAX).ok_or(BatchError::Records)?;
         let append_time = header.is_append_time().then_some(header.max_timestamp);
-        record::decode_all(body, header.count as usize, header.base_offset, header.base_timestamp, append_time)
+        record::decode_all(body, count, header.base_offset, header.base_timestamp, append_time)
             .ok_or(BatchError::Records)
     }
 
     /// Checks a batch as a broker does that is sent it by a producer: records that can be decoded, numbered one after the other.
-    /// Returns whether any of them lacks a key.
-    pub(super) fn check_produced(&self) -> Result<bool, BatchError> {
+    pub(super) fn check_produced(&self) -> Result<Produced, BatchError> {
         let header = &self.header;
-        let records = self.records()?;
-        let numbered = records.iter().zip(header.base_offset..).all(|(record, offset)| record.offset == offset);
+        let codec = Codec::of(header.attributes).ok_or(BatchError::Codec)?;
+        let body = codec.decompress(self.bytes.slice(HEADER_BYTES..)).ok_or(BatchError::Codec)?;
         let counted = header.count > 0 && header.last_offset_delta == header.count - 1;
-        if !(numbered && counted) || header.is_control() {
+        if !counted || header.is_control() {
             return Err(BatchError::Records);
         }
-        Ok(records.iter().any(|record| record.key.is_none()))
+        let mut produced = Produced::default();
+        let (mut next, mut items) = (0, 0_usize);
+        let passed = record::pass_all(&body, header.count as usize, |record| {
+            items = items.saturating_add(1 + record.headers);
+            if record.deltas.offset != next || items > ITEMS_MAX {
+                return None;
+            }
+            next += 1;
+            let timestamp = header.base_timestamp.checked_add(record.deltas.timestamp)?;
+            // All of them have the same where a log stamped them.
+            produced.note(if header.is_append_time() { header.max_timestamp } else { timestamp });
+            produced.keyless |= !record.has_key;
+            Some(())
+        });
+        passed.map(|()| produced).ok_or(BatchError::Records)
+    }
+}
+
+/// What a broker must know of the records that it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Produced {
+    /// Whether any of them lacks a key.
+    pub(super) keyless: bool,
+    /// Smallest and largest timestamp of those that have one.
+    pub(super) timestamps: Option<(i64, i64)>,
+}
+
+impl Produced {
+    fn note(&mut self, timestamp: i64) {
+        if timestamp != -1 {
+            let (smallest, largest) = self.timestamps.unwrap_or((timestamp, timestamp));
+            self.timestamps = Some((smallest.min(timestamp), largest.max(timestamp)));
+        }
     }
 }
 
@@ -306,8 +337,8 @@ mod tests {
                 rubbish[17..21].copy_from_slice(&checksum.to_be_bytes());
             }
             if let Ok(batch) = Batch::split_from(&mut Bytes::from(rubbish)) {
-                let _ = batch.records();
-                let _ = batch.check_produced();
+                // What is taken can be read.
+                prop_assert!(batch.check_produced().is_err() || batch.appended_at(0, None).records().is_ok());
             }
         }
 
@@ -345,13 +376,53 @@ mod tests {
 
     #[test]
     fn a_producer_numbers_its_records_without_gaps() {
-        assert_eq!(three().check_produced(), Ok(true));
+        assert_eq!(three().check_produced(), Ok(Produced { keyless: true, timestamps: Some((7, 7)) }));
+        let timed = [(0, 30), (1, -1), (2, 20)].map(|(offset, timestamp)| Record {
+            offset,
+            timestamp,
+            key: Some(Bytes::new()),
+            ..Record::default()
+        });
+        let timed = Batch::of(BatchHeader::default(), &timed);
+        assert_eq!(timed.check_produced(), Ok(Produced { keyless: false, timestamps: Some((20, 30)) }));
+        let far =
+            Batch::with_body(BatchHeader { base_offset: i64::MAX, ..three().header }, &three().bytes[HEADER_BYTES..]);
+        assert!(far.check_produced().is_ok());
         let gap = [0, 2].map(|offset| Record { offset, ..Record::default() });
         assert_eq!(Batch::of(BatchHeader::default(), &gap).check_produced(), Err(BatchError::Records));
         let control = Batch::of(BatchHeader::default().control(), &gap[..1]);
         assert_eq!(control.check_produced(), Err(BatchError::Records));
         let empty = Batch::of(BatchHeader::default(), &[]);
         assert_eq!(empty.check_produced(), Err(BatchError::Records));
+    }
+
+    #[test]
+    fn a_megabyte_that_holds_millions_of_records_is_refused() {
+        let one = three().bytes[HEADER_BYTES..].to_vec();
+        let one = &one[..one.len() / 3];
+        let header = |count: usize| BatchHeader {
+            attributes: Codec::Zstd.attributes(),
+            count: count as i32,
+            last_offset_delta: count as i32 - 1,
+            ..BatchHeader::default()
+        };
+        let mut body = Vec::new();
+        for offset in 0..=ITEMS_MAX as i64 {
+            let deltas = record::Deltas { offset, timestamp: 0 };
+            record::encode(deltas, None, None, || std::iter::empty(), &mut body);
+        }
+        let bomb = Batch::with_body(header(ITEMS_MAX + 1), &Codec::Zstd.compress(&body));
+        assert_eq!(bomb.check_produced(), Err(BatchError::Records));
+        assert_eq!(bomb.records(), Err(BatchError::Records));
+        let most = Batch::with_body(header(1), &Codec::Zstd.compress(one));
+        assert!(most.check_produced().is_ok());
+        // Headers count as well.
+        let mut body = Vec::new();
+        let headers = || std::iter::repeat_n((&b""[..], None), ITEMS_MAX);
+        record::encode(record::Deltas { offset: 0, timestamp: 0 }, None, None, headers, &mut body);
+        let bomb = Batch::with_body(header(1), &Codec::Zstd.compress(&body));
+        assert!(bomb.bytes.len() < 100_000);
+        assert_eq!(bomb.check_produced(), Err(BatchError::Records));
     }
 
     #[test]

@@ -92,6 +92,52 @@ pub(super) fn decode_all(
     body.is_empty().then_some(records)
 }
 
+/// What is seen of a record in passing, against the base of its batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    pub(super) deltas: Deltas,
+    pub(super) has_key: bool,
+    pub(super) headers: usize,
+}
+
+/// Passes by the `count` records of a body, which must end with the last, and keeps none of them: however many there are, they take
+/// no memory. None where the bytes are no such records, or where `each` says so.
+pub(super) fn pass_all(mut body: &[u8], count: usize, mut each: impl FnMut(Passed) -> Option<()>) -> Option<()> {
+    for _ in 0..count {
+        let size = usize::try_from(varint(&mut body)?).ok()?;
+        let (record, rest) = body.split_at_checked(size)?;
+        body = rest;
+        each(pass(record)?)?;
+    }
+    body.is_empty().then_some(())
+}
+
+fn pass(mut bytes: &[u8]) -> Option<Passed> {
+    bytes.try_get_u8().ok()?;
+    let (timestamp, offset) = (varint(&mut bytes)?, varint(&mut bytes)?);
+    let has_key = pass_field(&mut bytes)?;
+    pass_field(&mut bytes)?;
+    let headers = usize::try_from(varint(&mut bytes)?).ok()?;
+    for _ in 0..headers {
+        if !pass_field(&mut bytes)? {
+            return None;
+        }
+        pass_field(&mut bytes)?;
+    }
+    bytes.is_empty().then_some(Passed { deltas: Deltas { offset, timestamp }, has_key, headers })
+}
+
+/// Passes by bytes that may be null; returns whether they are there. None stands for bytes that cannot be.
+fn pass_field(bytes: &mut &[u8]) -> Option<bool> {
+    match varint(bytes)? {
+        -1 => Some(false),
+        size => {
+            *bytes = bytes.get(usize::try_from(size).ok()?..)?;
+            Some(true)
+        }
+    }
+}
+
 fn decode(mut bytes: Bytes, base_offset: i64, base_timestamp: i64) -> Option<Record> {
     bytes.try_get_u8().ok()?;
     let timestamp = base_timestamp.checked_add(varint(&mut bytes)?)?;
@@ -127,7 +173,7 @@ fn put_bytes(bytes: Option<&[u8]>, body: &mut Vec<u8>) {
     }
 }
 
-fn varint(bytes: &mut Bytes) -> Option<i64> {
+fn varint(bytes: &mut impl Buf) -> Option<i64> {
     let mut value = 0_u64;
     for shift in (0..70).step_by(7) {
         let byte = bytes.try_get_u8().ok()?;
@@ -167,7 +213,7 @@ mod tests {
             let mut body = Vec::new();
             put_varint(value, &mut body);
             assert_eq!(body.len(), varint_size(value), "{value}");
-            assert_eq!(varint(&mut body.into()), Some(value));
+            assert_eq!(varint(&mut Bytes::from(body)), Some(value));
         }
     }
 

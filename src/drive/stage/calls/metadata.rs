@@ -1,6 +1,6 @@
 //! `Metadata`, `DescribeCluster`, `FindCoordinator`: one broker, which leads and coordinates all there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +46,10 @@ pub(super) fn metadata(broker: &Broker, request: &Request) -> Result<Bytes, Wire
         broker.topics.all().iter().map(|topic| described(topic, operations)).collect()
     } else {
         let topics = asked.topics.unwrap_or_default();
-        topics.iter().map(|topic| one(broker, topic, create, operations)).collect()
+        // Whoever names one a thousand times is told of it once.
+        let mut told = BTreeSet::new();
+        let named = topics.iter().filter(|topic| told.insert((topic.name.as_deref(), topic.topic_id)));
+        named.map(|topic| one(broker, topic, create, operations)).collect()
     };
     let node = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE))

@@ -121,8 +121,8 @@ fn take(
     if Codec::of(batch.header.attributes) == Some(Codec::Zstd) && version < ZSTD_FROM {
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
-    let keyless = batch.check_produced()?;
-    if keyless && topic.is_compacted() {
+    let produced = batch.check_produced()?;
+    if produced.keyless && topic.is_compacted() {
         let reason = "compacted topic cannot accept message without key".to_owned();
         return Err(Refusal { error: ResponseError::InvalidRecord, reason });
     }

@@ -23,7 +23,9 @@ use crate::drive::stage::wire::{Request, WireError};
 
 pub(super) fn create(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
     let asked: CreateTopicsRequest = request.decode()?;
-    let twice = |name: &TopicName| asked.topics.iter().filter(|topic| topic.name == *name).count() > 1;
+    let mut named: BTreeMap<&str, u32> = BTreeMap::new();
+    asked.topics.iter().for_each(|topic| *named.entry(&topic.name).or_default() += 1);
+    let twice = |name: &TopicName| named.get(name.as_str()).is_some_and(|count| *count > 1);
     let one = |topic: &CreatableTopic| {
         let made = if twice(&topic.name) {
             Err((ResponseError::InvalidRequest, "the topic stands in the request twice".to_owned()))

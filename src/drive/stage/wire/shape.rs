@@ -8,7 +8,12 @@
 //! bytes, `[…]` an array, `{…}` a structure; `@3` from version 3 on, `@-3` up to it; `#16` the size of a structure's next tagged
 //! field.
 
+use std::cell::Cell;
+
 use bytes::Buf;
+
+/// Most elements of all arrays of a request together: an element of a few bytes takes some hundred once it is decoded.
+const ELEMENTS_MAX: usize = 100_000;
 
 /// Something on the wire.
 #[derive(Debug)]
@@ -54,9 +59,10 @@ impl Shape {
         Self { body, flexible_from }
     }
 
-    /// Whether `bytes` hold a request of this shape: every length and count is borne by bytes that are there.
+    /// Whether `bytes` hold a request of this shape: every length and count is borne by bytes that are there, and no more is in it
+    /// than a client asks for.
     pub(super) fn fits(&self, version: i16, mut bytes: &[u8]) -> bool {
-        let walk = Walk { version, flexible: version >= self.flexible_from };
+        let walk = Walk { version, flexible: version >= self.flexible_from, elements: Cell::new(0) };
         walk.structure(&self.body, &mut bytes).is_some()
     }
 }
@@ -123,6 +129,7 @@ fn number(rest: &mut &str) -> Option<usize> {
 struct Walk {
     version: i16,
     flexible: bool,
+    elements: Cell<usize>,
 }
 
 impl Walk {
@@ -156,7 +163,8 @@ impl Walk {
                 } else {
                     usize::try_from(bytes.try_get_i32().ok()?.max(0)).ok()?
                 };
-                if count > bytes.len() {
+                self.elements.set(self.elements.get().saturating_add(count));
+                if count > bytes.len() || self.elements.get() > ELEMENTS_MAX {
                     return None;
                 }
                 (0..count).try_for_each(|_| self.item(inner, bytes).ok_or(())).ok()
@@ -275,6 +283,25 @@ mod tests {
         // Compact: no element, and no tagged field.
         assert!(shape.fits(2, &[0, 0, 0, 9, 1, 0]));
         assert!(!shape.fits(2, &[0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]));
+    }
+
+    #[test]
+    fn more_elements_than_a_client_asks_for_are_refused() {
+        let shape = Shape::parse("[{s [4]}]", i16::MAX);
+        let nested = |topics: usize, partitions: usize| {
+            let mut bytes = (topics as i32).to_be_bytes().to_vec();
+            for _ in 0..topics {
+                bytes.extend_from_slice(&[0, 0]);
+                bytes.extend_from_slice(&(partitions as i32).to_be_bytes());
+                bytes.resize(bytes.len() + 4 * partitions, 0);
+            }
+            bytes
+        };
+        for (topics, partitions, fits) in
+            [(ELEMENTS_MAX, 0, true), (ELEMENTS_MAX + 1, 0, false), (100, 999, true), (100, 1_000, false)]
+        {
+            assert_eq!(shape.fits(0, &nested(topics, partitions)), fits, "{topics} {partitions}");
+        }
     }
 
     #[test]
