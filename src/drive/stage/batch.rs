@@ -216,6 +216,9 @@ impl Batch {
             header = BatchHeader { max_timestamp: time, ..header.with_append_time(true) };
             return Self::with_body(header, &self.bytes[HEADER_BYTES..]);
         }
+        if header.is_append_time() {
+            return Self::with_body(header.with_append_time(false), &self.bytes[HEADER_BYTES..]);
+        }
         // Offset and epoch stand outside of what the checksum covers.
         let mut bytes = Vec::with_capacity(self.bytes.len());
         bytes.extend_from_slice(&offset.to_be_bytes());

@@ -14,6 +14,9 @@ const NAME_MAX: usize = 249;
 /// Most partitions of a topic: each may come to hold two files.
 pub(super) const PARTITIONS_MAX: i32 = 10_000;
 
+/// How far a timestamp may lie in the future where a topic does not say, as Kafka has it.
+const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
+
 /// One topic.
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -73,6 +76,14 @@ impl Topic {
     pub(super) fn is_compacted(&self) -> bool {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         settings.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|one| one.trim() == "compact"))
+    }
+
+    /// Milliseconds that a timestamp may lie ahead of the broker's date, and behind it.
+    pub(super) fn timestamp_bounds(&self) -> (i64, i64) {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let set = |name: &str| settings.get(name).and_then(|value| value.trim().parse().ok());
+        let (before, after) = (set("message.timestamp.before.max.ms"), set("message.timestamp.after.max.ms"));
+        (before.unwrap_or(i64::MAX), after.unwrap_or(TIMESTAMP_AFTER_MAX_MS))
     }
 
     /// Whether events get the time of the log.

@@ -1,6 +1,7 @@
 //! What any broker of Kafka's protocol does, each in one body that runs against a broker it is given: the stage, and Apache Kafka.
 //! A body returns what it saw, which must be the same on both.
 
+pub(crate) mod batches;
 pub(crate) mod clients;
 pub(crate) mod groups;
 pub(crate) mod members;
@@ -180,6 +181,8 @@ macro_rules! every_conformance_test {
                 topics_are_made_described_grown_and_deleted,
                 records_are_deleted_up_to_an_offset,
                 groups_are_listed_described_and_deleted;
+            batches:
+                timestamps_are_held_to_the_clock;
             members:
                 a_static_member_that_comes_back_changes_nothing_for_the_others;
             wire:

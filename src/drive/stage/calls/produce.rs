@@ -9,7 +9,7 @@ use kafka_protocol::messages::produce_response::{PartitionProduceResponse, Topic
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::text;
-use crate::drive::stage::batch::{Batch, BatchError};
+use crate::drive::stage::batch::{Batch, BatchError, Produced};
 use crate::drive::stage::broker::Broker;
 use crate::drive::stage::codec::Codec;
 use crate::drive::stage::log::{Appended, Log, LogError};
@@ -121,11 +121,12 @@ fn take(
     if Codec::of(batch.header.attributes) == Some(Codec::Zstd) && version < ZSTD_FROM {
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
-    let produced = batch.check_produced()?;
-    if produced.keyless && topic.is_compacted() {
+    let checked = batch.check_produced()?;
+    if checked.keyless && topic.is_compacted() {
         let reason = "compacted topic cannot accept message without key".to_owned();
         return Err(Refusal { error: ResponseError::InvalidRecord, reason });
     }
+    check_timestamps(topic, &batch, &checked, broker.date_ms())?;
     let append_time = topic.is_append_time().then(|| broker.date_ms());
     let append = || {
         partition.change(|log| match log {
@@ -145,4 +146,29 @@ fn take(
         append()
     };
     done.map_err(|error| Refusal { error: broker.told(&error), reason: error.to_string() })
+}
+
+/// Checks timestamps as Kafka does: those of producers lie within the topic's bounds around `date_ms`, and none of them says that a
+/// log has stamped it.
+fn check_timestamps(topic: &Topic, batch: &Batch, produced: &Produced, date_ms: i64) -> Result<(), Refusal> {
+    let refused = |reason: String| Err(Refusal { error: ResponseError::InvalidTimestamp, reason });
+    match produced.timestamps {
+        Some((smallest, largest)) if !topic.is_append_time() => {
+            let (before, after) = topic.timestamp_bounds();
+            let out = [smallest, largest].into_iter().find(|timestamp| {
+                date_ms.saturating_sub(*timestamp) > before || timestamp.saturating_sub(date_ms) > after
+            });
+            match out {
+                None => Ok(()),
+                Some(timestamp) => refused(format!(
+                    "timestamp {timestamp} is out of range: it should lie within {before} ms ahead of {date_ms} and {after} ms \
+                     behind it"
+                )),
+            }
+        }
+        _ if batch.header.is_append_time() => {
+            refused("a producer cannot set the timestamp type to LogAppendTime".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
