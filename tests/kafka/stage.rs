@@ -43,7 +43,9 @@ pub(crate) fn on_each_arm(body: fn(&Arm) -> Vec<String>) {
 fn start() -> (Stage, TempDir) {
     let folder = TempDir::new().unwrap();
     let mut settings = StageSettings::new(folder.path());
+    // As the cluster that it is held against.
     settings.auto_create = false;
+    settings.initial_rebalance_delay = Duration::ZERO;
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
 

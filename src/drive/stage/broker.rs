@@ -62,6 +62,7 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn new(settings: StageSettings, (host, port): (String, u16), clock: Arc<dyn Clock>) -> Self {
+        let groups = Groups::new(settings.initial_rebalance_delay);
         Self {
             settings,
             host,
@@ -70,7 +71,7 @@ impl Broker {
             topics: Topics::default(),
             sessions: Sessions::default(),
             faults: Faults::default(),
-            control: Mutex::default(),
+            control: Mutex::new(Control { groups, transactions: Transactions::default() }),
             changed: Condvar::new(),
             pausing: Mutex::default(),
             closed: Condvar::new(),

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How a stage is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct StageSettings {
     pub auto_create: bool,
     /// Partitions of a topic where nobody says how many, as Kafka's `num.partitions`.
     pub partitions_default: i32,
+    /// How long an empty group waits for more members once the first has come, and again where more have, as Kafka's
+    /// `group.initial.rebalance.delay.ms`. Kafka's three seconds are for members that start one after the other on many machines; the
+    /// threads of one build come within some ten milliseconds, and its first event comes later by this much.
+    pub initial_rebalance_delay: Duration,
     /// Bytes of visible events that stay in memory, for each planned partition.
     pub window_bytes: usize,
 }
@@ -38,6 +43,7 @@ impl StageSettings {
             batch_bytes_max: 1_048_588,
             auto_create: true,
             partitions_default: 1,
+            initial_rebalance_delay: Duration::from_millis(200),
             window_bytes: 4 << 20,
         }
     }

@@ -28,6 +28,18 @@ pub(super) enum Phase {
     Stable,
 }
 
+/// The wait of a new group for more members to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gathering {
+    /// What may be waited beyond the present wait.
+    left: Duration,
+    /// Somebody came during the present wait: there may be more.
+    pub(super) came: bool,
+}
+
+/// Shortest time for a rebalance, whatever members say: with none, time would never come to rest.
+const REBALANCE_MIN: Duration = Duration::from_millis(10);
+
 /// A group as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::drive::stage) struct Described {
@@ -64,10 +76,17 @@ pub(in crate::drive::stage) struct Group {
     pub(super) offsets: Offsets,
     /// Somebody is to visit as soon as all have their share, and stay so long.
     pub(super) visit: Option<Duration>,
+    /// How long an empty group waits for more members once the first has come.
+    initial_delay: Duration,
+    pub(super) gathering: Option<Gathering>,
     answers: Vec<(Ticket, Answer)>,
 }
 
 impl Group {
+    pub(super) fn new(initial_delay: Duration) -> Self {
+        Self { initial_delay, ..Self::default() }
+    }
+
     pub(in crate::drive::stage) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -204,15 +223,36 @@ impl Group {
         for ticket in waiting {
             self.answer_sync(Some(ticket), SyncAnswer::refused(ResponseError::RebalanceInProgress));
         }
-        let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
-        self.phase = Phase::Preparing { until: now + longest };
+        let longest = self.longest_rebalance();
+        let gathers = self.phase == Phase::Empty && !self.initial_delay.is_zero();
+        let left = longest.saturating_sub(self.initial_delay);
+        self.gathering = gathers.then_some(Gathering { left, came: false });
+        self.phase = Phase::Preparing { until: now + if gathers { self.initial_delay } else { longest } };
         self.visitors_join();
+    }
+
+    fn longest_rebalance(&self) -> Duration {
+        let longest = self.members.values().map(|member| member.rebalance_timeout).max();
+        longest.unwrap_or_default().max(REBALANCE_MIN)
+    }
+
+    /// A new group that has waited waits on where somebody came meanwhile, as far as a rebalance may take; else it begins.
+    fn gather_or_complete(&mut self, now: Duration) {
+        match &mut self.gathering {
+            Some(gathering) if gathering.came && !gathering.left.is_zero() => {
+                let until = now + self.initial_delay.min(gathering.left);
+                gathering.left = gathering.left.saturating_sub(self.initial_delay);
+                gathering.came = false;
+                self.phase = Phase::Preparing { until };
+            }
+            _ => self.complete(now),
+        }
     }
 
     /// Goes on where a request left nobody to wait for.
     pub(super) fn settle(&mut self, now: Duration) {
         self.receive(now);
-        if !matches!(self.phase, Phase::Preparing { .. }) {
+        if !matches!(self.phase, Phase::Preparing { .. }) || self.gathering.is_some() {
             return;
         }
         let all_joined = self.members.values().all(|member| member.joining.is_some());
@@ -223,6 +263,7 @@ impl Group {
 
     /// Begins a new generation with those who have joined.
     fn complete(&mut self, now: Duration) {
+        self.gathering = None;
         let missing = |member: &&Member| member.joining.is_none() && member.instance.is_none();
         let missing: Vec<String> = self.members.values().filter(missing).map(|member| member.id.clone()).collect();
         for id in missing {
@@ -248,8 +289,7 @@ impl Group {
         if self.leader.as_ref().is_none_or(|leader| !joined(&leader)) {
             self.leader = self.order.iter().find(joined).cloned();
         }
-        let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
-        self.phase = Phase::Completing { until: now + longest };
+        self.phase = Phase::Completing { until: now + self.longest_rebalance() };
         for id in self.order.clone() {
             let answer = self.joined(&id);
             if let Some(member) = self.members.get_mut(&id) {
@@ -316,7 +356,7 @@ impl Group {
             self.remove(&id, now);
         }
         match self.phase {
-            Phase::Preparing { until } if until <= now => self.complete(now),
+            Phase::Preparing { until } if until <= now => self.gather_or_complete(now),
             Phase::Completing { until } if until <= now => {
                 let late = self.members.values().filter(|member| !member.synced).map(|member| member.id.clone());
                 for id in late.collect::<Vec<_>>() {

@@ -155,6 +155,10 @@ impl Group {
             visitor: None,
         };
         self.members.insert(id, member);
+        if let Some(gathering) = &mut self.gathering {
+            // Only a group that never was waits for longer.
+            gathering.came = self.generation == 0;
+        }
         if !matches!(self.phase, Phase::Preparing { .. }) {
             self.prepare(now);
         }

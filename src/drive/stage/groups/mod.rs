@@ -54,9 +54,15 @@ pub(super) struct Groups {
     ready: BTreeMap<Ticket, Answer>,
     /// Tickets and member ids ever given.
     given: u64,
+    /// How long an empty group waits for more members once the first has come, as Kafka's `group.initial.rebalance.delay.ms`.
+    initial_delay: Duration,
 }
 
 impl Groups {
+    pub(super) fn new(initial_delay: Duration) -> Self {
+        Self { initial_delay, ..Self::default() }
+    }
+
     /// Takes the answer to a ticket, if it is there.
     pub(super) fn collect(&mut self, ticket: Ticket) -> Option<Answer> {
         self.ready.remove(&ticket)
@@ -111,7 +117,7 @@ impl Groups {
 
     /// The group `id`, made where it is not there yet.
     fn with<T>(&mut self, id: &str, now: Duration, step: impl FnOnce(&mut Group, &mut u64) -> T) -> T {
-        let group = self.by_id.entry(id.to_owned()).or_default();
+        let group = self.by_id.entry(id.to_owned()).or_insert_with(|| Group::new(self.initial_delay));
         let result = step(group, &mut self.given);
         group.settle(now);
         self.ready.extend(group.take_answers());
@@ -158,7 +164,7 @@ impl Groups {
         if !self.by_id.contains_key(id) && generation >= 0 {
             return Err(ResponseError::IllegalGeneration);
         }
-        let group = self.by_id.entry(id.to_owned()).or_default();
+        let group = self.by_id.entry(id.to_owned()).or_insert_with(|| Group::new(self.initial_delay));
         group.check_commit(identity, generation, transactional)?;
         group.heard(&identity.member, now);
         Ok(group)

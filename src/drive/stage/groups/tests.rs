@@ -86,6 +86,61 @@ fn one_member_leads_itself() {
 }
 
 #[test]
+fn a_new_group_waits_for_those_who_come_together() {
+    let delay = Duration::from_millis(200);
+    let mut groups = Groups::new(delay);
+    let first = groups.join("g", join(""), SECOND);
+    let second = groups.join("g", join(""), SECOND + delay / 2);
+    assert_eq!(groups.next_due(), Some(SECOND + delay));
+    // Somebody came, so there may be more.
+    groups.tick(SECOND + delay);
+    assert_eq!((joined(&mut groups, first.clone()), groups.next_due()), (None, Some(SECOND + 2 * delay)));
+    groups.tick(SECOND + 2 * delay);
+    let (first, second) = (joined(&mut groups, first).unwrap(), joined(&mut groups, second).unwrap());
+    assert_eq!((first.generation, second.generation, first.members.len()), (1, 1, 2));
+    // Later ones are waited for as in any rebalance; and a group that was there and is empty waits once.
+    let leaving = [&first, &second].map(|one| Leaving { member: one.member.clone(), instance: None });
+    groups.leave("g", &leaving, 2 * SECOND).unwrap();
+    assert_eq!(groups.group("g").map(Group::state), Some("Empty"));
+    let third = groups.join("g", join(""), 3 * SECOND);
+    let fourth = groups.join("g", join(""), 3 * SECOND);
+    groups.tick(3 * SECOND + delay);
+    assert!(joined(&mut groups, third).is_some() && joined(&mut groups, fourth).is_some());
+}
+
+#[test]
+fn a_new_group_waits_no_longer_than_a_rebalance_may_take() {
+    let mut groups = Groups::new(Duration::from_millis(200));
+    let hasty = || Join { rebalance_timeout: Duration::from_millis(500), ..join("") };
+    let first = groups.join("g", hasty(), Duration::ZERO);
+    for millis in (50..500).step_by(50) {
+        let _ = groups.join("g", hasty(), Duration::from_millis(millis));
+        groups.tick(Duration::from_millis(millis));
+        assert_eq!(joined(&mut groups, first.clone()), None, "{millis}");
+    }
+    groups.tick(Duration::from_millis(500));
+    assert_eq!(joined(&mut groups, first).unwrap().members.len(), 10);
+}
+
+#[test]
+fn a_member_that_gives_no_time_keeps_time_at_rest() {
+    let mut groups = Groups::default();
+    let hasty = |member: &str| Join { rebalance_timeout: Duration::ZERO, ..of_instance(member, "i") };
+    let step = groups.join("g", hasty(""), Duration::ZERO);
+    joined(&mut groups, step).unwrap();
+    let mut now = Duration::ZERO;
+    // It never asks for its share: time is looked at a bounded number of times until its session ends.
+    let mut looks = 0;
+    while let Some(due) = groups.next_due() {
+        assert!(due > now, "nothing moves at {now:?}");
+        now = due;
+        groups.tick(now);
+        looks += 1;
+    }
+    assert!(looks <= 1_010 && now <= 11 * SECOND, "{looks} {now:?}");
+}
+
+#[test]
 fn a_client_that_knows_how_is_told_its_id_first() {
     let mut groups = Groups::default();
     let ask = Join { asks_for_id: true, ..join("") };
