@@ -337,6 +337,24 @@ fn what_is_not_served_is_refused_and_noted() {
     assert_eq!(asked, [line("CreateAcls"), line("DescribeAcls")]);
 }
 
+#[test]
+fn a_build_made_for_three_brokers_makes_its_topics() {
+    let (stage, _folder) = start(|_| {});
+    let mut wire = Wire::connect(&arm(&stage));
+    let topic = |factor: i16| {
+        create_topics_request::CreatableTopic::default()
+            .with_name(TopicName(text(&format!("of{factor}"))))
+            .with_num_partitions(2)
+            .with_replication_factor(factor)
+    };
+    let request = CreateTopicsRequest::default().with_topics([-1, 0, 1, 3, 4].map(topic).to_vec());
+    let answer = wire.call(5, &request);
+    let made: Vec<_> = answer.topics.iter().map(|one| (one.error_code, one.replication_factor)).collect();
+    assert_eq!(made, [(0, 1), (38, -1), (0, 1), (0, 3), (38, -1)]);
+    assert!(answer.topics[4].error_message.as_deref().unwrap().contains("from 1 to 3"));
+    assert_eq!(stage.written_topics().len(), 3);
+}
+
 /// A recording that has gone since.
 #[derive(Debug)]
 struct Gone;

@@ -46,6 +46,7 @@ fn start() -> (Stage, TempDir) {
     // As the cluster that it is held against.
     settings.auto_create = false;
     settings.initial_rebalance_delay = Duration::ZERO;
+    settings.replication_max = 1;
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
 

@@ -23,6 +23,9 @@ pub struct StageSettings {
     pub auto_create: bool,
     /// Partitions of a topic where nobody says how many, as Kafka's `num.partitions`.
     pub partitions_default: i32,
+    /// Largest replication factor that a topic may be made with, though all stands on the one broker there is: a build that was made for
+    /// a cluster asks for what its cluster has.
+    pub replication_max: i16,
     /// How long an empty group waits for more members once the first has come, and again where more have, as Kafka's
     /// `group.initial.rebalance.delay.ms`. Kafka's three seconds are for members that start one after the other on many machines; the
     /// threads of one build come within some ten milliseconds, and its first event comes later by this much.
@@ -43,6 +46,7 @@ impl StageSettings {
             batch_bytes_max: 1_048_588,
             auto_create: true,
             partitions_default: 1,
+            replication_max: 3,
             initial_rebalance_delay: Duration::from_millis(200),
             window_bytes: 4 << 20,
         }

@@ -30,7 +30,7 @@ pub(super) fn create(broker: &Broker, request: &Request) -> Result<Bytes, WireEr
         let made = if twice(&topic.name) {
             Err((ResponseError::InvalidRequest, "the topic stands in the request twice".to_owned()))
         } else {
-            create_one(broker, topic, asked.validate_only).map_err(|error| (error, refusal(error, topic)))
+            create_one(broker, topic, asked.validate_only).map_err(|error| (error, refusal(broker, error, topic)))
         };
         let answer = CreatableTopicResult::default().with_name(topic.name.clone());
         match made {
@@ -44,7 +44,7 @@ pub(super) fn create(broker: &Broker, request: &Request) -> Result<Bytes, WireEr
                 answer
                     .with_topic_id(id)
                     .with_num_partitions(count)
-                    .with_replication_factor(1)
+                    .with_replication_factor(topic.replication_factor.max(1))
                     .with_configs(Some(shown.collect()))
             }
             Err((error, reason)) => answer.with_error_code(error.code()).with_error_message(Some(text(&reason))),
@@ -53,10 +53,11 @@ pub(super) fn create(broker: &Broker, request: &Request) -> Result<Bytes, WireEr
     request.answer(&CreateTopicsResponse::default().with_topics(asked.topics.iter().map(one).collect()))
 }
 
-fn refusal(error: ResponseError, topic: &CreatableTopic) -> String {
+fn refusal(broker: &Broker, error: ResponseError, topic: &CreatableTopic) -> String {
     match error {
         ResponseError::InvalidReplicationFactor => {
-            format!("replication factor {} is larger than the number of brokers, 1", topic.replication_factor)
+            let most = broker.settings.replication_max;
+            format!("replication factor {} is not from 1 to {most}", topic.replication_factor)
         }
         ResponseError::InvalidPartitions => format!("{} partitions cannot be made", topic.num_partitions),
         ResponseError::TopicAlreadyExists => format!("Topic '{}' already exists.", topic.name.as_str()),
@@ -99,7 +100,7 @@ fn partitions_of(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Respons
         let here = topic.assignments.iter().all(|one| one.broker_ids.len() == 1 && one.broker_ids[0].0 == 1);
         return if numbered && here { Ok(indexes.len() as i32) } else { Err(ResponseError::InvalidReplicaAssignment) };
     }
-    if !matches!(topic.replication_factor, -1 | 1) {
+    if !(1..=broker.settings.replication_max).contains(&topic.replication_factor) && topic.replication_factor != -1 {
         return Err(ResponseError::InvalidReplicationFactor);
     }
     match topic.num_partitions {
