@@ -355,6 +355,34 @@ fn a_build_made_for_three_brokers_makes_its_topics() {
     assert_eq!(stage.written_topics().len(), 3);
 }
 
+#[test]
+fn a_connection_without_room_is_refused_and_noted() {
+    let (stage, _folder) = start(|settings| settings.connections_max = 3);
+    let asks = MetadataRequest::default().with_topics(Some(Vec::new()));
+    let mut wires: Vec<Wire> = (0..3).map(|_| Wire::connect(&arm(&stage))).collect();
+    wires.iter_mut().for_each(|wire| drop(wire.call(9, &asks)));
+    let mut late = Wire::connect(&arm(&stage));
+    assert_eq!(late.receive_bytes(), None);
+    let asked: Vec<_> = stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.client, count)).collect();
+    assert_eq!(asked, [("a connection beyond 3".to_owned(), "127.0.0.1".to_owned(), 1)]);
+    wires.iter_mut().for_each(|wire| drop(wire.call(9, &asks)));
+}
+
+#[test]
+fn a_stage_has_the_files_that_thousands_of_partitions_need() {
+    let (stage, _folder) = start(|_| {});
+    let count = 2_000;
+    stage.make_topic("wide", count, BTreeMap::new()).unwrap();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    assert!(limit.current.is_none_or(|current| current >= 65_536) || limit.current == limit.maximum, "{limit:?}");
+    let producer = arm(&stage).producer(&[]);
+    for partition in 0..count {
+        producer.send(BaseRecord::<str, str>::to("wide").partition(partition).payload("x")).unwrap();
+    }
+    producer.flush(WAIT).unwrap();
+    assert_eq!(stage.read("wide", count - 1, 0).unwrap().events.len(), 1);
+}
+
 /// A recording that has gone since.
 #[derive(Debug)]
 struct Gone;

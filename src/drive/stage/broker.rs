@@ -226,10 +226,20 @@ impl Broker {
         }
     }
 
+    /// Notes a connection that there was no room for.
+    pub(super) fn note_refused_connection(&self, peer: &str) {
+        let most = self.settings.connections_max;
+        let call = format!("a connection beyond {most}");
+        self.note_asked(Asked { call, version: 0, client: peer.to_owned() });
+    }
+
     fn note(&self, request: &Request, what: &str) {
         let call = ApiKey::try_from(request.key)
             .map_or_else(|()| format!("call {}{what}", request.key), |key| format!("{key:?}{what}"));
-        let asked = Asked { call, version: request.version, client: request.client.clone() };
+        self.note_asked(Asked { call, version: request.version, client: request.client.clone() });
+    }
+
+    fn note_asked(&self, asked: Asked) {
         let mut all = lock(&self.asked);
         if all.len() < ASKED_MAX || all.contains_key(&asked) {
             *all.entry(asked).or_default() += 1;

@@ -80,6 +80,7 @@ use broker::Broker;
 use kafka_protocol::ResponseError;
 use log::{Log, PlannedLog};
 use partition::Partition;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serve::Server;
 
 use crate::clock::Clock;
@@ -162,6 +163,18 @@ pub struct GroupCommit {
     pub position: i64,
 }
 
+/// Open files that a stage may need: two for each written partition, and one for each connection.
+const OPEN_FILES: u64 = 1 << 16;
+
+/// Lets this process have as many open files as it may, up to [`OPEN_FILES`]. Where it may not, whoever needs more is told then.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+}
+
 /// A running broker. It ends, with all that it holds, when dropped.
 pub struct Stage {
     broker: Arc<Broker>,
@@ -183,6 +196,7 @@ impl Stage {
     pub fn start(settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
         let listen = settings.listen;
         let failed = |source| StageError::Listen { listen, source };
+        raise_open_files();
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let advertised = settings.advertised(address);

@@ -70,8 +70,8 @@ struct Open {
 
 struct Connection {
     stream: Arc<TcpStream>,
-    /// It has sent a whole request.
-    talked: Arc<AtomicBool>,
+    /// It has sent a whole request, or was told to go.
+    settled: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -152,10 +152,14 @@ fn sever(shared: &Shared) {
     }
 }
 
-/// Ends the connection that has been silent for longest; returns whether there is one.
+/// Ends the connection that has been silent for longest; returns whether there is one. One that has ended by itself makes room too,
+/// and none is told twice.
 fn close_silent(open: &Open) -> bool {
-    let silent = open.all.values().find(|connection| !connection.talked.load(Ordering::SeqCst));
-    silent.is_some_and(|connection| connection.stream.shutdown(Shutdown::Both).is_ok())
+    let silent = open.all.values().find(|connection| !connection.settled.swap(true, Ordering::SeqCst));
+    silent.is_some_and(|connection| {
+        let _ = connection.stream.shutdown(Shutdown::Both);
+        true
+    })
 }
 
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
@@ -167,17 +171,17 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         // counted once its thread has ended.
         let made_room = close_silent(&open);
         if !made_room || open.all.len() >= 2 * shared.broker.settings.connections_max {
-            return;
+            return shared.broker.note_refused_connection(&peer.ip().to_string());
         }
     }
     if timed.is_err() || shared.broker.faults.is_down(shared.broker.clock.now()) {
         return;
     }
-    let (stream, talked) = (Arc::new(stream), Arc::new(AtomicBool::new(false)));
+    let (stream, settled) = (Arc::new(stream), Arc::new(AtomicBool::new(false)));
     open.next += 1;
     let number = open.next;
     let own = Ended { shared: Arc::clone(shared), number };
-    let (reading, talking) = (Arc::clone(&stream), Arc::clone(&talked));
+    let (reading, talking) = (Arc::clone(&stream), Arc::clone(&settled));
     let thread = spawn("stage connection", move || {
         let shared = &own.shared;
         // However it ends, it ends this connection alone; who must know is told by the broker.
@@ -185,7 +189,7 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         let _ = reading.shutdown(Shutdown::Both);
     });
     if let Ok(thread) = thread {
-        open.all.insert(number, Connection { stream, talked, thread: Some(thread) });
+        open.all.insert(number, Connection { stream, settled, thread: Some(thread) });
     }
 }
 
