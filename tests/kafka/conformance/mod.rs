@@ -184,7 +184,10 @@ macro_rules! every_conformance_test {
             batches:
                 timestamps_are_held_to_the_clock;
             members:
-                a_static_member_that_comes_back_changes_nothing_for_the_others;
+                a_static_member_that_comes_back_changes_nothing_for_the_others,
+                a_member_that_changes_what_it_can_do_is_held_to_the_others,
+                a_group_that_shares_anew_shows_the_shares_it_had,
+                offsets_of_a_group_that_nobody_knows_are_refused_by_version;
             wire:
                 a_version_that_is_not_known_is_answered_with_the_list,
                 a_retry_after_a_lost_answer_is_not_written_twice,

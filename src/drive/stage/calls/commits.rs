@@ -26,12 +26,19 @@ use crate::drive::stage::wire::{Request, WireError};
 /// First version in which several groups are asked for at once.
 const GROUPS_FROM: i16 = 8;
 
+/// First version whose clients know that a group is not there.
+const GROUP_MISSING_FROM: i16 = 9;
+
 pub(super) fn commit(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
     let asked: OffsetCommitRequest = request.decode()?;
     let identity = identity(&asked.member_id, asked.group_instance_id.as_ref());
     let generation = asked.generation_id_or_member_epoch;
     let topics = broker.control(|control, now| {
+        let unknown = control.groups.group(&asked.group_id).is_none();
         let mut group = control.groups.committing(&asked.group_id, &identity, generation, false, now);
+        if unknown && request.version >= GROUP_MISSING_FROM {
+            group = group.map_err(|_| ResponseError::GroupIdNotFound);
+        }
         let topic = |topic: &kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic| {
             let one = |asked: &kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition| {
                 let committed = Committed {

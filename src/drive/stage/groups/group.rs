@@ -79,6 +79,8 @@ pub(in crate::drive::stage) struct Group {
     /// How long an empty group waits for more members once the first has come.
     initial_delay: Duration,
     pub(super) gathering: Option<Gathering>,
+    /// When those are put out that have not asked for their assignment yet, though all have one.
+    pub(super) sync_until: Option<Duration>,
     answers: Vec<(Ticket, Answer)>,
 }
 
@@ -320,12 +322,12 @@ impl Group {
         }
     }
 
-    /// Names of protocols that all members can do, but perhaps one.
-    pub(super) fn shared_protocols(&self, but: Option<&str>) -> Option<BTreeSet<&str>> {
+    /// Names of protocols that all members can do.
+    pub(super) fn shared_protocols(&self) -> Option<BTreeSet<&str>> {
         let names = |member: &'_ Member| -> BTreeSet<String> {
             member.protocols.iter().map(|(name, _)| name.clone()).collect()
         };
-        let mut others = self.members.values().filter(|member| Some(member.id.as_str()) != but);
+        let mut others = self.members.values();
         let first = others.next()?;
         let rest: Vec<BTreeSet<String>> = others.map(names).collect();
         let shared = first.protocols.iter().map(|(name, _)| name.as_str());
@@ -334,7 +336,7 @@ impl Group {
 
     /// Each member votes for what it likes best of what all can do.
     pub(super) fn elect_protocol(&self) -> Option<String> {
-        let shared = self.shared_protocols(None)?;
+        let shared = self.shared_protocols()?;
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for member in self.members.values() {
             let liked = member.protocols.iter().find(|(name, _)| shared.contains(name.as_str()));
@@ -358,10 +360,11 @@ impl Group {
         match self.phase {
             Phase::Preparing { until } if until <= now => self.gather_or_complete(now),
             Phase::Completing { until } if until <= now => {
-                let late = self.members.values().filter(|member| !member.synced).map(|member| member.id.clone());
-                for id in late.collect::<Vec<_>>() {
-                    self.drop_member(&id);
-                }
+                self.drop_late();
+                self.prepare(now);
+            }
+            Phase::Stable if self.late_end().is_some_and(|end| end <= now) => {
+                self.drop_late();
                 self.prepare(now);
             }
             _ => {}
@@ -369,10 +372,24 @@ impl Group {
         self.settle(now);
     }
 
+    /// Takes out those who have not asked for their assignment.
+    fn drop_late(&mut self) {
+        let late = self.members.values().filter(|member| !member.synced).map(|member| member.id.clone());
+        for id in late.collect::<Vec<_>>() {
+            self.drop_member(&id);
+        }
+    }
+
+    /// When those are put out who have not asked for their assignment, where there are any.
+    fn late_end(&self) -> Option<Duration> {
+        self.sync_until.filter(|_| self.members.values().any(|member| !member.synced))
+    }
+
     pub(super) fn next_due(&self) -> Option<Duration> {
         let phase = match self.phase {
             Phase::Preparing { until } | Phase::Completing { until } => Some(until),
-            Phase::Empty | Phase::Stable => None,
+            Phase::Stable => self.late_end(),
+            Phase::Empty => None,
         };
         let sessions = self.members.values().filter_map(Member::session_end);
         sessions.chain(self.promised.values().copied()).chain(phase).chain(self.next_leave()).min()

@@ -101,7 +101,7 @@ impl Group {
         }
     }
 
-    /// Whether the member and all others have a protocol in common.
+    /// Whether there is a protocol in common with all that the members said so far, the one that joins again included.
     fn can_do(&self, join: &Join) -> bool {
         if join.protocols.is_empty() || join.protocol_type.is_empty() {
             return false;
@@ -109,17 +109,17 @@ impl Group {
         if self.members.is_empty() {
             return true;
         }
-        let own = Some(join.identity.member.as_str());
         let fits = |names: std::collections::BTreeSet<&str>| {
             join.protocols.iter().any(|(name, _)| names.contains(name.as_str()))
         };
-        self.protocol_type.as_ref() == Some(&join.protocol_type) && self.shared_protocols(own).is_none_or(fits)
+        self.protocol_type.as_ref() == Some(&join.protocol_type) && self.shared_protocols().is_none_or(fits)
     }
 
     fn join_new(&mut self, join: Join, now: Duration, given: &mut u64) -> Step<JoinAnswer> {
         *given += 1;
-        // The number makes it unique; the client's name makes it readable, as Kafka's are.
-        let id = format!("{}-{:08x}-0000-4000-8000-{:012x}", join.client.id, *given >> 32, *given & 0xffff_ffff);
+        // The number makes it unique; a name makes it readable, as Kafka's are.
+        let name = join.identity.instance.as_ref().unwrap_or(&join.client.id);
+        let id = format!("{name}-{:08x}-0000-4000-8000-{:012x}", *given >> 32, *given & 0xffff_ffff);
         if let Some(instance) = join.identity.instance.clone() {
             return match self.instances.get(&instance).cloned() {
                 Some(old) => self.replace(&old, id, join, now, given),

@@ -52,7 +52,9 @@ impl Group {
             Phase::Empty => refused(ResponseError::UnknownMemberId),
             Phase::Preparing { .. } => refused(ResponseError::RebalanceInProgress),
             Phase::Stable => {
-                self.heard(id, now);
+                if let Some(member) = self.members.get_mut(id) {
+                    (member.synced, member.heard) = (true, now);
+                }
                 Step::Answer(self.synced(id))
             }
             Phase::Completing { .. } => {
@@ -72,6 +74,9 @@ impl Group {
 
     /// Hands out what the leader brought; whoever it left out gets nothing.
     fn assign(&mut self, mut assignments: BTreeMap<String, Bytes>, now: Duration) {
+        if let Phase::Completing { until } = self.phase {
+            self.sync_until = Some(until);
+        }
         self.phase = Phase::Stable;
         for id in self.order.clone() {
             let Some(member) = self.members.get_mut(&id) else { continue };

@@ -236,6 +236,28 @@ fn who_never_asks_for_its_assignment_is_out() {
 }
 
 #[test]
+fn who_never_asks_for_the_assignment_that_it_has_is_out() {
+    let mut groups = Groups::default();
+    let first = alone(&mut groups);
+    let newcomer = groups.join("g", join(""), SECOND);
+    let again = groups.join("g", join(&first), SECOND);
+    joined(&mut groups, again).unwrap();
+    let second = joined(&mut groups, newcomer).unwrap().member;
+    let led = groups.sync("g", sync(&first, 2, &[(&second, "a share")]), SECOND);
+    assert_eq!(synced(&mut groups, led).unwrap().error, None);
+    // It says that it is there, and never asks.
+    for second_of in 2..=60 {
+        for member in [&first, &second] {
+            assert_eq!(groups.heartbeat("g", &identity(member), 2, second_of * SECOND), Ok(()));
+        }
+        groups.tick(second_of * SECOND);
+    }
+    groups.tick(61 * SECOND);
+    assert_eq!(groups.heartbeat("g", &identity(&first), 2, 61 * SECOND), Err(ResponseError::RebalanceInProgress));
+    assert_eq!(groups.heartbeat("g", &identity(&second), 2, 61 * SECOND), Err(ResponseError::UnknownMemberId));
+}
+
+#[test]
 fn a_member_that_leaves_makes_room_at_once() {
     let mut groups = Groups::default();
     let first = alone(&mut groups);

@@ -87,7 +87,7 @@ impl Group {
         if self.protocol_type.as_deref() != Some(CONSUMERS) {
             return None;
         }
-        let shared: BTreeSet<String> = self.shared_protocols(None)?.into_iter().map(str::to_owned).collect();
+        let shared: BTreeSet<String> = self.shared_protocols()?.into_iter().map(str::to_owned).collect();
         let first = self.members.values().next()?;
         let said = first.protocols.iter().filter(|(name, _)| shared.contains(name));
         said.map(|(name, metadata)| Some((name.clone(), topics_alone(name, metadata)?))).collect()
