@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod members;
 pub(crate) mod operators;
 pub(crate) mod transactions;
+pub(crate) mod waits;
 pub(crate) mod wire;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -188,6 +189,8 @@ macro_rules! every_conformance_test {
                 a_member_that_changes_what_it_can_do_is_held_to_the_others,
                 a_group_that_shares_anew_shows_the_shares_it_had,
                 offsets_of_a_group_that_nobody_knows_are_refused_by_version;
+            waits:
+                a_fetch_waits_for_what_can_come_and_nothing_else;
             wire:
                 a_version_that_is_not_known_is_answered_with_the_list,
                 a_retry_after_a_lost_answer_is_not_written_twice,

@@ -113,11 +113,16 @@ fn seek<'r>(broker: &Broker, request: &Request, asked: &'r Wanted) -> Sought<'r>
 fn wait(broker: &Broker, asked: &FetchRequest, committed: bool, sought: &[Sought<'_>]) {
     let patience = Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let due = broker.clock.now() + patience;
-    let enough = u64::try_from(asked.min_bytes).unwrap_or(0);
+    let enough = u64::try_from(asked.min_bytes.min(asked.max_bytes)).unwrap_or(0);
     let is_enough = |waiter: Option<&Arc<Waiter>>| {
         let mut available = 0;
         for one in sought {
-            let Ok((_, partition)) = &one.found else { return true };
+            let partition = match &one.found {
+                Ok((_, partition)) => partition,
+                // Told together with what comes for the others.
+                Err(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => continue,
+                Err(_) => return true,
+            };
             match partition.available(one.asked.offset, committed, waiter) {
                 Ok(bytes) => available += bytes,
                 Err(_) => return true,
@@ -125,7 +130,7 @@ fn wait(broker: &Broker, asked: &FetchRequest, committed: bool, sought: &[Sought
         }
         available >= enough
     };
-    if patience.is_zero() || sought.is_empty() && enough == 0 || is_enough(None) {
+    if patience.is_zero() || sought.iter().all(|one| one.found.is_err()) || is_enough(None) {
         return;
     }
     let waiter = Arc::new(Waiter::default());
