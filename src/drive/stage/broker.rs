@@ -318,6 +318,7 @@ impl From<&LogError> for ResponseError {
             LogError::OutOfRange => Self::OffsetOutOfRange,
             LogError::OutOfOrder => Self::OutOfOrderSequenceNumber,
             LogError::Fenced => Self::InvalidProducerEpoch,
+            LogError::OutsideOfTransaction => Self::InvalidTxnState,
             LogError::Planned => Self::PolicyViolation,
             LogError::Files(_) | LogError::Batch(_) => Self::KafkaStorageError,
         }

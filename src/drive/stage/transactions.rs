@@ -271,6 +271,8 @@ impl Transactions {
             match transaction.state {
                 State::Ongoing { since } if since + transaction.timeout <= now => {
                     transaction.producer.epoch = transaction.producer.epoch.saturating_add(1);
+                    // Whoever asks with an older epoch has not lost an answer: it was too slow.
+                    transaction.before = None;
                     endings.push(transaction.end(id, transaction.producer, false));
                 }
                 State::Ending { markers_of, committed, again } if again <= now => {
@@ -387,6 +389,20 @@ mod tests {
         assert!(!endings[0].committed);
         assert_eq!(transactions.end("t", producer, true), Err(ResponseError::ProducerFenced));
         assert_eq!(transactions.next_due(), None);
+    }
+
+    #[test]
+    fn a_producer_that_was_too_slow_is_fenced_whatever_it_was_before() {
+        let mut transactions = Transactions::default();
+        let first = init(&mut transactions);
+        let raise = Init { transactional_id: Some("t"), timeout: MINUTE, known: Some(first) };
+        let (second, _) = transactions.init(&raise).unwrap();
+        transactions.add_partitions("t", second, [a()], MINUTE).unwrap();
+        assert_eq!(transactions.tick(2 * MINUTE).len(), 1);
+        for known in [first, second] {
+            let again = Init { known: Some(known), ..raise.clone() };
+            assert_eq!(transactions.init(&again), Err(ResponseError::ProducerFenced));
+        }
     }
 
     #[test]

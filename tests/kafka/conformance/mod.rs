@@ -183,7 +183,8 @@ macro_rules! every_conformance_test {
                 records_are_deleted_up_to_an_offset,
                 groups_are_listed_described_and_deleted;
             batches:
-                timestamps_are_held_to_the_clock;
+                timestamps_are_held_to_the_clock,
+                open_transactions_are_held_to_their_rules;
             members:
                 a_static_member_that_comes_back_changes_nothing_for_the_others,
                 a_member_that_changes_what_it_can_do_is_held_to_the_others,

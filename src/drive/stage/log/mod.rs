@@ -81,6 +81,8 @@ pub(super) enum LogError {
     OutOfOrder,
     #[error("a younger producer of the same id has written since")]
     Fenced,
+    #[error("the producer has a transaction open, and the batch belongs to none")]
+    OutsideOfTransaction,
     #[error("the log is the plan's: nobody may change it")]
     Planned,
     #[error("could not read or write the files of a log")]

@@ -24,6 +24,8 @@ pub(in crate::drive::stage) enum Admission {
     OutOfOrder,
     /// A younger producer of the same id has written since.
     Fenced,
+    /// The producer has a transaction open, and the batch belongs to none.
+    OutsideOfTransaction,
 }
 
 /// A batch that was appended.
@@ -67,7 +69,13 @@ impl Producers {
             return Admission::Duplicate { base_offset: seen.base_offset, append_time: seen.append_time };
         }
         let expected = known.batches.back().map_or(0, |newest| next_sequence(newest.last_sequence));
-        if first == expected { Admission::Append } else { Admission::OutOfOrder }
+        if first != expected {
+            return Admission::OutOfOrder;
+        }
+        if known.open_since.is_some() && !batch.is_transactional() {
+            return Admission::OutsideOfTransaction;
+        }
+        Admission::Append
     }
 
     /// Remembers a batch that was appended at `base_offset`.

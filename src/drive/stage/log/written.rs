@@ -94,6 +94,8 @@ pub(in crate::drive::stage) struct WrittenLog {
     recent: VecDeque<Bytes>,
     recent_bytes: usize,
     start: i64,
+    /// Base offset of the batch that holds the start.
+    start_batch: i64,
     next: i64,
     max_timestamp: i64,
     producers: Producers,
@@ -109,6 +111,7 @@ impl WrittenLog {
             recent: VecDeque::new(),
             recent_bytes: 0,
             start: 0,
+            start_batch: 0,
             next: 0,
             max_timestamp: -1,
             producers: Producers::default(),
@@ -127,7 +130,8 @@ impl WrittenLog {
 
     /// First offset that an open transaction may yet take back.
     pub(in crate::drive::stage) fn last_stable(&self) -> i64 {
-        self.producers.first_open().unwrap_or(self.next)
+        // What was deleted since cannot be waited for; of a batch that was cut nothing is shown yet.
+        self.producers.first_open().unwrap_or(self.next).max(self.start_batch)
     }
 
     /// Appends a batch of a producer, unless it stands there already.
@@ -144,6 +148,7 @@ impl WrittenLog {
             }
             Admission::OutOfOrder => return Err(LogError::OutOfOrder),
             Admission::Fenced => return Err(LogError::Fenced),
+            Admission::OutsideOfTransaction => return Err(LogError::OutsideOfTransaction),
         }
         let kept = batch.appended_at(self.next, append_time);
         self.append(&kept, arrived_us)?;
@@ -217,7 +222,13 @@ impl WrittenLog {
         if !(0..=self.next).contains(&offset) {
             return Err(LogError::OutOfRange);
         }
-        self.start = self.start.max(offset);
+        let start = self.start.max(offset);
+        if let Some(files) = &self.files {
+            let at = files.index.partition_point(|row| Entry::decode(row).last_offset < start)?;
+            let holds = at < files.index.len();
+            self.start_batch = if holds { Entry::decode(&files.index.get(at)?).base_offset } else { self.next };
+        }
+        self.start = start;
         self.aborted.retain(|aborted| aborted.last_offset >= self.start);
         Ok(self.start)
     }
