@@ -383,6 +383,35 @@ fn a_stage_has_the_files_that_thousands_of_partitions_need() {
     assert_eq!(stage.read("wide", count - 1, 0).unwrap().events.len(), 1);
 }
 
+#[test]
+fn whoever_asks_is_noted_however_it_asks_and_whoever_asks_for_nothing_is_not() {
+    let (stage, _folder) = start(|_| {});
+    let made = stage.plan_topic("planned", &[100, 100], BTreeMap::new(), |_| Box::new(Numbers)).unwrap();
+    stock(&made[0], 100..110);
+    stock(&made[1], 100..110);
+    made.iter().for_each(|planned| assert_eq!(planned.reveal(5), 5));
+    let asked = || made.iter().map(Planned::asked).collect::<Vec<_>>();
+    let mut wire = Wire::connect(&arm(&stage));
+    // An offset of some other cluster's log, and one that is gone.
+    for offset in [1_000_000, 106, 99] {
+        let answer = wire.call(11, &fetch("planned", &[(0, offset)]));
+        assert_eq!((answer.responses[0].partitions[0].error_code, asked()), (1, vec![None, None]));
+    }
+    // Without patience, and behind a partition that is out of range.
+    let request = fetch("planned", &[(0, 1_000_000), (1, 103)]);
+    wire.call(11, &request.clone().with_max_wait_ms(0));
+    assert_eq!(asked(), [None, Some(103)]);
+    wire.call(11, &fetch("planned", &[(1, 1_000_000), (0, 105)]));
+    assert_eq!(asked(), [Some(105), Some(103)]);
+    // Somebody who waits is noted as it begins to.
+    wire.send(11, &fetch("planned", &[(1, 105)]).with_max_wait_ms(30_000));
+    let clock = SystemClock::start();
+    while asked() != [Some(105), Some(105)] {
+        assert!(clock.now() < WAIT / 3, "{:?}", asked());
+        std::thread::yield_now();
+    }
+}
+
 /// A recording that has gone since.
 #[derive(Debug)]
 struct Gone;

@@ -23,6 +23,16 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// Notes that a reader asks for an offset that the log has, or comes next: one that asks for anything else reads nothing, and
+    /// whoever does not wait is noted as it reads.
+    fn note_asked(&mut self, offset: i64) {
+        if let Log::Planned(log) = &mut self.log {
+            log.note_asked(offset);
+        }
+    }
+}
+
 /// Somebody who waits for any of several partitions.
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
@@ -92,10 +102,9 @@ impl Partition {
         if let Some(waiter) = waiter {
             state.waiting.push(Arc::clone(waiter));
         }
-        if let Log::Planned(log) = &mut state.log {
-            log.note_asked(offset);
-        }
-        Ok(state.log.available(offset, committed)?)
+        let available = state.log.available(offset, committed)?;
+        state.note_asked(offset);
+        Ok(available)
     }
 
     /// Notes that a reader who asked for `offset` at `asked_us` gets a slice of a planned partition at `handed_us`.
@@ -113,7 +122,10 @@ impl Partition {
     }
 
     pub(super) fn read(&self, want: Want) -> Result<Slice, PartitionError> {
-        let reading = self.open()?.log.read(want)?;
+        let mut state = self.open()?;
+        let reading = state.log.read(want)?;
+        state.note_asked(want.offset);
+        drop(state);
         let (spots, mut slice) = match reading {
             Reading::Slice(slice) => return Ok(slice),
             Reading::Again { spots, slice } => (spots, slice),
