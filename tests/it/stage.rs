@@ -412,6 +412,22 @@ fn whoever_asks_is_noted_however_it_asks_and_whoever_asks_for_nothing_is_not() {
     }
 }
 
+#[test]
+fn clients_are_told_where_the_stage_can_be_found() {
+    let everywhere = |settings: &mut StageSettings| settings.listen = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+    let mut settings = StageSettings::new("/nowhere");
+    everywhere(&mut settings);
+    let refused = Stage::start(settings, Arc::new(SystemClock::start())).unwrap_err();
+    assert!(refused.to_string().contains("0.0.0.0:0"), "{refused}");
+    let (stage, _folder) = start(|settings| {
+        everywhere(settings);
+        settings.advertise = Some("localhost".to_owned());
+    });
+    assert_eq!(stage.bootstrap(), format!("localhost:{}", stage.address().port()));
+    let (stage, _folder) = start(|settings| settings.advertise = Some("::1".to_owned()));
+    assert_eq!(stage.bootstrap(), format!("[::1]:{}", stage.address().port()));
+}
+
 /// A recording that has gone since.
 #[derive(Debug)]
 struct Gone;

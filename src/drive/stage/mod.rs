@@ -97,6 +97,12 @@ pub enum StageError {
         /// What the system says.
         source: io::Error,
     },
+    /// It would listen everywhere, and nobody says where clients find it.
+    #[error("cannot tell clients to connect to {listen}: say which host they are to find the stage at")]
+    Advertise {
+        /// The address.
+        listen: SocketAddr,
+    },
     /// A topic cannot be made.
     #[error("cannot make the topic `{topic}` on the stage: {reason}")]
     Topic {
@@ -192,10 +198,14 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// [`StageError::Listen`] where the address cannot be had.
+    /// [`StageError::Listen`] where the address cannot be had; [`StageError::Advertise`] where it stands for all of them and no host is
+    /// advertised.
     pub fn start(settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
         let listen = settings.listen;
         let failed = |source| StageError::Listen { listen, source };
+        if listen.ip().is_unspecified() && settings.advertise.is_none() {
+            return Err(StageError::Advertise { listen });
+        }
         raise_open_files();
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -212,7 +222,8 @@ impl Stage {
 
     /// What clients take as `bootstrap.servers`.
     pub fn bootstrap(&self) -> String {
-        format!("{}:{}", self.broker.host, self.broker.port)
+        let (host, port) = (&self.broker.host, self.broker.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// Makes a topic that builds write to; `settings` are a topic's own, in Kafka's names.

@@ -134,6 +134,10 @@ impl Topics {
         if all.by_name.contains_key(name) {
             return Err(ResponseError::TopicAlreadyExists);
         }
+        // What is planned was recorded, and stood on a cluster.
+        if !planned && name.contains(['.', '_']) && all.by_name.keys().any(|other| collide(name, other)) {
+            return Err(ResponseError::InvalidTopicException);
+        }
         all.made += 1;
         let hash = xxhash_rust::xxh3::xxh3_128_with_seed(name.as_bytes(), all.made);
         let topic = Arc::new(Topic {
@@ -156,6 +160,12 @@ impl Topics {
         drop(all);
         topic.partitions().iter().for_each(|partition| partition.close());
     }
+}
+
+/// Whether two names are one to Kafka's metrics, which know no dots.
+fn collide(name: &str, other: &str) -> bool {
+    let plain = |sign: u8| if sign == b'.' { b'_' } else { sign };
+    name.len() == other.len() && name.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 /// Checks a name by Kafka's rules.

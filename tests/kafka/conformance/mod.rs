@@ -180,6 +180,7 @@ macro_rules! every_conformance_test {
                 a_younger_producer_fences_the_older;
             operators:
                 topics_are_made_described_grown_and_deleted,
+                names_that_differ_by_a_dot_alone_collide,
                 records_are_deleted_up_to_an_offset,
                 groups_are_listed_described_and_deleted;
             batches:

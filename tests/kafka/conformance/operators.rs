@@ -46,6 +46,19 @@ pub(crate) fn topics_are_made_described_grown_and_deleted(arm: &Arm) -> Vec<Stri
     seen
 }
 
+pub(crate) fn names_that_differ_by_a_dot_alone_collide(arm: &Arm) -> Vec<String> {
+    let base = unique("dots");
+    let mut seen = Vec::new();
+    for end in [".a_b", "_a.b", "_a_b", ".a.b", ".a_b", "_a-b", "-a.b"] {
+        let name = format!("{base}{end}");
+        let new = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
+        for made in wait(arm.admin().create_topics([&new], &options())).unwrap() {
+            seen.push(format!("{end} {:?}", made.map(drop).map_err(|(_, error)| error)));
+        }
+    }
+    seen
+}
+
 pub(crate) fn records_are_deleted_up_to_an_offset(arm: &Arm) -> Vec<String> {
     let topic = arm.topic("cut", 1, &[]);
     arm.fill(&topic, 0, &["a", "b", "c", "d"]);
