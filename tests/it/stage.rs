@@ -140,9 +140,9 @@ fn a_group_that_is_set_back_reads_again_and_one_without_members_is_named() {
 
     // Nobody can tell a consumer that is member of nothing.
     let alone = arm(&stage).consumer("alone", &[]);
-    let mut list = rdkafka::TopicPartitionList::new();
-    list.add_partition_offset("planned", 0, Offset::Offset(0)).unwrap();
-    alone.assign(&list).unwrap();
+    let mut assigned = rdkafka::TopicPartitionList::new();
+    assigned.add_partition_offset("planned", 0, Offset::Offset(0)).unwrap();
+    alone.assign(&assigned).unwrap();
     alone.commit_message(take(&alone, 10).last().unwrap(), CommitMode::Sync).unwrap();
     assert_eq!(stage.set_back("planned", 0, 2), ["alone"]);
     let commits: Vec<_> = stage.commits().into_iter().map(|commit| (commit.group, commit.position)).collect();
@@ -360,12 +360,16 @@ fn a_connection_without_room_is_refused_and_noted() {
     let (stage, _folder) = start(|settings| settings.connections_max = 3);
     let asks = MetadataRequest::default().with_topics(Some(Vec::new()));
     let mut wires: Vec<Wire> = (0..3).map(|_| Wire::connect(&arm(&stage))).collect();
-    wires.iter_mut().for_each(|wire| drop(wire.call(9, &asks)));
+    for wire in &mut wires {
+        drop(wire.call(9, &asks));
+    }
     let mut late = Wire::connect(&arm(&stage));
     assert_eq!(late.receive_bytes(), None);
     let asked: Vec<_> = stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.client, count)).collect();
     assert_eq!(asked, [("a connection beyond 3".to_owned(), "127.0.0.1".to_owned(), 1)]);
-    wires.iter_mut().for_each(|wire| drop(wire.call(9, &asks)));
+    for wire in &mut wires {
+        drop(wire.call(9, &asks));
+    }
 }
 
 #[test]
@@ -389,7 +393,9 @@ fn whoever_asks_is_noted_however_it_asks_and_whoever_asks_for_nothing_is_not() {
     let made = stage.plan_topic("planned", &[100, 100], BTreeMap::new(), |_| Box::new(Numbers)).unwrap();
     stock(&made[0], 100..110);
     stock(&made[1], 100..110);
-    made.iter().for_each(|planned| assert_eq!(planned.reveal(5), 5));
+    for planned in &made {
+        assert_eq!(planned.reveal(5), 5);
+    }
     let asked = || made.iter().map(Planned::asked).collect::<Vec<_>>();
     let mut wire = Wire::connect(&arm(&stage));
     // An offset of some other cluster's log, and one that is gone.

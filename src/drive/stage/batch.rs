@@ -412,7 +412,7 @@ mod tests {
         let mut body = Vec::new();
         for offset in 0..=ITEMS_MAX as i64 {
             let deltas = record::Deltas { offset, timestamp: 0 };
-            record::encode(deltas, None, None, || std::iter::empty(), &mut body);
+            record::encode(deltas, None, None, std::iter::empty, &mut body);
         }
         let bomb = Batch::with_body(header(ITEMS_MAX + 1), &Codec::Zstd.compress(&body));
         assert_eq!(bomb.check_produced(), Err(BatchError::Records));

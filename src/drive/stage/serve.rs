@@ -19,7 +19,7 @@ use super::faults::{Acting, put_throttle};
 use super::partition::lock;
 use super::wire::Request;
 
-/// Bounds the wait for the rest of a request that has begun.
+/// Bounds the wait for the next bytes of a request that has begun.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// So many such waits may pass between two requests: `connections.max.idle.ms` is ten minutes on Kafka, too.

@@ -1,7 +1,8 @@
 //! `DescribeConfigs`, `IncrementalAlterConfigs`: settings of topics and of the broker, in Kafka's names.
 //!
-//! Settings of a topic are kept and shown. Two of them change what the stage does: `message.timestamp.type` and
-//! `cleanup.policy` (which makes keys compulsory; compaction itself never runs).
+//! Settings of a topic are kept and shown. These change what the stage does: `message.timestamp.type`,
+//! `message.timestamp.before.max.ms`, `message.timestamp.after.max.ms`, `max.message.bytes`, and `cleanup.policy` (which makes keys
+//! compulsory; compaction itself never runs).
 
 use std::collections::BTreeMap;
 
