@@ -331,6 +331,11 @@ fn what_is_not_served_is_refused_and_noted() {
     // An answer without a place for the error: the connection ends.
     wire.send(3, &CreateAclsRequest::default());
     assert_eq!(wire.receive_bytes(), None);
+    let shown: Vec<String> = stage.asked().iter().map(|(asked, count)| format!("{count} times {asked}")).collect();
+    assert_eq!(
+        shown,
+        ["1 times CreateAcls version 3, by client `by-hand`", "1 times DescribeAcls version 3, by client `by-hand`"]
+    );
     let asked: Vec<_> =
         stage.asked().into_iter().map(|(asked, count)| (asked.call, asked.version, asked.client, count)).collect();
     let line = |call: &str| (call.to_owned(), 3, "by-hand".to_owned(), 1);

@@ -183,6 +183,16 @@ fn raise_open_files() {
     }
 }
 
+impl fmt::Display for Asked {
+    /// As a line of a report says it: the call, its version and who asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.client.as_str() {
+            "" => write!(f, "{} version {}", self.call, self.version),
+            client => write!(f, "{} version {}, by client `{client}`", self.call, self.version),
+        }
+    }
+}
+
 /// A running broker. It ends, with all that it holds, when dropped.
 pub struct Stage {
     broker: Arc<Broker>,
