@@ -56,6 +56,21 @@ pub enum CaptureError {
         /// The partition.
         partition: i32,
     },
+    /// A start was given behind the end of the log.
+    #[error(
+        "topic `{topic}`, partition {partition}: the log ends at offset {end}, ahead of offset {asked}, where the capture is to \
+         begin"
+    )]
+    StartBehindEnd {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Offset at which the capture was to begin.
+        asked: i64,
+        /// Offset behind the newest event.
+        end: i64,
+    },
     /// A file of properties cannot be read.
     #[error("could not read {}", path.display())]
     ConfigFile {

@@ -42,7 +42,8 @@ use crate::recording::{RecordingError, RecordingWriter, Standing, Target};
 ///
 /// # Errors
 ///
-/// [`CaptureError::UnknownTopic`] and the like before anything is written, and [`CaptureError::Stopped`] where `stop` is raised
+/// [`CaptureError::UnknownTopic`] and the like before anything is written, among them [`CaptureError::StartBehindEnd`] and
+/// [`CaptureError::RetentionOvertook`] where the log does not hold the offset to begin at; and [`CaptureError::Stopped`] where `stop` is raised
 /// before the brokers answer; [`CaptureError::OtherCluster`],
 /// [`CaptureError::RecreatedTopic`], [`CaptureError::TopicLeftOut`], [`CaptureError::PartitionLeftOut`],
 /// [`CaptureError::BegunOtherwise`] and [`CaptureError::RetentionOvertook`] where a recording cannot
@@ -68,7 +69,7 @@ pub fn capture(
     let cluster = cluster::Cluster::connect(settings, clock, stop)?;
     let mut window = window::Window::resolve(&cluster, settings, clock)?;
     let mut beginning = match begun {
-        None => resume::Beginning::fresh(&cluster, &window, settings, &target, clock)?,
+        None => resume::Beginning::fresh(&cluster, &mut window, settings, &target, clock)?,
         Some(begun) => resume::Beginning::again(begun, &cluster, &mut window, settings, out, clock)?,
     };
     beginning.writer.set_segment_groups(settings.segment_groups);

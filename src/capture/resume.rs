@@ -27,16 +27,24 @@ impl<'c> Beginning<'c> {
     /// Makes a new recording.
     pub(super) fn fresh(
         cluster: &Cluster<'_>,
-        window: &Window,
+        window: &mut Window,
         settings: &CaptureSettings,
         out: &Target,
         clock: &'c dyn Clock,
     ) -> Result<Self, CaptureError> {
+        let overtaken = begin_as_asked(cluster, window)?;
+        if let Some((topic, partition, missing)) = overtaken.first().filter(|_| !settings.allow_gaps) {
+            let (topic, partition, wanted, oldest) = (topic.clone(), *partition, missing.first, missing.last + 1);
+            return Err(CaptureError::RetentionOvertook { topic, partition, wanted, oldest });
+        }
         // Ahead of the recording: a setting that is wrong leaves no folder behind.
         let schemas = SchemasMet::new(settings, clock)?;
         let masker = Masker::new(settings.mask.clone(), settings.detection);
         let source = source(cluster, window, settings);
-        let writer = RecordingWriter::create_masked(out, source, masker.rules(), masker.masking())?;
+        let mut writer = RecordingWriter::create_masked(out, source, masker.rules(), masker.masking())?;
+        for (topic, partition, missing) in overtaken {
+            writer.missing(&topic, partition, missing);
+        }
         let notes = writer.notes();
         Ok(Self { writer, masker, schemas, resumed_at: None, notes })
     }
@@ -58,7 +66,8 @@ impl<'c> Beginning<'c> {
         let mut notes = writer.notes();
         notes.extend(said(&resumed, writer.rows()));
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
-        let overtaken = begin_behind(&writer, cluster, window, &mut notes)?;
+        let mut overtaken = begin_behind(&writer, cluster, window, &mut notes)?;
+        overtaken.extend(begin_as_asked(cluster, window)?);
         if let Some((topic, partition, missing)) = overtaken.first().filter(|_| !settings.allow_gaps) {
             let (topic, partition, wanted, oldest) = (topic.clone(), *partition, missing.first, missing.last + 1);
             writer.note_overtaken(&overtaken);
@@ -75,6 +84,20 @@ impl<'c> Beginning<'c> {
         }
         Ok(Self { resumed_at: Some(writer.rows()), writer, masker, schemas, notes })
     }
+}
+
+/// Holds the offsets that were asked for against the logs; returns what retention has taken of them.
+fn begin_as_asked(
+    cluster: &Cluster<'_>,
+    window: &mut Window,
+) -> Result<Vec<(String, i32, MissingOffsets)>, CaptureError> {
+    let names: Vec<&String> = cluster.topics.keys().collect();
+    let mut overtaken = Vec::new();
+    for stretch in &mut window.partitions {
+        let name = names[stretch.topic];
+        overtaken.extend(stretch.begin_as_asked(name)?.map(|missing| (name.clone(), stretch.partition, missing)));
+    }
+    Ok(overtaken)
 }
 
 fn said(resumed: &Resumed, events: u64) -> Vec<String> {
@@ -201,10 +224,11 @@ fn begin_behind(
         let Some(wanted) = writer.next_offset(name, partition).max(started) else {
             // A partition that was added since: all of it came after the recording was begun.
             if known.is_some_and(|topic| partition >= topic.partitions) {
-                (stretch.low, stretch.start) = (oldest, oldest);
+                (stretch.low, stretch.start, stretch.asked) = (oldest, oldest, None);
             }
             continue;
         };
+        stretch.asked = None;
         let last = writer.last_offset(name, partition);
         if is_complete {
             (stretch.low, stretch.start) = (wanted, wanted);

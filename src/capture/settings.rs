@@ -103,7 +103,8 @@ pub enum Start {
     /// At the first event with this timestamp or a later one, in milliseconds since the Unix epoch; as the broker's index of
     /// timestamps says.
     Time(i64),
-    /// At this offset, or the nearest that the broker holds.
+    /// At this offset, which must not lie behind the end of the log; where retention has taken it, the capture fails unless gaps
+    /// are allowed.
     Offset(i64),
 }
 
@@ -132,7 +133,7 @@ impl FromStr for Start {
 pub struct PartitionStart {
     /// Topic and partition.
     pub partition: (String, i32),
-    /// First offset, or the nearest that the broker holds.
+    /// First offset.
     pub offset: i64,
 }
 

@@ -852,7 +852,7 @@ pub(super) fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureS
                 .partitions
                 .iter()
                 .filter(|stretch| stretch.topic == index)
-                .map(|stretch| (stretch.partition, stretch.start))
+                .map(|stretch| (stretch.partition, stretch.wanted()))
                 .collect(),
             role: topic.role,
             windows: window

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::{CaptureError, CaptureSettings, Start, Until};
 use crate::clock::Clock;
+use crate::recording::{GapCause, MissingOffsets};
 
 /// The stretch of each partition that is captured.
 #[derive(Debug)]
@@ -28,8 +29,33 @@ pub(super) struct Stretch {
     pub(super) start: i64,
     /// Offset behind the last; none: no end is known.
     pub(super) end: Option<i64>,
-    /// Offsets ahead of the first one that retention took since the recording was cut off.
+    /// Offsets ahead of the first one that were wanted and that retention has taken.
     pub(super) overtaken: u64,
+    /// First offset, where a number was asked for: the log need not hold it. None once it was held against the log.
+    pub(super) asked: Option<i64>,
+}
+
+impl Stretch {
+    /// Holds the offset that was asked for, if one was, against the log. Returns what retention has taken of it: the stretch then
+    /// begins at what is left.
+    pub(super) fn begin_as_asked(&mut self, topic: &str) -> Result<Option<MissingOffsets>, CaptureError> {
+        let Some(asked) = self.asked.take() else { return Ok(None) };
+        if asked > self.high {
+            let (topic, partition, end) = (topic.to_owned(), self.partition, self.high);
+            return Err(CaptureError::StartBehindEnd { topic, partition, asked, end });
+        }
+        if asked >= self.low {
+            return Ok(None);
+        }
+        let missing = MissingOffsets { first: asked, last: self.low - 1, cause: GapCause::Retention };
+        self.overtaken = missing.offsets();
+        Ok(Some(missing))
+    }
+
+    /// The offset at which the capture was to begin, which is the first one unless retention has taken that.
+    pub(super) fn wanted(&self) -> i64 {
+        self.start - self.overtaken.cast_signed()
+    }
 }
 
 /// What ends the capture apart from the ends of the partitions, whichever comes first.
@@ -77,7 +103,11 @@ impl Window {
                 let from = settings.offsets.get(&place).copied().map_or(settings.from, Start::Offset);
                 let start = start(from, low, high, at);
                 let end = (settings.until == Until::End).then_some(high);
-                partitions.push(Stretch { topic, partition, low, high, start, end, overtaken: 0 });
+                let asked = match from {
+                    Start::Offset(offset) => Some(offset),
+                    Start::Earliest | Start::Latest | Start::Time(_) => None,
+                };
+                partitions.push(Stretch { topic, partition, low, high, start, end, overtaken: 0, asked });
             }
         }
         let mut window = Self { partitions, limit };
@@ -111,6 +141,7 @@ fn start(from: Start, low: i64, high: i64, at: Option<i64>) -> i64 {
         Start::Latest => high,
         // No event is as late as that: what comes from now on may be.
         Start::Time(_) => at.unwrap_or(high),
+        // One that the log does not hold is told by `Stretch::begin_as_asked`.
         Start::Offset(offset) => offset.clamp(low, high),
     }
 }
@@ -132,5 +163,30 @@ mod tests {
         ] {
             assert_eq!(start(from, 10, 20, at), expected, "{from:?}");
         }
+    }
+
+    #[test]
+    fn an_offset_that_was_asked_for_is_held_against_the_log() {
+        let stretch = |asked: i64| Stretch {
+            topic: 0,
+            partition: 3,
+            low: 10,
+            high: 20,
+            start: start(Start::Offset(asked), 10, 20, None),
+            end: None,
+            overtaken: 0,
+            asked: Some(asked),
+        };
+        for asked in [10, 12, 20] {
+            let mut stretch = stretch(asked);
+            assert_eq!(stretch.begin_as_asked("t").unwrap(), None, "{asked}");
+            assert_eq!((stretch.start, stretch.wanted()), (asked, asked));
+        }
+        let mut behind = stretch(3);
+        let missing = MissingOffsets { first: 3, last: 9, cause: GapCause::Retention };
+        assert_eq!(behind.begin_as_asked("t").unwrap(), Some(missing));
+        assert_eq!((behind.start, behind.wanted(), behind.overtaken), (10, 3, 7));
+        let refused = stretch(21).begin_as_asked("t").unwrap_err();
+        assert!(matches!(refused, CaptureError::StartBehindEnd { partition: 3, asked: 21, end: 20, .. }), "{refused}");
     }
 }

@@ -141,9 +141,9 @@ impl From<RecordingError> for Failure {
 /// What to do where somebody else writes a recording in a store.
 const CLAIMED: &str = "Let it end, or end it and go on where it ran; if it is gone for good, add --take-over.";
 
-/// What to do where the cluster deleted events since a recording was cut off.
+/// What to do where the cluster deleted events that a recording was to begin with or to go on with.
 const OVERTAKEN: &str = "With --allow-gaps it goes on at what is left and the ledger of gaps names what is not; \
-    `rehearsal inspect RECORDING --rebuild` ends it where it is.";
+    `rehearsal inspect RECORDING --rebuild` ends one that was begun where it is.";
 
 /// Whether beside this manifest stand segments from which it could be written again.
 fn has_segments(manifest: &Path) -> bool {
@@ -206,6 +206,10 @@ impl From<CaptureError> for Failure {
             | CaptureError::ConfigLine { .. }
             | CaptureError::Consumer { .. }
             | CaptureError::Property { .. } => Self::wrong(error, ""),
+            CaptureError::StartBehindEnd { .. } => Self::wrong(
+                error,
+                "Name an earlier offset; `--from TOPIC:PARTITION=OFFSET` is for one partition, `--from latest` for its end.",
+            ),
             CaptureError::NoEntry { .. } => Self::wrong(
                 error,
                 "Set user, password and certificates with --config FILE or -X name=value: sasl.mechanism, sasl.username, \

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rehearsal::capture::{CaptureError, CaptureSettings, Start, TopicChoice, Until, capture};
+use rehearsal::capture::{CaptureError, CaptureSettings, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
 use rehearsal::mask::{Detection, MaskError, Policy};
 use rehearsal::outcome::Outcome;
@@ -67,7 +67,7 @@ fn what_a_table_held_ahead_of_its_window_is_masked_as_well() {
     let (broker, folder) = filled(&(0..4).map(one).collect::<Vec<_>>());
     let mut settings = capture_settings(&broker, Some(policy(RULES)), Detection::Refuse);
     settings.topics = TopicChoice::parse("customers", Role::Table).unwrap();
-    settings.from = Start::Offset(3);
+    settings.offsets.insert(("customers".to_owned(), one(0).partition), 3);
     let out = folder.path().join("out");
     let report = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
     let state: u64 = report.partitions.iter().map(|taken| taken.state).sum();

@@ -185,7 +185,7 @@ fn table_broker() -> Broker {
 fn a_table_brings_the_last_value_of_each_key_ahead_of_its_window() {
     let broker = table_broker();
     let mut settings = settings(&broker, &[("prices", Role::Table), ("orders", Role::Input)]);
-    settings.from = Start::Offset(8);
+    settings.offsets.extend([("orders".to_owned(), 0), ("prices".to_owned(), 0)].map(|place| (place, 8)));
     let (report, recording, _folder) = captured(&settings).unwrap();
     // `a` was last set at 2, `c` at 7 and `d` at 5; `b` was removed.
     let expected = [of("orders", 0, 8..10), of("prices", 0, [2, 5, 7, 8, 9])].concat();
@@ -223,11 +223,12 @@ fn cut_off(whole: &Recording, events: usize, out: &Path) {
 fn a_capture_that_was_cut_off_within_the_state_of_a_table_takes_the_rest_of_it_once() {
     let broker = table_broker();
     let mut table = settings(&broker, &[("prices", Role::Table)]);
-    table.from = Start::Offset(8);
+    table.offsets.insert(("prices".to_owned(), 0), 8);
     let (_, whole, _folder) = captured(&table).unwrap();
     assert_eq!(places(&whole), of("prices", 0, [2, 5, 7, 8, 9]));
     // The window stays where it was, whatever is said of it now; so does the number of events, none of the state among them.
-    (table.from, table.events_max) = (Start::Earliest, Some(2));
+    table.offsets.clear();
+    table.events_max = Some(2);
     for events in 0..5 {
         let folder = TempDir::new().unwrap();
         let out = folder.path().join("out");
@@ -247,7 +248,7 @@ fn a_capture_that_was_cut_off_within_the_state_of_a_table_takes_the_rest_of_it_o
 fn a_recording_is_gone_on_with_as_it_was_begun_or_not_at_all() {
     let broker = table_broker();
     let mut begun = settings(&broker, &[("prices", Role::Table)]);
-    begun.from = Start::Offset(8);
+    begun.offsets.insert(("prices".to_owned(), 0), 8);
     let (_, whole, folder) = captured(&begun).unwrap();
     let out = folder.path().join("begun");
     cut_off(&whole, 2, &out);
@@ -267,7 +268,7 @@ fn a_recording_is_gone_on_with_as_it_was_begun_or_not_at_all() {
 fn what_a_table_held_is_handed_over_as_warm_up() {
     let broker = table_broker();
     let mut settings = settings(&broker, &[("prices", Role::Table), ("orders", Role::Input)]);
-    settings.from = Start::Offset(8);
+    settings.offsets.insert(("prices".to_owned(), 0), 8);
     let (_, recording, _folder) = captured(&settings).unwrap();
     let phases = |text: &str| {
         let settings = PlanSettings { select: toml::from_str(text).unwrap(), ..PlanSettings::default() };
@@ -361,6 +362,20 @@ fn options_say_topics_roles_partitions_window_and_properties() {
     let expected = [of("flights-eu", 1, 0..5), of("flights-us", 1, 3..5), of("payments", 1, 3..5)].concat();
     assert_eq!(places(&recording), expected);
     assert_eq!(recording.manifest().source.topics[2].role, Role::Table);
+}
+
+#[test]
+fn an_offset_behind_the_end_of_the_log_is_refused() {
+    let broker = three_topics();
+    let folder = TempDir::new().unwrap();
+    for from in ["offset:6", "payments:1=6"] {
+        let arguments = ["--brokers", broker.brokers(), "--topic", "payments:1", "--from", from, "--out", "out"];
+        let output = run(folder.path(), &arguments);
+        let said = words(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("topic `payments`, partition 1: the log ends at offset 5, ahead of offset 6"), "{said}");
+        assert!(!folder.path().join("out").exists());
+    }
 }
 
 #[test]

@@ -362,6 +362,48 @@ fn retention_between_two_halves_of_a_capture_is_an_error_or_a_gap() {
 }
 
 #[test]
+fn an_offset_that_retention_has_taken_is_an_error_or_a_gap_and_one_behind_the_end_is_refused() {
+    let Some(cluster) = topic("begun-late", 2, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "begun-late", 0, 0..30);
+    produce_a_second_apart(&producer, "begun-late", 1, 0..30);
+    cluster.delete_before("begun-late", 0, 25);
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let from = |offset| CaptureSettings {
+        from: Start::Offset(offset),
+        ..CaptureSettings::new(&cluster.brokers, ["begun-late"])
+    };
+    let run = |settings: &CaptureSettings| capture(settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {});
+    let refused = run(&from(10)).unwrap_err();
+    assert!(
+        matches!(refused, CaptureError::RetentionOvertook { partition: 0, wanted: 10, oldest: 25, .. }),
+        "{refused}"
+    );
+    let refused = run(&from(99_999)).unwrap_err();
+    assert!(matches!(refused, CaptureError::StartBehindEnd { asked: 99_999, end: 30, .. }), "{refused}");
+    assert!(!out.exists());
+    // Of one partition alone.
+    let mut settings = from(25);
+    settings.offsets.insert(("begun-late".to_owned(), 0), 11);
+    let refused = run(&settings).unwrap_err();
+    assert!(matches!(refused, CaptureError::RetentionOvertook { wanted: 11, .. }), "{refused}");
+    let report = run(&CaptureSettings { allow_gaps: true, ..from(10) }).unwrap();
+    assert_eq!((report.events, report.partitions[0].missing, report.partitions[1].missing), (25, 15, 0));
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!((causes(&recording), recording.verify().unwrap()), (vec![("retention", 1, 15)], vec![]));
+    let stretch = MissingOffsets { first: 10, last: 24, cause: GapCause::Retention };
+    assert_eq!(recording.manifest().gaps[0].stretches, [stretch]);
+    assert_eq!(recording.manifest().source.topics[0].starts[&0], 10);
+    // Gone on with it is not held against the log again.
+    unseal(&out);
+    cluster.delete_before("begun-late", 1, 28);
+    let report = run(&CaptureSettings { allow_gaps: true, ..from(10) }).unwrap();
+    assert_eq!((report.events, report.resumed_at), (25, Some(25)));
+    assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+}
+
+#[test]
 fn a_capture_that_has_all_it_was_asked_for_is_not_overtaken() {
     let Some(cluster) = topic("complete", 1, &[]) else { return };
     let producer: BaseProducer = cluster.config().create().unwrap();
