@@ -9,6 +9,7 @@ use super::CaptureError;
 /// Properties that belong to the capture: with another value it would leave a trace on the cluster or read something else.
 const RESERVED: &[&str] = &[
     "allow.auto.create.topics",
+    "auto.commit.enable",
     "bootstrap.servers",
     "enable.auto.commit",
     "enable.auto.offset.store",
@@ -19,13 +20,28 @@ const RESERVED: &[&str] = &[
     "offset.store.method",
 ];
 
+/// Other names of librdkafka for the same property, each ahead of the one that is used here. Both set, it would be chance which
+/// counts.
+const ALIASES: [(&str, &str); 10] = [
+    ("acks", "request.required.acks"),
+    ("compression.type", "compression.codec"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("retries", "message.send.max.retries"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+];
+
 /// Names of the brokers' addresses, which a file of properties may give.
 const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 
 /// Parts of the names of properties whose values are secrets.
 const SECRET: [&str; 7] = ["password", "secret", "token", "oauthbearer.config", ".pem", "sasl.username", "jaas"];
 
-/// Extra properties of librdkafka, in order; of a name that stands twice the last counts. Their values may be secrets and are
+/// Extra properties of librdkafka, in order; of a property that stands twice the last counts, by whichever of its names. Their values may be secrets and are
 /// never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Properties {
@@ -50,7 +66,8 @@ impl Properties {
                 problem: format!("is one of Java's: {instead}"),
             });
         }
-        self.pairs.push((name.to_owned(), value.to_owned()));
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+        self.pairs.push((alias.map_or(name, |(_, name)| name).to_owned(), value.to_owned()));
         Ok(())
     }
 
@@ -177,6 +194,19 @@ mod tests {
         let properties: Properties = "sasl.password=hunter2".parse().unwrap();
         assert_eq!(format!("{properties:?}"), r#"["sasl.password"]"#);
         assert!(!"hunter2".parse::<Properties>().unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn the_last_of_two_names_of_a_property_counts() {
+        for (first, last, name) in [
+            ("sasl.mechanisms", "sasl.mechanism", "sasl.mechanisms"),
+            ("sasl.mechanism", "sasl.mechanisms", "sasl.mechanisms"),
+            ("fetch.message.max.bytes", "max.partition.fetch.bytes", "fetch.message.max.bytes"),
+        ] {
+            let mut properties: Properties = format!("{first}=1").parse().unwrap();
+            properties.extend([format!("{last}=2").parse::<Properties>().unwrap()]);
+            assert_eq!(properties.iter().collect::<Vec<_>>(), [(name, "1"), (name, "2")]);
+        }
     }
 
     #[test]
