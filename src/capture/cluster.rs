@@ -66,6 +66,12 @@ impl<'a> Cluster<'a> {
         if settings.topics.is_empty() {
             return Err(CaptureError::NoTopic);
         }
+        // What stands ahead of the host may be a password, and the addresses stand in errors.
+        if settings.brokers.contains('@') {
+            let problem =
+                "names a user with a broker; write HOST:PORT alone, and sasl.username and sasl.password as properties";
+            return Err(CaptureError::Property { name: "bootstrap.servers".to_owned(), problem: problem.to_owned() });
+        }
         let mut cluster = Self {
             consumer: consumer(settings)?,
             topics: BTreeMap::new(),

@@ -401,6 +401,7 @@ fn the_summary_for_people_tells_each_topic() {
 fn what_cannot_be_used_is_refused_before_anybody_is_asked() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("bad.properties"), "sasl.password hunter2\n").unwrap();
+    std::fs::write(folder.path().join("user.properties"), "bootstrap.servers=a:hunter2@127.0.0.1:1\n").unwrap();
     std::fs::write(folder.path().join("none.properties"), "# nothing\n").unwrap();
     std::fs::write(folder.path().join("scram.properties"), "sasl.mechanisms=PLAIN\nsecurity.protocol=sasl_ssl\n")
         .unwrap();
@@ -408,6 +409,8 @@ fn what_cannot_be_used_is_refused_before_anybody_is_asked() {
         (&["--brokers", "127.0.0.1:1"][..], "--topic"),
         (&["--topic", "a"], "--brokers"),
         (&["--topic", "a", "--config", "none.properties"], "no brokers are named"),
+        (&["--topic", "a", "--brokers", "alice:hunter2@127.0.0.1:1"], "names a user with a broker"),
+        (&["--topic", "a", "--config", "user.properties"], "names a user with a broker"),
         (&["--topic", "a", "--config", "bad.properties"], "bad.properties:1: has no `=`"),
         (&["--topic", "a", "--config", "gone.properties"], "gone.properties"),
         (&["--brokers", "127.0.0.1:1", "--topic", "^("], "--topic: `^(` is no regular expression"),
