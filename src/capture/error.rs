@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::RegistryError;
 use crate::mask::MaskError;
 use crate::recording::{RecordingError, Role};
+use crate::settings::Moment;
 
 /// Why events could not be captured. No variant holds the value of a property.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,14 @@ pub enum CaptureError {
         asked: i64,
         /// Offset behind the newest event.
         end: i64,
+    },
+    /// The window ends where it begins, or ahead of that.
+    #[error("the window is empty: it begins at {} and ends ahead of {}", Moment::of_ms(*from_ms), Moment::of_ms(*until_ms))]
+    EmptyWindow {
+        /// Its begin, in milliseconds since the Unix epoch.
+        from_ms: i64,
+        /// Its end, likewise.
+        until_ms: i64,
     },
     /// A file of properties cannot be read.
     #[error("could not read {}", path.display())]

@@ -42,8 +42,8 @@ use crate::recording::{RecordingError, RecordingWriter, Standing, Target};
 ///
 /// # Errors
 ///
-/// [`CaptureError::UnknownTopic`] and the like before anything is written, among them [`CaptureError::StartBehindEnd`] and
-/// [`CaptureError::RetentionOvertook`] where the log does not hold the offset to begin at; and [`CaptureError::Stopped`] where `stop` is raised
+/// [`CaptureError::UnknownTopic`] and the like before anything is written, among them [`CaptureError::EmptyWindow`], and
+/// [`CaptureError::StartBehindEnd`] and [`CaptureError::RetentionOvertook`] where the log does not hold the offset to begin at; and [`CaptureError::Stopped`] where `stop` is raised
 /// before the brokers answer; [`CaptureError::OtherCluster`],
 /// [`CaptureError::RecreatedTopic`], [`CaptureError::TopicLeftOut`], [`CaptureError::PartitionLeftOut`],
 /// [`CaptureError::BegunOtherwise`] and [`CaptureError::RetentionOvertook`] where a recording cannot
@@ -58,6 +58,11 @@ pub fn capture(
     progress: &mut dyn FnMut(&CaptureProgress),
 ) -> Result<CaptureReport, CaptureError> {
     let _heeding = stop.heed();
+    if let (Start::Time(from_ms), Until::Time(until_ms)) = (settings.from, settings.until)
+        && until_ms <= from_ms
+    {
+        return Err(CaptureError::EmptyWindow { from_ms, until_ms });
+    }
     let target = out.into();
     let out = target.shown();
     // Before anybody is asked: whoever has to choose another directory need not wait for a cluster first.

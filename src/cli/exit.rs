@@ -206,6 +206,7 @@ impl From<CaptureError> for Failure {
             | CaptureError::ConfigLine { .. }
             | CaptureError::Consumer { .. }
             | CaptureError::Property { .. } => Self::wrong(error, ""),
+            CaptureError::EmptyWindow { .. } => Self::wrong(error, "Let --until be later than --from."),
             CaptureError::StartBehindEnd { .. } => Self::wrong(
                 error,
                 "Name an earlier offset; `--from TOPIC:PARTITION=OFFSET` is for one partition, `--from latest` for its end.",

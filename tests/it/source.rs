@@ -410,6 +410,10 @@ fn what_cannot_be_used_is_refused_before_anybody_is_asked() {
         (&["--topic", "a"], "--brokers"),
         (&["--topic", "a", "--config", "none.properties"], "no brokers are named"),
         (&["--topic", "a", "--brokers", "alice:hunter2@127.0.0.1:1"], "names a user with a broker"),
+        (
+            &["--brokers", "127.0.0.1:1", "--topic", "a", "--from", "2021-01-01", "--until", "2020-01-01"],
+            "the window is empty: it begins at 2021-01-01T00:00:00Z and ends ahead of 2020-01-01T00:00:00Z",
+        ),
         (&["--topic", "a", "--config", "user.properties"], "names a user with a broker"),
         (&["--topic", "a", "--config", "bad.properties"], "bad.properties:1: has no `=`"),
         (&["--topic", "a", "--config", "gone.properties"], "gone.properties"),
