@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::args::{CaptureArguments, CaptureEndArguments, RegistryArguments};
-use super::capture_words::Telling;
+use super::capture_words::{Telling, error_line};
 use super::exit::{Code, Failure};
 use super::mask::{detection, policy, warn};
 use super::printer::Printer;
@@ -16,6 +16,17 @@ use crate::recording::Role;
 use crate::settings::Span;
 
 pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Failure> {
+    let done = captured(arguments, printer);
+    if let Err(failure) = &done
+        && arguments.json
+        && let Some(line) = error_line(failure)
+    {
+        printer.result(&line.to_string())?;
+    }
+    done
+}
+
+fn captured(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Failure> {
     let settings = settings(arguments)?;
     let stop = Stop::new();
     raise_on_interrupt(&stop);
@@ -30,7 +41,7 @@ pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result
     let report = report?;
     warn(&report.sightings, printer);
     for warning in &report.warnings {
-        printer.note(warning);
+        printer.note(&format!("warning: {warning}"));
     }
     telling.summary(&report)?;
     Ok(Code::Agree)

@@ -1,6 +1,7 @@
 //! What a capture says on its way and at its end: a line on a terminal, or JSON, one object a line.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -10,12 +11,13 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::args::CaptureArguments;
+use super::exit::Failure;
 use super::inspect::{causes_in_words, counted, grouped, length, size};
 use super::mask::sightings_in_json;
 use super::printer::Printer;
 use crate::capture::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 use crate::recording::TimeSpan;
-use crate::settings::{Moment, Span};
+use crate::settings::Moment;
 
 /// Time between two lines of progress in JSON.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +44,6 @@ impl<'a> Telling<'a> {
     /// Takes note of one step.
     pub(super) fn take(&mut self, progress: &CaptureProgress) {
         self.speed.take(progress);
-        self.bar.set_position(progress.events);
         self.bar.set_message(self.speed.in_words(progress));
         let due = self.said.is_none_or(|said| progress.elapsed.saturating_sub(said) >= LINE_EVERY);
         if self.json && (progress.step != CaptureStep::Taking || due) {
@@ -120,14 +121,15 @@ impl Speed {
     }
 
     fn in_words(&self, progress: &CaptureProgress) -> String {
-        let mut text = format!("events · {}/s · {}", grouped(self.events.max(0.0) as u64), size(progress.bytes));
+        let rate = short(self.events.max(0.0) as u64);
+        let mut text = format!("{} events · {rate}/s · {}", short(progress.events), size(progress.bytes));
         match (progress.lag, self.caught_up_in(progress.lag)) {
             (0, _) => text.push_str(" · caught up"),
             (lag, Some(left)) => {
-                let left = Span(Duration::from_secs(left.as_secs().max(1)));
-                let _ = write!(text, " · {} behind, caught up in {left}", grouped(lag));
+                let left = length(TimeSpan { first_ms: 0, last_ms: left.as_secs().max(1) as i64 * 1_000 });
+                let _ = write!(text, " · {} behind, {left} left", short(lag));
             }
-            (lag, None) => drop(write!(text, " · {} behind", grouped(lag))),
+            (lag, None) => drop(write!(text, " · {} behind", short(lag))),
         }
         text
     }
@@ -139,6 +141,15 @@ impl Speed {
             "bytes": progress.bytes, "lag": progress.lag, "events_per_second": self.events.max(0.0).round(),
             "bytes_per_second": self.bytes.max(0.0).round(), "caught_up_in_ms": left,
         })
+    }
+}
+
+/// Writes a number in at most seven characters, so that a line keeps within the width of a terminal.
+fn short(number: u64) -> String {
+    match number {
+        0..1_000_000 => grouped(number),
+        1_000_000..1_000_000_000 => format!("{:.1}M", number as f64 / 1e6),
+        _ => format!("{:.1}G", number as f64 / 1e9),
     }
 }
 
@@ -172,6 +183,22 @@ fn line_of(out: &Path, report: &CaptureReport) -> Value {
     })
 }
 
+/// What ended a capture that failed, as the last line of its JSON; none where there is nothing to say.
+pub(super) fn error_line(failure: &Failure) -> Option<Value> {
+    let mut next: Option<&dyn Error> = Some(failure.error.as_deref()?);
+    let mut message = String::new();
+    while let Some(error) = next {
+        let said = error.to_string();
+        // Errors that show their source themselves are not repeated.
+        if !message.contains(&said) {
+            let apart = if message.is_empty() { "" } else { ": " };
+            let _ = write!(message, "{apart}{said}");
+        }
+        next = error.source();
+    }
+    Some(json!({ "event": "error", "message": message, "hint": failure.hint, "exit": failure.code as u8 }))
+}
+
 fn ending_name(ending: CaptureEnding) -> &'static str {
     match ending {
         CaptureEnding::Ended => "ended",
@@ -188,10 +215,13 @@ fn in_words(out: &Path, report: &CaptureReport) -> String {
         CaptureEnding::TimeOver => "until the time was over",
         CaptureEnding::Stopped => "until stopped",
     };
-    let (events, bytes) = (counted(report.events, "event"), size(report.bytes));
+    // The bytes are those of this time alone, and so are the events ahead of them.
+    let (before, bytes) = (report.resumed_at.unwrap_or(0), size(report.bytes));
+    let events = counted(report.events.saturating_sub(before), "event");
     let mut text = format!("Captured {events} ({bytes}) to {}, {ending}", out.display());
-    if let Some(before) = report.resumed_at {
-        let _ = write!(text, "; {} were there already", grouped(before));
+    if report.resumed_at.is_some() {
+        let held = counted(report.events, "event");
+        let _ = write!(text, "; {} were there already, so it holds {held}", grouped(before));
     }
     text.push('\n');
     let mut topics: BTreeMap<&str, Vec<&CapturedPartition>> = BTreeMap::new();
@@ -254,7 +284,7 @@ mod tests {
         speed.take(&progress(CaptureStep::Started, 0, 0, 10_000));
         let now = progress(CaptureStep::Taking, 2, 4_000, 6_000);
         speed.take(&now);
-        assert_eq!(speed.in_words(&now), "events · 2,000/s · 400.0 kB · 6,000 behind, caught up in 3s");
+        assert_eq!(speed.in_words(&now), "4,000 events · 2,000/s · 400.0 kB · 6,000 behind, 3s left");
         let line = speed.line(&now);
         assert_eq!(
             (line["events_per_second"].as_f64(), line["caught_up_in_ms"].as_u64()),
@@ -265,8 +295,21 @@ mod tests {
         speed.take(&progress(CaptureStep::Started, 0, 0, 500));
         let now = progress(CaptureStep::Taking, 1, 100, 500);
         speed.take(&now);
-        assert_eq!(speed.in_words(&now), "events · 100/s · 10.0 kB · 500 behind");
+        assert_eq!(speed.in_words(&now), "100 events · 100/s · 10.0 kB · 500 behind");
         assert_eq!(speed.line(&now)["caught_up_in_ms"], Value::Null);
+    }
+
+    #[test]
+    fn the_line_keeps_within_a_terminal_of_80_columns() {
+        for (events, seconds) in [(999_999, 1), (999_999, 3_599), (999_000_000, 999), (900_000_000_000, 86_399)] {
+            let mut speed = Speed::default();
+            speed.take(&progress(CaptureStep::Started, 0, 0, 10 * events));
+            let now = progress(CaptureStep::Taking, seconds, events, events - 1);
+            speed.take(&now);
+            // What stands ahead of it: the word, the sign that turns, a blank behind each.
+            let line = format!("capturing * {}", speed.in_words(&now));
+            assert!(line.chars().count() <= 80 && line.ends_with(" left"), "{line}");
+        }
     }
 
     #[test]
@@ -287,7 +330,7 @@ mod tests {
         let (ending, notes) = (CaptureEnding::Ended, Vec::new());
         let (resumed_at, sightings, warnings) = (Some(1_200), Vec::new(), Vec::new());
         let report = CaptureReport {
-            events: 32,
+            events: 1_232,
             bytes: 1_500,
             ending,
             resumed_at,
@@ -299,7 +342,7 @@ mod tests {
         };
         assert_eq!(
             in_words(Path::new("out"), &report),
-            "Captured 32 events (1.5 kB) to out, read to the end; 1,200 were there already\n  \
+            "Captured 32 events (1.5 kB) to out, read to the end; 1,200 were there already, so it holds 1,232 events\n  \
              orders: 20 events of 2 partitions, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), no gaps\n  \
              prices: 10 events of 1 partition, from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1m 0s), \
              3 offsets without an event; ahead of them the last value of 2 keys\n\

@@ -189,11 +189,15 @@ impl From<SliceError> for Failure {
 
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
+        // The recording is sealed, even one without an event: the same --out is refused from now on.
         if let CaptureError::Interrupted { source, .. } = &error
             && let CaptureError::Mask(cause) = &**source
         {
             let hint = super::mask::hint(cause);
-            return Self::wrong(error, hint);
+            return Self::wrong(
+                error,
+                format!("{hint} Then choose another --out: what was taken until then is sealed."),
+            );
         }
         match error {
             CaptureError::NoTopic

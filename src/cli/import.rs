@@ -27,7 +27,7 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
     };
     let bar = printer.bar("importing", None);
     let report = import_inputs(&inputs, &settings, target, &mut |report| {
-        bar.set_position(report.events);
+        bar.set_message(counted(report.events, "event"));
     });
     bar.finish_and_clear();
     let report = report?;

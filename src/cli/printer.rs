@@ -12,7 +12,7 @@ use super::exit::{Code, Failure};
 /// How work of known length is drawn; the message takes what is left of the line and no more.
 const BAR: &str = "{prefix:14} {bar:32} {human_pos}/{human_len} {eta} {wide_msg}";
 /// How work is drawn whose length nobody knows.
-const SPINNER: &str = "{prefix:14} {spinner} {human_pos} {elapsed} {wide_msg}";
+const SPINNER: &str = "{prefix} {spinner} {wide_msg}";
 
 /// Prints, and draws progress on standard error where that is a terminal.
 #[derive(Debug)]

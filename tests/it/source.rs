@@ -379,6 +379,18 @@ fn an_offset_behind_the_end_of_the_log_is_refused() {
 }
 
 #[test]
+fn what_fails_is_told_in_json_too() {
+    let broker = three_topics();
+    let folder = TempDir::new().unwrap();
+    let arguments = ["--brokers", broker.brokers(), "--topic", "paymnets", "--out", "out", "--json"];
+    let output = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output.stderr));
+    let line: Json = serde_json::from_str(words(&output.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!((line["event"].as_str(), line["exit"].as_u64()), (Some("error"), Some(2)));
+    assert!(line["message"].as_str().unwrap().starts_with("topic `paymnets` does not exist on "), "{line}");
+}
+
+#[test]
 fn the_summary_for_people_tells_each_topic() {
     let broker = table_broker();
     let folder = TempDir::new().unwrap();
