@@ -135,13 +135,9 @@ impl<'a> Cluster<'a> {
         (self.topic_ids, self.configurations) = (ids.unwrap_or_default(), configurations.unwrap_or_default());
     }
 
-    /// Asks for the ids of the topics again, where they had some when the capture began. Who is asked takes turns, as a broker may
-    /// be down.
+    /// Asks for the ids and the partitions of the topics again. Who is asked takes turns, as a broker may be down.
     pub(super) fn ask_for_topic_ids(&self, turn: usize, timeout: Duration) -> Option<AskedIds<'_>> {
-        let names: Vec<&str> = self.topic_ids.keys().map(String::as_str).collect();
-        if names.is_empty() {
-            return None;
-        }
+        let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
         let broker = *self.broker_ids.get(turn % self.broker_ids.len().max(1))?;
         ask_for_topic_ids(&self.consumer, broker, &names, timeout).ok()
     }

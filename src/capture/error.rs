@@ -224,6 +224,14 @@ pub enum CaptureError {
         /// Id now.
         found: String,
     },
+    /// A topic was deleted while it was captured.
+    #[error("topic `{topic}` was deleted while it was captured: its brokers have not known it for {} s", gone.as_secs())]
+    DeletedTopic {
+        /// Topic.
+        topic: String,
+        /// How long no broker knew it.
+        gone: Duration,
+    },
     /// A recording is to be gone on with, without one of its topics.
     #[error("{} was begun with topic `{topic}`, which is not among those to capture now", out.display())]
     TopicLeftOut {

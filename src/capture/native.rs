@@ -20,7 +20,7 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
-pub(super) use self::describe::{AskedIds, CLEANUP_POLICY, ask_for_topic_ids, configurations, topic_ids};
+pub(super) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
 use super::listening::Listening;
 use crate::recording::TimestampType;
 

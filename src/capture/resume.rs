@@ -266,6 +266,7 @@ fn joined(known: Source, now: Source) -> Source {
     };
     for topic in &mut joined.topics {
         let Some(before) = known.topics.iter().find(|before| before.name == topic.name) else { continue };
+        topic.recreated.clone_from(&before.recreated);
         topic.id = topic.id.take().or_else(|| before.id.clone());
         topic.starts.extend(before.starts.iter().map(|(&partition, &start)| (partition, start)));
         // A partition whose window has begun keeps it, and has none where it had none.

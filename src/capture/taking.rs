@@ -1,5 +1,6 @@
 //! The loop that takes events from the cluster and puts them into the recording.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
 use crate::mask::Sighting;
 use crate::recording::{
-    AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, RecordingError, Role,
-    Source, TimeSpan, TopicSource,
+    AcknowledgedPartition, CauseFacts, EventBatchBuilder, GapCause, Manifest, MissingOffsets, RecordingError,
+    Recreation, Role, Source, TimeSpan, TopicSource,
 };
 use crate::schema::Part;
 
@@ -251,7 +252,9 @@ fn all_of(manifest: &Manifest) -> Arc<[AcknowledgedPartition]> {
 /// What ended the taking of events.
 enum Ran {
     To(CaptureEnding),
-    Recreated(Recreated),
+    Recreated(Vec<Recreated>),
+    /// A topic that no broker has known for so long.
+    Deleted(String, Duration),
 }
 
 /// A capture under way.
@@ -354,6 +357,12 @@ impl<'c> Taking<'c> {
             Taken::begin(stretch, cause)
         };
         let now = clock.now();
+        let known_from = |stretch: &Stretch| match cluster.topics[names[stretch.topic]].role {
+            // Its state ahead of the window is taken, too.
+            Role::Table => stretch.low.min(stretch.start),
+            Role::Input | Role::Output | Role::Changelog => stretch.start,
+        };
+        let begins = window.partitions.iter().map(known_from).collect();
         Ok(Self {
             cluster,
             clock,
@@ -372,7 +381,7 @@ impl<'c> Taking<'c> {
             begun: now,
             heard: now,
             saved: (now, events + state),
-            watching: Watching::begin(cluster, now),
+            watching: Watching::begin(cluster, begins, now),
         })
     }
 
@@ -428,8 +437,17 @@ impl<'c> Taking<'c> {
             if self.save_when_due(settings, progress)? {
                 reported = now;
             }
-            if let Some(recreated) = self.watching.look(now) {
-                return Ok(Ran::Recreated(recreated));
+            let Self { watching, partitions, .. } = self;
+            if let Some(seen) = watching.look(now, || partitions.iter().map(|taken| taken.next).collect()) {
+                if !seen.recreated.is_empty() {
+                    return Ok(Ran::Recreated(seen.recreated));
+                }
+                let waits = |topic: &String| {
+                    self.partitions.iter().any(|taken| !taken.done && self.names[taken.stretch.topic] == topic)
+                };
+                if let Some((topic, gone)) = seen.deleted.into_iter().find(|(topic, _)| waits(topic)) {
+                    return Ok(Ran::Deleted(topic, gone));
+                }
             }
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, settings.allow_gaps, clock)? {
@@ -447,11 +465,12 @@ impl<'c> Taking<'c> {
         out: &Path,
         notes: &mut Vec<String>,
     ) -> Result<CaptureEnding, CaptureError> {
-        let refused = |Recreated { topic, recorded, found }| {
-            Err(CaptureError::RecreatedTopic { out: out.to_owned(), topic, recorded, found })
-        };
         let ending = match ran {
-            Ok(Ran::Recreated(recreated)) => return refused(recreated),
+            Ok(Ran::Recreated(recreated)) => return Err(self.refuse(recreated, out)),
+            Ok(Ran::Deleted(topic, gone)) => {
+                self.lose_rest(&topic);
+                return Err(CaptureError::DeletedTopic { topic, gone });
+            }
             Ok(Ran::To(ending)) => Ok(ending),
             // Told to stop while it waited for an answer: what was taken stands.
             Err(CaptureError::Stopped { .. }) => Ok(CaptureEnding::Stopped),
@@ -460,7 +479,7 @@ impl<'c> Taking<'c> {
             Err(error) => return Err(error),
         };
         match self.watching.look_now() {
-            Look::Recreated(recreated) => return refused(recreated),
+            Look::Recreated(recreated) => return Err(self.refuse(recreated, out)),
             Look::NoAnswer if ending.is_ok() => notes.push(
                 "Nobody can tell whether a topic was recreated at the end of the capture: the cluster gave no answer."
                     .to_owned(),
@@ -468,6 +487,33 @@ impl<'c> Taking<'c> {
             Look::Same | Look::NoAnswer => {}
         }
         ending
+    }
+
+    /// Notes for topics that are others by now from where on events may be of those, and says so of the first.
+    fn refuse(&mut self, recreated: Vec<Recreated>, out: &Path) -> CaptureError {
+        let mut refused = CaptureError::NoTopic;
+        for Recreated { topic, recorded, found } in recreated.into_iter().rev() {
+            let trusted = self.partitions.iter().zip(self.watching.trusted());
+            let doubtful: BTreeMap<i32, i64> = trusted
+                .filter(|(taken, trusted)| self.names[taken.stretch.topic] == topic && taken.accounted > **trusted)
+                .map(|(taken, trusted)| (taken.stretch.partition, *trusted))
+                .collect();
+            if !doubtful.is_empty() {
+                self.writer.note_recreated(&topic, Recreation { id: found.clone(), doubtful });
+            }
+            refused = CaptureError::RecreatedTopic { out: out.to_owned(), topic, recorded, found };
+        }
+        refused
+    }
+
+    /// Notes what the windows of a topic lack that was deleted: nobody has those events any more, as if retention had taken them.
+    fn lose_rest(&mut self, topic: &str) {
+        for index in 0..self.partitions.len() {
+            let Taken { stretch, done, .. } = &self.partitions[index];
+            if let Some(end) = stretch.end.filter(|_| !done && self.names[stretch.topic] == topic) {
+                self.lose(index, end);
+            }
+        }
     }
 
     /// Takes what comes within `wait` and returns whether anything did.
@@ -854,6 +900,7 @@ pub(super) fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureS
                 .filter(|stretch| stretch.topic == index)
                 .map(|stretch| (stretch.partition, stretch.wanted()))
                 .collect(),
+            recreated: None,
             role: topic.role,
             windows: window
                 .partitions

@@ -1,19 +1,23 @@
-//! Whether a topic is deleted and made again while it is captured.
+//! What becomes of topics while they are captured: deleted, or deleted and made again.
 //!
 //! Nothing in the events tells: where the new log has grown behind the offset that is wanted next, its events follow those of the
-//! old one without a sign. So the cluster is asked for the ids of the topics now and then, and before a recording is sealed.
+//! old one without a sign. So the cluster is asked for the topics now and then, and before a recording is sealed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::Cluster;
-use super::native::AskedIds;
+use super::native::{AskedIds, Described};
 
 /// Time between two questions.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Bounds one question; another broker is asked after it.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A topic that brokers do not know for so long is deleted. One that is made again is away for a moment only, and a broker that
+/// has just come up may not know it yet.
+const DELETED_AFTER: Duration = Duration::from_secs(15);
 
 /// A topic that is another one by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,40 +34,65 @@ pub(super) struct Recreated {
 pub(super) enum Look {
     /// All topics are what they were, or never had ids.
     Same,
-    Recreated(Recreated),
+    /// At least one.
+    Recreated(Vec<Recreated>),
     NoAnswer,
 }
 
-/// Asks for the ids of topics while events are taken, and waits for no answer meanwhile.
+/// What an answer tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) recreated: Vec<Recreated>,
+    /// Topics that are deleted, with the time since which no broker has known them.
+    pub(super) deleted: Vec<(String, Duration)>,
+}
+
+/// Asks for topics while events are taken, and waits for no answer meanwhile.
 pub(super) struct Watching<'c> {
     cluster: &'c Cluster<'c>,
-    asked: Option<AskedIds<'c>>,
+    /// A question, and up to where each partition was taken when it was asked.
+    asked: Option<(AskedIds<'c>, Vec<i64>)>,
+    /// Up to where each partition was taken when the last question was asked whose answer was that the topics are the same: all
+    /// of it is theirs.
+    trusted: Vec<i64>,
+    /// Since when no broker has known a topic.
+    unknown: BTreeMap<String, Duration>,
     /// When it was last asked.
     at: Duration,
     turn: usize,
 }
 
 impl<'c> Watching<'c> {
-    /// Begins at the time `now`, right after the cluster has told the ids.
-    pub(super) fn begin(cluster: &'c Cluster<'c>, now: Duration) -> Self {
-        Self { cluster, asked: None, at: now, turn: 0 }
+    /// Begins at the time `now`, right after the cluster has told the ids; `trusted` is where each partition begins.
+    pub(super) fn begin(cluster: &'c Cluster<'c>, trusted: Vec<i64>, now: Duration) -> Self {
+        Self { cluster, asked: None, trusted, unknown: BTreeMap::new(), at: now, turn: 0 }
     }
 
-    /// Looks whether an answer has come, asks where it is time to, and returns a topic that is another one.
-    pub(super) fn look(&mut self, now: Duration) -> Option<Recreated> {
-        if let Some(asked) = &self.asked {
-            let ids = asked.answer(Duration::ZERO)?;
-            self.asked = None;
-            return self.recreated(ids.ok());
+    /// Looks whether an answer has come, asks where it is time to, and returns what an answer tells. `next` says up to where each
+    /// partition is taken.
+    pub(super) fn look(&mut self, now: Duration, next: impl FnOnce() -> Vec<i64>) -> Option<Seen> {
+        if let Some((asked, _)) = &self.asked {
+            let answer = asked.answer(Duration::ZERO)?;
+            let (_, taken) = self.asked.take()?;
+            let Ok(described) = answer else {
+                self.turn += 1;
+                return None;
+            };
+            let deleted = self.deleted(&described, now);
+            let recreated = self.recreated(&described);
+            if recreated.is_empty() && described.unknown.is_empty() {
+                self.trusted = taken;
+            }
+            return Some(Seen { recreated, deleted });
         }
         if now.saturating_sub(self.at) >= EVERY {
             self.at = now;
-            self.asked = self.cluster.ask_for_topic_ids(self.turn, TIMEOUT);
+            self.asked = self.cluster.ask_for_topic_ids(self.turn, TIMEOUT).map(|asked| (asked, next()));
         }
         None
     }
 
-    /// Asks, waits for the answer, and returns a topic that is another one.
+    /// Asks, waits for the answer, and returns topics that are others.
     pub(super) fn look_now(&mut self) -> Look {
         self.asked = None;
         if self.cluster.topic_ids.is_empty() {
@@ -71,21 +100,34 @@ impl<'c> Watching<'c> {
         }
         let asked = self.cluster.ask_for_topic_ids(self.turn, TIMEOUT);
         match asked.and_then(|asked| asked.answer(TIMEOUT)) {
-            Some(Ok(ids)) => self.recreated(Some(ids)).map_or(Look::Same, Look::Recreated),
+            Some(Ok(described)) => match self.recreated(&described) {
+                recreated if recreated.is_empty() => Look::Same,
+                recreated => Look::Recreated(recreated),
+            },
             _ => Look::NoAnswer,
         }
     }
 
-    fn recreated(&mut self, ids: Option<BTreeMap<String, String>>) -> Option<Recreated> {
-        let Some(ids) = ids else {
-            self.turn += 1;
-            return None;
-        };
-        // A topic without an id is gone, or is about to be made again: the next look tells.
+    /// Up to where each partition is of the topics with which the capture began.
+    pub(super) fn trusted(&self) -> &[i64] {
+        &self.trusted
+    }
+
+    /// A topic without an id is gone, or is about to be made again: a later look tells.
+    fn recreated(&self, described: &Described) -> Vec<Recreated> {
         let other = |(topic, recorded): (&String, &String)| {
-            let found = ids.get(topic).filter(|found| *found != recorded)?;
+            let found = described.ids.get(topic).filter(|found| *found != recorded)?;
             Some(Recreated { topic: topic.clone(), recorded: recorded.clone(), found: found.clone() })
         };
-        self.cluster.topic_ids.iter().find_map(other)
+        self.cluster.topic_ids.iter().filter_map(other).collect()
+    }
+
+    fn deleted(&mut self, described: &Described, now: Duration) -> Vec<(String, Duration)> {
+        self.unknown.retain(|topic, _| described.unknown.contains(topic));
+        for topic in &described.unknown {
+            self.unknown.entry(topic.clone()).or_insert(now);
+        }
+        let gone = self.unknown.iter().map(|(topic, since)| (topic.clone(), now.saturating_sub(*since)));
+        gone.filter(|(_, gone)| *gone >= DELETED_AFTER).collect()
     }
 }

@@ -10,7 +10,7 @@ use super::CaptureError;
 use super::masking::{self, MaskingEnd};
 use crate::mask::{MaskError, Masker};
 use crate::recording::{
-    AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter,
+    AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter, Recreation,
 };
 use crate::schema::{Part, SchemaText};
 
@@ -27,6 +27,8 @@ pub(super) struct Writing {
     /// Whether the recording holds something of before.
     resumed: bool,
     acknowledged: Acknowledged,
+    /// Topics that became others, by name.
+    recreated: Vec<(String, Recreation)>,
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
@@ -87,6 +89,7 @@ impl Writing {
             out: out.to_owned(),
             resumed,
             acknowledged,
+            recreated: Vec::new(),
             gaps: Vec::new(),
             jobs: Some(jobs),
             masking: Some(masking),
@@ -103,6 +106,11 @@ impl Writing {
     /// Notes that offsets behind all events of the partition that were taken so far hold no event.
     pub(super) fn missing(&mut self, topic: &str, partition: i32, missing: MissingOffsets) {
         self.gaps.push((topic.to_owned(), partition, missing));
+    }
+
+    /// Notes in the manifest, once it is sealed, that a topic became another one.
+    pub(super) fn note_recreated(&mut self, topic: &str, recreation: Recreation) {
+        self.recreated.push((topic.to_owned(), recreation));
     }
 
     /// Hands over a batch; waits while too many are waiting.
@@ -151,6 +159,11 @@ impl Writing {
             join_masks(writer.masks_mut(), masker.masks());
         } else {
             *writer.masks_mut() = masker.masks();
+        }
+        for (name, recreation) in std::mem::take(&mut self.recreated) {
+            if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {
+                topic.recreated = Some(recreation);
+            }
         }
         Ok(Sealed { manifest: writer.seal()?, masker, refused })
     }

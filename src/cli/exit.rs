@@ -259,8 +259,12 @@ impl From<CaptureError> for Failure {
             {
                 Self::surroundings(
                     error,
-                    "Capture the new topic to another folder with --out. What came in the last seconds may be of it already.",
+                    "Capture the new topic to another folder with --out. Where what came in the last seconds may be of it already, \
+                     the manifest says so, and `rehearsal inspect` shows it.",
                 )
+            }
+            CaptureError::Interrupted { ref source, .. } if matches!(**source, CaptureError::DeletedTopic { .. }) => {
+                Self::surroundings(error, "If it is made again, capture it to another folder with --out.")
             }
             CaptureError::Unfinished { ref out, .. } => {
                 let out = out.display();

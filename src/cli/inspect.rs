@@ -33,6 +33,9 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
     if arguments.verify {
         refuse_damaged(&arguments.recording, &recording.verify()?)?;
     }
+    for doubt in recording.manifest().doubts() {
+        printer.note(&format!("warning: {doubt}"));
+    }
     let summary = recording.summary()?;
     let name = arguments.recording.to_string();
     let text = if arguments.json {
@@ -41,7 +44,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
             "recording": name, "format": manifest.format, "tool": manifest.tool, "cluster": manifest.source.cluster,
             "isolation": manifest.source.isolation,
             "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
-            "missing": manifest.missing_by_cause(), "gaps": manifest.gaps,
+            "missing": manifest.missing_by_cause(), "gaps": manifest.gaps, "doubts": manifest.doubts(),
         });
         format!("{about:#}")
     } else {

@@ -94,6 +94,20 @@ pub struct TopicSource {
     /// Offset at which the capture of each partition began; empty where imported.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub starts: BTreeMap<i32, i64>,
+    /// Set where the topic was deleted and made again while it was captured, and events of the new one may be among the old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Recreation>,
+}
+
+/// What became of a topic while it was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recreation {
+    /// Id of the new topic.
+    pub id: String,
+    /// First offset of each partition from which on an event may be of the new topic: all ahead of it are of the old one. Partitions
+    /// of which no such event was taken are left out.
+    pub doubtful: BTreeMap<i32, i64>,
 }
 
 /// What a topic is for.
@@ -277,6 +291,24 @@ impl Manifest {
             causes.sort_by_key(|one| one.cause);
         }
         causes
+    }
+
+    /// Returns what cannot be trusted although every hash is right, as sentences: where events of a topic that was made again may
+    /// stand among those of the one before.
+    pub fn doubts(&self) -> Vec<String> {
+        let one = |topic: &TopicSource| {
+            let Recreation { id, doubtful } = topic.recreated.as_ref()?;
+            let places: Vec<String> = doubtful
+                .iter()
+                .map(|(partition, offset)| format!("partition {partition} from offset {offset} on"))
+                .collect();
+            Some(format!(
+                "Topic {} was deleted and made again while it was captured (its id is {id} since): {} may hold events of both.",
+                topic.name,
+                places.join(", ")
+            ))
+        };
+        self.source.topics.iter().filter_map(one).collect()
     }
 
     /// Returns what is missing of all partitions, by cause, the gravest first.

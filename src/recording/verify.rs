@@ -33,7 +33,8 @@ impl fmt::Display for Problem {
 
 impl Recording {
     /// Reads the whole recording and holds it against its manifest and footers: hashes, counts, offsets, span, and the ledger of
-    /// gaps, which must account for every offset that is missing. Without problems the list is empty.
+    /// gaps, which must account for every offset that is missing. What [`Manifest::doubts`] says is a problem, too. Without problems
+    /// the list is empty.
     ///
     /// # Errors
     ///
@@ -54,6 +55,8 @@ impl Recording {
             }
         }
         self.check_schemas(&mut problems);
+        let manifest = self.path().join(manifest::FILE);
+        problems.extend(self.manifest().doubts().into_iter().map(|cause| Problem { file: manifest.clone(), cause }));
         if problems.is_empty() {
             self.check_manifest(&tracker, &mut problems);
             self.check_ledger(&listed, &mut problems);

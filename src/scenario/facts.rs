@@ -64,6 +64,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
+    report.warnings.splice(0..0, checked.recording.manifest().doubts());
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report

@@ -19,7 +19,7 @@ use proptest::option;
 use proptest::prelude::*;
 use rehearsal::recording::{
     Columns, Coordinate, Event, EventBatch, EventBatchBuilder, EventView, Gap, GapCause, Header, Lookup, Manifest,
-    MissingOffsets, Partition, Place, Recording, RecordingError, RecordingWriter, Role, Source, TimeSpan,
+    MissingOffsets, Partition, Place, Recording, RecordingError, RecordingWriter, Recreation, Role, Source, TimeSpan,
     TimestampType, TopicSource,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -325,6 +325,28 @@ fn offsets_that_do_not_rise_are_not_written() {
             error.to_string().contains(&format!("offsets out of order in flights/0: {second} stands after 5")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_topic_that_was_made_again_while_it_was_captured_is_told_by_verification_and_inspection() {
+    let folder = tempfile::tempdir().unwrap();
+    let recreated = Some(Recreation { id: "new".to_owned(), doubtful: BTreeMap::from([(0, 7), (2, 5)]) });
+    let topic = TopicSource { name: "flights".to_owned(), partitions: 3, recreated, ..TopicSource::default() };
+    let source = Source { topics: vec![topic], ..Source::default() };
+    let mut writer = RecordingWriter::create(folder.path(), source).unwrap();
+    writer.write(&batch_of(&plain(&[("flights", 2, 4, 30), ("flights", 0, 0, 10)]))).unwrap();
+    writer.seal().unwrap();
+    let says = "Topic flights was deleted and made again while it was captured (its id is new since): partition 0 from \
+                offset 7 on, partition 2 from offset 5 on may hold events of both.";
+    let problems = Recording::open(folder.path()).unwrap().verify().unwrap();
+    assert_eq!(problems.iter().map(|problem| problem.cause.as_str()).collect::<Vec<_>>(), [says]);
+    for (arguments, code) in [(&["inspect"][..], 0), (&["inspect", "--json"], 0), (&["inspect", "--verify"], 2)] {
+        let mut rehearsal = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        let output = rehearsal.args(arguments).arg(folder.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(says), "{arguments:?}: {said}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap().contains(says), arguments.contains(&"--json"));
     }
 }
 

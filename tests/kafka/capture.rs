@@ -472,6 +472,50 @@ fn a_topic_that_is_deleted_and_recreated_while_it_is_captured_ends_the_capture()
         let error = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut recreate).unwrap_err();
         let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
         assert!(matches!(&**source, CaptureError::RecreatedTopic { topic, .. } if topic == name), "{source}");
-        assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+        let recording = Recording::open(&out).unwrap();
+        let doubts: Vec<String> = recording.verify().unwrap().into_iter().map(|problem| problem.cause).collect();
+        assert_eq!(doubts, recording.manifest().doubts());
+        let mark = recording.manifest().source.topics[0].recreated.as_ref();
+        let new = values(&recording).iter().position(|value| value.parse::<i64>().unwrap() >= 1_000);
+        let Some(new) = new else {
+            // The look was faster than the first event of the new topic.
+            assert_eq!(mark, None);
+            continue;
+        };
+        let (doubtful, mark) = (offsets(&recording, 0)[new], mark.unwrap());
+        assert!(mark.doubtful[&0] <= doubtful && doubts.len() == 1 && doubts[0].contains(name), "{mark:?} {doubts:?}");
+        assert!(matches!(&**source, CaptureError::RecreatedTopic { found, .. } if *found == mark.id), "{source}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_captured_ends_the_capture_by_name() {
+    for until in [Until::End, Until::Stopped] {
+        let name = if until == Until::End { "deleted-in-a-window" } else { "deleted-at-work" };
+        let Some(cluster) = topic(name, 1, &[]) else { return };
+        let producer: BaseProducer = cluster.config().create().unwrap();
+        for number in 0..400 {
+            produce_a_second_apart(&producer, name, 0, number..number + 1);
+        }
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("out");
+        let mut deleted = false;
+        // Ahead of the first event.
+        let mut delete = |_: &CaptureProgress| {
+            if !std::mem::replace(&mut deleted, true) {
+                cluster.delete(name);
+            }
+        };
+        let settings = CaptureSettings { until, ..slow(&cluster, name, false) };
+        let error = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut delete).unwrap_err();
+        let CaptureError::Interrupted { source, .. } = &error else { panic!("{error:?}") };
+        let CaptureError::DeletedTopic { topic, gone } = &**source else { panic!("{source:?}") };
+        assert!(topic == name && (Duration::from_secs(15)..WAIT).contains(gone), "{source}");
+        let recording = Recording::open(&out).unwrap();
+        assert_eq!(recording.verify().unwrap(), []);
+        // What was not taken of a window with an end is lost, and without an end nobody can tell what would have been.
+        let lost = if until == Until::End { 400 - recording.len() } else { 0 };
+        let expected = if lost > 0 { vec![("retention", 1, lost)] } else { vec![] };
+        assert_eq!(causes(&recording), expected);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Asked for through the consumer's own client, so that one set of connections and credentials serves all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr;
@@ -29,7 +29,18 @@ pub(in crate::capture) fn topic_ids(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<BTreeMap<String, String>, String> {
-    ids_of(&ask_for_topic_ids(consumer, broker, topics, timeout)?.0.wait(timeout)?)
+    Ok(described(&ask_for_topic_ids(consumer, broker, topics, timeout)?.0.wait(timeout)?)?.ids)
+}
+
+/// What a broker says of topics.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::capture) struct Described {
+    /// Their ids; one without any is left out.
+    pub(in crate::capture) ids: BTreeMap<String, String>,
+    /// How many partitions they have.
+    pub(in crate::capture) partitions: BTreeMap<String, usize>,
+    /// Those that it does not know.
+    pub(in crate::capture) unknown: BTreeSet<String>,
 }
 
 /// A question for the ids of topics whose answer comes later.
@@ -37,8 +48,8 @@ pub(in crate::capture) struct AskedIds<'c>(Asked<'c>);
 
 impl AskedIds<'_> {
     /// Returns the answer where it comes within `wait`; librdkafka gives one within the question's own bound, if only as an error.
-    pub(in crate::capture) fn answer(&self, wait: Duration) -> Option<Result<BTreeMap<String, String>, String>> {
-        Some(self.0.answer(wait)?.and_then(|answer| ids_of(&answer)))
+    pub(in crate::capture) fn answer(&self, wait: Duration) -> Option<Result<Described, String>> {
+        Some(self.0.answer(wait)?.and_then(|answer| described(&answer)))
     }
 }
 
@@ -67,8 +78,8 @@ pub(in crate::capture) fn ask_for_topic_ids<'c>(
     Ok(AskedIds(asked))
 }
 
-fn ids_of(answer: &Answer) -> Result<BTreeMap<String, String>, String> {
-    let mut ids = BTreeMap::new();
+fn described(answer: &Answer) -> Result<Described, String> {
+    let mut found = Described::default();
     // SAFETY: the event is the answer to this request and lives to the end of the function; the list, its topics, their names
     // and ids belong to it. An id is written out in a buffer that belongs to the id.
     unsafe {
@@ -77,24 +88,35 @@ fn ids_of(answer: &Answer) -> Result<BTreeMap<String, String>, String> {
             return Err("the answer is of another kind".to_owned());
         }
         let mut count = 0;
-        let described = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        let topics = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         for index in 0..count {
-            let topic = *described.add(index);
+            let topic = *topics.add(index);
+            let name = text(native::rd_kafka_TopicDescription_name(topic));
             let error = native::rd_kafka_TopicDescription_error(topic);
             let id = native::rd_kafka_TopicDescription_topic_id(topic);
-            let failed = !error.is_null() && native::rd_kafka_error_code(error) != Code::RD_KAFKA_RESP_ERR_NO_ERROR;
-            if failed || id.is_null() {
+            let code =
+                if error.is_null() { Code::RD_KAFKA_RESP_ERR_NO_ERROR } else { native::rd_kafka_error_code(error) };
+            if code == Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART {
+                found.unknown.insert(name);
+                continue;
+            }
+            if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                continue;
+            }
+            let mut partitions = 0;
+            native::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+            found.partitions.insert(name.clone(), partitions);
+            if id.is_null() {
                 continue;
             }
             let halves =
                 (native::rd_kafka_Uuid_most_significant_bits(id), native::rd_kafka_Uuid_least_significant_bits(id));
             if halves != (0, 0) {
-                let name = text(native::rd_kafka_TopicDescription_name(topic));
-                ids.insert(name, text(native::rd_kafka_Uuid_base64str(id)));
+                found.ids.insert(name, text(native::rd_kafka_Uuid_base64str(id)));
             }
         }
     }
-    Ok(ids)
+    Ok(found)
 }
 
 /// Returns the configuration of topics, as `broker` says: what is not the default, and how they are cleaned. No value that a broker calls
