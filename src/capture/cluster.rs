@@ -167,6 +167,46 @@ impl<'a> Cluster<'a> {
         Ok(partitions)
     }
 
+    /// Whether it was said since the last call that no broker can be reached.
+    pub(super) fn all_down(&self) -> bool {
+        self.consumer.context().all_down()
+    }
+
+    /// Returns topics that a pattern chooses and that were not there when the capture began; none where nobody answers in time.
+    pub(super) fn new_topics(&self, settings: &CaptureSettings, wait: Duration) -> Vec<String> {
+        let Ok(metadata) = self.consumer.fetch_metadata(None, wait) else { return Vec::new() };
+        let names =
+            metadata.topics().iter().filter(|topic| topic.error().is_none()).map(|topic| topic.name().to_owned());
+        let chosen = choose(&settings.topics, || Ok(names.collect())).unwrap_or_default();
+        chosen.into_keys().filter(|name| !self.topics.contains_key(name)).collect()
+    }
+
+    /// Returns how many offsets behind the end that a `read_committed` consumer sees an open transaction holds back, of each of
+    /// `places` (topic, partition) that has such; nothing of those that are not told within `wait` in all.
+    pub(super) fn held_back(
+        &self,
+        settings: &CaptureSettings,
+        places: &[(&str, i32)],
+        wait: Duration,
+    ) -> Vec<(String, i32, i64, u64)> {
+        let due = self.clock.now().saturating_add(wait);
+        let uncommitted = CaptureSettings { uncommitted: true, ..settings.clone() };
+        let Ok(other) = consumer(&uncommitted) else { return Vec::new() };
+        // The first token is asked for at once, ahead of any question.
+        while other.poll(Duration::ZERO).is_some() {}
+        let mut held = Vec::new();
+        for &(topic, partition) in places {
+            let left = || due.saturating_sub(self.clock.now());
+            // The newest first: where more is committed meanwhile, less is told, and never what is not held back.
+            let Ok((_, newest)) = other.fetch_watermarks(topic, partition, left()) else { break };
+            let Ok((_, stable)) = self.consumer.fetch_watermarks(topic, partition, left()) else { break };
+            if stable < newest {
+                held.push((topic.to_owned(), partition, stable, stable.abs_diff(newest)));
+            }
+        }
+        held
+    }
+
     /// Returns the oldest offset of a partition and the one behind its newest.
     pub(super) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), CaptureError> {
         let what = || format!("the offsets of topic `{topic}`, partition {partition}");

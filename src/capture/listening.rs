@@ -20,6 +20,8 @@ pub(super) struct Listening(Mutex<Heard>);
 struct Heard {
     last: Option<String>,
     refused: Option<String>,
+    /// No broker could be reached, as of some word since it was last looked.
+    all_down: bool,
 }
 
 impl Listening {
@@ -31,6 +33,11 @@ impl Listening {
     /// What was heard last.
     pub(super) fn heard(&self) -> Option<String> {
         self.lock().last.clone()
+    }
+
+    /// Whether it was said since the last call that no broker can be reached. librdkafka says so again with each try.
+    pub(super) fn all_down(&self) -> bool {
+        std::mem::take(&mut self.lock().all_down)
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -55,6 +62,9 @@ impl ClientContext for Listening {
         );
         if refused {
             heard.refused = Some(reason.to_owned());
+        }
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            heard.all_down = true;
         }
         heard.last = Some(reason.to_owned());
     }

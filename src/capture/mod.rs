@@ -9,6 +9,7 @@ mod error;
 mod listening;
 mod masking;
 mod native;
+mod outage;
 mod properties;
 mod registry;
 mod resume;

@@ -1,16 +1,18 @@
 //! The loop that takes events from the cluster and puts them into the recording.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster::{Cluster, Topic};
+use super::cluster::{Cluster, READ_UNCOMMITTED, Topic};
 use super::native::{Polled, Reader, Received};
+use super::outage::{Outage, Reach};
 use super::resume::Beginning;
 use super::schemas::SchemasMet;
 use super::state::{LastOffsets, reach};
+use super::topics::TopicNames;
 use super::watching::{Look, Recreated, Watching};
 use super::window::{Limit, Stretch, Window};
 use super::writing::Writing;
@@ -29,6 +31,15 @@ const POLL_EVENTS: usize = 4_096;
 /// Bounds every wait for events, so that the end of a duration and a request to stop are seen in time.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
+/// Time between two looks for topics that patterns choose.
+const LOOK_FOR_TOPICS_EVERY: Duration = Duration::from_secs(20);
+
+/// Bounds such a look, during which nothing is taken.
+const LOOK_FOR_TOPICS_WAIT: Duration = Duration::from_secs(1);
+
+/// Bounds the last question, whether open transactions hold events back.
+const HELD_BACK_WAIT: Duration = Duration::from_secs(5);
+
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -44,6 +55,12 @@ pub enum CaptureStep {
     CaughtUp,
     /// What was taken so far is safe on the disk.
     Checkpoint,
+    /// No broker has been reachable for some seconds; it goes on as soon as one is.
+    Unreachable,
+    /// A broker is reachable again.
+    Reachable,
+    /// Something to know has come up.
+    Noted,
     /// The recording is finished.
     Sealed,
 }
@@ -65,6 +82,8 @@ pub struct CaptureProgress {
     pub acknowledged: Arc<[AcknowledgedPartition]>,
     /// Events that are still to come: up to the end where there is one, else up to the newest that the brokers told of.
     pub lag: u64,
+    /// What there is to know, as a sentence, with the steps that have something to say; [`CaptureReport::notes`] has it, too.
+    pub note: Option<String>,
 }
 
 /// What a capture took.
@@ -147,7 +166,11 @@ pub(super) fn take(
     let writer = Writing::start(out, writer, masker)?;
     let mut taking = Taking::begin(cluster, window, (writer, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
+    if let Ok(Ran::To(_)) = ending {
+        taking.tell_held_back(settings, progress);
+    }
     let ending = taking.judge(ending, out, &mut notes);
+    notes.append(&mut taking.notes);
     let mut sealed = taking.progress(CaptureStep::Sealed);
     let Taking { mut writer, schemas, mut batch, reader, mut partitions, names, events, state, bytes, .. } = taking;
     drop(reader);
@@ -282,6 +305,11 @@ struct Taking<'c> {
     /// When what was taken was last put on the disk, and how many events there were.
     saved: (Duration, u64),
     watching: Watching<'c>,
+    reach: Reach,
+    /// When topics that patterns choose were last looked for, and those that were told.
+    looked_for: (Duration, BTreeSet<String>),
+    /// What came up, as sentences.
+    notes: Vec<String>,
 }
 
 /// What has been taken of one partition.
@@ -382,6 +410,9 @@ impl<'c> Taking<'c> {
             heard: now,
             saved: (now, events + state),
             watching: Watching::begin(cluster, begins, now),
+            reach: Reach::default(),
+            looked_for: (now, BTreeSet::new()),
+            notes: Vec::new(),
         })
     }
 
@@ -437,8 +468,10 @@ impl<'c> Taking<'c> {
             if self.save_when_due(settings, progress)? {
                 reported = now;
             }
+            let mut answered = false;
             let Self { watching, partitions, .. } = self;
             if let Some(seen) = watching.look(now, || partitions.iter().map(|taken| taken.next).collect()) {
+                answered = true;
                 if !seen.recreated.is_empty() {
                     return Ok(Ran::Recreated(seen.recreated));
                 }
@@ -448,13 +481,94 @@ impl<'c> Taking<'c> {
                 if let Some((topic, gone)) = seen.deleted.into_iter().find(|(topic, _)| waits(topic)) {
                     return Ok(Ran::Deleted(topic, gone));
                 }
+                for (topic, there) in seen.grown {
+                    let taken = self.cluster.topics[&topic].there;
+                    let note = format!(
+                        "Topic `{topic}` has {there} partitions by now and had {taken} when this capture began: only those are taken."
+                    );
+                    self.tell(CaptureStep::Noted, note, progress);
+                }
             }
+            self.look_for_topics(settings, now, progress);
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, settings.allow_gaps, clock)? {
                 self.heard = clock.now();
+                answered = true;
             } else {
                 self.check_stall(clock.now(), settings.stall_timeout)?;
             }
+            let all_down = self.cluster.all_down();
+            match self.reach.hear(clock.now(), answered, all_down) {
+                Some(Outage::Lasts(long)) => {
+                    let note = format!(
+                        "No broker of {} has been reachable for {} s; the capture goes on as soon as one is.",
+                        settings.brokers,
+                        long.as_secs()
+                    );
+                    self.tell(CaptureStep::Unreachable, note, progress);
+                }
+                Some(Outage::Over(long)) => {
+                    let note = format!("A broker is reachable again, after {} s.", long.as_secs());
+                    self.tell(CaptureStep::Reachable, note, progress);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Says something now, and once more in the report.
+    fn tell(&mut self, step: CaptureStep, note: String, progress: &mut dyn FnMut(&CaptureProgress)) {
+        progress(&CaptureProgress { note: Some(note.clone()), ..self.progress(step) });
+        self.notes.push(note);
+    }
+
+    /// Looks, now and then, for topics that a pattern chooses and that were not there when the capture began.
+    fn look_for_topics(
+        &mut self,
+        settings: &CaptureSettings,
+        now: Duration,
+        progress: &mut dyn FnMut(&CaptureProgress),
+    ) {
+        let patterned = settings.topics.iter().any(|choice| matches!(choice.names, TopicNames::Pattern(_)));
+        if !patterned || now.saturating_sub(self.looked_for.0) < LOOK_FOR_TOPICS_EVERY {
+            return;
+        }
+        self.looked_for.0 = now;
+        for topic in self.cluster.new_topics(settings, LOOK_FOR_TOPICS_WAIT) {
+            if self.looked_for.1.insert(topic.clone()) {
+                let note = format!(
+                    "Topic `{topic}` was made after this capture began and matches what it takes: it is not among what is taken."
+                );
+                self.tell(CaptureStep::Noted, note, progress);
+            }
+        }
+    }
+
+    /// Says which open transactions hold events back from a capture that has come to an end.
+    fn tell_held_back(&mut self, settings: &CaptureSettings, progress: &mut dyn FnMut(&CaptureProgress)) {
+        if settings.isolation() == READ_UNCOMMITTED {
+            return;
+        }
+        // The last answer of a fetch tells of the newest event, committed or not; where nothing was fetched nobody knows.
+        let may_hold = |taken: &&Taken| {
+            let Stretch { topic, partition, .. } = taken.stretch;
+            self.reader.high(topic, partition).is_none_or(|high| high > taken.next)
+        };
+        let places: Vec<(&str, i32)> = self
+            .partitions
+            .iter()
+            .filter(may_hold)
+            .map(|taken| (self.names[taken.stretch.topic], taken.stretch.partition))
+            .collect();
+        if places.is_empty() {
+            return;
+        }
+        for (topic, partition, stable, offsets) in self.cluster.held_back(settings, &places, HELD_BACK_WAIT) {
+            let note = format!(
+                "Topic `{topic}`, partition {partition}: an open transaction holds back {offsets} offsets from {stable} on; \
+                 --uncommitted takes them."
+            );
+            self.tell(CaptureStep::Noted, note, progress);
         }
     }
 
@@ -846,6 +960,7 @@ impl<'c> Taking<'c> {
             acknowledged_events: self.writer.acknowledged().rows,
             acknowledged: Arc::clone(&self.writer.acknowledged().partitions),
             lag: self.partitions.iter().map(lag).sum(),
+            note: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What becomes of topics while they are captured: deleted, or deleted and made again.
+//! What becomes of topics while they are captured: deleted, deleted and made again, or given more partitions.
 //!
 //! Nothing in the events tells: where the new log has grown behind the offset that is wanted next, its events follow those of the
 //! old one without a sign. So the cluster is asked for the topics now and then, and before a recording is sealed.
@@ -43,6 +43,8 @@ pub(super) enum Look {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     pub(super) recreated: Vec<Recreated>,
+    /// Topics that have more partitions than when the capture began, and how many.
+    pub(super) grown: Vec<(String, usize)>,
     /// Topics that are deleted, with the time since which no broker has known them.
     pub(super) deleted: Vec<(String, Duration)>,
 }
@@ -57,6 +59,8 @@ pub(super) struct Watching<'c> {
     trusted: Vec<i64>,
     /// Since when no broker has known a topic.
     unknown: BTreeMap<String, Duration>,
+    /// Numbers of partitions that were told, of topics that have grown.
+    told: BTreeMap<String, usize>,
     /// When it was last asked.
     at: Duration,
     turn: usize,
@@ -65,7 +69,7 @@ pub(super) struct Watching<'c> {
 impl<'c> Watching<'c> {
     /// Begins at the time `now`, right after the cluster has told the ids; `trusted` is where each partition begins.
     pub(super) fn begin(cluster: &'c Cluster<'c>, trusted: Vec<i64>, now: Duration) -> Self {
-        Self { cluster, asked: None, trusted, unknown: BTreeMap::new(), at: now, turn: 0 }
+        Self { cluster, asked: None, trusted, unknown: BTreeMap::new(), told: BTreeMap::new(), at: now, turn: 0 }
     }
 
     /// Looks whether an answer has come, asks where it is time to, and returns what an answer tells. `next` says up to where each
@@ -83,7 +87,7 @@ impl<'c> Watching<'c> {
             if recreated.is_empty() && described.unknown.is_empty() {
                 self.trusted = taken;
             }
-            return Some(Seen { recreated, deleted });
+            return Some(Seen { recreated, grown: self.grown(&described), deleted });
         }
         if now.saturating_sub(self.at) >= EVERY {
             self.at = now;
@@ -120,6 +124,20 @@ impl<'c> Watching<'c> {
             Some(Recreated { topic: topic.clone(), recorded: recorded.clone(), found: found.clone() })
         };
         self.cluster.topic_ids.iter().filter_map(other).collect()
+    }
+
+    /// Topics all of whose partitions are captured and that have more by now; each is told once for a number.
+    fn grown(&mut self, described: &Described) -> Vec<(String, usize)> {
+        let mut grown = Vec::new();
+        for (topic, known) in &self.cluster.topics {
+            let there = described.partitions.get(topic).copied().unwrap_or(0);
+            let told = self.told.get(topic).copied().unwrap_or(known.there);
+            if known.partitions.len() == known.there && there > told {
+                self.told.insert(topic.clone(), there);
+                grown.push((topic.clone(), there));
+            }
+        }
+        grown
     }
 
     fn deleted(&mut self, described: &Described, now: Duration) -> Vec<(String, Duration)> {

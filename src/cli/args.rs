@@ -122,6 +122,7 @@ regular expression that begins with ^ (^flights-.*).
 
 Without a word about the end, all that stands there at the start is captured
 (--until-caught-up). --for and --events end it earlier, or by themselves.
+Partitions and topics that are added while it runs are told of and not taken.
 
 Examples:
   rehearsal capture --brokers kafka:9092 --topic flights --out recordings/all

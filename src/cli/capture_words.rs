@@ -30,6 +30,8 @@ pub(super) struct Telling<'a> {
     bar: ProgressBar,
     speed: Speed,
     said: Option<Duration>,
+    /// Notes that were said on the way.
+    noted: Vec<String>,
     /// The reader of standard output has gone, or it is full: the capture goes on, and the end says so.
     refused: Option<io::Error>,
 }
@@ -38,13 +40,17 @@ impl<'a> Telling<'a> {
     pub(super) fn new(arguments: &'a CaptureArguments, printer: &'a Printer) -> Self {
         let bar = printer.bar("capturing", None);
         let (out, json) = (arguments.out.shown(), arguments.json);
-        Self { printer, out, json, bar, speed: Speed::default(), said: None, refused: None }
+        Self { printer, out, json, bar, speed: Speed::default(), said: None, noted: Vec::new(), refused: None }
     }
 
     /// Takes note of one step.
     pub(super) fn take(&mut self, progress: &CaptureProgress) {
         self.speed.take(progress);
         self.bar.set_message(self.speed.in_words(progress));
+        if let Some(note) = &progress.note {
+            self.printer.note(note);
+            self.noted.push(note.clone());
+        }
         let due = self.said.is_none_or(|said| progress.elapsed.saturating_sub(said) >= LINE_EVERY);
         if self.json && (progress.step != CaptureStep::Taking || due) {
             self.say(&self.speed.line(progress));
@@ -64,7 +70,7 @@ impl<'a> Telling<'a> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
         }
-        for note in &report.notes {
+        for note in report.notes.iter().filter(|note| !self.noted.contains(note)) {
             self.printer.note(note);
         }
         if self.json {
@@ -136,11 +142,15 @@ impl Speed {
 
     fn line(&self, progress: &CaptureProgress) -> Value {
         let left = self.caught_up_in(progress.lag).map(|left| left.as_millis() as u64);
-        json!({
+        let mut line = json!({
             "event": name(progress.step), "elapsed_ms": progress.elapsed.as_millis() as u64, "events": progress.events,
             "bytes": progress.bytes, "lag": progress.lag, "events_per_second": self.events.max(0.0).round(),
             "bytes_per_second": self.bytes.max(0.0).round(), "caught_up_in_ms": left,
-        })
+        });
+        if let Some(note) = &progress.note {
+            line["message"] = note.as_str().into();
+        }
+        line
     }
 }
 
@@ -159,6 +169,9 @@ fn name(step: CaptureStep) -> &'static str {
         CaptureStep::Taking => "progress",
         CaptureStep::CaughtUp => "caught-up",
         CaptureStep::Checkpoint => "checkpoint",
+        CaptureStep::Unreachable => "unreachable",
+        CaptureStep::Reachable => "reachable",
+        CaptureStep::Noted => "note",
         CaptureStep::Sealed => "sealed",
     }
 }

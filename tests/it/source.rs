@@ -309,6 +309,30 @@ fn the_steps_of_a_capture_are_told_in_order() {
     assert_eq!(told.last().map(|progress| (progress.events, progress.lag)), Some((10, 0)));
 }
 
+#[test]
+fn brokers_that_go_are_told_of() {
+    let folder = TempDir::new().unwrap();
+    let mut broker = Some(three_topics());
+    let settings = CaptureSettings {
+        until: Until::Stopped,
+        duration_max: Some(Duration::from_secs(60)),
+        ..settings(broker.as_ref().unwrap(), &[("payments", Role::Input)])
+    };
+    let stop = Stop::new();
+    let mut told = Vec::new();
+    let mut take = |progress: &CaptureProgress| match progress.step {
+        CaptureStep::CaughtUp => broker = None,
+        CaptureStep::Unreachable => {
+            told.extend(progress.note.clone());
+            stop.raise();
+        }
+        _ => {}
+    };
+    let report = capture(&settings, folder.path().join("out"), &SystemClock::start(), &stop, &mut take).unwrap();
+    assert_eq!((report.ending, told.len()), (CaptureEnding::Stopped, 1));
+    assert!(told[0].contains("has been reachable for") && report.notes.contains(&told[0]), "{told:?}");
+}
+
 /// Runs `rehearsal capture` in `folder`.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehearsal"));

@@ -8,10 +8,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rehearsal::capture::{CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture};
+use rehearsal::capture::{
+    CaptureEnding, CaptureError, CaptureProgress, CaptureReport, CaptureSettings, CaptureStep, Start, TopicChoice,
+    Until, capture,
+};
 use rehearsal::clock::{Stop, SystemClock};
 use rehearsal::recording::{
-    Columns, Event, GapCause, MissingOffsets, Recording, RecordingWriter, Standing, TimestampType, same_events,
+    Columns, Event, GapCause, MissingOffsets, Recording, RecordingWriter, Role, Standing, TimestampType, same_events,
 };
 use rehearsal::samples::fill;
 use tempfile::TempDir;
@@ -143,6 +146,57 @@ fn what_a_transaction_took_back_is_left_out_and_its_markers_hold_nothing_up() {
     let mut all = CaptureSettings::new(&cluster.brokers, ["moved"]);
     all.properties.set("isolation.level", "read_uncommitted").unwrap();
     assert_eq!(values(&captured(&all).1), (0..15).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_an_open_transaction_holds_back_is_told() {
+    let Some(cluster) = topic("held-back", 2, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "held-back", 0, 0..1);
+    produce_a_second_apart(&producer, "held-back", 1, 0..3);
+    let producer: BaseProducer = cluster.config().set("transactional.id", "held-back").create().unwrap();
+    producer.init_transactions(WAIT).unwrap();
+    producer.begin_transaction().unwrap();
+    produce_a_second_apart(&producer, "held-back", 0, 1..6);
+    let (report, ..) = captured(&CaptureSettings::new(&cluster.brokers, ["held-back"]));
+    let says =
+        "Topic `held-back`, partition 0: an open transaction holds back 5 offsets from 1 on; --uncommitted takes them.";
+    assert_eq!((report.events, report.notes), (4, vec![says.to_owned()]));
+    let uncommitted = CaptureSettings { uncommitted: true, ..CaptureSettings::new(&cluster.brokers, ["held-back"]) };
+    let (report, ..) = captured(&uncommitted);
+    assert_eq!((report.events, report.notes), (9, vec![]));
+    producer.abort_transaction(WAIT).unwrap();
+}
+
+#[test]
+fn partitions_and_topics_that_are_added_while_it_captures_are_told_of() {
+    let Some(cluster) = topic("growing", 1, &[]) else { return };
+    let settings = CaptureSettings {
+        topics: TopicChoice::parse("^growing", Role::Input).unwrap(),
+        until: Until::Stopped,
+        duration_max: Some(2 * WAIT),
+        ..CaptureSettings::new(&cluster.brokers, Vec::<String>::new())
+    };
+    let folder = TempDir::new().unwrap();
+    let stop = Stop::new();
+    let mut notes = Vec::new();
+    let mut grow = |progress: &CaptureProgress| {
+        match progress.step {
+            CaptureStep::CaughtUp => {
+                cluster.grow("growing", 3);
+                cluster.create("growing-too", 1, &[]);
+            }
+            CaptureStep::Noted => notes.extend(progress.note.clone()),
+            _ => {}
+        }
+        if notes.len() == 2 {
+            stop.raise();
+        }
+    };
+    let report = capture(&settings, folder.path().join("out"), &SystemClock::start(), &stop, &mut grow).unwrap();
+    assert_eq!((report.ending, &report.notes), (CaptureEnding::Stopped, &notes));
+    assert!(notes[0].contains("`growing` has 3 partitions by now and had 1"), "{notes:?}");
+    assert!(notes[1].contains("`growing-too` was made after this capture began"), "{notes:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
@@ -102,6 +102,12 @@ impl Cluster {
         for result in made {
             result.unwrap();
         }
+    }
+
+    /// Gives a topic more partitions, so many in all.
+    pub(crate) fn grow(&self, topic: &str, partitions: usize) {
+        let grown = wait(self.admin().create_partitions([&NewPartitions::new(topic, partitions)], &options()));
+        grown.unwrap().into_iter().for_each(|result| drop(result.unwrap()));
     }
 
     /// Makes a topic of one partition; returns whether there was none of its name any more.
