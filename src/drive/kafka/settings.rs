@@ -85,9 +85,15 @@ impl KafkaRules {
             let problem = format!("a cluster (`{broker}`) cannot be driven with in this version");
             return Err(SettingError::new("drive.broker", problem, "Write `broker = \"stage\"`, or take it out."));
         }
+        let (listen, advertise) = (listen(settings)?, settings.advertise.as_deref().map(host).transpose()?);
+        if listen.is_unspecified() && advertise.is_none() {
+            let problem = format!("nobody can connect to {listen}: it means every address of this machine");
+            let instead = "Say which of them builds are told: `advertise = \"host.docker.internal\"`, say.";
+            return Err(SettingError::new("drive.advertise", problem, instead));
+        }
         Ok(Self {
-            listen: (listen(settings)?, 0).into(),
-            advertise: settings.advertise.as_deref().map(host).transpose()?,
+            listen: (listen, 0).into(),
+            advertise,
             finished: settings.finished.unwrap_or_default(),
             outputs: outputs(settings, topics)?,
         })
@@ -231,6 +237,7 @@ mod tests {
             ("outputs = ['a']", "a = { partitions = 0 }", "topic.a.partitions", "0 partitions"),
             ("outputs = ['a']\nbroker = 'kafka:9092'", "", "drive.broker", "kafka:9092"),
             ("outputs = ['a']\nlisten = '0.0.0.0:9092'", "", "drive.listen", "0.0.0.0:9092"),
+            ("outputs = ['a']\nlisten = '0.0.0.0'", "", "drive.advertise", "every address"),
             ("outputs = ['a']\nadvertise = 'host:1'", "", "drive.advertise", "host:1"),
             ("outputs = ['a']\npayload = 'value'", "", "drive.payload", "lines"),
             ("outputs = ['a']\nshow-attempt = true", "", "drive.show-attempt", "lines"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::process::{Ended, Process, describe};
 use super::super::shared::Shared;
+use super::super::stage::StageError;
 use super::super::stdio::{grouped, join, micros};
 use super::super::{DriveError, Job, Progress};
 use super::feeder::PaceEnd;
@@ -138,8 +139,13 @@ impl<'a, 'b> Watch<'a, 'b> {
             if let Err(error) = self.sample() {
                 break Cut::Failed(error.into());
             }
+            if let Some(failed) = self.unserved() {
+                break failed;
+            }
             thread::park_timeout(LOOK);
         };
+        // What came at the very end, too: of a stage that failed nobody can tell what the build would have done.
+        let cut = if matches!(cut, Cut::Ending(..)) { self.unserved().unwrap_or(cut) } else { cut };
         if matches!(cut, Cut::Stopped | Cut::Failed(_)) {
             self.shared.abandon();
         }
@@ -175,6 +181,12 @@ impl<'a, 'b> Watch<'a, 'b> {
             PaceEnd::Failed(error) => return Some(Cut::Failed(error)),
         }
         None
+    }
+
+    /// The stage could not do its part.
+    fn unserved(&self) -> Option<Cut> {
+        let (what, _) = self.lanes.stage.failures().into_iter().next()?;
+        Some(Cut::Failed(StageError::Unserved(what).into()))
     }
 
     /// Gathering has ended ahead of everything else: the build wrote too much, or what it wrote cannot be kept, which is told later.

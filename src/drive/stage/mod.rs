@@ -124,6 +124,10 @@ pub enum StageError {
     /// Files of a log cannot be written or read.
     #[error("could not keep the logs of the stage")]
     Files(#[source] io::Error),
+    /// Its files, or the recording that it reads again, failed while clients were served: what they were told of it is no word of a
+    /// plan's.
+    #[error("clients were not served as planned: {0}")]
+    Unserved(String),
     /// A fault cannot be put into force.
     #[error("cannot have the fault `{fault}` at the stage: {reason}")]
     Fault {
