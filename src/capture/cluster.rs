@@ -31,7 +31,7 @@ pub(super) struct Cluster<'a> {
     /// Ids of topics, where the brokers give them.
     pub(super) topic_ids: BTreeMap<String, String>,
     /// Configuration of topics, where the brokers tell it.
-    pub(super) configurations: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) configurations: BTreeMap<String, Configuration>,
     /// Numbers of the brokers, first the one that told of topics.
     broker_ids: Vec<i32>,
     brokers: &'a str,
@@ -40,6 +40,9 @@ pub(super) struct Cluster<'a> {
     clock: &'a dyn Clock,
     stop: &'a Stop,
 }
+
+/// Names and values.
+pub(super) type Configuration = BTreeMap<String, String>;
 
 /// Bounds one try of a question, so that an answer of the client itself (it may not log in) is heard in between.
 const TRY: Duration = Duration::from_secs(1);
@@ -97,7 +100,9 @@ impl<'a> Cluster<'a> {
             }
         }
         cluster.id = cluster.consumer.client().fetch_cluster_id(cluster.timeout);
-        cluster.describe();
+        cluster.find_brokers();
+        let names: Vec<&str> = cluster.topics.keys().map(String::as_str).collect();
+        (cluster.topic_ids, cluster.configurations) = cluster.describe(&names);
         Ok(cluster)
     }
 
@@ -119,37 +124,44 @@ impl<'a> Cluster<'a> {
         Ok(Topic { role: chosen.role, there: there.len(), partitions })
     }
 
-    /// Asks what topics are beside their partitions. Not every broker tells, nor everybody: what is not known is left out, and
-    /// who would need it says so.
-    fn describe(&mut self) {
-        let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
+    /// Asks which brokers there are.
+    fn find_brokers(&mut self) {
         let timeout = self.timeout.min(DESCRIBE_TIMEOUT);
-        let Ok(metadata) = self.consumer.fetch_metadata(names.first().copied(), timeout) else { return };
+        let topic = self.topics.keys().next().map(String::as_str);
+        let Ok(metadata) = self.consumer.fetch_metadata(topic, timeout) else { return };
         self.broker_ids = metadata.brokers().iter().map(MetadataBroker::id).collect();
         // One that is not known by its number yet may have answered.
         let answered = self.broker_ids.iter().position(|broker| *broker == metadata.orig_broker_id());
         self.broker_ids.rotate_left(answered.unwrap_or(0));
-        let Some(&broker) = self.broker_ids.first() else { return };
-        let ids = topic_ids(&self.consumer, broker, &names, timeout);
-        let configurations = configurations(&self.consumer, broker, &names, timeout);
-        (self.topic_ids, self.configurations) = (ids.unwrap_or_default(), configurations.unwrap_or_default());
+    }
+
+    /// Asks what topics are beside their partitions: ids and configurations. Not every broker tells, nor everybody: what is not
+    /// known is left out, and who would need it says so.
+    pub(super) fn describe(&self, names: &[&str]) -> (BTreeMap<String, String>, BTreeMap<String, Configuration>) {
+        let timeout = self.timeout.min(DESCRIBE_TIMEOUT);
+        let Some(&broker) = self.broker_ids.first() else { return Default::default() };
+        let ids = topic_ids(&self.consumer, broker, names, timeout);
+        let configurations = configurations(&self.consumer, broker, names, timeout);
+        (ids.unwrap_or_default(), configurations.unwrap_or_default())
     }
 
     /// Asks for the ids and the partitions of the topics again. Who is asked takes turns, as a broker may be down.
-    pub(super) fn ask_for_topic_ids(&self, turn: usize, timeout: Duration) -> Option<AskedIds<'_>> {
-        let names: Vec<&str> = self.topics.keys().map(String::as_str).collect();
+    pub(super) fn ask_for_topic_ids(&self, names: &[&str], turn: usize, timeout: Duration) -> Option<AskedIds<'_>> {
         let broker = *self.broker_ids.get(turn % self.broker_ids.len().max(1))?;
-        ask_for_topic_ids(&self.consumer, broker, &names, timeout).ok()
+        ask_for_topic_ids(&self.consumer, broker, names, timeout).ok()
     }
 
-    /// Returns why offsets of a topic that lie within its log have no event.
-    pub(super) fn cause_of_gaps(&self, topic: &str) -> GapCause {
-        match self.configurations.get(topic).and_then(|configuration| configuration.get(CLEANUP_POLICY)) {
-            Some(policy) if policy.contains("compact") => GapCause::Compaction,
-            // Offsets are given without a gap: what a log that is never compacted does not hand over was taken back or is a marker.
-            Some(_) => GapCause::TransactionMarkers,
-            None => GapCause::Unknown,
-        }
+    /// Returns the partitions of a topic that can be read by now, in order; none where nobody answers in time. From then on the
+    /// client knows them, too.
+    pub(super) fn readable(&self, topic: &str, wait: Duration) -> Vec<i32> {
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), wait) else { return Vec::new() };
+        let described = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
+        let led = |partition: &&MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
+        let mut numbers: Vec<i32> = described
+            .map(|described| described.partitions().iter().filter(led).map(MetadataPartition::id).collect())
+            .unwrap_or_default();
+        numbers.sort_unstable();
+        numbers
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<i32>, CaptureError> {
@@ -173,12 +185,13 @@ impl<'a> Cluster<'a> {
     }
 
     /// Returns topics that a pattern chooses and that were not there when the capture began; none where nobody answers in time.
-    pub(super) fn new_topics(&self, settings: &CaptureSettings, wait: Duration) -> Vec<String> {
-        let Ok(metadata) = self.consumer.fetch_metadata(None, wait) else { return Vec::new() };
+    pub(super) fn new_topics(&self, settings: &CaptureSettings, wait: Duration) -> BTreeMap<String, Chosen> {
+        let Ok(metadata) = self.consumer.fetch_metadata(None, wait) else { return BTreeMap::new() };
         let names =
             metadata.topics().iter().filter(|topic| topic.error().is_none()).map(|topic| topic.name().to_owned());
-        let chosen = choose(&settings.topics, || Ok(names.collect())).unwrap_or_default();
-        chosen.into_keys().filter(|name| !self.topics.contains_key(name)).collect()
+        let mut chosen = choose(&settings.topics, || Ok(names.collect())).unwrap_or_default();
+        chosen.retain(|name, _| !self.topics.contains_key(name));
+        chosen
     }
 
     /// Returns how many offsets behind the end that a `read_committed` consumer sees an open transaction holds back, of each of
@@ -213,16 +226,18 @@ impl<'a> Cluster<'a> {
         self.ask(what, |wait| self.consumer.fetch_watermarks(topic, partition, wait))
     }
 
-    /// Returns for each partition the first offset at or after `time_ms`; none where there is no such event.
-    pub(super) fn offsets_at(&self, time_ms: i64) -> Result<BTreeMap<(String, i32), Option<i64>>, CaptureError> {
+    /// Returns for each of `places` (topic, partition) the first offset at or after `time_ms`; none where there is no such event.
+    pub(super) fn offsets_at<'p>(
+        &self,
+        places: impl Iterator<Item = (&'p str, i32)>,
+        time_ms: i64,
+    ) -> Result<BTreeMap<(String, i32), Option<i64>>, CaptureError> {
         let what = || "the offsets at a time".to_owned();
         let mut wanted = TopicPartitionList::new();
-        for (topic, chosen) in &self.topics {
-            for &partition in &chosen.partitions {
-                wanted
-                    .add_partition_offset(topic, partition, Offset::Offset(time_ms))
-                    .map_err(|error| self.no_answer(what(), &error))?;
-            }
+        for (topic, partition) in places {
+            wanted
+                .add_partition_offset(topic, partition, Offset::Offset(time_ms))
+                .map_err(|error| self.no_answer(what(), &error))?;
         }
         let found = self.ask(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
         let mut offsets = BTreeMap::new();
@@ -272,6 +287,16 @@ impl<'a> Cluster<'a> {
         let heard = self.consumer.context().heard();
         let reason = heard.map_or_else(|| error.to_string(), |heard| format!("{error}; {heard}"));
         CaptureError::NoAnswer { brokers: self.brokers.to_owned(), what, reason: self.properties.scrub(&reason) }
+    }
+}
+
+/// Returns why offsets of a topic that lie within its log have no event, by its configuration.
+pub(super) fn cause_of_gaps(configuration: Option<&Configuration>) -> GapCause {
+    match configuration.and_then(|configuration| configuration.get(CLEANUP_POLICY)) {
+        Some(policy) if policy.contains("compact") => GapCause::Compaction,
+        // Offsets are given without a gap: what a log that is never compacted does not hand over was taken back or is a marker.
+        Some(_) => GapCause::TransactionMarkers,
+        None => GapCause::Unknown,
     }
 }
 

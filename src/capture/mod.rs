@@ -12,6 +12,7 @@ mod native;
 mod outage;
 mod properties;
 mod registry;
+mod report;
 mod resume;
 mod schemas;
 mod settings;
@@ -26,8 +27,8 @@ mod writing;
 pub use error::CaptureError;
 pub use properties::Properties;
 pub use registry::{Registry, RegistryError, RegistrySettings};
+pub use report::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 pub use settings::{CaptureSettings, PartitionStart, Start, Until};
-pub use taking::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 pub use topics::{TopicChoice, TopicNames};
 
 use crate::clock::{Clock, Stop};

@@ -68,7 +68,8 @@ impl<'c> Reader<'c> {
         Ok(reader)
     }
 
-    fn add_topic(&mut self, topic: &str) -> Result<(), String> {
+    /// Adds a topic, which gets the next number.
+    pub(super) fn add_topic(&mut self, topic: &str) -> Result<(), String> {
         let name = CString::new(topic).map_err(|_| format!("the name of topic {topic:?} holds a zero byte"))?;
         // SAFETY: the client lives, `name` ends with a zero; without a configuration the client's own counts. The handle is
         // destroyed in `drop`, ahead of the client.

@@ -1,16 +1,18 @@
 //! Where a capture begins to write: in a new recording, or in one that was cut off, from where its segments end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Topic};
 use super::error::in_words;
 use super::schemas::SchemasMet;
-use super::taking::source;
-use super::window::Window;
+use super::window::{Stretch, Window};
 use super::{CaptureError, CaptureSettings};
 use crate::clock::Clock;
 use crate::mask::Masker;
-use crate::recording::{GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Source, Target};
+use crate::recording::{
+    GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Role, Source, Target, TopicSource,
+};
 
 /// What a capture begins with.
 pub(super) struct Beginning<'c> {
@@ -278,4 +280,39 @@ fn joined(known: Source, now: Source) -> Source {
         }
     }
     joined
+}
+
+/// Says where the events of `window` come from.
+fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) -> Source {
+    let topic = |(index, (name, topic)): (usize, (&String, &Topic))| {
+        // Where a table's state stands ahead of its window, the recording has to tell them apart.
+        let has_state =
+            |stretch: &&Stretch| topic.role == Role::Table && stretch.topic == index && stretch.low < stretch.start;
+        TopicSource {
+            name: name.clone(),
+            id: cluster.topic_ids.get(name).cloned(),
+            partitions: topic.there as i32,
+            configuration: cluster.configurations.get(name).cloned().unwrap_or_default(),
+            starts: window
+                .partitions
+                .iter()
+                .filter(|stretch| stretch.topic == index)
+                .map(|stretch| (stretch.partition, stretch.wanted()))
+                .collect(),
+            recreated: None,
+            held_back: BTreeMap::new(),
+            role: topic.role,
+            windows: window
+                .partitions
+                .iter()
+                .filter(has_state)
+                .map(|stretch| (stretch.partition, stretch.start))
+                .collect(),
+        }
+    };
+    Source {
+        cluster: cluster.id.clone(),
+        isolation: Some(settings.isolation().to_owned()),
+        topics: cluster.topics.iter().enumerate().map(topic).collect(),
+    }
 }

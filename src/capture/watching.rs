@@ -52,6 +52,12 @@ pub(super) struct Seen {
 /// Asks for topics while events are taken, and waits for no answer meanwhile.
 pub(super) struct Watching<'c> {
     cluster: &'c Cluster<'c>,
+    /// Topics that are captured.
+    names: Vec<String>,
+    /// Their ids when their capture began, where the brokers give them.
+    ids: BTreeMap<String, String>,
+    /// Numbers of partitions that are known, of topics all of which are captured.
+    whole: BTreeMap<String, usize>,
     /// A question, and up to where each partition was taken when it was asked.
     asked: Option<(AskedIds<'c>, Vec<i64>)>,
     /// Up to where each partition was taken when the last question was asked whose answer was that the topics are the same: all
@@ -59,8 +65,6 @@ pub(super) struct Watching<'c> {
     trusted: Vec<i64>,
     /// Since when no broker has known a topic.
     unknown: BTreeMap<String, Duration>,
-    /// Numbers of partitions that were told, of topics that have grown.
-    told: BTreeMap<String, usize>,
     /// When it was last asked.
     at: Duration,
     turn: usize,
@@ -69,7 +73,40 @@ pub(super) struct Watching<'c> {
 impl<'c> Watching<'c> {
     /// Begins at the time `now`, right after the cluster has told the ids; `trusted` is where each partition begins.
     pub(super) fn begin(cluster: &'c Cluster<'c>, trusted: Vec<i64>, now: Duration) -> Self {
-        Self { cluster, asked: None, trusted, unknown: BTreeMap::new(), told: BTreeMap::new(), at: now, turn: 0 }
+        let whole = cluster.topics.iter().filter(|(_, topic)| topic.partitions.len() == topic.there);
+        Self {
+            cluster,
+            names: cluster.topics.keys().cloned().collect(),
+            ids: cluster.topic_ids.clone(),
+            whole: whole.map(|(name, topic)| (name.clone(), topic.there)).collect(),
+            asked: None,
+            trusted,
+            unknown: BTreeMap::new(),
+            at: now,
+            turn: 0,
+        }
+    }
+
+    /// Watches over another topic; `whole` is the number of its partitions where all of them are captured.
+    pub(super) fn add_topic(&mut self, name: &str, id: Option<String>, whole: Option<usize>) {
+        self.names.push(name.to_owned());
+        self.ids.extend(id.map(|id| (name.to_owned(), id)));
+        self.whole.extend(whole.map(|there| (name.to_owned(), there)));
+    }
+
+    /// Watches over another partition, from the offset `trusted` on.
+    pub(super) fn add_partition(&mut self, trusted: i64) {
+        self.trusted.push(trusted);
+    }
+
+    /// How many partitions of a topic are known, where all of them are captured.
+    pub(super) fn known(&self, topic: &str) -> usize {
+        self.whole.get(topic).copied().unwrap_or(0)
+    }
+
+    /// Takes note that a topic has so many partitions: no answer tells of it any more.
+    pub(super) fn knows(&mut self, topic: &str, there: usize) {
+        self.whole.insert(topic.to_owned(), there);
     }
 
     /// Looks whether an answer has come, asks where it is time to, and returns what an answer tells. `next` says up to where each
@@ -77,7 +114,7 @@ impl<'c> Watching<'c> {
     pub(super) fn look(&mut self, now: Duration, next: impl FnOnce() -> Vec<i64>) -> Option<Seen> {
         if let Some((asked, _)) = &self.asked {
             let answer = asked.answer(Duration::ZERO)?;
-            let (_, taken) = self.asked.take()?;
+            let (_, mut taken) = self.asked.take()?;
             let Ok(described) = answer else {
                 self.turn += 1;
                 return None;
@@ -85,25 +122,31 @@ impl<'c> Watching<'c> {
             let deleted = self.deleted(&described, now);
             let recreated = self.recreated(&described);
             if recreated.is_empty() && described.unknown.is_empty() {
+                // Of partitions that came up since the question it says nothing.
+                taken.extend_from_slice(&self.trusted[taken.len()..]);
                 self.trusted = taken;
             }
             return Some(Seen { recreated, grown: self.grown(&described), deleted });
         }
         if now.saturating_sub(self.at) >= EVERY {
             self.at = now;
-            self.asked = self.cluster.ask_for_topic_ids(self.turn, TIMEOUT).map(|asked| (asked, next()));
+            self.asked = self.ask().map(|asked| (asked, next()));
         }
         None
+    }
+
+    fn ask(&self) -> Option<AskedIds<'c>> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        self.cluster.ask_for_topic_ids(&names, self.turn, TIMEOUT)
     }
 
     /// Asks, waits for the answer, and returns topics that are others.
     pub(super) fn look_now(&mut self) -> Look {
         self.asked = None;
-        if self.cluster.topic_ids.is_empty() {
+        if self.ids.is_empty() {
             return Look::Same;
         }
-        let asked = self.cluster.ask_for_topic_ids(self.turn, TIMEOUT);
-        match asked.and_then(|asked| asked.answer(TIMEOUT)) {
+        match self.ask().and_then(|asked| asked.answer(TIMEOUT)) {
             Some(Ok(described)) => match self.recreated(&described) {
                 recreated if recreated.is_empty() => Look::Same,
                 recreated => Look::Recreated(recreated),
@@ -123,21 +166,16 @@ impl<'c> Watching<'c> {
             let found = described.ids.get(topic).filter(|found| *found != recorded)?;
             Some(Recreated { topic: topic.clone(), recorded: recorded.clone(), found: found.clone() })
         };
-        self.cluster.topic_ids.iter().filter_map(other).collect()
+        self.ids.iter().filter_map(other).collect()
     }
 
-    /// Topics all of whose partitions are captured and that have more by now; each is told once for a number.
-    fn grown(&mut self, described: &Described) -> Vec<(String, usize)> {
-        let mut grown = Vec::new();
-        for (topic, known) in &self.cluster.topics {
-            let there = described.partitions.get(topic).copied().unwrap_or(0);
-            let told = self.told.get(topic).copied().unwrap_or(known.there);
-            if known.partitions.len() == known.there && there > told {
-                self.told.insert(topic.clone(), there);
-                grown.push((topic.clone(), there));
-            }
-        }
-        grown
+    /// Topics all of whose partitions are captured and that have more by now than are known.
+    fn grown(&self, described: &Described) -> Vec<(String, usize)> {
+        let grown = |(topic, known): (&String, &usize)| {
+            let there = described.partitions.get(topic).filter(|there| *there > known)?;
+            Some((topic.clone(), *there))
+        };
+        self.whole.iter().filter_map(grown).collect()
     }
 
     fn deleted(&mut self, described: &Described, now: Duration) -> Vec<(String, Duration)> {

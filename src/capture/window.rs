@@ -90,7 +90,12 @@ impl Window {
         clock: &dyn Clock,
     ) -> Result<Self, CaptureError> {
         let begins = match settings.from {
-            Start::Time(time_ms) => Some(cluster.offsets_at(time_ms)?),
+            Start::Time(time_ms) => {
+                let places = cluster.topics.iter();
+                let places =
+                    places.flat_map(|(name, topic)| topic.partitions.iter().map(|&number| (name.as_str(), number)));
+                Some(cluster.offsets_at(places, time_ms)?)
+            }
             _ => None,
         };
         let limit = Limit::of(settings, clock);
@@ -112,18 +117,20 @@ impl Window {
         }
         let mut window = Self { partitions, limit };
         if let (Until::Time(time_ms), None) = (settings.until, limit.date_ms) {
-            window.end_at(cluster, time_ms)?;
+            let names: Vec<&str> = cluster.topics.keys().map(String::as_str).collect();
+            window.end_at(cluster, &names, time_ms)?;
         }
         Ok(window)
     }
 
-    /// Ends every partition ahead of its first event at or after `time_ms`, or where there is none, behind its newest.
-    pub(super) fn end_at(&mut self, cluster: &Cluster<'_>, time_ms: i64) -> Result<(), CaptureError> {
-        let ends = cluster.offsets_at(time_ms)?;
-        let names: Vec<&String> = cluster.topics.keys().collect();
+    /// Ends every partition ahead of its first event at or after `time_ms`, or where there is none, behind its newest. `names` are
+    /// those of the topics by their numbers.
+    pub(super) fn end_at(&mut self, cluster: &Cluster<'_>, names: &[&str], time_ms: i64) -> Result<(), CaptureError> {
+        let places = self.partitions.iter().map(|stretch| (names[stretch.topic], stretch.partition));
+        let ends = cluster.offsets_at(places, time_ms)?;
         for stretch in &mut self.partitions {
             let name = names[stretch.topic];
-            let end = match ends.get(&(name.clone(), stretch.partition)).copied().flatten() {
+            let end = match ends.get(&(name.to_owned(), stretch.partition)).copied().flatten() {
                 Some(end) => end,
                 None => cluster.watermarks(name, stretch.partition)?.1,
             };

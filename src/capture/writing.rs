@@ -11,6 +11,7 @@ use super::masking::{self, MaskingEnd};
 use crate::mask::{MaskError, Masker};
 use crate::recording::{
     AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter, Recreation,
+    TopicSource,
 };
 use crate::schema::{Part, SchemaText};
 
@@ -29,6 +30,8 @@ pub(super) struct Writing {
     acknowledged: Acknowledged,
     /// Topics that became others, by name.
     recreated: Vec<(String, Recreation)>,
+    /// Offsets from which on open transactions hold events back, with topic and partition.
+    held_back: Vec<(String, i32, i64)>,
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
@@ -69,6 +72,8 @@ pub(super) enum Job {
     /// Says that events of a topic refer to a schema.
     NoteSchema(String, Part, i32),
     KeepSchema(Box<SchemaText>),
+    /// Says what has come up of topics.
+    NoteTopic(Box<TopicSource>),
     /// Says what masks there are by now, uncounted.
     NoteMasks(Vec<Mask>),
     /// Answered once everything ahead is safe on the disk.
@@ -90,6 +95,7 @@ impl Writing {
             resumed,
             acknowledged,
             recreated: Vec::new(),
+            held_back: Vec::new(),
             gaps: Vec::new(),
             jobs: Some(jobs),
             masking: Some(masking),
@@ -111,6 +117,16 @@ impl Writing {
     /// Notes in the manifest, once it is sealed, that a topic became another one.
     pub(super) fn note_recreated(&mut self, topic: &str, recreation: Recreation) {
         self.recreated.push((topic.to_owned(), recreation));
+    }
+
+    /// Notes a topic, or partitions of a topic, that came up; the manifest on the disk says so ahead of their events.
+    pub(super) fn note_topic(&mut self, topic: TopicSource) -> Result<(), CaptureError> {
+        self.hand_over(Job::NoteTopic(Box::new(topic)))
+    }
+
+    /// Notes in the manifest, once it is sealed, that an open transaction holds events back from `offset` on.
+    pub(super) fn note_held_back(&mut self, topic: &str, partition: i32, offset: i64) {
+        self.held_back.push((topic.to_owned(), partition, offset));
     }
 
     /// Hands over a batch; waits while too many are waiting.
@@ -144,16 +160,17 @@ impl Writing {
     }
 
     /// Finishes the recording, whose manifest then says how often each mask changed something; where the recording was gone on with
-    /// nobody knows how often. What lies behind an event that must not be kept is no part of it.
-    pub(super) fn seal(mut self) -> Result<Sealed, RecordingError> {
+    /// nobody knows how often. What lies behind an event that must not be kept is no part of it; where nothing lies ahead of that,
+    /// nothing stays.
+    pub(super) fn seal(mut self) -> Result<Sealed, CaptureError> {
         // Where the masking has ended ahead of an event, the gaps lie behind the end.
         if let Err(CaptureError::Unwritable(source)) = self.hand_over_gaps() {
-            return Err(source);
+            return Err(source.into());
         }
         let ended = self.end_masking();
         let mut writer = self.end()?;
         let Some((masker, refused)) = ended else {
-            return Err(broken(&self.out, io::Error::other("the masking has ended before")));
+            return Err(broken(&self.out, io::Error::other("the masking has ended before")).into());
         };
         if self.resumed {
             join_masks(writer.masks_mut(), masker.masks());
@@ -164,6 +181,15 @@ impl Writing {
             if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {
                 topic.recreated = Some(recreation);
             }
+        }
+        for (name, partition, offset) in std::mem::take(&mut self.held_back) {
+            if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {
+                topic.held_back.insert(partition, offset);
+            }
+        }
+        if let Some(refused) = refused.clone().filter(|_| writer.rows() == 0) {
+            writer.discard()?;
+            return Err(refused.into());
         }
         Ok(Sealed { manifest: writer.seal()?, masker, refused })
     }
@@ -232,6 +258,10 @@ fn write_all(
             Job::Write(batch) => writer.write(&batch)?,
             Job::NoteSchema(topic, part, id) => writer.note_schema(&topic, part, id),
             Job::KeepSchema(text) => writer.keep_schema(&text)?,
+            Job::NoteTopic(topic) => {
+                writer.source_mut().add(*topic);
+                writer.write_manifest()?;
+            }
             Job::NoteMasks(masks) if resumed => join_masks(writer.masks_mut(), masks),
             Job::NoteMasks(masks) => *writer.masks_mut() = masks,
             Job::Checkpoint(done) => {

@@ -122,7 +122,8 @@ regular expression that begins with ^ (^flights-.*).
 
 Without a word about the end, all that stands there at the start is captured
 (--until-caught-up). --for and --events end it earlier, or by themselves.
-Partitions and topics that are added while it runs are told of and not taken.
+Partitions that topics get while it runs, and topics that a pattern chooses, are
+taken from their first events on where no end was given that is known by then.
 
 Examples:
   rehearsal capture --brokers kafka:9092 --topic flights --out recordings/all

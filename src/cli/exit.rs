@@ -189,7 +189,7 @@ impl From<SliceError> for Failure {
 
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
-        // The recording is sealed, even one without an event: the same --out is refused from now on.
+        // The recording is sealed: the same --out is refused from now on.
         if let CaptureError::Interrupted { source, .. } = &error
             && let CaptureError::Mask(cause) = &**source
         {

@@ -33,7 +33,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
     if arguments.verify {
         refuse_damaged(&arguments.recording, &recording.verify()?)?;
     }
-    for doubt in recording.manifest().doubts() {
+    for doubt in recording.manifest().doubts().into_iter().chain(recording.manifest().held_back()) {
         printer.note(&format!("warning: {doubt}"));
     }
     let summary = recording.summary()?;
@@ -45,6 +45,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
             "isolation": manifest.source.isolation,
             "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
             "missing": manifest.missing_by_cause(), "gaps": manifest.gaps, "doubts": manifest.doubts(),
+            "held_back": manifest.held_back(),
         });
         format!("{about:#}")
     } else {

@@ -73,6 +73,19 @@ pub struct Source {
     pub topics: Vec<TopicSource>,
 }
 
+impl Source {
+    /// Adds a topic, or partitions of a topic that is known, which came up while the recording was made.
+    pub(crate) fn add(&mut self, topic: TopicSource) {
+        if let Some(known) = self.topics.iter_mut().find(|known| known.name == topic.name) {
+            known.partitions = known.partitions.max(topic.partitions);
+            known.starts.extend(topic.starts);
+        } else {
+            let place = self.topics.partition_point(|known| known.name < topic.name);
+            self.topics.insert(place, topic);
+        }
+    }
+}
+
 /// One topic as it was at its source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -97,6 +110,9 @@ pub struct TopicSource {
     /// Set where the topic was deleted and made again while it was captured, and events of the new one may be among the old.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recreated: Option<Recreation>,
+    /// First offset of each partition that an open transaction held back when the capture ended: from there on nothing was taken.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_back: BTreeMap<i32, i64>,
 }
 
 /// What became of a topic while it was captured.
@@ -307,6 +323,23 @@ impl Manifest {
                 topic.name,
                 places.join(", ")
             ))
+        };
+        self.source.topics.iter().filter_map(one).collect()
+    }
+
+    /// Returns what the end of the window holds and the recording does not, as sentences: open transactions held it back.
+    pub fn held_back(&self) -> Vec<String> {
+        let one = |topic: &TopicSource| {
+            let places: Vec<String> = topic
+                .held_back
+                .iter()
+                .map(|(partition, offset)| format!("partition {partition} from offset {offset} on"))
+                .collect();
+            let said = || {
+                let (name, places) = (&topic.name, places.join(", "));
+                format!("Topic {name}: an open transaction held events back when the capture ended: {places}.")
+            };
+            (!places.is_empty()).then(said)
         };
         self.source.topics.iter().filter_map(one).collect()
     }

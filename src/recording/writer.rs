@@ -8,7 +8,7 @@ use super::coverage::Tracker;
 use super::fence::Fence;
 use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
 use super::location::Location;
-use super::manifest::{Manifest, Mask, Masking, Role, Source};
+use super::manifest::{FILE as MANIFEST_FILE, Manifest, Mask, Masking, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::{GROUPS_MAX, SegmentWriter};
 use super::store::{self, Remote, Stored, Target, Whole};
@@ -544,6 +544,26 @@ impl RecordingWriter {
         self.manifest.write(&self.path)?;
         self.fence.lift();
         Ok(self.manifest)
+    }
+
+    /// Takes away a recording that holds no event: its place is free again.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::File`] where the disk or the store refuses.
+    pub(crate) fn discard(self) -> Result<(), RecordingError> {
+        debug_assert_eq!(self.rows, 0, "what was taken stays");
+        if let Some(remote) = self.remote {
+            return remote.withdraw();
+        }
+        // The lock last: whoever comes meanwhile waits for an empty folder.
+        let (segments, manifest) = (self.path.join(SEGMENTS), self.path.join(MANIFEST_FILE));
+        fs::remove_dir_all(&segments).map_err(RecordingError::file("remove", &segments))?;
+        fs::remove_file(&manifest).map_err(RecordingError::file("remove", &manifest))?;
+        self.fence.lift();
+        // It may hold what somebody else has put there.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
     }
 
     /// Has the closed segments uploaded that are not under way to the store yet.

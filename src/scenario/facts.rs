@@ -64,7 +64,8 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
-    report.warnings.splice(0..0, checked.recording.manifest().doubts());
+    let manifest = checked.recording.manifest();
+    report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.held_back()));
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report

@@ -348,8 +348,10 @@ fn a_strict_capture_by_the_command_is_a_users_mistake() {
     let strict: Vec<&str> = strict.iter().map(String::as_str).collect();
     let (_, err) = rehearsal(&folder, 2, &strict);
     assert!(err.contains("offset 0: $.customer.email holds what looks like an e-mail address"), "{err}");
-    assert!(err.contains("choose another --out"), "{err}");
-    assert_eq!(Recording::open(folder.path().join("strict")).unwrap().len(), 0);
+    assert!(err.contains("$.customer.email"), "{err}");
+    // Nothing stands ahead of the first event, so nothing is in the way of the next try.
+    assert!(!err.contains("choose another --out"), "{err}");
+    assert!(!folder.path().join("strict").exists());
     let lenient = arguments(&["--out", "lenient", "--json"]);
     let lenient: Vec<&str> = lenient.iter().map(String::as_str).collect();
     let (out, err) = rehearsal(&folder, 0, &lenient);

@@ -1,5 +1,6 @@
 //! Capture from Apache Kafka.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,45 +159,85 @@ fn what_an_open_transaction_holds_back_is_told() {
     producer.init_transactions(WAIT).unwrap();
     producer.begin_transaction().unwrap();
     produce_a_second_apart(&producer, "held-back", 0, 1..6);
-    let (report, ..) = captured(&CaptureSettings::new(&cluster.brokers, ["held-back"]));
+    let (report, recording, _folder) = captured(&CaptureSettings::new(&cluster.brokers, ["held-back"]));
     let says =
         "Topic `held-back`, partition 0: an open transaction holds back 5 offsets from 1 on; --uncommitted takes them.";
     assert_eq!((report.events, report.notes), (4, vec![says.to_owned()]));
+    // Whoever opens the recording later is told, too.
+    let held_back = recording.manifest().held_back();
+    let says =
+        "Topic held-back: an open transaction held events back when the capture ended: partition 0 from offset 1 on.";
+    assert_eq!(held_back, [says]);
     let uncommitted = CaptureSettings { uncommitted: true, ..CaptureSettings::new(&cluster.brokers, ["held-back"]) };
-    let (report, ..) = captured(&uncommitted);
-    assert_eq!((report.events, report.notes), (9, vec![]));
+    let (report, recording, _folder) = captured(&uncommitted);
+    assert_eq!((report.events, report.notes, recording.manifest().held_back()), (9, vec![], vec![]));
     producer.abort_transaction(WAIT).unwrap();
 }
 
 #[test]
-fn partitions_and_topics_that_are_added_while_it_captures_are_told_of() {
+fn partitions_and_topics_that_are_added_while_it_captures_are_taken_from_their_first_events_on() {
     let Some(cluster) = topic("growing", 1, &[]) else { return };
+    let producer: BaseProducer = cluster.config().create().unwrap();
+    produce_a_second_apart(&producer, "growing", 0, 0..4);
     let settings = CaptureSettings {
         topics: TopicChoice::parse("^growing", Role::Input).unwrap(),
         until: Until::Stopped,
         duration_max: Some(2 * WAIT),
+        checkpoint_every: Duration::from_millis(200),
         ..CaptureSettings::new(&cluster.brokers, Vec::<String>::new())
     };
     let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
     let stop = Stop::new();
-    let mut notes = Vec::new();
-    let mut grow = |progress: &CaptureProgress| {
-        match progress.step {
-            CaptureStep::CaughtUp => {
-                cluster.grow("growing", 3);
-                cluster.create("growing-too", 1, &[]);
+    let (mut notes, mut begun) = (Vec::new(), serde_json::Value::Null);
+    let mut grow = |progress: &CaptureProgress| match progress.step {
+        CaptureStep::CaughtUp => {
+            cluster.grow("growing", 3);
+            cluster.create("growing-too", 2, &[("max.message.bytes", "2000000")]);
+            let producer: BaseProducer = cluster.config().create().unwrap();
+            for (topic, partition, numbers) in [
+                ("growing", 0, 4..6),
+                ("growing", 1, 0..5),
+                ("growing", 2, 0..3),
+                ("growing-too", 0, 0..2),
+                ("growing-too", 1, 0..7),
+            ] {
+                produce_a_second_apart(&producer, topic, partition, numbers);
             }
-            CaptureStep::Noted => notes.extend(progress.note.clone()),
-            _ => {}
         }
-        if notes.len() == 2 {
+        CaptureStep::Noted => notes.extend(progress.note.clone()),
+        CaptureStep::Checkpoint if progress.acknowledged_events == 23 => {
+            begun = serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
             stop.raise();
         }
+        _ => {}
     };
-    let report = capture(&settings, folder.path().join("out"), &SystemClock::start(), &stop, &mut grow).unwrap();
-    assert_eq!((report.ending, &report.notes), (CaptureEnding::Stopped, &notes));
-    assert!(notes[0].contains("`growing` has 3 partitions by now and had 1"), "{notes:?}");
+    let report = capture(&settings, &out, &SystemClock::start(), &stop, &mut grow).unwrap();
+    assert_eq!((report.ending, report.events, &report.notes), (CaptureEnding::Stopped, 23, &notes));
+    assert!(notes[0].contains("`growing` has 3 partitions by now and had 1: the new ones are taken"), "{notes:?}");
     assert!(notes[1].contains("`growing-too` was made after this capture began"), "{notes:?}");
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!(recording.verify().unwrap(), []);
+    let mut taken: Vec<_> =
+        events(&recording).into_iter().map(|event| (event.topic, event.partition, event.offset)).collect();
+    taken.sort();
+    let all = [("growing", 0, 6), ("growing", 1, 5), ("growing", 2, 3), ("growing-too", 0, 2), ("growing-too", 1, 7)];
+    let sent = all
+        .iter()
+        .flat_map(|&(topic, partition, count)| (0..count).map(move |offset| (topic.to_owned(), partition, offset)));
+    assert_eq!(taken, sent.collect::<Vec<_>>());
+    // Whoever goes on after a crash knows of them, too.
+    let source = &recording.manifest().source;
+    let starts = |index: usize| (source.topics[index].partitions, source.topics[index].starts.clone());
+    assert_eq!(
+        (starts(0), starts(1)),
+        ((3, BTreeMap::from([(0, 0), (1, 0), (2, 0)])), (2, BTreeMap::from([(0, 0), (1, 0)])))
+    );
+    assert_eq!(source.topics[1].configuration["max.message.bytes"], "2000000");
+    assert!(source.topics[1].id.is_some());
+    assert_eq!(begun["sealed"], false);
+    assert_eq!(begun["source"]["topics"][0]["partitions"], 3, "{begun}");
+    assert_eq!(begun["source"]["topics"][1]["name"], "growing-too", "{begun}");
 }
 
 #[test]

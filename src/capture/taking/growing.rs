@@ -1,0 +1,164 @@
+//! What comes up while events are taken: topics get more partitions, and topics are made that a pattern chooses. All of their events
+//! came after the capture began, so they are taken from the first on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Taking;
+use super::taken::{Taken, TakenTopic};
+use crate::capture::cluster::cause_of_gaps;
+use crate::capture::topics::{Chosen, TopicNames};
+use crate::capture::window::Stretch;
+use crate::capture::{CaptureError, CaptureProgress, CaptureSettings, CaptureStep};
+use crate::recording::TopicSource;
+
+/// Time between two looks for topics that patterns choose.
+const LOOK_FOR_TOPICS_EVERY: Duration = Duration::from_secs(20);
+
+/// Bounds such a look, during which nothing is taken.
+const LOOK_WAIT: Duration = Duration::from_secs(1);
+
+/// Looks for topics that patterns choose.
+pub(super) struct Looked {
+    /// When it was last looked.
+    at: Duration,
+    /// Topics that came up and are dealt with.
+    met: BTreeSet<String>,
+}
+
+impl Looked {
+    pub(super) fn begin(now: Duration) -> Self {
+        Self { at: now, met: BTreeSet::new() }
+    }
+}
+
+impl Taking<'_> {
+    /// Whether what comes up belongs to the window: not where that ends at offsets that are known.
+    fn takes_more(&self) -> bool {
+        self.partitions.iter().all(|taken| taken.stretch.end.is_none())
+    }
+
+    /// Takes the partitions that a topic has got, once they can be read.
+    pub(super) fn grow(
+        &mut self,
+        topic: &str,
+        there: usize,
+        progress: &mut dyn FnMut(&CaptureProgress),
+    ) -> Result<(), CaptureError> {
+        let Some(number) = self.topics.iter().position(|known| *known.name == *topic) else { return Ok(()) };
+        let had = self.watching.known(topic);
+        if !self.takes_more() {
+            self.watching.knows(topic, there);
+            let note = format!(
+                "Topic `{topic}` has {there} partitions by now and had {had} when this capture began: only those are taken, as its \
+                 window has an end."
+            );
+            self.tell(CaptureStep::Noted, note, progress);
+            return Ok(());
+        }
+        let readable = self.cluster.readable(topic, LOOK_WAIT);
+        // Not all brokers need know of them yet: the next answer tells of them again.
+        if readable.len() < there {
+            return Ok(());
+        }
+        let added: Vec<i32> =
+            readable.into_iter().filter(|partition| self.topics[number].index(*partition).is_none()).collect();
+        let (name, role) = (topic.to_owned(), self.topics[number].role);
+        self.begin_at_start(
+            number,
+            &added,
+            TopicSource { name, role, partitions: there as i32, ..TopicSource::default() },
+        )?;
+        self.watching.knows(topic, there);
+        let note = format!(
+            "Topic `{topic}` has {there} partitions by now and had {had}: the new ones are taken from their first events on."
+        );
+        self.tell(CaptureStep::Noted, note, progress);
+        Ok(())
+    }
+
+    /// Looks, now and then, for topics that a pattern chooses and that were not there when the capture began, and takes them.
+    pub(super) fn look_for_topics(
+        &mut self,
+        settings: &CaptureSettings,
+        now: Duration,
+        progress: &mut dyn FnMut(&CaptureProgress),
+    ) -> Result<(), CaptureError> {
+        let patterned = settings.topics.iter().any(|choice| matches!(choice.names, TopicNames::Pattern(_)));
+        if !patterned || now.saturating_sub(self.looked.at) < LOOK_FOR_TOPICS_EVERY {
+            return Ok(());
+        }
+        self.looked.at = now;
+        for (topic, chosen) in self.cluster.new_topics(settings, LOOK_WAIT) {
+            if self.looked.met.contains(&topic) {
+                continue;
+            }
+            let said = if self.takes_more() {
+                let Some(said) = self.take_topic(&topic, chosen, &settings.partitions)? else { continue };
+                said
+            } else {
+                "it is not among what is taken, as the window has an end".to_owned()
+            };
+            let note = format!("Topic `{topic}` was made after this capture began and matches what it takes: {said}.");
+            self.looked.met.insert(topic);
+            self.tell(CaptureStep::Noted, note, progress);
+        }
+        Ok(())
+    }
+
+    /// Takes a topic that came up; returns what to say of it, or nothing where it cannot be read yet.
+    fn take_topic(
+        &mut self,
+        topic: &str,
+        chosen: Chosen,
+        partitions: &BTreeSet<i32>,
+    ) -> Result<Option<String>, CaptureError> {
+        let readable = self.cluster.readable(topic, LOOK_WAIT);
+        if readable.is_empty() {
+            return Ok(None);
+        }
+        let (mut ids, mut configurations) = self.cluster.describe(&[topic]);
+        let configuration = configurations.remove(topic);
+        let known = TakenTopic::new(topic, chosen.role, cause_of_gaps(configuration.as_ref()));
+        self.reader.add_topic(topic).map_err(|reason| CaptureError::Consumer { reason })?;
+        self.topics.push(known);
+        // The client keeps answers of topics that it knows of: with this one it finds their leaders.
+        self.cluster.readable(topic, LOOK_WAIT);
+        let wanted = chosen.partitions.unwrap_or_else(|| partitions.clone());
+        let (taken, left): (Vec<i32>, Vec<i32>) =
+            readable.iter().partition(|partition| wanted.is_empty() || wanted.contains(partition));
+        let source = TopicSource {
+            name: topic.to_owned(),
+            id: ids.remove(topic),
+            partitions: readable.len() as i32,
+            configuration: configuration.unwrap_or_default(),
+            role: chosen.role,
+            ..TopicSource::default()
+        };
+        let id = source.id.clone();
+        self.begin_at_start(self.topics.len() - 1, &taken, source)?;
+        self.watching.add_topic(topic, id, left.is_empty().then_some(readable.len()));
+        Ok(Some(match left.len() {
+            0 => format!("it is taken from its first event on, partitions: {}", taken.len()),
+            _ => format!("of its {} partitions {} are taken, from their first events on", readable.len(), taken.len()),
+        }))
+    }
+
+    /// Begins to read partitions of a topic whose logs have only just begun. Nobody need ask where: what retention has taken of them
+    /// by now it has taken from this capture, as anywhere else.
+    fn begin_at_start(&mut self, topic: usize, partitions: &[i32], source: TopicSource) -> Result<(), CaptureError> {
+        let starts: BTreeMap<i32, i64> = partitions.iter().map(|&partition| (partition, 0)).collect();
+        // Where each partition begins is on the disk before anything of it is.
+        self.writer.note_topic(TopicSource { starts, ..source })?;
+        for &partition in partitions {
+            let stretch = Stretch { topic, partition, low: 0, high: 0, start: 0, end: None, overtaken: 0, asked: None };
+            let (index, cause) = (self.partitions.len(), self.topics[topic].cause);
+            self.partitions.push(Taken::begin(stretch, cause));
+            self.topics[topic].add(partition, index);
+            self.watching.add_partition(0);
+            self.open += 1;
+            self.reader.start(topic, partition, 0).map_err(|reason| self.failed(topic, partition, reason))?;
+        }
+        Ok(())
+    }
+}
