@@ -1,10 +1,17 @@
-//! Headers and lines of a log that carry credentials: redacted always, policy or not.
+//! What carries credentials in a line of a log: headers are redacted always, policy or not; what is called a secret, where there is one.
+//!
+//! What stands in JSON is found by its place there, whatever lies around it, and the line stays JSON. All else is found by how logs
+//! write it: what ends a value is only known where it is quoted behind a sign; else all the rest of the line goes.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::bytes::{Captures, Regex};
+use serde::de::IgnoredAny;
 
 use super::method::REDACTED;
+use super::scan::{Kind, Tape};
 
 /// Headers that are always redacted, in capitals or not.
 pub(super) const HEADERS: [&str; 4] = ["Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization"];
@@ -19,17 +26,22 @@ pub(super) fn index(name: &str) -> Option<usize> {
     HEADERS.iter().position(|header| header.eq_ignore_ascii_case(name))
 }
 
-/// A header with its value as logs write it: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`,
-/// `{"name":"Cookie","value":"…"}`), behind a sign (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`), both in texts that
-/// JSON escaped as well; and a bearer's token. What ends a value is only known where it is quoted behind a sign; else all the rest
-/// of the line goes.
+/// Texts of JSON within texts of JSON that are looked into.
+const DEPTH_MAX: usize = 8;
+
+/// A header with its value: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`), behind a sign
+/// (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`, `HTTP_COOKIE=…`), as an element, all of these in texts that JSON or
+/// an address escaped as well; and a bearer's token.
+///
+/// Groups: what stays ahead of the value; the quotation mark that ends the name; the value.
 static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
-        ((?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*,\s*) [^\r\n]+
-        | ((?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']?\s*[:=]\s*)
-          (?:"(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
-        | (\bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
+        (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*,\s*) [^\r\n]+
+        | (?<sign> (?:authorization|cookies?) (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
+          (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
+        | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) >) [^<]+
+        | (?<bearer> \bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
     )
     .ok()
 });
@@ -39,35 +51,224 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
-        ([a-z0-9_.-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)
-          \\*["']?\s*[:=]\s*)
-          (?:"(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | [^\s,;&)\]}<>"'\\]+)
-        | (<[a-z0-9_.:-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)>) [^<]+
-        | (://[^\s/:@"']*:) [^\s/@"']+ (@)"#,
+        (?<sign> [a-z0-9_.-]*
+          (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)
+          (?<quote>(?:\\*["'])?) \s*[:=]\s*)
+          (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | [^\s,;&)\]}<>"'\\]+)
+        | (?<element> <[a-z0-9_.:-]*
+          (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)>) [^<]+
+        | (?<address> ://[^\s/:@"']*:) [^\s/@"']+ (?<behind>@)"#,
     )
     .ok()
 });
 
-/// Redacts in one line of a log what is called a secret.
-pub(super) fn redact_named(line: &[u8]) -> Vec<u8> {
-    let Some(named) = &*NAMED else { return REDACTED.into() };
-    let kept = |found: &Captures<'_>| {
-        let part = |group| found.get(group).map_or(&b""[..], |part| part.as_bytes());
-        [part(1), part(2), part(3), REDACTED.as_bytes(), part(4)].concat()
-    };
-    named.replace_all(line, kept).into_owned()
+/// Names of secrets as [`NAMED`] has them, of members of JSON.
+static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)$",
+    )
+    .ok()
+});
+
+/// Colours and the like, as terminals take them (ECMA-48), written out or as an escape in a text.
+static ESCAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x-u) (?: \x1b | \\+u001[bB] | \\+x1[bB] | \\+033 | \\+e )
+        (?: \[ [0-?]* [\x20-/]* [@-~] | \] [^\x07\x1b\r\n]* (?:\x07 | \x1b\\)? | \( [A-Z0-9] )
+        | \x1b",
+    )
+    .ok()
+});
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sought {
+    Headers,
+    Secrets,
 }
 
-/// Redacts the values of such headers in one line, of a log or of what else nobody can read.
+impl Sought {
+    fn written(self) -> Option<&'static Regex> {
+        match self {
+            Self::Headers => WRITTEN.as_ref(),
+            Self::Secrets => NAMED.as_ref(),
+        }
+    }
+
+    /// Whether the value of a member of this name goes.
+    fn is_named(self, name: &str) -> bool {
+        let name = name.trim().as_bytes();
+        let ends = |end: &str| {
+            name.len().checked_sub(end.len()).is_some_and(|start| name[start..].eq_ignore_ascii_case(end.as_bytes()))
+        };
+        match self {
+            Self::Headers => ends("authorization") || ends("cookie") || ends("cookies"),
+            Self::Secrets => SECRET.as_ref().is_none_or(|secret| secret.is_match(name)),
+        }
+    }
+}
+
+/// Redacts the values of such headers in one line, of a log or of what else nobody can read. Where it redacts any, colours go, too.
 pub fn redact_line(line: &[u8]) -> Vec<u8> {
-    let Some(written) = &*WRITTEN else { return REDACTED.into() };
-    let kept = |found: &Captures<'_>| {
-        let name = (1..=3).find_map(|group| found.get(group)).map_or(&b""[..], |name| name.as_bytes());
-        [name, REDACTED.as_bytes()].concat()
-    };
-    written.replace_all(line, kept).into_owned()
+    in_plain(line, |plain| redact(plain, Sought::Headers, 0))
 }
 
+/// Redacts in one line of a log what is called a secret. Where it redacts any, colours go, too.
+pub(super) fn redact_named(line: &[u8]) -> Vec<u8> {
+    in_plain(line, |plain| redact(plain, Sought::Secrets, 0))
+}
+
+/// Has `change` look at a line without the colours in it, which stand within words and signs; a line that it leaves as it is keeps
+/// them.
+pub(super) fn in_plain(line: &[u8], change: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let Some(escape) = &*ESCAPE else { return REDACTED.into() };
+    match escape.replace_all(line, &b""[..]) {
+        Cow::Borrowed(_) => change(line),
+        Cow::Owned(plain) => {
+            let changed = change(&plain);
+            if changed == plain { line.to_vec() } else { changed }
+        }
+    }
+}
+
+fn redact(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
+    let Some(written) = sought.written() else { return REDACTED.into() };
+    // Most lines hold nothing. What JSON writes in escapes of letters is seen by its reader alone.
+    let escaped = || text.windows(2).any(|pair| pair == br"\u");
+    if !written.is_match(text) && !escaped() {
+        return text.to_vec();
+    }
+    if depth == DEPTH_MAX {
+        return REDACTED.into();
+    }
+    let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
+    let mut json = next_json(text, 0);
+    while at < text.len() {
+        if json.as_ref().is_some_and(|json| json.start < at) {
+            json = next_json(text, at);
+        }
+        let found = written.captures_at(text, at);
+        let begins = found.as_ref().and_then(|found| found.get(0)).map_or(text.len(), |whole| whole.start());
+        match (&json, found) {
+            (Some(range), _) if range.start <= begins => {
+                kept.extend_from_slice(&text[at..range.start]);
+                kept.extend(redact_json(&text[range.clone()], sought, depth));
+                at = range.end;
+            }
+            (_, Some(found)) => {
+                kept.extend_from_slice(&text[at..begins]);
+                kept.extend(replacement(&found));
+                at = found.get(0).map_or(text.len(), |whole| whole.end());
+            }
+            (_, None) => {
+                kept.extend_from_slice(&text[at..]);
+                at = text.len();
+            }
+        }
+    }
+    kept
+}
+
+/// What stands for a finding: what is ahead of its value, and behind it, stays; a value that was quoted is still.
+fn replacement(found: &Captures<'_>) -> Vec<u8> {
+    let part = |name| found.name(name).map_or(&b""[..], |part| part.as_bytes());
+    let ahead: Vec<&[u8]> = ["pair", "sign", "element", "bearer", "address"].map(part).to_vec();
+    let (value, name_quote) = (part("value"), part("quote"));
+    let backslashes = value.iter().take_while(|byte| **byte == b'\\').count();
+    let quote = match value.get(backslashes) {
+        Some(b'"' | b'\'') => &value[..=backslashes],
+        // A number, say, behind a name in quotation marks: a text in its place can be read as well.
+        _ if found.name("address").is_none() && !value.is_empty() && value.iter().all(u8::is_ascii_graphic) => {
+            name_quote
+        }
+        _ => b"",
+    };
+    [&ahead.concat(), quote, REDACTED.as_bytes(), quote, part("behind")].concat()
+}
+
+/// Finds the first object or array of JSON that begins at `from` or behind it.
+fn next_json(text: &[u8], from: usize) -> Option<Range<usize>> {
+    let mut start = from;
+    loop {
+        start += text.get(start..)?.iter().position(|byte| matches!(byte, b'{' | b'['))?;
+        let mut values = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<IgnoredAny>();
+        if let Some(Ok(_)) = values.next() {
+            return Some(start..start + values.byte_offset());
+        }
+        start += 1;
+    }
+}
+
+/// Redacts what a text of JSON holds by the names of its members, by names beside values, and within its texts.
+fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
+    let mut tape = Tape::default();
+    if !tape.read(text) {
+        // Bytes that are no UTF-8, say.
+        let Some(written) = sought.written() else { return REDACTED.into() };
+        return written.replace_all(text, |found: &Captures<'_>| replacement(found)).into_owned();
+    }
+    let quoted = format!("\"{REDACTED}\"");
+    let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+    // First child of each node that is the name of a header.
+    let mut headers: Vec<Option<usize>> = vec![None; tape.len()];
+    let is_header = |node: usize| {
+        let content = tape.content(text, node);
+        tape.node(node).kind == Kind::Text
+            && std::str::from_utf8(&content).is_ok_and(|content| index(content.trim()).is_some())
+    };
+    if sought == Sought::Headers {
+        for node in 0..tape.len() {
+            if let Some(parent) = tape.parent(node).filter(|_| is_header(node)) {
+                headers[parent].get_or_insert(node);
+            }
+        }
+    }
+    // A member ahead of the name may be the value as well, an element may not.
+    let stands_beside = |node: usize| {
+        let found = tape.node(node);
+        let header = tape.parent(node).and_then(|parent| Some((parent, headers[parent]?)));
+        header.is_some_and(|(parent, header)| header < node || tape.node(parent).kind == Kind::Object)
+            && matches!(found.kind, Kind::Text | Kind::Array | Kind::Object)
+            && !is_header(node)
+    };
+    let mut node = 0;
+    while node < tape.len() {
+        let found = *tape.node(node);
+        let name = tape.name(text, node);
+        let says = !matches!(found.kind, Kind::Bool | Kind::Null);
+        if says && (stands_beside(node) || name.as_ref().is_some_and(|name| sought.is_named(name))) {
+            edits.push((found.start..found.end, quoted.clone().into_bytes()));
+            node = tape.inside(node).end;
+            continue;
+        }
+        if let Some(name) = name {
+            let kept = redact(name.as_bytes(), sought, depth + 1);
+            if kept != name.as_bytes() {
+                edits.push((tape.node(node).member_start()..tape.node(node).name_end(), in_json(&kept)));
+            }
+        }
+        if found.kind == Kind::Text {
+            let content = tape.content(text, node);
+            let kept = redact(&content, sought, depth + 1);
+            if kept != *content {
+                edits.push((found.start..found.end, in_json(&kept)));
+            }
+        }
+        node += 1;
+    }
+    let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
+    for (range, instead) in edits {
+        kept.extend_from_slice(&text[at..range.start]);
+        kept.extend(instead);
+        at = range.end;
+    }
+    kept.extend_from_slice(&text[at..]);
+    kept
+}
+
+fn in_json(text: &[u8]) -> Vec<u8> {
+    serde_json::Value::from(String::from_utf8_lossy(text)).to_string().into_bytes()
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,18 +277,46 @@ mod tests {
     fn credentials_are_taken_out_of_a_line_and_nothing_else() {
         for (line, expected) in [
             ("> Authorization: Bearer abcdefgh12345", "> Authorization: [redacted]"),
-            ("{\"cookie\": \"sid=\\\"1\\\"; a=b\", \"n\": 1}", "{\"cookie\": [redacted], \"n\": 1}"),
+            ("{\"cookie\": \"sid=\\\"1\\\"; a=b\", \"n\": 1}", "{\"cookie\": \"[redacted]\", \"n\": 1}"),
             ("proxy-authorization=Basic QWxhZGRpbg==", "proxy-authorization=[redacted]"),
             ("Set-Cookie: sid=1; Path=/", "Set-Cookie: [redacted]"),
             ("token: bearer abc.def-ghi=", "token: bearer [redacted]"),
-            ("[[\"Authorization\",\"Basic eHl6\"],[\"x\"]]", "[[\"Authorization\",[redacted]"),
+            ("[[\"Authorization\",\"Basic eHl6\"],[\"x\"]]", "[[\"Authorization\",\"[redacted]\"],[\"x\"]]"),
             ("('Cookie', 'sid=1'), 2", "('Cookie', [redacted]"),
             ("[(b'set-cookie' , b'sid=1')]", "[(b'set-cookie' , [redacted]"),
-            ("{\"name\":\"Authorization\",\"value\":\"x\"}", "{\"name\":\"Authorization\",[redacted]"),
-            (r#"{"got":"{\"authorization\": \"Basic eHl6\"}"}"#, r#"{"got":"{\"authorization\": [redacted]"#),
-            (r#"{"got":"[\"Cookie\",\"sid=1\"]"}"#, r#"{"got":"[\"Cookie\",[redacted]"#),
-            (r#"{"got":"GET /\r\nCookie: sid=1"}"#, r#"{"got":"GET /\r\nCookie: [redacted]"#),
-            (r"{'cookie': 'a=\'1\'; sid=1', 'n': 1}", "{'cookie': [redacted], 'n': 1}"),
+            ("{\"name\":\"Authorization\",\"value\":\"x\"}", "{\"name\":\"Authorization\",\"value\":\"[redacted]\"}"),
+            (r#"{"got":"{\"authorization\": \"Basic eHl6\"}"}"#, r#"{"got":"{\"authorization\": \"[redacted]\"}"}"#),
+            (r#"{"got":"[\"Cookie\",\"sid=1\"]"}"#, r#"{"got":"[\"Cookie\",\"[redacted]\"]"}"#),
+            (r#"{"got":"GET /\r\nCookie: sid=1"}"#, r#"{"got":"GET /\r\nCookie: [redacted]"}"#),
+            (r"{'cookie': 'a=\'1\'; sid=1', 'n': 1}", "{'cookie': '[redacted]', 'n': 1}"),
+            // What comes behind a value in JSON stays, and it stays JSON, whatever the value is and where it stands.
+            (r#"x {"msg":"Authorization: Basic eHl6","n":1} y"#, r#"x {"msg":"Authorization: [redacted]","n":1} y"#),
+            (r#"{"authorization":["Bearer a",{"b":1}],"n":null}"#, r#"{"authorization":"[redacted]","n":null}"#),
+            (
+                r#"{"value":"Basic a","name":"Authorization","n":1}"#,
+                r#"{"value":"[redacted]","name":"Authorization","n":1}"#,
+            ),
+            (r#"{"request":{"cookies":{"sid":"a"}},"ok":true}"#, r#"{"request":{"cookies":"[redacted]"},"ok":true}"#),
+            (r#"["a","Cookie","b",["c"],2]"#, r#"["a","Cookie","[redacted]","[redacted]",2]"#),
+            (r#"{"\u0041uthorization":"Basic a"}"#, r#"{"\u0041uthorization":"[redacted]"}"#),
+            (r#"{"Cookie: sid=1":2}"#, r#"{"Cookie: [redacted]":2}"#),
+            (r#"{"authorization":true,"cookie":null}"#, r#"{"authorization":true,"cookie":null}"#),
+            // An object that is broken off is none.
+            (r#"took {"cookie": {"sid": "a"}, "n"#, r#"took {"cookie": [redacted]"#),
+            // Names as languages and servers write them.
+            ("HTTP_COOKIE=sid=1", "HTTP_COOKIE=[redacted]"),
+            ("http_authorization=\"Basic a b\", 1", "http_authorization=\"[redacted]\", 1"),
+            ("cookies: {sid=1}", "cookies: [redacted]"),
+            ("Cookie[sid]=1", "Cookie[sid]=[redacted]"),
+            ("'Cookie' => 'sid=1'", "'Cookie' =[redacted]"),
+            ("%22Authorization%22%3A%22Basic%20a%22", "%22Authorization%22%3A[redacted]"),
+            ("<Authorization>Basic a</Authorization>", "<Authorization>[redacted]</Authorization>"),
+            // Colours stand within words and signs.
+            ("\x1b[3mauthorization\x1b[0m\x1b[2m=\x1b[0mBasic a", "authorization=[redacted]"),
+            ("\x1b[1mCoo\x1b[0mkie\x1b[m: sid=1", "Cookie: [redacted]"),
+            (r#"{"msg":"\u001b[1mCookie\u001b[0m: sid=1"}"#, r#"{"msg":"Cookie: [redacted]"}"#),
+            ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+            ("{\"n\":[1,2]} \\u0041 [x", "{\"n\":[1,2]} \\u0041 [x"),
             ("the authorization failed", "the authorization failed"),
             ("the authorization, then", "the authorization, then"),
             ("cookies are fine", "cookies are fine"),
@@ -102,14 +331,18 @@ mod tests {
     fn what_is_called_a_secret_goes_from_a_line_and_nothing_else() {
         for (line, expected) in [
             ("login password=hunter2 user=jo", "login password=[redacted] user=jo"),
-            ("{\"password\":\"a, b\",\"n\":1}", "{\"password\":[redacted],\"n\":1}"),
+            ("{\"password\":\"a, b\",\"n\":1}", "{\"password\":\"[redacted]\",\"n\":1}"),
             ("sasl.password = x", "sasl.password = [redacted]"),
             ("<password>x y</password>", "<password>[redacted]</password>"),
             ("to postgres://svc:pw@db/orders", "to postgres://svc:[redacted]@db/orders"),
             ("AWS_SECRET_ACCESS_KEY=wJalr/x+y", "AWS_SECRET_ACCESS_KEY=[redacted]"),
-            ("{\"access_token\": 'x', refreshToken: y}", "{\"access_token\": [redacted], refreshToken: [redacted]}"),
+            ("{\"access_token\": 'x', refreshToken: y}", "{\"access_token\": '[redacted]', refreshToken: [redacted]}"),
             ("X-Api-Key: abc; apiKey=d&e=f", "X-Api-Key: [redacted]; apiKey=[redacted]&e=f"),
-            (r#"{"got":"{\"client_secret\":\"x\"}"}"#, r#"{"got":"{\"client_secret\":[redacted]}"}"#),
+            (r#"{"got":"{\"client_secret\":\"x\"}"}"#, r#"{"got":"{\"client_secret\":\"[redacted]\"}"}"#),
+            (r#"{"secret":["x",{"y":1}],"n":1}"#, r#"{"secret":"[redacted]","n":1}"#),
+            (r#"{"pwd":12345,"token":null}"#, r#"{"pwd":"[redacted]","token":null}"#),
+            (r#"broken {"pwd":12345,"#, r#"broken {"pwd":"[redacted]","#),
+            ("\x1b[1mpassword\x1b[0m=x", "password=[redacted]"),
             ("tokens: 5, secretary: x", "tokens: 5, secretary: x"),
             ("the password is wrong", "the password is wrong"),
             ("took http://host:80/a@b at 10:15", "took http://host:80/a@b at 10:15"),

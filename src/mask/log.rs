@@ -77,12 +77,14 @@ impl LogMask {
 
     /// Returns what is left without a line break.
     pub fn finish(&mut self) -> Vec<u8> {
-        let mut line = std::mem::take(&mut self.line);
-        if let Some(policy) = self.policy.clone() {
+        let line = std::mem::take(&mut self.line);
+        credentials::in_plain(&line, |line| {
+            // Ahead of the policy: its rules may change the name of a header, and leave the value.
+            let mut line = credentials::redact_line(line);
+            let Some(policy) = self.policy.clone() else { return line };
             self.apply(&policy, &mut line);
-        }
-        let line = credentials::redact_line(&line);
-        if self.policy.is_some() { self.redact(&credentials::redact_named(&line)) } else { line }
+            self.redact(&credentials::redact_named(&line))
+        })
     }
 
     /// Masks the objects that stand in `line`, those inside of others too.
@@ -204,6 +206,21 @@ mod tests {
         assert_eq!(none.take(b"{\"iban\":\"x\"}\n"), b"{\"iban\":\"x\"}\n");
         let all = policy("[[rule]]\nvalue = [\"$\"]\nmethod = \"redact\"\n");
         assert_eq!(LogMask::new(Some(all)).take(b"a {\"b\":{}} c\n"), b"a null c\n");
+    }
+
+    #[test]
+    fn a_rule_for_a_name_leaves_no_credential_behind() {
+        let rules = "[[rule]]\nvalue = [\"$.name\", \"$.n\"]\nmethod = \"redact\"\n";
+        let mut log = LogMask::new(Some(policy(rules)));
+        let kept = log.take(b"{\"name\":\"Authorization\", \"value\":\"Basic eHl6\", \"n\": 5}\n");
+        assert_eq!(
+            String::from_utf8(kept).unwrap(),
+            "{\"name\":\"[redacted]\", \"value\":\"[redacted]\", \"n\": null}\n"
+        );
+        // Colours part what the rules and the looks are for.
+        let kept = log.take(b"\x1b[1m{\"na\x1b[0mme\": \"Jo\"} jo@ex\x1b[4mample.org\x1b[0m\n");
+        assert_eq!(String::from_utf8(kept).unwrap(), "{\"name\": \"[redacted]\"} [e-mail]\n");
+        assert_eq!(log.take(b"\x1b[32mINFO\x1b[0m fine\n"), b"\x1b[32mINFO\x1b[0m fine\n");
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Node {
     pub(super) fn member_start(&self) -> usize {
         self.name.map_or(self.start, |name| name.start)
     }
+
+    /// Behind the name of the member, with its quotation marks; where the value begins if it has none.
+    pub(super) fn name_end(&self) -> usize {
+        self.name.map_or(self.start, |name| name.end)
+    }
 }
 
 /// A text of JSON taken apart: every value in the order of the text, the root first. Used again and again.
