@@ -174,7 +174,7 @@ fn look_at(text: &[u8], at: usize) -> Option<Found> {
         b'J' if at > 0 && text[at - 1] == b'y' => jwt::around(text, at).map(|range| (Detected::Jwt, range)),
         // Countries and keys begin with two capitals; most words do not.
         b'A'..=b'Z' if text.get(at + 1).is_some_and(u8::is_ascii_uppercase) => capital(text, at),
-        b'_' | b'-' | b'=' if cloud::may_be_around(text, at) => {
+        b'_' | b'-' | b'=' | b'"' if cloud::may_be_around(text, at) => {
             cloud::around(text, at).map(|range| (Detected::CloudKey, range))
         }
         _ => None,
@@ -378,6 +378,39 @@ mod tests {
         assert_eq!(found(&azure).len(), 1, "{azure}");
         let block = ["-----BEGIN RSA PRIV", "ATE KEY-----\\nMIIE\\n-----END RSA PRIVATE KEY-----"].concat();
         assert_eq!(found(&block), [(Detected::CloudKey, &*block)]);
+        // What else is told by its name alone.
+        let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        for text in [
+            format!("aws_secret_access_key={secret}"),
+            format!("{{\"SecretAccessKey\": \"{secret}\"}}"),
+            format!("{{\"aws_secret_access_key\":\"{secret}\",\"n\":1}}"),
+            format!("AWS_SECRET_ACCESS_KEY=\"{secret}\""),
+        ] {
+            assert_eq!(found(&text), [(Detected::CloudKey, secret)], "{text}");
+        }
+        let signature = "aB3".repeat(14) + "%2BaB%3D";
+        let address = format!("https://x.blob.core.windows.net/y?sv=2022-11-02&sig={signature}&se=2030");
+        assert_eq!(found(&address), [(Detected::CloudKey, &*signature)]);
+        let more = [
+            ["glpat-", "aB3dE6gH9jK2mN5pQ8sT"].concat(),
+            ["GOCSPX-", "aB3dE6gH9jK2mN5pQ8sTvW1yZ4_-"].concat(),
+            ["sk_live_", "aB3dE6gH9jK2mN5pQ8sTvW1y"].concat(),
+            ["rk_live_", "aB3dE6gH9jK2mN5pQ8sTvW1y"].concat(),
+        ];
+        finds(Detected::CloudKey, &more.each_ref().map(String::as_str));
+        silent(&[
+            "glpat-short",
+            "sk_live_short",
+            "risk_live_aB3dE6gH9jK2mN5pQ8sTvW1y",
+            "disk_live_temperature_reading",
+            "GOCSPX-x",
+            "sig=abc",
+            "design=aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3=",
+            "monkey=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "secret_access_key=x",
+            "secret_access_key=",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ]);
         silent(&[
             "AKIA",
             "AKIAIOSFODNN7EXAMPL",

@@ -95,9 +95,9 @@ struct Classes {
     gaps: Bits,
     /// `@`, `+` and `(`.
     alone: Bits,
-    /// `y`
+    /// `y`, in capitals or not, and `g`.
     y: Bits,
-    /// What stands behind a `y`: `J` and `=`.
+    /// What stands behind them: `J`, `=` and `"`.
     behind_y: Bits,
     /// What begins with what may mean another letter: `\\`, C2 and E2.
     others: Bits,
@@ -128,8 +128,8 @@ impl Classes {
         self.joins[at] = bits(block, |byte| matches!(byte, b'-' | b'_'));
         self.gaps[at] = bits(block, |byte| matches!(byte, b' ' | b'.' | b'/'));
         self.alone[at] = bits(block, |byte| matches!(byte, b'@' | b'+' | b'('));
-        self.y[at] = bits(block, |byte| byte == b'y');
-        self.behind_y[at] = bits(block, |byte| matches!(byte, b'J' | b'='));
+        self.y[at] = bits(block, |byte| matches!(byte, b'y' | b'Y' | b'g'));
+        self.behind_y[at] = bits(block, |byte| matches!(byte, b'J' | b'=' | b'"'));
         self.others[at] = bits(block, |byte| matches!(byte, b'\\' | 0xC2 | 0xE2));
     }
 
@@ -160,7 +160,7 @@ fn bits(block: &[u8; BLOCK], are: impl Fn(u8) -> bool) -> u64 {
 #[expect(clippy::inline_always, reason = "compiled once more with what other machines lack, inside of who may use it")]
 #[inline(always)]
 fn places(classes: &Classes, before: u8) -> Bits {
-    // Whether the last byte ahead of a block is a digit, and a `y`; and the block behind, where behind the window anything may be.
+    // Whether the last byte ahead of a block is a digit, and a `y` or a `g`; and the block behind, where behind the window anything may be.
     let ahead_of = |bits: &Bits, before: bool| {
         let mut ahead = [u64::from(before); BLOCKS];
         (1..BLOCKS).for_each(|at| ahead[at] = bits[at - 1] >> (BLOCK - 1));
@@ -172,7 +172,7 @@ fn places(classes: &Classes, before: u8) -> Bits {
         behind
     };
     let digits_ahead = ahead_of(&classes.digits, before.is_ascii_digit());
-    let y_ahead = ahead_of(&classes.y, before == b'y');
+    let y_ahead = ahead_of(&classes.y, matches!(before, b'y' | b'Y' | b'g'));
     let words_ahead = ahead_of(&classes.words, before.is_ascii_alphanumeric());
     // The last two bytes; of those ahead of the window one is not known.
     let mut others_ahead = [0b11; BLOCKS];
@@ -271,7 +271,7 @@ mod tests {
     }
 
     /// All that detectors know, whole and almost.
-    const PARTS: [&str; 64] = [
+    const PARTS: [&str; 71] = [
         "jo@example.org",
         "@",
         "jo@m\u{fc}ller.de",
@@ -336,6 +336,13 @@ mod tests {
         "2013-01-05T10:17:00+01:00",
         "\u{a0}",
         "\"",
+        "glpat-aB3dE6gH9jK2mN5pQ8sT",
+        "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",
+        "sk_live_aB3dE6gH9jK2mN5pQ8sTvW1y",
+        "_live_",
+        "aws_secret_access_key\": \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"",
+        "SecretAccessKey=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "&sig=aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3%2BaB%3D",
     ];
 
     fn piece() -> impl Strategy<Value = Vec<u8>> {

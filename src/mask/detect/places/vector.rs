@@ -50,8 +50,8 @@ fn sort(classes: &mut Classes, at: usize, block: &[u8; BLOCK]) {
     classes.joins[at] = bits(halves.map(|bytes| or(is(bytes, b'-'), is(bytes, b'_'))));
     classes.gaps[at] = bits(halves.map(|bytes| or(is(bytes, b' '), or(is(bytes, b'.'), is(bytes, b'/')))));
     classes.alone[at] = bits(halves.map(|bytes| or(is(bytes, b'@'), or(is(bytes, b'+'), is(bytes, b'(')))));
-    classes.y[at] = bits(halves.map(|bytes| is(bytes, b'y')));
-    classes.behind_y[at] = bits(halves.map(|bytes| or(is(bytes, b'J'), is(bytes, b'='))));
+    classes.y[at] = bits(halves.map(|bytes| or(is(bytes, b'g'), or(is(bytes, b'y'), is(bytes, b'Y')))));
+    classes.behind_y[at] = bits(halves.map(|bytes| or(is(bytes, b'"'), or(is(bytes, b'J'), is(bytes, b'=')))));
     classes.others[at] = bits(halves.map(|bytes| or(is(bytes, b'\\'), or(is(bytes, 0xC2), is(bytes, 0xE2)))));
 }
 
