@@ -1,25 +1,28 @@
 //! Masks on a thread of their own, between who takes events and who writes them: neither fetching nor encoding waits for a look.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::thread::{Builder, JoinHandle};
 
 use super::writing::{Gap, Job};
-use crate::mask::{MaskError, Masker};
+use crate::mask::{Detected, MaskError, Masker, Sighting};
 use crate::recording::{EventBatch, EventBatchBuilder, EventView, Mask};
 
 /// What the masking ended with: the masker with its counts, and why it ended ahead of an event, where it did.
 pub(super) type MaskingEnd = (Masker, Option<MaskError>);
 
-/// Starts the thread. It ends once nobody hands anything over any more, the writer is gone, or an event must not be kept; then
+/// Starts the thread. `sighted` is told of each place in which something looks personal, once. It ends once nobody hands anything over any more, the writer is gone, or an event must not be kept; then
 /// what stands ahead of that event is handed on, and nothing behind it.
 pub(super) fn start(
     masker: Masker,
     jobs: Receiver<Job>,
     writer: SyncSender<Job>,
+    sighted: Sender<Sighting>,
 ) -> io::Result<JoinHandle<MaskingEnd>> {
     let told = masker.rules();
-    let masking = Masking { masker, writer, builder: EventBatchBuilder::new(), gaps: Vec::new(), told };
+    let known = masker.sightings().iter().map(place).collect();
+    let masking = Masking { masker, writer, builder: EventBatchBuilder::new(), gaps: Vec::new(), told, sighted, known };
     Builder::new().name("masking".to_owned()).spawn(move || masking.run(jobs))
 }
 
@@ -31,6 +34,14 @@ struct Masking {
     gaps: Vec<Gap>,
     /// Masks that the writer knows of, uncounted.
     told: Vec<Mask>,
+    /// Takes what looks personal; bounded by the places that are told apart.
+    sighted: Sender<Sighting>,
+    /// Places that were told.
+    known: BTreeSet<(String, String, Detected)>,
+}
+
+fn place(sighting: &Sighting) -> (String, String, Detected) {
+    (sighting.topic.clone(), sighting.path.clone(), sighting.kind)
 }
 
 impl Masking {
@@ -88,7 +99,23 @@ impl Masking {
             }
         }
         let batch = if changed { self.builder.finish() } else { batch };
-        Ok(self.hand_on_masks() && self.hand_on_gaps() && self.hand_on(Job::Write(Box::new(batch))))
+        let told = self.hand_on_masks() && self.hand_on_sightings() && self.hand_on_gaps();
+        Ok(told && self.hand_on(Job::Write(Box::new(batch))))
+    }
+
+    /// Tells of what looks personal in a place for the first time: at once, and on the disk ahead of the events.
+    fn hand_on_sightings(&mut self) -> bool {
+        if self.masker.places_seen() == self.known.len() {
+            return true;
+        }
+        let all = self.masker.sightings();
+        for sighting in &all {
+            if self.known.insert(place(sighting)) {
+                // Nobody listens only where the capture has failed already.
+                let _ = self.sighted.send(sighting.clone());
+            }
+        }
+        self.hand_on(Job::NotePersonal(all.iter().map(Sighting::facts).collect()))
     }
 
     /// Tells the writer what masks there are by now: headers that carry credentials come unforeseen.

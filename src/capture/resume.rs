@@ -9,7 +9,7 @@ use super::schemas::SchemasMet;
 use super::window::{Stretch, Window};
 use super::{CaptureError, CaptureSettings};
 use crate::clock::Clock;
-use crate::mask::Masker;
+use crate::mask::{Detection, Masker};
 use crate::recording::{
     GapCause, Masking, MissingOffsets, RecordingWriter, Resumed, Role, Source, Target, TopicSource,
 };
@@ -44,6 +44,10 @@ impl<'c> Beginning<'c> {
         let masker = Masker::new(settings.mask.clone(), settings.detection);
         let source = source(cluster, window, settings);
         let mut writer = RecordingWriter::create_masked(out, source, masker.rules(), masker.masking())?;
+        if settings.detection == Detection::Refuse {
+            writer.set_strict_privacy(true);
+            writer.write_manifest()?;
+        }
         for (topic, partition, missing) in overtaken {
             writer.missing(&topic, partition, missing);
         }
@@ -65,6 +69,7 @@ impl<'c> Beginning<'c> {
         schemas.know(writer.schemas_kept());
         let mut masker = Masker::new(settings.mask.clone(), settings.detection);
         masker.know(writer.schemas()?);
+        masker.saw(writer.personal());
         let mut notes = writer.notes();
         notes.extend(said(&resumed, writer.rows()));
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
@@ -77,6 +82,7 @@ impl<'c> Beginning<'c> {
             return Err(CaptureError::RetentionOvertook { topic, partition, wanted, oldest });
         }
         writer.note_overtaken(&[]);
+        writer.set_strict_privacy(settings.detection == Detection::Refuse);
         let known = std::mem::take(writer.source_mut());
         *writer.source_mut() = joined(known, source(cluster, window, settings));
         // Where each partition begins is on the disk before anything of it is.
@@ -199,6 +205,12 @@ fn check_masking(writer: &RecordingWriter, settings: &CaptureSettings, out: &Pat
     let key = |masking: Option<&Masking>| masking.and_then(|masking| masking.key.clone()).unwrap_or("none".to_owned());
     if key(recorded) != key(found.as_ref()) {
         return otherwise("the key of the mask policy (its fingerprint)", key(recorded), key(found.as_ref()));
+    }
+    // Of no events none can be what must not be kept.
+    let (recorded, found) = (writer.strict_privacy(), settings.detection == Detection::Refuse);
+    if recorded != found && writer.rows() > 0 {
+        let done = |strict: bool| if strict { "refused" } else { "kept" }.to_owned();
+        return otherwise("what looks personal (--strict-privacy)", done(recorded), done(found));
     }
     Ok(())
 }

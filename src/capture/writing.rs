@@ -3,15 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::CaptureError;
 use super::masking::{self, MaskingEnd};
-use crate::mask::{MaskError, Masker};
+use crate::mask::{MaskError, Masker, Sighting};
 use crate::recording::{
-    AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, RecordingError, RecordingWriter, Recreation,
-    TopicSource,
+    AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, PersonalFacts, RecordingError, RecordingWriter,
+    Recreation, TopicSource,
 };
 use crate::schema::{Part, SchemaText};
 
@@ -32,9 +32,13 @@ pub(super) struct Writing {
     recreated: Vec<(String, Recreation)>,
     /// Offsets from which on open transactions hold events back, with topic and partition.
     held_back: Vec<(String, i32, i64)>,
+    /// What ends the capture ahead of the end of its window.
+    ended_early: Option<String>,
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
+    /// Where something looks personal, each place once.
+    sighted: Receiver<Sighting>,
     masking: Option<JoinHandle<MaskingEnd>>,
     /// What the masking ended with, where it has ended.
     masked: Option<MaskingEnd>,
@@ -76,6 +80,8 @@ pub(super) enum Job {
     NoteTopic(Box<TopicSource>),
     /// Says what masks there are by now, uncounted.
     NoteMasks(Vec<Mask>),
+    /// Says what looks personal by now.
+    NotePersonal(Vec<PersonalFacts>),
     /// Answered once everything ahead is safe on the disk.
     Checkpoint(SyncSender<Acknowledged>),
 }
@@ -89,19 +95,27 @@ impl Writing {
         let work = move || write_all(writer, waiting, resumed);
         let failed = |error| broken(out, error);
         let thread = thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(failed)?;
-        let masking = masking::start(masker, taken, onwards).map_err(failed)?;
+        let (sighting, sighted) = channel();
+        let masking = masking::start(masker, taken, onwards, sighting).map_err(failed)?;
         Ok(Self {
             out: out.to_owned(),
             resumed,
             acknowledged,
             recreated: Vec::new(),
             held_back: Vec::new(),
+            ended_early: None,
             gaps: Vec::new(),
             jobs: Some(jobs),
+            sighted,
             masking: Some(masking),
             masked: None,
             thread: Some(thread),
         })
+    }
+
+    /// What was found to look personal since the last call: each place in which anything does comes once.
+    pub(super) fn sighted(&self) -> impl Iterator<Item = Sighting> {
+        self.sighted.try_iter()
     }
 
     /// What is safe on the disk, as of the last checkpoint.
@@ -127,6 +141,11 @@ impl Writing {
     /// Notes in the manifest, once it is sealed, that an open transaction holds events back from `offset` on.
     pub(super) fn note_held_back(&mut self, topic: &str, partition: i32, offset: i64) {
         self.held_back.push((topic.to_owned(), partition, offset));
+    }
+
+    /// Notes in the manifest, once it is sealed, what ends the capture ahead of the end of its window.
+    pub(super) fn note_ended_early(&mut self, why: &CaptureError) {
+        self.ended_early = Some(why.to_string());
     }
 
     /// Hands over a batch; waits while too many are waiting.
@@ -177,6 +196,13 @@ impl Writing {
         } else {
             *writer.masks_mut() = masker.masks();
         }
+        let why = refused.as_ref().map(ToString::to_string);
+        if let Some(why) = why.or(self.ended_early.take()) {
+            writer.set_ended_early(why);
+        }
+        // What was refused was not kept.
+        let kept = if writer.strict_privacy() { Vec::new() } else { masker.sightings() };
+        *writer.personal_mut() = kept.iter().map(Sighting::facts).collect();
         for (name, recreation) in std::mem::take(&mut self.recreated) {
             if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {
                 topic.recreated = Some(recreation);
@@ -264,6 +290,10 @@ fn write_all(
             }
             Job::NoteMasks(masks) if resumed => join_masks(writer.masks_mut(), masks),
             Job::NoteMasks(masks) => *writer.masks_mut() = masks,
+            Job::NotePersonal(personal) => {
+                *writer.personal_mut() = personal;
+                writer.write_manifest()?;
+            }
             Job::Checkpoint(done) => {
                 writer.checkpoint()?;
                 // Whoever asked may have gone.

@@ -8,7 +8,9 @@ use serde_json::json;
 use super::args::InspectArguments;
 use super::exit::{Code, Failure};
 use super::inspect_schemas;
+use super::mask;
 use super::printer::Printer;
+use crate::mask::Sighting;
 use crate::recording::{
     CauseFacts, Columns, GapCause, LineFormat, Location, Manifest, PartitionSummary, Problem, Recording,
     RecordingError, Summary, Target, TimeSpan, TopicSummary, print_decoded, print_event,
@@ -33,9 +35,11 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
     if arguments.verify {
         refuse_damaged(&arguments.recording, &recording.verify()?)?;
     }
-    for doubt in recording.manifest().doubts().into_iter().chain(recording.manifest().held_back()) {
+    for doubt in recording.manifest().doubts().into_iter().chain(recording.manifest().left_out()) {
         printer.note(&format!("warning: {doubt}"));
     }
+    let personal: Vec<Sighting> = recording.manifest().personal.iter().filter_map(Sighting::of).collect();
+    mask::warn(&personal, printer);
     let summary = recording.summary()?;
     let name = arguments.recording.to_string();
     let text = if arguments.json {
@@ -45,7 +49,7 @@ pub(super) fn inspect(arguments: &InspectArguments, printer: &Printer) -> Result
             "isolation": manifest.source.isolation,
             "segments": manifest.segments.len(), "verified": arguments.verify, "summary": summary,
             "missing": manifest.missing_by_cause(), "gaps": manifest.gaps, "doubts": manifest.doubts(),
-            "held_back": manifest.held_back(),
+            "left_out": manifest.left_out(), "personal": manifest.personal,
         });
         format!("{about:#}")
     } else {

@@ -10,7 +10,9 @@ use super::method::REDACTED;
 use super::settings::{By, Otherwise, Part, Policy, Target, means};
 use super::sightings::{Looked, Sighting, Sightings};
 use super::{Detection, MaskError, MethodName};
-use crate::recording::{EventBatchBuilder, EventView, HeadersView, Mask, Masking, Role, Source, TopicSource};
+use crate::recording::{
+    EventBatchBuilder, EventView, HeadersView, Mask, Masking, PersonalFacts, Role, Source, TopicSource,
+};
 use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
@@ -364,6 +366,16 @@ impl Masker {
     /// The policy that is applied, for the manifest.
     pub fn masking(&self) -> Option<Masking> {
         self.policy.as_deref().map(Policy::masking)
+    }
+
+    /// Goes on counting what looks personal behind what a manifest tells of.
+    pub fn saw(&mut self, known: &[PersonalFacts]) {
+        self.sightings.know(known.iter().filter_map(Sighting::of));
+    }
+
+    /// In how many places of topics something looked personal.
+    pub fn places_seen(&self) -> usize {
+        self.sightings.known()
     }
 
     /// What looked personal in what was left, by topic and path.

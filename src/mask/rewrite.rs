@@ -81,6 +81,8 @@ fn write(
     writer.carry_gaps(&manifest.gaps);
     // What was masked before is masked still.
     *writer.masks_mut() = manifest.masks.iter().cloned().chain(masker.masks()).collect();
+    // Where any is refused, nothing is written.
+    *writer.personal_mut() = masker.sightings().iter().map(Sighting::facts).collect();
     writer.seal()?;
     Ok(events)
 }

@@ -7,6 +7,7 @@ use super::detect::{Found, Plain, detect, detect_by};
 use super::edit::unframed;
 use super::scan::{Kind, Tape};
 use super::settings::{Keep, means};
+use crate::recording::PersonalFacts;
 
 /// Most different places that are told apart; what is found beyond is counted as one.
 const PLACES_MAX: usize = 1_000;
@@ -33,6 +34,28 @@ pub struct Sighting {
     pub partition: i32,
     /// Offset of that event.
     pub offset: i64,
+}
+
+impl Sighting {
+    /// What a manifest says of it.
+    pub fn facts(&self) -> PersonalFacts {
+        let kind = serde_json::to_value(self.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+        PersonalFacts {
+            topic: self.topic.clone(),
+            path: self.path.clone(),
+            kind: kind.unwrap_or_default(),
+            count: self.count,
+            partition: self.partition,
+            offset: self.offset,
+        }
+    }
+
+    /// Reads what a manifest says; none of a kind that is not known.
+    pub fn of(facts: &PersonalFacts) -> Option<Self> {
+        let kind = serde_json::from_value(facts.kind.as_str().into()).ok()?;
+        let PersonalFacts { topic, path, count, partition, offset, .. } = facts.clone();
+        Some(Self { topic, path, kind, count, partition, offset })
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +133,19 @@ impl Sightings {
         let kinds = self.places.entry(topic.to_owned()).or_default().entry(path.to_owned()).or_default();
         self.known += usize::from(!kinds.contains_key(&kind));
         kinds.entry(kind).or_insert(first).count += 1;
+    }
+
+    /// Takes over what was found before.
+    pub(super) fn know(&mut self, known: impl Iterator<Item = Sighting>) {
+        for Sighting { topic, path, kind, count, partition, offset } in known {
+            let kinds = self.places.entry(topic).or_default().entry(path).or_default();
+            self.known += usize::from(kinds.insert(kind, Seen { count, partition, offset }).is_none());
+        }
+    }
+
+    /// In how many places something was found.
+    pub(super) fn known(&self) -> usize {
+        self.known
     }
 
     /// Everything found so far, by topic and path.

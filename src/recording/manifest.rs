@@ -47,6 +47,15 @@ pub struct Manifest {
     /// The policy that they come from; none where no policy was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masking: Option<Masking>,
+    /// What looks personal in events that were kept, by topic and path, as capture and `mask` saw it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<PersonalFacts>,
+    /// Whether nothing that looks personal was kept: whoever goes on with the recording keeps nothing such, either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict_privacy: bool,
+    /// What ended the capture ahead of the end of its window, as a sentence; none where nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
     /// Schemas of a registry that events refer to.
     #[serde(default)]
     pub schemas: Vec<SchemaSeen>,
@@ -217,12 +226,44 @@ pub struct Masking {
     pub key: Option<String>,
 }
 
+/// What looks personal in one place of the events of one topic, and was kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonalFacts {
+    /// Topic.
+    pub topic: String,
+    /// Where in the events, as a JSONPath with `[*]` for every element, `value`, `key` or `header NAME`.
+    pub path: String,
+    /// What it looks like, such as `email`.
+    pub kind: String,
+    /// How often it was found; of a recording that was gone on with, at least so often.
+    pub count: u64,
+    /// Partition of the event in which it was found first.
+    pub partition: i32,
+    /// Offset of that event.
+    pub offset: i64,
+}
+
 /// What is said of masks in the footers of segments, so that it outlasts the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FooterMasks {
     #[serde(default)]
     pub(super) masking: Option<Masking>,
     pub(super) masks: Vec<Mask>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) personal: Vec<PersonalFacts>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) strict_privacy: bool,
+}
+
+impl FooterMasks {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self {
+            masking: manifest.masking.clone(),
+            masks: manifest.masks.clone(),
+            personal: manifest.personal.clone(),
+            strict_privacy: manifest.strict_privacy,
+        }
+    }
 }
 
 /// One schema that events refer to.
@@ -274,6 +315,9 @@ impl Manifest {
             gaps: Vec::new(),
             span: None,
             masks: Vec::new(),
+            personal: Vec::new(),
+            strict_privacy: false,
+            ended_early: None,
             masking: None,
             schemas: Vec::new(),
             schema_files: Vec::new(),
@@ -327,8 +371,9 @@ impl Manifest {
         self.source.topics.iter().filter_map(one).collect()
     }
 
-    /// Returns what the end of the window holds and the recording does not, as sentences: open transactions held it back.
-    pub fn held_back(&self) -> Vec<String> {
+    /// Returns what the window holds and the recording does not, as sentences: what came behind the event or the failure that ended
+    /// the capture, and what open transactions held back. What lies between the events stands in [`Manifest::gaps`].
+    pub fn left_out(&self) -> Vec<String> {
         let one = |topic: &TopicSource| {
             let places: Vec<String> = topic
                 .held_back
@@ -341,7 +386,9 @@ impl Manifest {
             };
             (!places.is_empty()).then(said)
         };
-        self.source.topics.iter().filter_map(one).collect()
+        let early =
+            self.ended_early.iter().map(|why| format!("The capture ended ahead of the end of its window: {why}."));
+        early.chain(self.source.topics.iter().filter_map(one)).collect()
     }
 
     /// Returns what is missing of all partitions, by cause, the gravest first.

@@ -52,8 +52,8 @@ pub use import::{
 pub use location::{Location, LocationError, StoreKind, StoreUrl};
 pub use lookup::Lookup;
 pub use manifest::{
-    Manifest, Mask, Masking, PartitionFacts, Recreation, Role, SchemaFile, SchemaSeen, SegmentFacts, Source, TimeSpan,
-    TopicSource,
+    Manifest, Mask, Masking, PartitionFacts, PersonalFacts, Recreation, Role, SchemaFile, SchemaSeen, SegmentFacts,
+    Source, TimeSpan, TopicSource,
 };
 pub use opened::{Partition, Recording};
 pub use rebuild::Rebuilt;

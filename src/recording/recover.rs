@@ -176,8 +176,13 @@ impl Recovered {
     /// Takes in what the footer says of masks and schemas, which may be more than the manifest knew when it was last written.
     fn take_told(&mut self, segment: &Segment) {
         let masks = segment.footer_text(MASKS_KEY).and_then(|text| serde_json::from_str(text).ok());
-        if let Some(FooterMasks { masking, masks }) = masks {
+        if let Some(FooterMasks { masking, masks, personal, strict_privacy }) = masks {
             self.manifest.masking = masking;
+            self.manifest.strict_privacy |= strict_privacy;
+            // The manifest is written ahead of the events that it tells of.
+            if self.manifest_lost {
+                self.manifest.personal = personal;
+            }
             // A footer may stand ahead of events that were counted, or behind ones that were not.
             self.manifest.masks = masks.into_iter().map(|mask| Mask { count: None, ..mask }).collect();
         }

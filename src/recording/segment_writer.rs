@@ -192,7 +192,7 @@ fn told(manifest: &Manifest, with_configuration: bool) -> Vec<KeyValue> {
         source.topics.iter_mut().for_each(|topic| topic.configuration.clear());
     }
     let mut entries = vec![entry(SOURCE_KEY, &source)];
-    let masks = FooterMasks { masking: manifest.masking.clone(), masks: manifest.masks.clone() };
+    let masks = FooterMasks::of(manifest);
     if masks != FooterMasks::default() {
         entries.push(entry(MASKS_KEY, &masks));
     }

@@ -8,7 +8,7 @@ use super::coverage::Tracker;
 use super::fence::Fence;
 use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
 use super::location::Location;
-use super::manifest::{FILE as MANIFEST_FILE, Manifest, Mask, Masking, Role, Source};
+use super::manifest::{FILE as MANIFEST_FILE, Manifest, Mask, Masking, PersonalFacts, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::{GROUPS_MAX, SegmentWriter};
 use super::store::{self, Remote, Stored, Target, Whole};
@@ -352,6 +352,31 @@ impl RecordingWriter {
     /// Returns the source, to be added to while events come in.
     pub fn source_mut(&mut self) -> &mut Source {
         &mut self.manifest.source
+    }
+
+    /// Returns what the manifest says of what looks personal and was kept.
+    pub fn personal(&self) -> &[PersonalFacts] {
+        &self.manifest.personal
+    }
+
+    /// Returns what the manifest will say of what looks personal and was kept.
+    pub fn personal_mut(&mut self) -> &mut Vec<PersonalFacts> {
+        &mut self.manifest.personal
+    }
+
+    /// Says in the manifest what ends the capture ahead of the end of its window.
+    pub fn set_ended_early(&mut self, why: String) {
+        self.manifest.ended_early = Some(why);
+    }
+
+    /// Whether nothing that looks personal may be kept.
+    pub fn strict_privacy(&self) -> bool {
+        self.manifest.strict_privacy
+    }
+
+    /// Says in the manifest whether nothing that looks personal may be kept.
+    pub fn set_strict_privacy(&mut self, strict: bool) {
+        self.manifest.strict_privacy = strict;
     }
 
     /// Returns the masks that the manifest will name.

@@ -65,7 +65,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     };
     let mut report = origin.report(comparison, judgement);
     let manifest = checked.recording.manifest();
-    report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.held_back()));
+    report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report

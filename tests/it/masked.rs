@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rehearsal::capture::{CaptureError, CaptureSettings, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
@@ -111,7 +112,57 @@ fn a_strict_capture_stops_ahead_of_what_looks_personal() {
     assert!(matches!(*source, CaptureError::Mask(MaskError::Personal { offset: 20, .. })), "{source:?}");
     let recording = Recording::open(&out).unwrap();
     assert_eq!((recording.len(), count), (20, 20));
+    // Whoever opens it later sees that it is not all.
+    let left_out = recording.manifest().left_out();
+    assert!(left_out.len() == 1 && left_out[0].contains("offset 20: $.mail holds what looks like"), "{left_out:?}");
+    assert!(recording.manifest().strict_privacy && recording.manifest().personal.is_empty());
     holds_no_secret(&out, &recording);
+}
+
+#[test]
+fn what_looks_personal_is_told_at_once_and_over_every_resume() {
+    let mail = |offset| event("payments", offset, None, Some("{\"mail\":\"ann.smith@example.org\"}"), &[]);
+    let plain = |offset| event("payments", offset, None, Some("{\"n\":1}"), &[]);
+    let source: Vec<Event> = [plain(0), mail(1), plain(2), mail(3)].into();
+    let (broker, folder) = filled(&source);
+    let out = folder.path().join("out");
+    let settings = |until: Until, detection: Detection| CaptureSettings {
+        until,
+        checkpoint_every: Duration::from_millis(1),
+        ..capture_settings(&broker, None, detection)
+    };
+    let (mut notes, stop) = (Vec::new(), Stop::new());
+    let settled = settings(Until::Stopped, Detection::Warn);
+    let report = capture(&settled, &out, &SystemClock::start(), &stop, &mut |progress| {
+        if let Some(note) = &progress.note {
+            notes.push(note.clone());
+            stop.raise();
+        }
+    });
+    assert_eq!(report.unwrap().sightings[0].count, 2);
+    let says = "Topic `payments`: $.mail holds what looks like an e-mail address, first in partition 2 at offset 1.";
+    assert_eq!(notes, [says]);
+    let personal = || Recording::open(&out).unwrap().manifest().personal.clone();
+    let facts = personal();
+    assert_eq!(
+        (facts[0].path.as_str(), facts[0].kind.as_str(), facts[0].count, facts[0].offset),
+        ("$.mail", "email", 2, 1)
+    );
+    for lost_manifest in [false, true] {
+        cut_off(&out, lost_manifest);
+        // What was kept before must not stand in a recording that says that nothing such was.
+        let strict = settings(Until::End, Detection::Refuse);
+        let refused = capture(&strict, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap_err();
+        assert!(
+            matches!(&refused, CaptureError::BegunOtherwise { what, .. } if what.contains("--strict-privacy")),
+            "{refused}"
+        );
+        let report =
+            capture(&settings(Until::End, Detection::Warn), &out, &SystemClock::start(), &Stop::new(), &mut |_| {})
+                .unwrap();
+        assert_eq!((report.resumed_at, report.sightings.len()), (Some(4), 1), "{lost_manifest}");
+        assert_eq!(personal(), facts);
+    }
 }
 
 /// Makes a sealed recording one that was cut off right before it was sealed, with its manifest or without.
@@ -275,7 +326,7 @@ fn lines_that_nobody_can_read_hold_no_credentials_and_with_a_policy_nothing() {
             None,
             "plain",
             [
-                r#"{"key":"c-1001","value":1,"headers":[["Authorization",[redacted]"#,
+                r#"{"key":"c-1001","value":1,"headers":[["Authorization","[redacted]"],["x"]]}"#,
                 r#"{"value":1,"headers":[["x","plain-open"],["x"]]}"#,
             ],
         ),
@@ -318,7 +369,7 @@ fn lines_that_nobody_can_read_hold_no_credentials_and_with_a_policy_nothing() {
             assert!(!bytes.windows(11).any(|window| window == b"sesame-open"), "{mask:?}: {}", path.display());
         }
         let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
-        assert!(log.contains("[[\"Authorization\",[redacted]\n") && log.contains("('Cookie', [redacted]\n"), "{log}");
+        assert!(log.contains("[[\"Authorization\",\"[redacted]\"]]}\n") && log.contains("('Cookie', [redacted]\n"), "{log}");
     }
 }
 

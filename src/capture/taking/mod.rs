@@ -24,6 +24,7 @@ use super::{
     CaptureEnding, CaptureError, CaptureProgress, CaptureReport, CaptureSettings, CaptureStep, CapturedPartition,
 };
 use crate::clock::{Clock, Stop};
+use crate::mask::Sighting;
 use crate::recording::{AcknowledgedPartition, EventBatchBuilder, Manifest, RecordingError, Role};
 use crate::schema::Part;
 
@@ -32,6 +33,9 @@ const POLL_EVENTS: usize = 4_096;
 
 /// Bounds every wait for events, so that the end of a duration and a request to stop are seen in time.
 const POLL_WAIT: Duration = Duration::from_millis(50);
+
+/// Places that are told at once where something looks personal.
+const SIGHTINGS_TOLD: usize = 20;
 
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -72,6 +76,9 @@ pub(in crate::capture) fn take(
         Err(CaptureError::Unwritable(source)) => return Err(unfinished(source)),
         ending => ending,
     };
+    if let Err(why) = &ending {
+        writer.note_ended_early(why);
+    }
     let finish = || -> Result<_, CaptureError> {
         // Behind an event that must not be kept nothing is.
         if !matches!(ending, Err(CaptureError::Mask(_))) {
@@ -197,6 +204,8 @@ struct Taking<'c> {
     watching: Watching<'c>,
     reach: Reach,
     looked: Looked,
+    /// Places that were told because something looks personal there.
+    sighted: usize,
     /// What came up, as sentences.
     notes: Vec<String>,
 }
@@ -250,6 +259,7 @@ impl<'c> Taking<'c> {
             watching: Watching::begin(cluster, begins, now),
             reach: Reach::default(),
             looked: Looked::begin(now),
+            sighted: 0,
             notes: Vec::new(),
         })
     }
@@ -324,6 +334,7 @@ impl<'c> Taking<'c> {
                 }
             }
             self.look_for_topics(settings, now, progress)?;
+            self.tell_sightings(progress);
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, settings.allow_gaps, clock)? {
                 self.heard = clock.now();
@@ -347,6 +358,25 @@ impl<'c> Taking<'c> {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Says where something looks personal for the first time; the report lists all of it.
+    fn tell_sightings(&mut self, progress: &mut dyn FnMut(&CaptureProgress)) {
+        let sighted: Vec<_> = self.writer.sighted().collect();
+        for Sighting { topic, path, kind, partition, offset, .. } in sighted {
+            self.sighted += 1;
+            let note = match self.sighted {
+                ..=SIGHTINGS_TOLD => format!(
+                    "Topic `{topic}`: {path} holds what looks like {}, first in partition {partition} at offset {offset}.",
+                    kind.words()
+                ),
+                more if more == SIGHTINGS_TOLD + 1 => {
+                    "More places hold what looks personal; the end of the capture lists all of them.".to_owned()
+                }
+                _ => return,
+            };
+            progress(&CaptureProgress { note: Some(note), ..self.progress(CaptureStep::Noted) });
         }
     }
 
