@@ -38,7 +38,7 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
         (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*,\s*) [^\r\n]+
-        | (?<sign> (?:authorization|cookies?) (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
+        | (?<sign> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
           (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
         | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) >) [^<]+
         | (?<bearer> \bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
@@ -307,6 +307,7 @@ mod tests {
             ("HTTP_COOKIE=sid=1", "HTTP_COOKIE=[redacted]"),
             ("http_authorization=\"Basic a b\", 1", "http_authorization=\"[redacted]\", 1"),
             ("cookies: {sid=1}", "cookies: [redacted]"),
+            ("Authorization header: Basic a", "Authorization header: [redacted]"),
             ("Cookie[sid]=1", "Cookie[sid]=[redacted]"),
             ("'Cookie' => 'sid=1'", "'Cookie' =[redacted]"),
             ("%22Authorization%22%3A%22Basic%20a%22", "%22Authorization%22%3A[redacted]"),

@@ -369,7 +369,10 @@ fn lines_that_nobody_can_read_hold_no_credentials_and_with_a_policy_nothing() {
             assert!(!bytes.windows(11).any(|window| window == b"sesame-open"), "{mask:?}: {}", path.display());
         }
         let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
-        assert!(log.contains("[[\"Authorization\",\"[redacted]\"]]}\n") && log.contains("('Cookie', [redacted]\n"), "{log}");
+        assert!(
+            log.contains("[[\"Authorization\",\"[redacted]\"]]}\n") && log.contains("('Cookie', [redacted]\n"),
+            "{log}"
+        );
     }
 }
 
