@@ -57,6 +57,10 @@ pub(super) struct Topic {
     pub(super) there: usize,
     /// Partitions to capture, in order, empty ones too.
     pub(super) partitions: Vec<i32>,
+    /// Whether all of them are chosen, those that are added too.
+    pub(super) whole: bool,
+    /// Whether a pattern chose it.
+    pub(super) patterned: bool,
 }
 
 impl<'a> Cluster<'a> {
@@ -120,8 +124,9 @@ impl<'a> Cluster<'a> {
         if let Some(&partition) = wanted.iter().find(|partition| !there.contains(partition)) {
             return Err(CaptureError::UnknownPartition { topic: name.to_owned(), partition, there: there.len() });
         }
-        let partitions = if wanted.is_empty() { there.clone() } else { wanted.into_iter().collect() };
-        Ok(Topic { role: chosen.role, there: there.len(), partitions })
+        let whole = wanted.is_empty();
+        let partitions = if whole { there.clone() } else { wanted.into_iter().collect() };
+        Ok(Topic { role: chosen.role, there: there.len(), partitions, whole, patterned: chosen.patterned })
     }
 
     /// Asks which brokers there are.
@@ -151,17 +156,21 @@ impl<'a> Cluster<'a> {
         ask_for_topic_ids(&self.consumer, broker, names, timeout).ok()
     }
 
-    /// Returns the partitions of a topic that can be read by now, in order; none where nobody answers in time. From then on the
+    /// Returns the partitions of a topic, in order, once all of them can be read; none where nobody answers in time. From then on the
     /// client knows them, too.
     pub(super) fn readable(&self, topic: &str, wait: Duration) -> Vec<i32> {
         let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), wait) else { return Vec::new() };
         let described = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
         let led = |partition: &&MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
-        let mut numbers: Vec<i32> = described
-            .map(|described| described.partitions().iter().filter(led).map(MetadataPartition::id).collect())
-            .unwrap_or_default();
+        let all = described.map(|described| described.partitions()).filter(|all| all.iter().all(|one| led(&one)));
+        let mut numbers: Vec<i32> = all.unwrap_or_default().iter().map(MetadataPartition::id).collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// Returns the oldest offset of a partition; none where nobody answers in time.
+    pub(super) fn oldest(&self, topic: &str, partition: i32, wait: Duration) -> Option<i64> {
+        self.consumer.fetch_watermarks(topic, partition, wait).ok().map(|(oldest, _)| oldest)
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<i32>, CaptureError> {

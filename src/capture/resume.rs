@@ -236,8 +236,13 @@ fn begin_behind(
         let (oldest, end) = cluster.watermarks(name, partition)?;
         let started = known.and_then(|topic| topic.windows.get(&partition)).copied();
         let Some(wanted) = writer.next_offset(name, partition).max(started) else {
-            // A partition that was added since: all of it came after the recording was begun.
-            if known.is_some_and(|topic| partition >= topic.partitions) {
+            // A partition that was added since, or a topic that a pattern did not find then: all of it came after the recording was
+            // begun.
+            let is_new = match known {
+                Some(known) => partition >= known.partitions,
+                None => cluster.topics[name].patterned && !writer.source().topics.is_empty(),
+            };
+            if is_new {
                 (stretch.low, stretch.start, stretch.asked) = (oldest, oldest, None);
             }
             continue;

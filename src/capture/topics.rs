@@ -114,6 +114,8 @@ pub(super) struct Chosen {
     pub(super) role: Role,
     /// None means all.
     pub(super) partitions: Option<BTreeSet<i32>>,
+    /// Whether a pattern chose it.
+    pub(super) patterned: bool,
 }
 
 /// Picks the topics to capture. `there` lists those of the cluster; it is asked only where there is a pattern.
@@ -145,7 +147,9 @@ pub(super) fn choose(
 
 fn add(chosen: &mut BTreeMap<String, Chosen>, name: &str, choice: &TopicChoice) -> Result<(), CaptureError> {
     let Some(known) = chosen.get_mut(name) else {
-        chosen.insert(name.to_owned(), Chosen { role: choice.role, partitions: choice.partitions.clone() });
+        let patterned = matches!(choice.names, TopicNames::Pattern(_));
+        let (role, partitions) = (choice.role, choice.partitions.clone());
+        chosen.insert(name.to_owned(), Chosen { role, partitions, patterned });
         return Ok(());
     };
     if known.role != choice.role {

@@ -73,7 +73,7 @@ pub(super) struct Watching<'c> {
 impl<'c> Watching<'c> {
     /// Begins at the time `now`, right after the cluster has told the ids; `trusted` is where each partition begins.
     pub(super) fn begin(cluster: &'c Cluster<'c>, trusted: Vec<i64>, now: Duration) -> Self {
-        let whole = cluster.topics.iter().filter(|(_, topic)| topic.partitions.len() == topic.there);
+        let whole = cluster.topics.iter().filter(|(_, topic)| topic.whole);
         Self {
             cluster,
             names: cluster.topics.keys().cloned().collect(),
@@ -92,6 +92,14 @@ impl<'c> Watching<'c> {
         self.names.push(name.to_owned());
         self.ids.extend(id.map(|id| (name.to_owned(), id)));
         self.whole.extend(whole.map(|there| (name.to_owned(), there)));
+    }
+
+    /// Watches over a topic no longer.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.names.retain(|known| known != name);
+        self.ids.remove(name);
+        self.whole.remove(name);
+        self.unknown.remove(name);
     }
 
     /// Watches over another partition, from the offset `trusted` on.

@@ -29,18 +29,24 @@ pub(super) fn index(name: &str) -> Option<usize> {
 /// Texts of JSON within texts of JSON that are looked into.
 const DEPTH_MAX: usize = 8;
 
-/// A header with its value: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`), behind a sign
-/// (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`, `HTTP_COOKIE=…`), as an element, all of these in texts that JSON or
-/// an address escaped as well; and a bearer's token.
+/// Braces and brackets of a line that begin no JSON and are tried all the same: each costs a look to the line's end.
+const TRIES_MAX: usize = 32;
+
+/// A header with its value: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`,
+/// `name="Cookie" value="sid=…"`), behind a sign (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`, `HTTP_COOKIE=…`), as an
+/// element, all of these in texts that JSON or an address escaped as well; and a bearer's token. A bare name with a colon is a header
+/// as it is sent: several values may follow, quoted or not, so all the rest of the line goes.
 ///
 /// Groups: what stays ahead of the value; the quotation mark that ends the name; the value.
 static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
-        (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*,\s*) [^\r\n]+
-        | (?<sign> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
+        (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*(?:,|\bvalue\b)\s*)
+          [^\r\n]+
+        | (?<sent> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? \s*:\s*) [^\r\n]+
+        | (?<sign> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) \]? (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
           (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
-        | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) >) [^<]+
+        | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) > (?:<!\[CDATA\[)?) [^<]+
         | (?<bearer> \bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
     )
     .ok()
@@ -70,12 +76,20 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Colours and the like, as terminals take them (ECMA-48), written out or as an escape in a text.
+/// The name of a secret as a text of its own, which may stand beside its value.
+static SECRET_TEXT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)\\*["']"#,
+    )
+    .ok()
+});
+
+/// Colours and the like, as terminals take them (ECMA-48), and colours as an escape in a text. What a longer command holds, such as
+/// the address of a link, is text that is looked at.
 static ESCAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r"(?x-u) (?: \x1b | \\+u001[bB] | \\+x1[bB] | \\+033 | \\+e )
-        (?: \[ [0-?]* [\x20-/]* [@-~] | \] [^\x07\x1b\r\n]* (?:\x07 | \x1b\\)? | \( [A-Z0-9] )
-        | \x1b",
+        r"(?x-u) \x1b (?: \[ [0-?]* [\x20-/]* [@-~] | \( [A-Z0-9] | \\ | \] )?
+        | \\+ (?: u001[bB] | u\{1[bB]\} | x1[bB] | 033 | e ) \[ [0-9;:]* m",
     )
     .ok()
 });
@@ -135,44 +149,49 @@ fn redact(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
     let Some(written) = sought.written() else { return REDACTED.into() };
     // Most lines hold nothing. What JSON writes in escapes of letters is seen by its reader alone.
     let escaped = || text.windows(2).any(|pair| pair == br"\u");
-    if !written.is_match(text) && !escaped() {
+    let beside = || sought == Sought::Secrets && SECRET_TEXT.as_ref().is_none_or(|name| name.is_match(text));
+    if !written.is_match(text) && !escaped() && !beside() {
         return text.to_vec();
     }
     if depth == DEPTH_MAX {
         return REDACTED.into();
     }
-    let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
-    let mut json = next_json(text, 0);
-    while at < text.len() {
+    let (mut kept, mut at, mut tries) = (Vec::with_capacity(text.len()), 0, TRIES_MAX);
+    let mut json = next_json(text, 0, &mut tries);
+    let whole = |found: &Captures<'_>| found.get(0).map_or(text.len()..text.len(), |whole| whole.range());
+    let mut found = written.captures(text);
+    loop {
+        // Each is looked for anew only where what was handled reaches into it.
         if json.as_ref().is_some_and(|json| json.start < at) {
-            json = next_json(text, at);
+            json = next_json(text, at, &mut tries);
         }
-        let found = written.captures_at(text, at);
-        let begins = found.as_ref().and_then(|found| found.get(0)).map_or(text.len(), |whole| whole.start());
-        match (&json, found) {
-            (Some(range), _) if range.start <= begins => {
+        if found.as_ref().is_some_and(|found| whole(found).start < at) {
+            found = written.captures_at(text, at);
+        }
+        let range = found.as_ref().map(whole);
+        match (&json, range, &found) {
+            (Some(json), range, _) if range.as_ref().is_none_or(|range| json.start <= range.start) => {
+                kept.extend_from_slice(&text[at..json.start]);
+                kept.extend(redact_json(&text[json.clone()], sought, depth));
+                at = json.end;
+            }
+            (_, Some(range), Some(found)) => {
                 kept.extend_from_slice(&text[at..range.start]);
-                kept.extend(redact_json(&text[range.clone()], sought, depth));
+                kept.extend(replacement(found));
                 at = range.end;
             }
-            (_, Some(found)) => {
-                kept.extend_from_slice(&text[at..begins]);
-                kept.extend(replacement(&found));
-                at = found.get(0).map_or(text.len(), |whole| whole.end());
-            }
-            (_, None) => {
+            _ => {
                 kept.extend_from_slice(&text[at..]);
-                at = text.len();
+                return kept;
             }
         }
     }
-    kept
 }
 
 /// What stands for a finding: what is ahead of its value, and behind it, stays; a value that was quoted is still.
 fn replacement(found: &Captures<'_>) -> Vec<u8> {
     let part = |name| found.name(name).map_or(&b""[..], |part| part.as_bytes());
-    let ahead: Vec<&[u8]> = ["pair", "sign", "element", "bearer", "address"].map(part).to_vec();
+    let ahead: Vec<&[u8]> = ["pair", "sent", "sign", "element", "bearer", "address"].map(part).to_vec();
     let (value, name_quote) = (part("value"), part("quote"));
     let backslashes = value.iter().take_while(|byte| **byte == b'\\').count();
     let quote = match value.get(backslashes) {
@@ -186,18 +205,30 @@ fn replacement(found: &Captures<'_>) -> Vec<u8> {
     [&ahead.concat(), quote, REDACTED.as_bytes(), quote, part("behind")].concat()
 }
 
-/// Finds the first object or array of JSON that begins at `from` or behind it.
-fn next_json(text: &[u8], from: usize) -> Option<Range<usize>> {
+/// Finds the first object or array of JSON that begins at `from` or behind it, in so many tries at most.
+fn next_json(text: &[u8], from: usize, tries: &mut usize) -> Option<Range<usize>> {
     let mut start = from;
-    loop {
+    while *tries > 0 {
         start += text.get(start..)?.iter().position(|byte| matches!(byte, b'{' | b'['))?;
         let mut values = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<IgnoredAny>();
         if let Some(Ok(_)) = values.next() {
-            return Some(start..start + values.byte_offset());
+            let end = start + values.byte_offset();
+            // `headers["Cookie"] = …` holds no array.
+            if !text[end..].trim_ascii_start().starts_with(b"=") {
+                return Some(start..end);
+            }
         }
+        *tries -= 1;
         start += 1;
     }
+    None
 }
+
+/// Members that name what stands beside them.
+const NAMES: [&str; 6] = ["name", "key", "header", "k", "headerName", "header_name"];
+
+/// Members that hold the value of a secret whose name stands beside them.
+const VALUES: [&str; 3] = ["value", "val", "v"];
 
 /// Redacts what a text of JSON holds by the names of its members, by names beside values, and within its texts.
 fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
@@ -209,27 +240,33 @@ fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
     }
     let quoted = format!("\"{REDACTED}\"");
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-    // First child of each node that is the name of a header.
-    let mut headers: Vec<Option<usize>> = vec![None; tape.len()];
-    let is_header = |node: usize| {
+    // First child of each node that names what stands beside it.
+    let mut naming: Vec<Option<usize>> = vec![None; tape.len()];
+    let names_others = |node: usize| {
         let content = tape.content(text, node);
+        let Ok(content) = std::str::from_utf8(&content) else { return false };
         tape.node(node).kind == Kind::Text
-            && std::str::from_utf8(&content).is_ok_and(|content| index(content.trim()).is_some())
-    };
-    if sought == Sought::Headers {
-        for node in 0..tape.len() {
-            if let Some(parent) = tape.parent(node).filter(|_| is_header(node)) {
-                headers[parent].get_or_insert(node);
+            && match (sought, tape.name(text, node)) {
+                (Sought::Headers, name) => {
+                    index(content.trim()).is_some() && name.is_none_or(|name| NAMES.contains(&&*name))
+                }
+                (Sought::Secrets, Some(name)) => NAMES.contains(&&*name) && sought.is_named(content),
+                (Sought::Secrets, None) => false,
             }
+    };
+    for node in 0..tape.len() {
+        if let Some(parent) = tape.parent(node).filter(|_| names_others(node)) {
+            naming[parent].get_or_insert(node);
         }
     }
     // A member ahead of the name may be the value as well, an element may not.
     let stands_beside = |node: usize| {
         let found = tape.node(node);
-        let header = tape.parent(node).and_then(|parent| Some((parent, headers[parent]?)));
-        header.is_some_and(|(parent, header)| header < node || tape.node(parent).kind == Kind::Object)
+        let names = tape.parent(node).and_then(|parent| Some((parent, naming[parent]?)));
+        names.is_some_and(|(parent, name)| name < node || tape.node(parent).kind == Kind::Object)
             && matches!(found.kind, Kind::Text | Kind::Array | Kind::Object)
-            && !is_header(node)
+            && !names_others(node)
+            && (sought == Sought::Headers || tape.name(text, node).is_some_and(|name| VALUES.contains(&&*name)))
     };
     let mut node = 0;
     while node < tape.len() {
@@ -307,6 +344,21 @@ mod tests {
             ("HTTP_COOKIE=sid=1", "HTTP_COOKIE=[redacted]"),
             ("http_authorization=\"Basic a b\", 1", "http_authorization=\"[redacted]\", 1"),
             ("cookies: {sid=1}", "cookies: [redacted]"),
+            ("set-cookie:\"a=1; Path=/\", \"sid=1\"", "set-cookie:[redacted]"),
+            ("Cookie: 'a=1'; sid=1", "Cookie: [redacted]"),
+            ("headers[\"Authorization\"] = \"Basic a\", 1", "headers[\"Authorization\"] = \"[redacted]\", 1"),
+            ("key: \"authorization\" value: \"Basic a\"", "key: \"authorization\" value[redacted]"),
+            ("<header name=\"Cookie\" value=\"sid=1\"/>", "<header name=\"Cookie\" value[redacted]"),
+            ("<Cookie><![CDATA[sid=1]]></Cookie>", "<Cookie><![CDATA[[redacted]</Cookie>"),
+            // The name of a header alone says nothing of what stands beside it.
+            (
+                r#"{"msg":"declined","field":"Cookie","vary":"Cookie","order":"A-17"}"#,
+                r#"{"msg":"declined","field":"Cookie","vary":"Cookie","order":"A-17"}"#,
+            ),
+            // What looks like a command of a terminal hides nothing.
+            ("cwd=[D:\\e] Authorization: Basic a", "cwd=[D:\\e] Authorization: [redacted]"),
+            ("\x1b]8;;https://x/?a=b Cookie: sid=1\x07link", "8;;https://x/?a=b Cookie: [redacted]"),
+            (r"\u{1b}[3mauthorization\u{1b}[0m=Basic a", "authorization=[redacted]"),
             ("Authorization header: Basic a", "Authorization header: [redacted]"),
             ("Cookie[sid]=1", "Cookie[sid]=[redacted]"),
             ("'Cookie' => 'sid=1'", "'Cookie' =[redacted]"),
@@ -340,6 +392,7 @@ mod tests {
             ("{\"access_token\": 'x', refreshToken: y}", "{\"access_token\": '[redacted]', refreshToken: [redacted]}"),
             ("X-Api-Key: abc; apiKey=d&e=f", "X-Api-Key: [redacted]; apiKey=[redacted]&e=f"),
             (r#"{"got":"{\"client_secret\":\"x\"}"}"#, r#"{"got":"{\"client_secret\":\"[redacted]\"}"}"#),
+            (r#"{"name":"DB_PASSWORD","value":"x","n":"y"}"#, r#"{"name":"DB_PASSWORD","value":"[redacted]","n":"y"}"#),
             (r#"{"secret":["x",{"y":1}],"n":1}"#, r#"{"secret":"[redacted]","n":1}"#),
             (r#"{"pwd":12345,"token":null}"#, r#"{"pwd":"[redacted]","token":null}"#),
             (r#"broken {"pwd":12345,"#, r#"broken {"pwd":"[redacted]","#),
@@ -351,6 +404,22 @@ mod tests {
             assert_eq!(String::from_utf8(redact_named(line.as_bytes())).unwrap(), expected);
         }
         assert!(NAMED.is_some());
+    }
+
+    #[test]
+    fn no_line_makes_the_look_at_it_slow() {
+        // Each of them begins something at every step that goes on to the end, which a look without bounds would follow.
+        for part in ["[", "{\"a\":", "[{\"a\":1},", "Cookie\"", "\\u0041{", "\x1b[", "authorization "] {
+            for ahead in ["Cookie=", ""] {
+                let line = format!("{ahead}{}", part.repeat((1 << 20) / part.len()));
+                redact_line(line.as_bytes());
+                redact_named(line.as_bytes());
+            }
+        }
+        // Behind so many that are none, what is written as a header is still seen, and JSON is found no more.
+        let line = format!("{} {{\"cookie\":\"sid=1\",\"n\":1}}", "[x] ".repeat(TRIES_MAX + 1));
+        let kept = String::from_utf8(redact_line(line.as_bytes())).unwrap();
+        assert!(kept.ends_with("{\"cookie\":\"[redacted]\",\"n\":1}"), "{kept}");
     }
 
     #[test]

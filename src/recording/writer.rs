@@ -581,12 +581,16 @@ impl RecordingWriter {
         if let Some(remote) = self.remote {
             return remote.withdraw();
         }
-        // The lock last: whoever comes meanwhile waits for an empty folder.
-        let (segments, manifest) = (self.path.join(SEGMENTS), self.path.join(MANIFEST_FILE));
-        fs::remove_dir_all(&segments).map_err(RecordingError::file("remove", &segments))?;
+        let manifest = self.path.join(MANIFEST_FILE);
+        for file in self.manifest.schema_files.iter().map(|schema| self.path.join(&schema.file)) {
+            fs::remove_file(&file).map_err(RecordingError::file("remove", &file))?;
+        }
         fs::remove_file(&manifest).map_err(RecordingError::file("remove", &manifest))?;
+        // The lock last: whoever comes meanwhile waits for an empty folder. What somebody else has put there stays, and its folder.
+        for folder in [SEGMENTS, schemas::FOLDER] {
+            let _ = fs::remove_dir(self.path.join(folder));
+        }
         self.fence.lift();
-        // It may hold what somebody else has put there.
         let _ = fs::remove_dir(&self.path);
         Ok(())
     }

@@ -35,7 +35,14 @@ impl Taking<'_> {
         if places.is_empty() {
             return;
         }
-        for (topic, partition, stable, offsets) in self.cluster.held_back(settings, &places, HELD_BACK_WAIT) {
+        let mut held_back = self.cluster.held_back(settings, &places, HELD_BACK_WAIT);
+        // What lies behind the end of the window was not wanted.
+        held_back.retain(|(topic, partition, stable, _)| {
+            let number = self.topics.iter().position(|known| *known.name == **topic);
+            let index = number.and_then(|number| self.topics[number].index(*partition));
+            index.is_some_and(|index| self.partitions[index].stretch.end.is_none_or(|end| *stable <= end))
+        });
+        for (topic, partition, stable, offsets) in held_back {
             let note = format!(
                 "Topic `{topic}`, partition {partition}: an open transaction holds back {offsets} offsets from {stable} on; \
                  --uncommitted takes them."

@@ -64,11 +64,10 @@ impl Taking<'_> {
         let added: Vec<i32> =
             readable.into_iter().filter(|partition| self.topics[number].index(*partition).is_none()).collect();
         let (name, role) = (topic.to_owned(), self.topics[number].role);
-        self.begin_at_start(
-            number,
-            &added,
-            TopicSource { name, role, partitions: there as i32, ..TopicSource::default() },
-        )?;
+        // Their logs have only just begun, at 0: what retention has taken of them by now it has taken from this capture.
+        let starts = added.into_iter().map(|partition| (partition, 0)).collect();
+        let source = TopicSource { name, role, partitions: there as i32, ..TopicSource::default() };
+        self.begin_at(number, starts, source)?;
         self.watching.knows(topic, there);
         let note = format!(
             "Topic `{topic}` has {there} partitions by now and had {had}: the new ones are taken from their first events on."
@@ -117,6 +116,13 @@ impl Taking<'_> {
         if readable.is_empty() {
             return Ok(None);
         }
+        let wanted = chosen.partitions.unwrap_or_else(|| partitions.clone());
+        let (taken, left): (Vec<i32>, Vec<i32>) =
+            readable.iter().partition(|partition| wanted.is_empty() || wanted.contains(partition));
+        // Mostly at 0. Of one that this capture may only read since just now, or that a mirror writes, the log may begin elsewhere.
+        let starts: Option<BTreeMap<i32, i64>> =
+            taken.iter().map(|&one| Some((one, self.cluster.oldest(topic, one, LOOK_WAIT)?))).collect();
+        let Some(starts) = starts else { return Ok(None) };
         let (mut ids, mut configurations) = self.cluster.describe(&[topic]);
         let configuration = configurations.remove(topic);
         let known = TakenTopic::new(topic, chosen.role, cause_of_gaps(configuration.as_ref()));
@@ -124,9 +130,6 @@ impl Taking<'_> {
         self.topics.push(known);
         // The client keeps answers of topics that it knows of: with this one it finds their leaders.
         self.cluster.readable(topic, LOOK_WAIT);
-        let wanted = chosen.partitions.unwrap_or_else(|| partitions.clone());
-        let (taken, left): (Vec<i32>, Vec<i32>) =
-            readable.iter().partition(|partition| wanted.is_empty() || wanted.contains(partition));
         let source = TopicSource {
             name: topic.to_owned(),
             id: ids.remove(topic),
@@ -136,29 +139,49 @@ impl Taking<'_> {
             ..TopicSource::default()
         };
         let id = source.id.clone();
-        self.begin_at_start(self.topics.len() - 1, &taken, source)?;
-        self.watching.add_topic(topic, id, left.is_empty().then_some(readable.len()));
+        self.begin_at(self.topics.len() - 1, starts, source)?;
+        self.watching.add_topic(topic, id, wanted.is_empty().then_some(readable.len()));
         Ok(Some(match left.len() {
             0 => format!("it is taken from its first event on, partitions: {}", taken.len()),
             _ => format!("of its {} partitions {} are taken, from their first events on", readable.len(), taken.len()),
         }))
     }
 
-    /// Begins to read partitions of a topic whose logs have only just begun. Nobody need ask where: what retention has taken of them
-    /// by now it has taken from this capture, as anywhere else.
-    fn begin_at_start(&mut self, topic: usize, partitions: &[i32], source: TopicSource) -> Result<(), CaptureError> {
-        let starts: BTreeMap<i32, i64> = partitions.iter().map(|&partition| (partition, 0)).collect();
+    /// Begins to read partitions from these offsets on.
+    fn begin_at(&mut self, topic: usize, starts: BTreeMap<i32, i64>, source: TopicSource) -> Result<(), CaptureError> {
         // Where each partition begins is on the disk before anything of it is.
-        self.writer.note_topic(TopicSource { starts, ..source })?;
-        for &partition in partitions {
-            let stretch = Stretch { topic, partition, low: 0, high: 0, start: 0, end: None, overtaken: 0, asked: None };
+        self.writer.note_topic(TopicSource { starts: starts.clone(), ..source })?;
+        for (partition, start) in starts {
+            let stretch =
+                Stretch { topic, partition, low: start, high: start, start, end: None, overtaken: 0, asked: None };
             let (index, cause) = (self.partitions.len(), self.topics[topic].cause);
             self.partitions.push(Taken::begin(stretch, cause));
             self.topics[topic].add(partition, index);
-            self.watching.add_partition(0);
+            self.watching.add_partition(start);
             self.open += 1;
-            self.reader.start(topic, partition, 0).map_err(|reason| self.failed(topic, partition, reason))?;
+            self.reader.start(topic, partition, start).map_err(|reason| self.failed(topic, partition, reason))?;
         }
         Ok(())
+    }
+
+    /// Whether a topic came up while this capture ran.
+    pub(super) fn came_up(&self, topic: &str) -> bool {
+        !self.cluster.topics.contains_key(topic)
+    }
+
+    /// Reads a topic no longer that came up and is deleted again: what came of it is taken, and the capture goes on with the others.
+    pub(super) fn let_go(&mut self, topic: &str, progress: &mut dyn FnMut(&CaptureProgress)) {
+        for index in 0..self.partitions.len() {
+            let Taken { stretch, done, .. } = &mut self.partitions[index];
+            if !*done && *self.topics[stretch.topic].name == *topic {
+                *done = true;
+                self.open -= 1;
+                self.reader.stop(stretch.topic, stretch.partition);
+            }
+        }
+        self.watching.forget(topic);
+        let note =
+            format!("Topic `{topic}`, which was made after this capture began, is deleted: what came of it is taken.");
+        self.tell(CaptureStep::Noted, note, progress);
     }
 }

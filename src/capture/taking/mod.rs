@@ -326,8 +326,12 @@ impl<'c> Taking<'c> {
                 let waits = |topic: &String| {
                     self.partitions.iter().any(|taken| !taken.done && *self.topics[taken.stretch.topic].name == **topic)
                 };
-                if let Some((topic, gone)) = seen.deleted.into_iter().find(|(topic, _)| waits(topic)) {
-                    return Ok(Ran::Deleted(topic, gone));
+                let deleted: Vec<_> = seen.deleted.into_iter().filter(|(topic, _)| waits(topic)).collect();
+                for (topic, gone) in deleted {
+                    if !self.came_up(&topic) {
+                        return Ok(Ran::Deleted(topic, gone));
+                    }
+                    self.let_go(&topic, progress);
                 }
                 for (topic, there) in seen.grown {
                     self.grow(&topic, there, progress)?;
