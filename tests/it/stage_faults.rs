@@ -121,6 +121,60 @@ fn nothing_fires_where_nothing_is_in_force() {
 }
 
 #[test]
+fn faults_that_rest_touch_nothing_and_go_on_with_their_counting() {
+    let (stage, _folder, arm) = with(&[("out", 1)]);
+    let down = StageFault {
+        length: Duration::from_secs(60),
+        name: "down".to_owned(),
+        ..at(nth(StageFaultKind::BrokerDown, [2]), ["Produce"])
+    };
+    put(&stage, vec![nth(StageFaultKind::LostAck, [1]), down]);
+    stage.rest_faults(true);
+    produce(&arm, "out", 3, &[("enable.idempotence", "false")]);
+    assert!(stage.fired().is_empty() && !stage.faults_act());
+    stage.rest_faults(false);
+    let producer = arm.producer(&[("enable.idempotence", "false"), ("client.id", "build")]);
+    producer.send(BaseRecord::<str, str>::to("out").partition(0).payload("x")).unwrap();
+    let clock = SystemClock::start();
+    while stage.fired().len() < 2 {
+        assert!(clock.now() < WAIT, "{:?}", stage.fired());
+        producer.poll(Duration::from_millis(10));
+    }
+    assert!(stage.faults_act());
+    let lines = stage.take_fired();
+    assert_eq!(
+        lines.iter().map(|line| (line.fault.as_str(), line.instance)).collect::<Vec<_>>(),
+        [("lost-ack", 1), ("down", 1)]
+    );
+    assert!(lines.iter().all(|line| line.address.is_some_and(|address| address.ip().is_loopback())), "{lines:?}");
+    assert_ne!(lines[0].address, lines[1].address);
+    assert!(stage.fired().is_empty());
+    // What would last for a minute is over at once.
+    stage.rest_faults(true);
+    producer.flush(WAIT / 2).unwrap();
+    assert!(!stage.faults_act());
+    assert_eq!(stage.fault_counts()["down"].instances, 1);
+}
+
+#[test]
+fn whoever_visits_a_group_leaves_it_when_faults_rest() {
+    let (stage, _folder, arm) = with(&[("in", 2)]);
+    let consumer = arm.consumer("g", &[("client.id", "build")]);
+    consumer.subscribe(&["in"]).unwrap();
+    poll_until(&[&consumer], || share(&consumer) == 2);
+    let trigger = StageTrigger::At(vec![Duration::ZERO]);
+    let length = Duration::from_secs(3_600);
+    stage
+        .arm(vec![StageFault { trigger, length, ..StageFault::always(StageFaultKind::Rebalance) }], Duration::ZERO)
+        .unwrap();
+    poll_until(&[&consumer], || share(&consumer) == 1);
+    assert!(stage.faults_act());
+    stage.rest_faults(true);
+    poll_until(&[&consumer], || share(&consumer) == 2);
+    assert!(!stage.faults_act());
+}
+
+#[test]
 fn a_fault_touches_none_but_those_it_aims_at() {
     let (stage, _folder, arm) = with(&[("out", 1), ("other", 1)]);
     let aimed = |change: fn(&mut StageAim)| {

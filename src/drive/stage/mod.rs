@@ -351,7 +351,28 @@ impl Stage {
         Ok(())
     }
 
-    /// What faults touched, in the order it happened: the first hundred thousand of it.
+    /// Has all faults rest: they touch nothing and begin nothing, whoever visits a group leaves it, and moments pass; or has them act
+    /// again. Whatever they touch next goes on being counted.
+    pub fn rest_faults(&self, resting: bool) {
+        self.broker.faults.rest(resting);
+        if resting {
+            self.broker.control(|control, now| control.groups.end_visits(now));
+        }
+        self.broker.wake();
+    }
+
+    /// Whether an instance of a fault that has a length goes on, or a group has a visitor.
+    pub fn faults_act(&self) -> bool {
+        let visited = || self.broker.control(|control, _| control.groups.any_visited());
+        self.broker.faults.any() && (self.broker.faults.acts(self.broker.clock.now()) || visited())
+    }
+
+    /// Takes what faults touched since it was taken last, in the order it happened: the first hundred thousand of it.
+    pub fn take_fired(&self) -> Vec<StageFired> {
+        self.broker.faults.take()
+    }
+
+    /// What faults touched and nobody took, in the order it happened: the first hundred thousand of it.
     pub fn fired(&self) -> Vec<StageFired> {
         self.broker.faults.fired()
     }

@@ -185,7 +185,7 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let thread = spawn("stage connection", move || {
         let shared = &own.shared;
         // However it ends, it ends this connection alone; who must know is told by the broker.
-        let _ = converse(&shared.broker, &reading, &talking, number, &peer.ip().to_string());
+        let _ = converse(&shared.broker, &reading, &talking, number, peer);
         let _ = reading.shutdown(Shutdown::Both);
     });
     if let Ok(thread) = thread {
@@ -206,11 +206,18 @@ impl Drop for Ended {
 }
 
 /// Answers requests until the client leaves, the stage closes, or something is wrong.
-fn converse(broker: &Broker, stream: &TcpStream, talked: &AtomicBool, connection: u64, peer: &str) -> io::Result<()> {
+fn converse(
+    broker: &Broker,
+    stream: &TcpStream,
+    talked: &AtomicBool,
+    connection: u64,
+    address: SocketAddr,
+) -> io::Result<()> {
+    let peer = &address.ip().to_string();
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     while let Some(frame) = read_frame(&mut reader, broker.settings.request_bytes_max)? {
         let mut request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
-        request.connection = connection;
+        (request.connection, request.peer) = (connection, Some(address));
         let acting = broker.faults.meet(&broker.topics, &broker.sessions, &request, broker.clock.now());
         let goes_on = match acting {
             None => {

@@ -21,7 +21,7 @@ use super::{StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigge
 /// All faults of a stage, and what they touched.
 #[derive(Debug, Default)]
 pub(in crate::drive::stage) struct Faults {
-    /// Whether there is any: a stage without faults asks nothing further.
+    /// Whether any may touch something: a stage without faults asks nothing further.
     any: AtomicBool,
     armed: RwLock<Arc<Vec<Armed>>>,
     lines: Mutex<FaultLines>,
@@ -34,7 +34,7 @@ pub(in crate::drive::stage) enum Happening {
     /// All connections are lost.
     Sever,
     /// Somebody visits these groups, or all that have members.
-    Visit { fault: String, groups: BTreeSet<String>, stays: Duration },
+    Visit { fault: String, instance: u64, groups: BTreeSet<String>, stays: Duration },
 }
 
 /// A fault in force.
@@ -53,6 +53,8 @@ struct State {
     begun: u64,
     /// Moments of the trigger that have passed.
     passed: usize,
+    /// Calls that came already.
+    came: BTreeSet<i16>,
     /// By partition, for faults that touch partitions one by one, or for all at once.
     progress: BTreeMap<Option<(String, i32)>, Progress>,
 }
@@ -61,6 +63,8 @@ struct State {
 struct Progress {
     count: u64,
     until: Duration,
+    /// Number of the instance that began last.
+    instance: u64,
 }
 
 /// Something was touched.
@@ -68,6 +72,8 @@ struct Progress {
 struct Touch {
     /// An instance began with it.
     begins: bool,
+    /// Number of the instance.
+    instance: u64,
     /// How many requests, or partitions of requests, there were up to this one.
     count: u64,
 }
@@ -119,6 +125,20 @@ impl Faults {
         Ok(())
     }
 
+    /// Has all of them rest, touching nothing and beginning nothing, or act again.
+    pub(in crate::drive::stage) fn rest(&self, resting: bool) {
+        let any = !self.armed.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        self.any.store(any && !resting, Ordering::SeqCst);
+        if resting {
+            lock(&self.happening).clear();
+        }
+    }
+
+    /// Whether an instance that has a length goes on.
+    pub(in crate::drive::stage) fn acts(&self, now: Duration) -> bool {
+        self.armed().is_some_and(|armed| armed.iter().any(|one| one.acts(now)))
+    }
+
     /// Whether any fault is in force.
     pub(in crate::drive::stage) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
@@ -149,15 +169,15 @@ impl Faults {
                     continue;
                 }
             }
-            let Some(touch) = one.touch(None, now) else { continue };
+            let Some(touch) = one.touch(None, request.key, now) else { continue };
             if one.fault.kind == StageFaultKind::Rebalance {
-                self.happens(one.visit());
+                self.happens(one.visit(touch.instance));
                 continue;
             }
             if one.fault.kind == StageFaultKind::BrokerDown && touch.begins {
                 self.happens(Happening::Sever);
             }
-            let mut line = StageFired::of(now, &one.fault.name, &one.fault.kind, request);
+            let mut line = StageFired::of(now, &one.fault.name, touch.instance, &one.fault.kind, request);
             line.partitions.clone_from(named.get_or_insert_with(|| spots::of(topics, sessions, request)));
             let needs = acting.add(one, place);
             acting.lines.push(Line { fired: line, begins: touch.begins, needs });
@@ -207,10 +227,10 @@ impl Faults {
         if !one.aims_at(request) || !one.aims_at_partition(topic, index) {
             return None;
         }
-        let touch = one.touch(Some((topic, index)), now)?;
-        let mut line = StageFired::of(now, &one.fault.name, &one.fault.kind, request);
+        let touch = one.touch(Some((topic, index)), request.key, now)?;
+        let mut line = StageFired::of(now, &one.fault.name, touch.instance, &one.fault.kind, request);
         line.partitions = vec![(topic.to_owned(), index)];
-        lock(&self.lines).add(line, touch.begins);
+        lock(&self.lines).add(line, touch.begins, Some((topic, index)));
         Some(touch)
     }
 
@@ -242,12 +262,12 @@ impl Faults {
     pub(in crate::drive::stage) fn happening(&self, now: Duration) -> Vec<Happening> {
         let mut all = std::mem::take(&mut *lock(&self.happening));
         for one in self.armed().iter().flat_map(|armed| armed.iter()) {
-            for _ in 0..one.begin_by_clock(now) {
+            for instance in one.begin_by_clock(now) {
                 if one.fault.kind == StageFaultKind::Rebalance {
-                    all.push(one.visit());
+                    all.push(one.visit(instance));
                 } else {
-                    let line = StageFired::by_itself(now, &one.fault.name, &one.fault.kind);
-                    lock(&self.lines).add(line, true);
+                    let line = StageFired::by_itself(now, &one.fault.name, instance, &one.fault.kind);
+                    lock(&self.lines).add(line, true, None);
                     all.push(Happening::Sever);
                 }
             }
@@ -256,9 +276,14 @@ impl Faults {
     }
 
     /// Notes that somebody came into a group.
-    pub(in crate::drive::stage) fn visited(&self, fault: &str, group: &str, now: Duration) {
-        let line = StageFired::by_itself(now, fault, &StageFaultKind::Rebalance);
-        lock(&self.lines).add(StageFired { group: Some(group.to_owned()), ..line }, true);
+    pub(in crate::drive::stage) fn visited(&self, fault: &str, instance: u64, group: &str, now: Duration) {
+        let line = StageFired::by_itself(now, fault, instance, &StageFaultKind::Rebalance);
+        lock(&self.lines).add(StageFired { group: Some(group.to_owned()), ..line }, true, None);
+    }
+
+    /// Takes the lines that were noted since.
+    pub(in crate::drive::stage) fn take(&self) -> Vec<StageFired> {
+        std::mem::take(&mut lock(&self.lines).lines)
     }
 
     pub(in crate::drive::stage) fn fired(&self) -> Vec<StageFired> {
@@ -281,7 +306,7 @@ impl Faults {
                 Needs::Events => events,
             };
             if met {
-                lines.add(line.fired, line.begins);
+                lines.add(line.fired, line.begins, None);
             }
         }
     }
@@ -403,7 +428,7 @@ impl Armed {
     }
 
     /// Whether a request, or a partition of one, that it aims at is touched.
-    fn touch(&self, spot: Option<(&str, i32)>, now: Duration) -> Option<Touch> {
+    fn touch(&self, spot: Option<(&str, i32)>, call: i16, now: Duration) -> Option<Touch> {
         let mut state = lock(&self.state);
         let state = &mut *state;
         // An instance that a moment began touches whatever it aims at, one that a partition began that partition.
@@ -414,7 +439,11 @@ impl Armed {
         let count = progress.count;
         if now < progress.until {
             // Nobody comes twice at once.
-            return (self.fault.kind != StageFaultKind::Rebalance).then_some(Touch { begins: false, count });
+            return (self.fault.kind != StageFaultKind::Rebalance).then_some(Touch {
+                begins: false,
+                instance: progress.instance,
+                count,
+            });
         }
         if self.is_by_clock() || state.begun >= self.fault.most {
             return None;
@@ -424,6 +453,7 @@ impl Armed {
             StageTrigger::Always => true,
             StageTrigger::Nth(which) => which.contains(&count),
             StageTrigger::Every(every) => count.is_multiple_of(*every),
+            StageTrigger::FirstOfEach => state.came.insert(call),
             StageTrigger::Share { share, seed } => {
                 let purpose = match spot {
                     Some((topic, index)) => format!("{}/{topic}/{index}", self.fault.name),
@@ -449,18 +479,18 @@ impl Armed {
             return None;
         }
         state.begun += 1;
-        progress.until = until;
-        Some(Touch { begins: true, count })
+        (progress.until, progress.instance) = (until, state.begun);
+        Some(Touch { begins: true, instance: state.begun, count })
     }
 
-    /// Begins the instances whose moments have come; returns how many.
-    fn begin_by_clock(&self, now: Duration) -> u64 {
-        let StageTrigger::At(moments) = &self.fault.trigger else { return 0 };
+    /// Begins the instances whose moments have come; returns their numbers.
+    fn begin_by_clock(&self, now: Duration) -> Vec<u64> {
+        let mut begun = Vec::new();
+        let StageTrigger::At(moments) = &self.fault.trigger else { return begun };
         if !self.is_by_clock() {
-            return 0;
+            return begun;
         }
         let mut state = lock(&self.state);
-        let mut begun = 0;
         while let Some(moment) = moments.get(state.passed).map(|moment| self.start + *moment)
             && moment <= now
             && state.begun < self.fault.most
@@ -470,8 +500,10 @@ impl Armed {
             let until = moment + self.fault.length;
             if now < until || self.fault.length.is_zero() {
                 state.begun += 1;
-                begun += 1;
-                state.progress.entry(None).or_default().until = until;
+                let instance = state.begun;
+                begun.push(instance);
+                let progress = state.progress.entry(None).or_default();
+                (progress.until, progress.instance) = (until, instance);
             }
         }
         begun
@@ -490,9 +522,14 @@ impl Armed {
         lock(&self.state).progress.get(&None).is_some_and(|progress| now < progress.until)
     }
 
-    fn visit(&self) -> Happening {
+    /// Whether an instance that has a length goes on.
+    fn acts(&self, now: Duration) -> bool {
+        !self.fault.length.is_zero() && lock(&self.state).progress.values().any(|progress| now < progress.until)
+    }
+
+    fn visit(&self, instance: u64) -> Happening {
         let (fault, groups) = (self.fault.name.clone(), self.fault.aim.groups.clone());
-        Happening::Visit { fault, groups, stays: self.fault.length }
+        Happening::Visit { fault, instance, groups, stays: self.fault.length }
     }
 }
 
@@ -508,7 +545,7 @@ mod tests {
     fn touched(trigger: StageTrigger, length: Duration, most: u64, moment: impl Fn(u64) -> Duration) -> Vec<u64> {
         let fault = StageFault { trigger, length, most, ..StageFault::always(StageFaultKind::NotLeader) };
         let armed = Armed::new(fault, 10 * SECOND).unwrap();
-        (1..=100).filter(|number| armed.touch(Some(("t", 0)), moment(*number)).is_some()).collect()
+        (1..=100).filter(|number| armed.touch(Some(("t", 0)), 0, moment(*number)).is_some()).collect()
     }
 
     fn each_second(number: u64) -> Duration {
@@ -532,6 +569,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_each_call_is_touched_and_no_other() {
+        let fault = StageFault { trigger: StageTrigger::FirstOfEach, ..StageFault::always(StageFaultKind::LostAck) };
+        let armed = Armed::new(fault, Duration::ZERO).unwrap();
+        let touched = [0, 0, 8, 0, 8, 28].map(|call| armed.touch(None, call, SECOND).map(|touch| touch.instance));
+        assert_eq!(touched, [Some(1), None, Some(2), None, None, Some(3)]);
+    }
+
+    #[test]
     fn a_share_is_drawn_the_same_way_each_time_and_for_each_partition_by_itself() {
         let share = |seed| StageTrigger::Share { share: 0.3, seed: Seed(seed) };
         let first = touched(share(7), Duration::ZERO, u64::MAX, each_second);
@@ -541,7 +586,7 @@ mod tests {
         let fault = StageFault { trigger: share(7), ..StageFault::always(StageFaultKind::NotLeader) };
         let armed = Armed::new(fault, Duration::ZERO).unwrap();
         let of = |index: i32| -> Vec<u64> {
-            (1..=100).filter(|_| armed.touch(Some(("t", index)), SECOND).is_some()).collect()
+            (1..=100).filter(|_| armed.touch(Some(("t", index)), 0, SECOND).is_some()).collect()
         };
         assert_eq!(of(0).len(), first.len());
         assert_ne!(of(1), first);

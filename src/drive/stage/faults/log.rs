@@ -1,6 +1,7 @@
 //! What faults touched.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
@@ -9,7 +10,7 @@ use super::super::wire::Request;
 use super::StageFaultKind;
 use crate::plan::Legality;
 
-/// Most lines that are kept; beyond them faults are counted only.
+/// Most lines that wait to be taken; beyond them faults are counted only.
 const LINES_MAX: usize = 100_000;
 
 /// What a fault touched, once.
@@ -19,12 +20,16 @@ pub struct StageFired {
     pub at: Duration,
     /// The fault's name.
     pub fault: String,
+    /// Number of the fault's instance, in the order they began, from 1 on.
+    pub instance: u64,
     /// Its kind's name.
     pub kind: &'static str,
     /// Whether Kafka promises not to do it.
     pub legality: Legality,
     /// `client.id` of whom it touched; empty where it was nobody's request.
     pub client: String,
+    /// Address and port of whom it touched; none where it was nobody's request.
+    pub address: Option<SocketAddr>,
     /// Number of the connection, in the order they came; 0 where it was nobody's request.
     pub connection: u64,
     /// The call, by Kafka's name; empty where it was nobody's request.
@@ -41,10 +46,12 @@ pub struct StageFired {
 
 impl StageFired {
     /// A line without a request.
-    pub(super) fn by_itself(at: Duration, fault: &str, kind: &StageFaultKind) -> Self {
+    pub(super) fn by_itself(at: Duration, fault: &str, instance: u64, kind: &StageFaultKind) -> Self {
         Self {
             at,
             fault: fault.to_owned(),
+            instance,
+            address: None,
             kind: kind.name(),
             legality: kind.legality(),
             client: String::new(),
@@ -57,14 +64,15 @@ impl StageFired {
         }
     }
 
-    pub(super) fn of(at: Duration, fault: &str, kind: &StageFaultKind, request: &Request) -> Self {
+    pub(super) fn of(at: Duration, fault: &str, instance: u64, kind: &StageFaultKind, request: &Request) -> Self {
         Self {
+            address: request.peer,
             client: request.client.clone(),
             connection: request.connection,
             call: ApiKey::try_from(request.key).map_or_else(|()| request.key.to_string(), |key| format!("{key:?}")),
             version: request.version,
             correlation: request.correlation,
-            ..Self::by_itself(at, fault, kind)
+            ..Self::by_itself(at, fault, instance, kind)
         }
     }
 }
@@ -83,16 +91,48 @@ pub struct StageFaultCount {
 pub(super) struct FaultLines {
     pub(super) lines: Vec<StageFired>,
     pub(super) counts: BTreeMap<String, StageFaultCount>,
+    /// Highest instance that is counted, by fault and, where it touches partitions one by one, by partition.
+    counted: BTreeMap<(String, Option<(String, i32)>), u64>,
 }
 
 impl FaultLines {
-    /// Notes what was touched; `begins` with what an instance began.
-    pub(super) fn add(&mut self, line: StageFired, begins: bool) {
+    /// Notes what was touched; `begins` with what an instance began, `spot` the partition if partitions are touched one by one.
+    pub(super) fn add(&mut self, line: StageFired, begins: bool, spot: Option<(&str, i32)>) {
         let count = self.counts.entry(line.fault.clone()).or_default();
         count.touched += 1;
-        count.instances += u64::from(begins);
+        // What began an instance may have come to nothing, or be noted behind what came later.
+        let key = (line.fault.clone(), spot.map(|(topic, index)| (topic.to_owned(), index)));
+        let counted = self.counted.entry(key).or_default();
+        count.instances += u64::from(line.instance > *counted || begins && line.instance < *counted);
+        *counted = line.instance.max(*counted);
         if self.lines.len() < LINES_MAX {
             self.lines.push(line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_counts_once_whatever_of_it_is_noted_and_when() {
+        let instances = |touches: &[(u64, bool)]| {
+            let mut lines = FaultLines::default();
+            for (instance, begins) in touches {
+                let line = StageFired::by_itself(Duration::ZERO, "f", *instance, &StageFaultKind::Loading);
+                lines.add(line, *begins, None);
+            }
+            let count = lines.counts["f"];
+            assert_eq!(count.touched, touches.len() as u64);
+            count.instances
+        };
+        assert_eq!(instances(&[(1, true), (2, true), (3, true)]), 3);
+        assert_eq!(instances(&[(2, true), (1, true)]), 2);
+        assert_eq!(instances(&[(1, true), (1, false), (1, false), (2, true), (2, false)]), 2);
+        // What began it came to nothing, or is noted last.
+        assert_eq!(instances(&[(1, false), (1, false)]), 1);
+        assert_eq!(instances(&[(1, false), (1, true)]), 1);
+        assert_eq!(instances(&[(1, true), (1, true)]), 1);
     }
 }

@@ -153,6 +153,11 @@ impl StageFaultKind {
         }
     }
 
+    /// Names of the calls that it can touch.
+    pub fn touchable(&self) -> Vec<String> {
+        Api::all().filter(|api| self.can_touch(api.key)).map(|api| format!("{:?}", api.key)).collect()
+    }
+
     /// Whether it can touch a call.
     fn can_touch(&self, key: ApiKey) -> bool {
         match self {
@@ -204,6 +209,8 @@ pub enum StageTrigger {
     Nth(BTreeSet<u64>),
     /// With every so many.
     Every(u64),
+    /// With the first request of each call.
+    FirstOfEach,
     /// With each that a draw picks.
     Share {
         /// Of all, from 0 to 1.

@@ -47,6 +47,23 @@ impl Groups {
         }
         visited
     }
+
+    /// Has all visitors leave as soon as they may, and nobody come.
+    pub(in crate::drive::stage) fn end_visits(&mut self, now: Duration) {
+        for group in self.by_id.values_mut() {
+            group.visit = None;
+            for visitor in group.members.values_mut().filter_map(|member| member.visitor.as_mut()) {
+                // One that has no share yet leaves once it has.
+                visitor.stays = Duration::ZERO;
+                visitor.leaves = visitor.leaves.map(|leaves| leaves.min(now));
+            }
+        }
+    }
+
+    /// Whether a group has a visitor, or is about to.
+    pub(in crate::drive::stage) fn any_visited(&self) -> bool {
+        self.by_id.values().any(Group::is_visited)
+    }
 }
 
 impl Group {

@@ -7,6 +7,8 @@ mod shape;
 
 pub(super) use api::Api;
 
+use std::net::SocketAddr;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable};
@@ -24,6 +26,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// Number of the connection that it came by.
     pub(super) connection: u64,
+    /// Where its client is.
+    pub(super) peer: Option<SocketAddr>,
     /// Bytes of events that its answer may have, where a fault bounds them.
     pub(super) room: Option<usize>,
 }
@@ -54,7 +58,7 @@ impl Request {
         if flexible && Api::of(key).is_some_and(|api| api.serves(version)) {
             skip_tagged(bytes).ok_or(WireError::Malformed)?;
         }
-        Ok(Self { key, version, correlation, client, body: frame, connection: 0, room: None })
+        Ok(Self { key, version, correlation, client, body: frame, connection: 0, peer: None, room: None })
     }
 
     /// Decodes the body.
