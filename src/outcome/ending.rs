@@ -1,5 +1,6 @@
 //! Reading and writing `ending.json`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -25,6 +26,7 @@ impl EndingReport {
             length_us: None,
             lateness: None,
             taken_back: 0,
+            faults: BTreeMap::new(),
             stderr_dropped_bytes: 0,
         }
     }

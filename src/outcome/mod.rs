@@ -1,5 +1,6 @@
 //! What one build did with one plan: outputs, receipts, ending, gauges. Format 1: a directory with `outputs.parquet`,
-//! `deliveries.parquet`, `gauges.parquet`, `ending.json` and `stderr.log`.
+//! `deliveries.parquet`, `gauges.parquet`, `ending.json` and `stderr.log`; and where faults at requests were part of the plan,
+//! `faults.ndjson`, which says what they touched.
 //!
 //! Written in batches while a drive goes on, read in batches by `compare`; memory never depends on its length. What never
 //! happens here: an outcome is judged.
@@ -12,6 +13,7 @@ mod gauges;
 mod open;
 mod outputs;
 mod table;
+mod touches;
 mod writer;
 
 pub use batch::{CauseView, OutputBatch, OutputView};
@@ -19,8 +21,10 @@ pub use deliveries::{DeliveriesWriter, DeliveryBatches, Receipt};
 pub use gauges::{Gauge, GaugesWriter};
 pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
+pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
 pub use writer::OutcomeWriter;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -154,9 +158,22 @@ pub struct EndingReport {
     /// Outputs of transactions that the build took back; they stand in no table.
     #[serde(default)]
     pub taken_back: u64,
+    /// How often each fault at requests fired in this drive, by its name; one that is part of the plan and touched nothing has zeros, one
+    /// that is not there was no part of it. `faults.ndjson` says what was touched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, FaultCount>,
     /// Bytes of standard error that were not kept because of its bound.
     #[serde(default)]
     pub stderr_dropped_bytes: u64,
+}
+
+/// How often a fault at requests fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FaultCount {
+    /// Instances that began and touched something.
+    pub instances: u64,
+    /// Requests, partitions of requests, connections and groups that were touched.
+    pub touched: u64,
 }
 
 /// A committed position.

@@ -19,7 +19,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::columns::Columns;
 use super::deliveries::{DeliveryBatches, Names};
 use super::table::failed;
-use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, gauges};
+use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
@@ -119,6 +119,15 @@ impl Outcome {
     pub fn gauges(&self) -> Result<Vec<Gauge>, OutcomeError> {
         let path = self.path.join("gauges.parquet");
         if path.exists() { gauges::read(&Opened::open(path)?) } else { Ok(Vec::new()) }
+    }
+
+    /// What faults at requests touched, in the order it was noted; none where the outcome has no `faults.ndjson`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] where the file cannot be read; an item is [`OutcomeError::Format`] where a line is none of them.
+    pub fn touches(&self) -> Result<Option<Touches>, OutcomeError> {
+        Touches::open(&self.path)
     }
 
     /// Reads the outputs with these sequences (ascending), wherever they stand. Sequences that are not there are left out.

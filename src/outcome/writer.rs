@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DeliveriesWriter, Ending, EndingReport, GaugesWriter, Outcome, OutcomeError, Output, OutputsWriter};
+use super::{
+    DeliveriesWriter, Ending, EndingReport, GaugesWriter, Outcome, OutcomeError, Output, OutputsWriter, TouchesWriter,
+};
 
 /// An outcome under construction. Its parts are fields so that threads of a drive may each write one.
 ///
@@ -17,6 +19,8 @@ pub struct OutcomeWriter {
     pub deliveries: DeliveriesWriter,
     /// Figures over time.
     pub gauges: GaugesWriter,
+    /// What faults at requests touched; none unless [`Self::keep_touches`] asked for it.
+    pub touches: Option<TouchesWriter>,
 }
 
 impl OutcomeWriter {
@@ -33,12 +37,23 @@ impl OutcomeWriter {
             outputs: OutputsWriter::create(&path)?,
             deliveries: DeliveriesWriter::create(path.join("deliveries.parquet"), topics, faults)?,
             gauges: GaugesWriter::create(&path)?,
+            touches: None,
             path,
         };
         // Replaced at the end of the drive; stays only if this process does not live to see it.
         EndingReport::new(Ending::TimedOut, "the drive was cut off: what stands here was written before")
             .write(&writer.path)?;
         Ok(writer)
+    }
+
+    /// Keeps what faults at requests touch, too.
+    ///
+    /// # Errors
+    ///
+    /// [`OutcomeError::Io`] where the file is there already or cannot be made.
+    pub fn keep_touches(&mut self) -> Result<(), OutcomeError> {
+        self.touches = Some(TouchesWriter::create(&self.path)?);
+        Ok(())
     }
 
     /// Takes one output.
@@ -64,6 +79,7 @@ impl OutcomeWriter {
         self.outputs.finish()?;
         self.deliveries.finish()?;
         self.gauges.finish()?;
+        self.touches.map_or(Ok(()), TouchesWriter::finish)?;
         report.write(&self.path)?;
         Outcome::open(&self.path)
     }
