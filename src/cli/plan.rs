@@ -60,15 +60,16 @@ fn in_words(checked: &Checked, summary: &PlanSummary, cost: &Cost) -> String {
     for fault in &summary.faults {
         let coverage: Vec<String> =
             fault.coverage.iter().map(|(name, figure)| format!("{name} {}", figure_in_words(*figure))).collect();
-        let nothing = if fault.planned == 0 { "  touches nothing: there would be no verdict" } else { "" };
+        let nothing = if fault.touches_nothing() { "  touches nothing: there would be no verdict" } else { "" };
+        let achieved = fault.at_requests.as_ref().map_or_else(|| coverage.join(", "), |at| at.begins.clone());
+        let planned = match &fault.at_requests {
+            Some(at) if !at.by_time => "by request".to_owned(),
+            _ => format!("{:>9} planned", grouped(fault.planned)),
+        };
         let _ = writeln!(
             text,
-            "{:width$}  {:10} class {:?}  {:>9} planned  {}{nothing}",
-            fault.name,
-            fault.kind,
-            fault.legality,
-            grouped(fault.planned),
-            coverage.join(", "),
+            "{:width$}  {:12} class {:?}  {planned:17}  {achieved}{nothing}",
+            fault.name, fault.kind, fault.legality,
         );
     }
     text

@@ -265,7 +265,15 @@ fn repeated_effects_increase(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen
 fn repeats(increase: u64, idempotency: &Idempotency) -> String {
     let first = idempotency.new.examples.first().and_then(|example| example.cause.as_ref());
     let first = first.map(|cause| format!("; first {}", sentences::sighting(cause))).unwrap_or_default();
-    let redelivered = counted(idempotency.new.redelivered, "redelivered event");
+    let provoked = idempotency.new.provoked;
+    let instances = format!("{} of lost-ack or rebalance", counted(provoked, "instance"));
+    let redelivered = match (idempotency.new.redelivered, provoked) {
+        (0, 1..) => instances,
+        (redelivered, 0) => counted(redelivered, "redelivered event"),
+        (redelivered, _) => {
+            format!("{} and {}", counted(redelivered, "redelivered event"), instances)
+        }
+    };
     format!("{} beyond old's, of {redelivered}{first}", counted(increase, "effect"))
 }
 

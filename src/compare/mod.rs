@@ -433,6 +433,9 @@ impl Idempotency {
 pub struct Redelivery {
     /// Deliveries with attempt > 0 that were sent.
     pub redelivered: u64,
+    /// Instances of faults at requests that make clients write, or be handed, something once more: answers lost, members that joined.
+    #[serde(default)]
+    pub provoked: u64,
     /// Σ over identities of max(0, outputs with redelivery − without).
     pub repeated_effects: u64,
     /// Identities whose last value differs with redelivery.

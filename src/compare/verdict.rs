@@ -12,18 +12,19 @@ use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
 use super::{Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
-use crate::plan::PlanSummary;
+use crate::plan::{FaultSummary, PlanSummary};
 
 /// All that a verdict rests on.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// What the comparison found, idempotency and latency included.
     pub comparison: &'a Comparison,
-    /// How each drive ended, by its name: `old`, `old-again`, `old-once`, `new`, `new-once`, `new-again`.
+    /// How each drive ended, by its name: `old`, `old-again`, `old-once`, `new`, `new-once`, `new-again`; and how often faults at
+    /// requests fired in it.
     pub endings: &'a BTreeMap<String, EndingReport>,
     /// The plan; none where outcomes are compared whose plan nobody knows.
     pub plan: Option<&'a PlanSummary>,
-    /// Instances of each fault that were handed over to `new`, by the fault's name; what is not in it did not fire.
+    /// Instances of each fault at events that were handed over to `new`, by the fault's name; what is not in it did not fire.
     pub fired: &'a BTreeMap<String, u64>,
     /// Whether the replay kept to due times; false for the pace `unpaced`.
     pub paced: bool,
@@ -78,7 +79,7 @@ impl Verdict {
 /// In this order: a drive of old that did not finish is no verdict, before any gate is asked. A drive of new that did not
 /// finish, where all of old's did, is `differ`. So is a gate that failed, even where other parts could not be judged. Else no
 /// verdict where a gate stands or falls with a suspicion, where a written gate could not be judged, or where the test did not
-/// take place: a fault of which nothing fired, builds that wrote nothing, outputs of which none found its counterpart. Else
+/// take place: a fault of which nothing fired (one at requests: in any drive), builds that wrote nothing, outputs of which none found its counterpart. Else
 /// `agree`. Warnings change nothing.
 ///
 /// ```
@@ -183,20 +184,33 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     if facts.comparison.identity_lost && sentences.is_empty() {
         sentences.extend(identity_unfound(facts.comparison));
     }
-    sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts.fired)));
+    sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
     sentences
 }
 
-fn unfired(plan: &PlanSummary, fired: &BTreeMap<String, u64>) -> Vec<String> {
-    let silent = plan.faults.iter().filter(|fault| fired.get(&fault.name).copied().unwrap_or(0) == 0);
-    silent
-        .map(|fault| match fault.planned {
-            0 => format!("fault {} ({}) never fired: no event was chosen", fault.name, fault.kind),
-            planned => {
-                format!("fault {} ({}) never fired: none of {} was handed over", fault.name, fault.kind, count(planned))
-            }
-        })
-        .collect()
+/// Faults of which nothing fired: those at events in new, those at requests in any drive that was to suffer them.
+fn unfired(plan: &PlanSummary, facts: &Facts<'_>) -> Vec<String> {
+    plan.faults.iter().filter_map(|fault| unfired_fault(fault, facts)).collect()
+}
+
+fn unfired_fault(fault: &FaultSummary, facts: &Facts<'_>) -> Option<String> {
+    let never = format!("fault {} ({}) never fired", fault.name, fault.kind);
+    let Some(at) = &fault.at_requests else {
+        let fired = facts.fired.get(&fault.name).copied().unwrap_or(0);
+        return (fired == 0).then(|| match fault.planned {
+            0 => format!("{never}: no event was chosen"),
+            planned => format!("{never}: none of {} was handed over", count(planned)),
+        });
+    };
+    if fault.touches_nothing() {
+        return Some(format!("{never}: no moment of the replay was chosen"));
+    }
+    let spared = |drive: &str| at.redelivers && drive.ends_with("-once");
+    let silent = |report: &EndingReport| report.faults.get(&fault.name).is_none_or(|fired| fired.instances == 0);
+    let drives = facts.endings.iter().filter(|(drive, report)| !spared(drive) && silent(report));
+    let drives: Vec<&str> = drives.map(|(drive, _)| drive.as_str()).collect();
+    (!drives.is_empty())
+        .then(|| format!("{never} in {}: no request that it could touch came while it acted", drives.join(", ")))
 }
 
 /// Outputs of old and of new that cannot be read.

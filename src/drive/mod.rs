@@ -66,7 +66,7 @@ use std::thread;
 
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::outcome::{Outcome, OutcomeError};
-use crate::plan::{Delivery, Plan, PlanError};
+use crate::plan::{Delivery, Plan, PlanError, RequestFault};
 use crate::recording::{Recording, RecordingError};
 
 /// Where deliveries come from: a [`Plan`], or a list made otherwise.
@@ -96,6 +96,15 @@ pub trait DeliverySource: fmt::Debug + Sync {
         }
         Ok(firsts)
     }
+
+    /// Faults at requests of Kafka clients, which act while the schedule lasts.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    fn request_faults(&self) -> Result<Vec<RequestFault>, PlanError> {
+        Ok(Vec::new())
+    }
 }
 
 impl DeliverySource for Plan {
@@ -117,6 +126,10 @@ impl DeliverySource for Plan {
 
     fn first_positions(&self) -> Result<BTreeMap<(u32, i32), i64>, PlanError> {
         Plan::first_positions(self)
+    }
+
+    fn request_faults(&self) -> Result<Vec<RequestFault>, PlanError> {
+        Plan::request_faults(self)
     }
 }
 

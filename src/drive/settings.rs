@@ -10,9 +10,10 @@ use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::kafka::{Finished, KafkaRules, TopicSettings, refuse_elsewhere};
+use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
 use crate::mask::Policy;
+use crate::plan::{FaultSettings, is_at_requests};
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
 
@@ -348,6 +349,27 @@ impl DriveRules {
     /// The setting that does not go with it, by its key.
     pub fn check_plan<'a>(&self, inputs: &[String], faults: impl Iterator<Item = &'a str>) -> Result<(), SettingError> {
         self.kafka.as_ref().map_or(Ok(()), |kafka| kafka.check_plan(inputs, faults))
+    }
+
+    /// Holds the faults at requests of a scenario, all of whose faults are `faults`, against how builds are driven; `inputs` are the
+    /// topics of the plan.
+    ///
+    /// # Errors
+    ///
+    /// The setting that does not go with it, by its key.
+    pub fn check_faults(&self, inputs: &[String], faults: &[FaultSettings]) -> Result<(), SettingError> {
+        if let Some(kafka) = &self.kafka {
+            return check_faults(kafka, inputs, faults);
+        }
+        match faults.iter().enumerate().find(|(_, fault)| is_at_requests(&fault.kind)) {
+            None => Ok(()),
+            Some((index, fault)) => {
+                let problem =
+                    format!("a `{}` happens to requests of Kafka clients, and these builds make none", fault.kind);
+                let instead = "Write `transport = \"kafka\"` under `[drive]`, or leave the fault out.";
+                Err(SettingError::new(format!("fault[{index}].kind"), problem, instead))
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Seed;
 use super::faults::Faults;
 use super::pace::Pace;
+use super::requests::CheckedRequest;
 use super::select::Slice;
 use super::source::Source;
 use super::summary::{PlannedFault, Summarised};
@@ -24,6 +25,9 @@ pub(super) struct Checked {
     pub(super) pace: Pace,
     pub(super) faults: Faults,
     pub(super) named: Vec<PlannedFault>,
+    pub(super) requests: Vec<CheckedRequest>,
+    /// All faults in the scenario's order: whether it is at requests, and its place among its like.
+    pub(super) order: Vec<(bool, usize)>,
     pub(super) seed: Seed,
     /// Event time of the slice's first event, in microseconds since the Unix epoch.
     pub(super) origin_us: i64,

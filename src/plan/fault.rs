@@ -7,42 +7,46 @@ use super::Legality;
 use super::distance::{Distance, Unit};
 use super::extent::{Extent, SetBack};
 use super::jitter::{Distribution, Jitter};
-use super::kind::Kind;
+use super::kind::{FaultKind, Kind};
 use super::pace::positive;
+use super::requests::{CheckedRequest, Rate, RequestKind, Sizes};
 use super::selector::{Selector, WhereSettings};
 use super::trigger::{At, Bursts, Trigger};
 use crate::settings::{SettingError, Span};
 
-/// `[[fault]]`: something that happens to events on their way. Which parameters count depends on `kind`; those left out come
+/// `[[fault]]`: something that happens to events on their way, or to requests of Kafka clients. Which parameters count depends on `kind`; those left out come
 /// from the preset.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct FaultSettings {
     /// Name that keys the draws: the same name draws the same. Default: the kind and its number among its kind, `duplicate-1`.
     pub name: Option<String>,
-    /// What happens: delay, jitter, straggle, stall, reorder, duplicate, rewind or drop.
+    /// What happens. To events: delay, jitter, straggle, stall, reorder, duplicate, rewind or drop. To requests of Kafka clients:
+    /// lost-ack, disconnect, broker-down, broker-slow, slow-reader, slow-sink, partial-loss, not-leader, loading, throttle,
+    /// rebalance or batch.
     pub kind: String,
     /// Where parameters come from that are not written.
     pub preset: Preset,
-    /// Which events may be touched; all where left out.
+    /// Which events, or requests, may be touched; all where left out.
     #[serde(rename = "where")]
     pub selector: Option<WhereSettings>,
-    /// Trigger: the chance of each event, from 0 to 1.
+    /// Trigger: the chance of each event, or request, from 0 to 1.
     pub probability: Option<f64>,
-    /// Trigger of `straggle` and `reorder`: the share of events touched, from 0 to 1.
+    /// Trigger of `straggle`, `reorder` and `partial-loss`: the share of events, or requests, touched, from 0 to 1.
     pub share: Option<f64>,
-    /// Trigger: the one event of each partition at which this many recorded offsets have passed; 1 is offset 0.
+    /// Trigger: the one event of each partition at which this many recorded offsets have passed; 1 is offset 0. At
+    /// requests: the one with this number since the schedule's start, from 1 on.
     pub nth: Option<u64>,
-    /// Trigger: every so many recorded offsets of each partition.
+    /// Trigger: every so many recorded offsets of each partition, or every so many requests.
     pub every: Option<u64>,
-    /// Trigger: this many instances, at drawn moments spread over the slice.
+    /// Trigger: this many instances, at drawn moments spread over the slice; at requests over the first nine tenths of the replay.
     pub times: Option<u64>,
     /// Trigger: the first event at or after each of these moments; a time ("2013-01-05T12:00:00Z") or event time since the
-    /// slice's first event ("90s").
+    /// slice's first event ("90s"). At requests: from when that event is due.
     pub at: Option<Vec<At>>,
     /// Budget: instances at most, over the whole plan.
     pub most: Option<u64>,
-    /// `delay`: how long. `straggle`: how far behind, a value or a range, in replay time or event time.
+    /// `delay`: how long. `throttle`: how long the client is told to wait. `straggle`: how far behind, a value or a range, in replay time or event time.
     pub delay: Option<Distance>,
     /// `jitter`: how delays are distributed.
     pub distribution: Option<Distribution>,
@@ -56,7 +60,8 @@ pub struct FaultSettings {
     pub deviation: Option<Span>,
     /// `jitter`: shape of `pareto`, sigma of `lognormal`.
     pub shape: Option<f64>,
-    /// `stall`: how long nothing comes.
+    /// `stall`: how long nothing comes. At requests: how long an instance touches whatever it aims at, in replay time; nothing for
+    /// the one request that begins it.
     pub length: Option<Span>,
     /// `stall`: which partitions fall silent: that of the event at which it begins, or all that `where` selects.
     pub partitions: Option<StallScope>,
@@ -68,10 +73,21 @@ pub struct FaultSettings {
     pub after: Option<Distance>,
     /// `rewind`: how many events the consumer is set back; "start" for all.
     pub n: Option<SetBack>,
-    /// `rewind`: trigger: how often the consumer is set back, in replay time, event time or events.
+    /// `rewind`: trigger: how often the consumer is set back, in replay time, event time or events. At requests: how often an
+    /// instance begins, in replay time.
     pub period: Option<Distance>,
     /// `drop`: losses that come in bursts (Gilbert-Elliott) instead of each by itself.
     pub bursts: Option<BurstSettings>,
+    /// At requests: only these, by the names that Kafka's protocol has for them (`Produce`); all that the kind is about where left
+    /// out.
+    pub requests: Option<Vec<String>>,
+    /// `broker-slow`, `slow-sink`: by how much each answer is late.
+    pub latency: Option<Span>,
+    /// `slow-reader`: how fast events are handed out at most, as a share of the input's own rate or in bytes a second; `slow-sink`:
+    /// how fast they are taken, in bytes a second.
+    pub rate: Option<Rate>,
+    /// `batch`: how many events a fetch gets of a partition at most, in turn, or drawn of a range.
+    pub sizes: Option<Sizes>,
 }
 
 /// Where parameters come from that are not written.
@@ -174,12 +190,23 @@ impl Fault {
     }
 }
 
+/// Checked faults of a scenario.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct CheckedFaults {
+    /// Those that happen to events, in order.
+    pub(super) events: Vec<Fault>,
+    /// Those that happen to requests, in order.
+    pub(super) requests: Vec<CheckedRequest>,
+    /// All, in the scenario's order: whether it is at requests, and its place among its like.
+    pub(super) order: Vec<(bool, usize)>,
+}
+
 /// Checks all faults of a scenario.
 ///
 /// # Errors
 ///
 /// The setting at fault.
-pub(super) fn check_all(settings: &[FaultSettings]) -> Result<Vec<Fault>, SettingError> {
+pub(super) fn check_all(settings: &[FaultSettings]) -> Result<CheckedFaults, SettingError> {
     if settings.len() > 64 {
         return Err(SettingError::new(
             "fault[64]",
@@ -187,58 +214,64 @@ pub(super) fn check_all(settings: &[FaultSettings]) -> Result<Vec<Fault>, Settin
             "Leave some out or make a second scenario.",
         ));
     }
-    let mut faults: Vec<Fault> = Vec::new();
+    let mut faults = CheckedFaults::default();
+    let mut names: Vec<String> = Vec::new();
     for (index, one) in settings.iter().enumerate() {
         let key = format!("fault[{index}]");
-        let kind = Kind::named(&one.kind, &format!("{key}.kind"))?;
-        let number = faults.iter().filter(|fault| fault.kind == kind).count() + 1;
-        let fault = Check { settings: one, kind, key: &key }.fault(number)?;
-        if faults.iter().any(|other| other.name == fault.name) {
+        let name = if let Some(kind) = RequestKind::named(&one.kind) {
+            let number = faults.requests.iter().filter(|fault| fault.kind == kind).count() + 1;
+            let fault = Check { settings: one, kind, key: &key }.request(index, number)?;
+            faults.order.push((true, faults.requests.len()));
+            faults.requests.push(fault);
+            &faults.requests[faults.requests.len() - 1].name
+        } else {
+            let kind = Kind::named(&one.kind, &format!("{key}.kind"))?;
+            let number = faults.events.iter().filter(|fault| fault.kind == kind).count() + 1;
+            let fault = Check { settings: one, kind, key: &key }.fault(number)?;
+            faults.order.push((false, faults.events.len()));
+            faults.events.push(fault);
+            &faults.events[faults.events.len() - 1].name
+        };
+        if names.contains(name) {
             return Err(SettingError::new(
                 format!("{key}.name"),
-                format!("another fault is named `{}`", fault.name),
+                format!("another fault is named `{name}`"),
                 "Draws are keyed by the name: give each fault its own.",
             ));
         }
-        faults.push(fault);
+        names.push(name.clone());
     }
     Ok(faults)
 }
 
-struct Check<'a> {
-    settings: &'a FaultSettings,
-    kind: Kind,
-    key: &'a str,
+pub(super) struct Check<'a, K> {
+    pub(super) settings: &'a FaultSettings,
+    pub(super) kind: K,
+    pub(super) key: &'a str,
 }
 
-impl Check<'_> {
-    fn fault(&self, number: usize) -> Result<Fault, SettingError> {
-        self.refuse_what_the_kind_does_not_take()?;
+impl<K: FaultKind> Check<'_, K> {
+    /// The name that is written, or one made of the kind and its number among its kind.
+    pub(super) fn name(&self, number: usize) -> Result<String, SettingError> {
         let name = self.settings.name.clone().unwrap_or_else(|| format!("{}-{number}", self.kind.name()));
         if name.is_empty() {
             return Err(self.wrong("name", "a fault needs a name", "Leave `name` out to have one made."));
         }
+        Ok(name)
+    }
+
+    pub(super) fn most(&self) -> Result<u64, SettingError> {
         if self.settings.most == Some(0) {
             return Err(self.wrong("most", "a fault that may never fire tests nothing", "Leave the fault out."));
         }
-        Ok(Fault {
-            name,
-            kind: self.kind,
-            trigger: self.trigger()?,
-            effect: self.effect()?,
-            most: self.settings.most.unwrap_or(u64::MAX),
-            selector: match &self.settings.selector {
-                Some(selector) => selector.check(&format!("{}.where", self.key))?,
-                None => Selector::default(),
-            },
-        })
+        Ok(self.settings.most.unwrap_or(u64::MAX))
     }
 
-    fn wrong(&self, key: &str, problem: impl Into<String>, instead: impl Into<String>) -> SettingError {
+    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>, instead: impl Into<String>) -> SettingError {
         SettingError::new(format!("{}.{key}", self.key), problem, instead)
     }
 
-    fn refuse_what_the_kind_does_not_take(&self) -> Result<(), SettingError> {
+    pub(super) fn refuse_what_the_kind_does_not_take(&self) -> Result<(), SettingError> {
         for (name, given) in self.given() {
             if given && !self.kind.takes().contains(&name) {
                 let takes: Vec<String> = self.kind.takes().iter().map(|name| format!("`{name}`")).collect();
@@ -256,7 +289,7 @@ impl Check<'_> {
     }
 
     /// The parameters that only some kinds take, and whether each is written.
-    fn given(&self) -> [(&'static str, bool); 21] {
+    fn given(&self) -> [(&'static str, bool); 25] {
         let s = self.settings;
         [
             ("probability", s.probability.is_some()),
@@ -280,30 +313,90 @@ impl Check<'_> {
             ("n", s.n.is_some()),
             ("period", s.period.is_some()),
             ("bursts", s.bursts.is_some()),
+            ("requests", s.requests.is_some()),
+            ("latency", s.latency.is_some()),
+            ("rate", s.rate.is_some()),
+            ("sizes", s.sizes.is_some()),
         ]
     }
 
-    fn trigger(&self) -> Result<Trigger, SettingError> {
-        let s = self.settings;
-        let given: Vec<&str> = ["probability", "share", "nth", "every", "times", "at", "period", "bursts"]
+    /// The one trigger that is written, by its name, if any is.
+    pub(super) fn one_trigger(&self) -> Result<Option<&'static str>, SettingError> {
+        let given: Vec<&'static str> = ["probability", "share", "nth", "every", "times", "at", "period", "bursts"]
             .into_iter()
             .filter(|name| self.given().contains(&(name, true)))
             .collect();
         match given[..] {
-            ["probability"] => self.chance("probability", s.probability.unwrap_or_default()).map(Trigger::Probability),
-            ["share"] => self.chance("share", s.share.unwrap_or_default()).map(Trigger::Probability),
-            ["nth"] => self.above_zero("nth", s.nth.unwrap_or_default()).map(|n| Trigger::Nth(n - 1)),
-            ["every"] => self.above_zero("every", s.every.unwrap_or_default()).map(Trigger::Every),
-            ["times"] => {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            [first, second, ..] => Err(self.wrong(
+                second,
+                format!("`{first}` already says when the fault fires"),
+                "A fault has one trigger: keep one of the two.",
+            )),
+        }
+    }
+
+    /// The moments of `at`.
+    pub(super) fn moments(&self) -> Result<Vec<At>, SettingError> {
+        match self.settings.at.clone().unwrap_or_default() {
+            moments if moments.is_empty() => {
+                Err(self.wrong("at", "no moment is named", "Write one, such as `at = [\"90s\"]`."))
+            }
+            moments => Ok(moments),
+        }
+    }
+
+    pub(super) fn chance(&self, key: &str, value: f64) -> Result<f64, SettingError> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(value);
+        }
+        let instead = if value > 1.0 && value <= 100.0 {
+            format!("Write {} for {value} percent.", value / 100.0)
+        } else {
+            "Write a number from 0 to 1.".to_owned()
+        };
+        Err(self.wrong(key, format!("{value} is not between 0 and 1"), instead))
+    }
+
+    pub(super) fn above_zero(&self, key: &str, value: u64) -> Result<i64, SettingError> {
+        i64::try_from(value)
+            .ok()
+            .filter(|value| *value > 0)
+            .ok_or_else(|| self.wrong(key, format!("{value} is out of range"), "Write a whole number from 1 on."))
+    }
+}
+
+impl Check<'_, Kind> {
+    fn fault(&self, number: usize) -> Result<Fault, SettingError> {
+        self.refuse_what_the_kind_does_not_take()?;
+        Ok(Fault {
+            name: self.name(number)?,
+            kind: self.kind,
+            most: self.most()?,
+            trigger: self.trigger()?,
+            effect: self.effect()?,
+            selector: match &self.settings.selector {
+                Some(selector) => selector.check(&format!("{}.where", self.key))?,
+                None => Selector::default(),
+            },
+        })
+    }
+
+    fn trigger(&self) -> Result<Trigger, SettingError> {
+        let s = self.settings;
+        match self.one_trigger()? {
+            Some("probability") => {
+                self.chance("probability", s.probability.unwrap_or_default()).map(Trigger::Probability)
+            }
+            Some("share") => self.chance("share", s.share.unwrap_or_default()).map(Trigger::Probability),
+            Some("nth") => self.above_zero("nth", s.nth.unwrap_or_default()).map(|n| Trigger::Nth(n - 1)),
+            Some("every") => self.above_zero("every", s.every.unwrap_or_default()).map(Trigger::Every),
+            Some("times") => {
                 self.above_zero("times", s.times.unwrap_or_default()).map(|times| Trigger::Times(times as u64))
             }
-            ["at"] => match s.at.clone().unwrap_or_default() {
-                moments if moments.is_empty() => {
-                    Err(self.wrong("at", "no moment is named", "Write one, such as `at = [\"90s\"]`."))
-                }
-                moments => Ok(Trigger::At(moments)),
-            },
-            ["period"] => match s.period {
+            Some("at") => self.moments().map(Trigger::At),
+            Some("period") => match s.period {
                 Some(period) if period.is_constant() && period.least > 0 => Ok(Trigger::Period(period)),
                 _ => Err(self.wrong(
                     "period",
@@ -311,12 +404,7 @@ impl Check<'_> {
                     "Write `30s`, `5m event-time` or `4000 events`.",
                 )),
             },
-            ["bursts"] => self.bursts(),
-            [first, second, ..] => Err(self.wrong(
-                second,
-                format!("`{first}` already says when the fault fires"),
-                "A fault has one trigger: keep one of the two.",
-            )),
+            Some("bursts") => self.bursts(),
             _ => self.preset_trigger(),
         }
     }
@@ -338,25 +426,6 @@ impl Check<'_> {
             leave: self.chance("bursts.leave", bursts.leave)?,
             loss: self.chance("bursts.loss", bursts.loss)?,
         }))
-    }
-
-    fn chance(&self, key: &str, value: f64) -> Result<f64, SettingError> {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(value);
-        }
-        let instead = if value > 1.0 && value <= 100.0 {
-            format!("Write {} for {value} percent.", value / 100.0)
-        } else {
-            "Write a number from 0 to 1.".to_owned()
-        };
-        Err(self.wrong(key, format!("{value} is not between 0 and 1"), instead))
-    }
-
-    fn above_zero(&self, key: &str, value: u64) -> Result<i64, SettingError> {
-        i64::try_from(value)
-            .ok()
-            .filter(|value| *value > 0)
-            .ok_or_else(|| self.wrong(key, format!("{value} is out of range"), "Write a whole number from 1 on."))
     }
 
     fn effect(&self) -> Result<Effect, SettingError> {

@@ -3,7 +3,7 @@
 use super::distance::{Distance, Unit};
 use super::extent::Extent;
 use super::fault::{Effect, Fault, Within};
-use super::kind::Kind;
+use super::kind::{FaultKind, Kind};
 use super::log::{Amount, FaultLog, FaultLogError, Fired};
 use super::seed::{DrawKey, Purpose, Seed};
 use super::trigger::{Occasion, TriggerState};

@@ -5,6 +5,7 @@ use super::distance::{Distance, Unit};
 use super::extent::Extent;
 use super::fault::{Effect, Preset, StallScope, Within};
 use super::jitter::Jitter;
+use super::requests::RequestKind;
 use super::trigger::Trigger;
 use crate::settings::SettingError;
 
@@ -25,24 +26,19 @@ const KINDS: [Kind; 8] =
     [Kind::Delay, Kind::Jitter, Kind::Straggle, Kind::Stall, Kind::Reorder, Kind::Duplicate, Kind::Rewind, Kind::Drop];
 
 /// Kinds that the catalogue names and this version cannot make.
-const LATER: [&str; 34] = [
+const LATER: [&str; 22] = [
     "burst",
     "idle",
-    "slow-reader",
-    "slow-sink",
     "freeze",
     "clock",
     "skew",
     "interleave",
-    "batch",
     "late",
     "swap",
     "crash",
     "restart",
-    "rebalance",
     "zombie",
     "resend",
-    "lost-ack",
     "compact",
     "tombstone",
     "empty",
@@ -53,16 +49,17 @@ const LATER: [&str; 34] = [
     "corrupt",
     "oversize",
     "partition-split",
-    "broker-down",
-    "broker-slow",
-    "disconnect",
-    "partial-loss",
-    "throttle",
-    "not-leader",
-    "loading",
 ];
 
 const SECOND: i64 = 1_000_000;
+
+/// What is asked of every kind of fault.
+pub(super) trait FaultKind: Copy + PartialEq {
+    fn name(self) -> &'static str;
+
+    /// Parameters of this kind, triggers included.
+    fn takes(self) -> &'static [&'static str];
+}
 
 impl Kind {
     /// Finds the kind of that name.
@@ -74,7 +71,9 @@ impl Kind {
         if let Some(kind) = KINDS.into_iter().find(|kind| kind.name() == name) {
             return Ok(kind);
         }
-        let kinds: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.name())).collect();
+        let requests = RequestKind::ALL.iter().map(|kind| kind.name());
+        let all: Vec<&str> = KINDS.iter().map(|kind| kind.name()).chain(requests).collect();
+        let kinds: Vec<String> = all.iter().map(|kind| format!("`{kind}`")).collect();
         let problem = if name.is_empty() {
             "the fault has no kind".to_owned()
         } else if LATER.contains(&name) {
@@ -82,7 +81,7 @@ impl Kind {
         } else {
             format!("there is no fault `{name}`")
         };
-        let nearest = KINDS.iter().map(|kind| kind.name()).find(|kind| strsim::damerau_levenshtein(kind, name) <= 2);
+        let nearest = all.iter().find(|kind| strsim::damerau_levenshtein(kind, name) <= 2);
         let instead = match nearest {
             Some(nearest) if !LATER.contains(&name) => {
                 format!("Write `{nearest}`; available are {}.", kinds.join(", "))
@@ -92,50 +91,11 @@ impl Kind {
         Err(SettingError::new(key, problem, instead))
     }
 
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Delay => "delay",
-            Self::Jitter => "jitter",
-            Self::Straggle => "straggle",
-            Self::Stall => "stall",
-            Self::Reorder => "reorder",
-            Self::Duplicate => "duplicate",
-            Self::Rewind => "rewind",
-            Self::Drop => "drop",
-        }
-    }
-
     pub(super) fn legality(self) -> Legality {
         match self {
             Self::Delay | Self::Jitter | Self::Stall | Self::Rewind => Legality::A,
             Self::Straggle | Self::Reorder | Self::Duplicate => Legality::B,
             Self::Drop => Legality::C,
-        }
-    }
-
-    /// Parameters of this kind, triggers included.
-    pub(super) fn takes(self) -> &'static [&'static str] {
-        match self {
-            Self::Delay => &["delay", "probability", "nth", "every", "times", "at"],
-            Self::Jitter => &[
-                "distribution",
-                "min",
-                "max",
-                "mean",
-                "deviation",
-                "shape",
-                "probability",
-                "nth",
-                "every",
-                "times",
-                "at",
-            ],
-            Self::Straggle => &["share", "delay", "nth", "every", "times", "at"],
-            Self::Stall => &["length", "partitions", "probability", "nth", "every", "times", "at"],
-            Self::Reorder => &["share", "extent", "within", "nth", "every", "times", "at"],
-            Self::Duplicate => &["probability", "after", "nth", "every", "times", "at"],
-            Self::Rewind => &["n", "period", "nth", "every", "times", "at"],
-            Self::Drop => &["probability", "bursts", "nth", "every", "times", "at"],
         }
     }
 
@@ -187,8 +147,49 @@ impl Kind {
     }
 }
 
+impl FaultKind for Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delay => "delay",
+            Self::Jitter => "jitter",
+            Self::Straggle => "straggle",
+            Self::Stall => "stall",
+            Self::Reorder => "reorder",
+            Self::Duplicate => "duplicate",
+            Self::Rewind => "rewind",
+            Self::Drop => "drop",
+        }
+    }
+
+    fn takes(self) -> &'static [&'static str] {
+        match self {
+            Self::Delay => &["delay", "probability", "nth", "every", "times", "at"],
+            Self::Jitter => &[
+                "distribution",
+                "min",
+                "max",
+                "mean",
+                "deviation",
+                "shape",
+                "probability",
+                "nth",
+                "every",
+                "times",
+                "at",
+            ],
+            Self::Straggle => &["share", "delay", "nth", "every", "times", "at"],
+            Self::Stall => &["length", "partitions", "probability", "nth", "every", "times", "at"],
+            Self::Reorder => &["share", "extent", "within", "nth", "every", "times", "at"],
+            Self::Duplicate => &["probability", "after", "nth", "every", "times", "at"],
+            Self::Rewind => &["n", "period", "nth", "every", "times", "at"],
+            Self::Drop => &["probability", "bursts", "nth", "every", "times", "at"],
+        }
+    }
+}
+
 impl Preset {
-    fn choose<T>(self, calm: T, normal: T, harsh: T) -> T {
+    /// Takes what belongs to the preset.
+    pub(super) fn choose<T>(self, calm: T, normal: T, harsh: T) -> T {
         match self {
             Self::Calm => calm,
             Self::Normal => normal,

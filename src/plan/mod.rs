@@ -33,6 +33,7 @@ mod log;
 mod pace;
 mod pending;
 mod positions;
+mod requests;
 mod seed;
 mod select;
 mod selector;
@@ -55,6 +56,7 @@ pub use fault::{BurstSettings, FaultSettings, Preset, StallScope, Within};
 pub use jitter::Distribution;
 pub use log::{FaultLog, FaultLogError, fault_log};
 pub use pace::{Order, PaceMode, PaceSettings};
+pub use requests::{AtRequests, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes};
 pub use seed::Seed;
 pub use select::SelectSettings;
 pub use selector::WhereSettings;
@@ -69,10 +71,12 @@ use crate::settings::Moment;
 use crate::settings::SettingError;
 use crate::spill::SpillSpace;
 use checked::Checked;
-use fault::{Effect, Fault};
+use fault::{CheckedFaults, Effect, Fault};
 use faults::Faults;
 use jitter::Jitter;
+use kind::FaultKind;
 use pace::Pace;
+use requests::RequestKind;
 use seed::DrawKey;
 use survey::Survey;
 use trigger::Trigger;
@@ -134,13 +138,17 @@ impl PlanSettings {
     /// The setting at fault, with its key: `select.…`, `pace.…`, `fault[n].…`.
     pub fn check(&self) -> Result<(), SettingError> {
         self.select.check()?;
-        self.pace.check()?;
-        fault::check_all(&self.faults).map(drop)
+        let pace = self.pace.check()?;
+        fault::check_all(&self.faults)?.requests.iter().try_for_each(|fault| fault.check_pace(&pace))
     }
 
     /// Whether a fault of these hands events over more than once. Settings that are wrong redeliver nothing.
     pub fn redelivers(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault.kind.as_str(), "duplicate" | "rewind"))
+        let redelivers = |kind: &str| {
+            let of_events = matches!(kind, "duplicate" | "rewind");
+            of_events || RequestKind::named(kind).is_some_and(RequestKind::redelivers)
+        };
+        self.faults.iter().any(|fault| redelivers(&fault.kind))
     }
 }
 
@@ -222,7 +230,8 @@ fn plan_bounded(
 ) -> Result<Plan, PlanError> {
     let slice = settings.select.check()?;
     let pace = settings.pace.check()?;
-    let mut all = fault::check_all(&settings.faults)?;
+    let CheckedFaults { events: mut all, requests, order } = fault::check_all(&settings.faults)?;
+    requests.iter().try_for_each(|fault| fault.check_pace(&pace))?;
     let partitions = settings.select.partitions(source.as_ref())?;
     for fault in &all {
         fault.selector.check_partitions(&partitions)?;
@@ -262,6 +271,8 @@ fn plan_bounded(
         pace,
         faults,
         named,
+        requests,
+        order,
         seed,
         origin_us,
         spill,
@@ -299,6 +310,11 @@ fn named(fault: &Fault) -> PlannedFault {
         legality: fault.legality(),
         redelivers: matches!(fault.effect, Effect::Duplicate { .. } | Effect::Rewind { .. }),
     }
+}
+
+/// Whether a kind of fault, by its name, touches requests of Kafka clients and no events: it takes place where Rehearsal is the broker.
+pub fn is_at_requests(kind: &str) -> bool {
+    RequestKind::named(kind).is_some()
 }
 
 /// Whether the fault depends on figures of the whole recording.
@@ -339,7 +355,7 @@ impl Plan {
         &self.checked.topics
     }
 
-    /// Faults of the plan, in the scenario's order; a delivery's bits count them.
+    /// Faults of the plan that happen to events, in the scenario's order; a delivery's bits count them.
     pub fn faults(&self) -> &[PlannedFault] {
         &self.checked.named
     }
@@ -364,12 +380,31 @@ impl Plan {
         Moment(self.checked.origin_us)
     }
 
-    /// Whether a fault hands events over more than once, and this is not [`once`](Self::once).
+    /// Whether a fault hands events over more than once, or makes a client write or read once more, and this is not
+    /// [`once`](Self::once).
     pub fn redelivers(&self) -> bool {
-        !self.once && self.checked.named.iter().any(|fault| fault.redelivers)
+        let at_requests = || self.checked.requests.iter().any(|fault| fault.kind.redelivers());
+        !self.once && (self.checked.named.iter().any(|fault| fault.redelivers) || at_requests())
     }
 
-    /// Same plan without the deliveries of attempt > 0, all others at the same position and due time.
+    /// Faults at requests of Kafka clients, in the scenario's order: the same in every drive, but that [`once`](Self::once) does without
+    /// those that redeliver. Runs through the plan as [`Self::summary`] does where there are any, unless that has been done.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    pub fn request_faults(&self) -> Result<Vec<RequestFault>, PlanError> {
+        if self.checked.requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Moments are those of the whole plan.
+        let whole = Self { checked: Arc::clone(&self.checked), once: false };
+        let all = &whole.summarised()?.requests.0;
+        Ok(all.iter().filter(|fault| !(self.once && fault.redelivers)).cloned().collect())
+    }
+
+    /// Same plan without the deliveries of attempt > 0, all others at the same position and due time, and without the faults at requests
+    /// that redeliver.
     #[must_use]
     pub fn once(&self) -> Self {
         Self { checked: Arc::clone(&self.checked), once: true }

@@ -11,7 +11,8 @@ use crate::recording::{Coordinate, Partition};
 use crate::settings::Moment;
 use crate::settings::SettingError;
 
-/// `where` of a fault: all conditions that are written must hold.
+/// `where` of a fault: all conditions that are written must hold. Faults at events take `topics`, `partitions`, `keys`, `from`, `to` and
+/// `value`; those at requests `topics`, `partitions`, `clients` and `groups`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct WhereSettings {
@@ -27,6 +28,10 @@ pub struct WhereSettings {
     pub to: Option<Moment>,
     /// An RFC 9535 filter in which `@` is the event's JSON value: "@.type == 'arrived'".
     pub value: Option<String>,
+    /// Faults at requests: clients, by their `client.id`.
+    pub clients: Option<Vec<String>>,
+    /// `rebalance`: groups in which it takes place.
+    pub groups: Option<Vec<String>>,
 }
 
 /// A checked `where`.
@@ -44,19 +49,16 @@ pub(super) struct Selector {
 impl WhereSettings {
     /// Checks what can be checked without a recording; `key` is the path of this table.
     pub(super) fn check(&self, key: &str) -> Result<Selector, SettingError> {
-        for (name, empty) in [
-            ("topics", self.topics.as_ref().is_some_and(Vec::is_empty)),
-            ("partitions", self.partitions.as_ref().is_some_and(Vec::is_empty)),
-            ("keys", self.keys.as_ref().is_some_and(Vec::is_empty)),
-        ] {
-            if empty {
+        for (name, given) in [("clients", self.clients.is_some()), ("groups", self.groups.is_some())] {
+            if given {
                 return Err(SettingError::new(
                     format!("{key}.{name}"),
-                    "the list is empty, so nothing is selected",
-                    "Leave it out to select all.",
+                    format!("an event has no {name}: only requests do"),
+                    "Leave it out, or choose a fault at requests, such as `lost-ack`.",
                 ));
             }
         }
+        self.refuse_empty_lists(key)?;
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from >= to
         {
@@ -81,6 +83,28 @@ impl WhereSettings {
             to_us: self.to.map(|to| to.0),
             value,
         })
+    }
+}
+
+impl WhereSettings {
+    /// Refuses lists in which nothing stands.
+    pub(super) fn refuse_empty_lists(&self, key: &str) -> Result<(), SettingError> {
+        for (name, empty) in [
+            ("topics", self.topics.as_ref().is_some_and(Vec::is_empty)),
+            ("partitions", self.partitions.as_ref().is_some_and(Vec::is_empty)),
+            ("keys", self.keys.as_ref().is_some_and(Vec::is_empty)),
+            ("clients", self.clients.as_ref().is_some_and(Vec::is_empty)),
+            ("groups", self.groups.as_ref().is_some_and(Vec::is_empty)),
+        ] {
+            if empty {
+                return Err(SettingError::new(
+                    format!("{key}.{name}"),
+                    "the list is empty, so nothing is selected",
+                    "Leave it out to select all.",
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use super::intake::{Arrival, Intake};
 use super::log::{Amount, Fired};
 use super::pace::Schedule;
 use super::pending::{Entry, Pending, REWIND};
+use super::requests::Asking;
 use super::setback::{LogEntry, LogTail};
 use super::source::Values;
 use super::trigger::Occasion;
@@ -50,6 +51,8 @@ pub struct Deliveries {
     stage: Stage,
     pub(super) counts: Counts,
     pub(super) trace: Trace,
+    /// What faults at requests have to know of the schedule; nobody asks but a summary.
+    pub(super) asking: Asking,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +177,7 @@ impl Deliveries {
             stage: Stage::Reading,
             counts: Counts::default(),
             trace: Trace::default(),
+            asking: Asking::default(),
             checked,
         }
     }
@@ -231,6 +235,7 @@ impl Deliveries {
         }
         self.counts.main += 1;
         let due_us = self.schedule.next(arrival.clock_us, arrival.partition);
+        self.asking.event(arrival.item.time_us, due_us);
         self.release(arrival.clock_us, due_us)?;
         (self.handed_us, self.frontier_us) = (self.frontier_us, due_us);
         self.clock_us = arrival.clock_us;

@@ -8,6 +8,7 @@ use super::checked::Checked;
 use super::fault::Effect;
 use super::faults::bits;
 use super::kind::Kind;
+use super::requests::{Asking, AtRequests, Resolved};
 use super::stream::{Deliveries, Trace};
 use super::{Delivery, Legality, Phase, PlanError};
 
@@ -58,6 +59,17 @@ pub struct FaultSummary {
     pub planned: u64,
     /// What was achieved, as name and figure in order, such as `("share", 0.049)`, `("extent-max", 64.0)`.
     pub coverage: Vec<(String, f64)>,
+    /// When it fires, for a fault at requests of Kafka clients; none for one at events. Of one that requests begin, nothing is
+    /// planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_requests: Option<AtRequests>,
+}
+
+impl FaultSummary {
+    /// Whether it is known now already that it will touch nothing.
+    pub fn touches_nothing(&self) -> bool {
+        self.planned == 0 && self.at_requests.as_ref().is_none_or(|at| at.by_time)
+    }
 }
 
 /// What is known once a plan has been run through.
@@ -66,6 +78,8 @@ pub(super) struct Summarised {
     pub(super) summary: PlanSummary,
     /// Position of the first delivery, by topic and partition.
     pub(super) first_positions: BTreeMap<(u32, i32), i64>,
+    /// Faults at requests, in the scenario's order.
+    pub(super) requests: Resolved,
 }
 
 /// Runs through a plan once.
@@ -73,10 +87,14 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     let mut summary = PlanSummary::default();
     let mut first_positions = vec![None; checked.partitions.len()];
     let mut coverage = Coverage::new(checked);
+    deliveries.asking = Asking::new(&checked.requests, checked.origin_us);
     while let Some(delivery) = deliveries.next().transpose()? {
         summary.deliveries += 1;
         summary.redeliveries += u64::from(delivery.attempt > 0);
         summary.length_us = delivery.due_us;
+        if delivery.phase != Phase::WarmUp {
+            deliveries.asking.delivery(delivery.place, delivery.due_us);
+        }
         first_positions[deliveries.trace.partition].get_or_insert(delivery.position);
         coverage.add(&delivery, deliveries.trace);
     }
@@ -84,20 +102,21 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     summary.warm_up_events = deliveries.counts.warm_up;
     summary.gaps_cut = deliveries.schedule.gaps_cut;
     summary.gaps_cut_us = deliveries.schedule.cut_us();
-    summary.faults = deliveries
-        .fired()
-        .iter()
-        .enumerate()
-        .map(|(index, planned)| {
-            let PlannedFault { name, kind, legality, .. } = checked.named[index].clone();
-            FaultSummary { name, kind, legality, planned: *planned, coverage: coverage.figures(checked, index) }
-        })
-        .collect();
+    let requests = Resolved::new(&deliveries.asking, &checked.requests, checked.seed, checked.origin_us);
+    let at_events = |index: usize| {
+        let PlannedFault { name, kind, legality, .. } = checked.named[index].clone();
+        let (planned, coverage) = (deliveries.fired()[index], coverage.figures(checked, index));
+        FaultSummary { name, kind, legality, planned, coverage, at_requests: None }
+    };
+    let fault = |(at_requests, place): &(bool, usize)| {
+        if *at_requests { requests.0[*place].summary() } else { at_events(*place) }
+    };
+    summary.faults = checked.order.iter().map(fault).collect();
     let first = |(index, position): (usize, Option<i64>)| {
         Some(((checked.topic_of[index], checked.partitions[index].partition), position?))
     };
     let first_positions = first_positions.into_iter().enumerate().filter_map(first).collect();
-    Ok(Summarised { summary, first_positions })
+    Ok(Summarised { summary, first_positions, requests })
 }
 
 /// Arrivals looked back at for the extent of a reordering; one that reaches further counts as reaching this far.

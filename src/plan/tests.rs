@@ -1,5 +1,7 @@
 //! Plans over made-up partitions: what each fault does, and what no fault may change.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -189,8 +189,15 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
     };
     let Idempotency { old, new, .. } = idempotency;
     let mut lines = vec![format!(
-        "from {}; old repeats {}",
+        "from {}{}; old repeats {}",
         counted(new.redelivered, "redelivery", "redeliveries"),
+        match new.provoked {
+            0 => String::new(),
+            provoked => format!(
+                " and {}",
+                counted(provoked, "instance of lost-ack or rebalance", "instances of lost-ack or rebalance")
+            ),
+        },
         count(old.repeated_effects)
     )];
     if new.changed_finals > 0 || old.changed_finals > 0 {
@@ -208,7 +215,7 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
         || new.repeated_effects > old.repeated_effects
         || new.changed_finals > old.changed_finals;
     let broken = if worse { Tone::Bad } else { Tone::Unsure };
-    let (headline, tone) = match (new.redelivered, new.repeated_effects, new.changed_finals) {
+    let (headline, tone) = match (new.redelivered + new.provoked, new.repeated_effects, new.changed_finals) {
         (0, _, _) => ("Cannot tell: none was redelivered".to_owned(), Tone::Unsure),
         (_, 0, 0) => ("No effect is repeated".to_owned(), Tone::Good),
         (_, 0, finals) => (format!("{} changed", counted(finals, "final value", "final values")), broken),

@@ -142,11 +142,7 @@ fn idempotency(report: &Report) -> String {
     let (old, new) = (&idempotency.old, &idempotency.new);
     let mut text =
         String::from("\n### If deliveries repeat\n\n| each build against itself | old | new |\n|---|--:|--:|\n");
-    for (label, old, new) in [
-        ("redelivered", old.redelivered, new.redelivered),
-        ("repeated effects", old.repeated_effects, new.repeated_effects),
-        ("changed final values", old.changed_finals, new.changed_finals),
-    ] {
+    for (label, old, new) in words::redelivery_rows(old, new) {
         let _ = writeln!(text, "| {label} | {} | {} |", count(old), count(new));
     }
     text += "\n";
@@ -203,9 +199,15 @@ fn faults(report: &Report) -> String {
             cell(&fault.name),
             prose(&fault.kind),
             prose(&fault.legality),
-            count(fault.planned),
+            words::planned(fault),
             count(fault.fired),
-            prose(&coverage.join(", "))
+            prose(
+                &std::iter::once(coverage.join(", "))
+                    .chain(words::at_requests(fault))
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            )
         )
     });
     format!("\n### Faults\n\n| name | kind | class | planned | fired | coverage |\n|---|---|---|--:|--:|---|\n{rows}")

@@ -272,10 +272,38 @@ pub struct FaultFacts {
     pub legality: String,
     /// Instances planned.
     pub planned: u64,
-    /// Instances that were handed over to `new`.
+    /// Instances that were handed over to `new`; of a fault at requests those that fired in it.
     pub fired: u64,
-    /// What was achieved, as name and figure in order.
+    /// What was achieved, as name and figure in order; of a fault at requests in `new`: what was touched, and requests by name.
     pub coverage: Vec<(String, f64)>,
+    /// For a fault at requests of Kafka clients: when it fires, and what it did in each drive; none for one at events.
+    #[serde(default)]
+    pub requests: Option<RequestFacts>,
+}
+
+/// When a fault at requests fires, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestFacts {
+    /// When an instance begins, in words.
+    pub begins: String,
+    /// Whether replay time begins instances, at the same instants in every drive; else a number of requests does, and requests are
+    /// the client's own: they are not the same in any two drives.
+    pub by_time: bool,
+    /// What it did, by drive; drives that it was to spare are not among them.
+    pub drives: BTreeMap<String, FiredFacts>,
+}
+
+/// What a fault at requests did in one drive.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FiredFacts {
+    /// Instances that began and touched something.
+    pub instances: u64,
+    /// Requests, partitions of requests, connections and groups that were touched.
+    pub touched: u64,
+    /// Of those, requests by name.
+    pub requests: BTreeMap<String, u64>,
+    /// And by `client.id`.
+    pub clients: BTreeMap<String, u64>,
 }
 
 /// A relation and who broke it.

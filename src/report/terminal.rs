@@ -126,12 +126,9 @@ fn idempotency(report: &Report, out: &mut Printed) {
     };
     let widths = [44, 16, 16];
     out.columns(Paint::Quiet, &["", "old", "new"], &widths);
-    for (label, old, new) in [
-        ("redelivered", old.redelivered, new.redelivered),
-        ("repeated effects", old.repeated_effects, new.repeated_effects),
-        ("changed final values", old.changed_finals, new.changed_finals),
-    ] {
-        let paint = if label != "redelivered" && new > old { Paint::Bad } else { Paint::Plain };
+    for (label, old, new) in words::redelivery_rows(old, new) {
+        let effect = label.starts_with("repeated") || label.starts_with("changed");
+        let paint = if effect && new > old { Paint::Bad } else { Paint::Plain };
         out.columns(paint, &[label, &count(old), &count(new)], &widths);
     }
     let standing = increase.map_or("not tested".to_owned(), name);
@@ -236,13 +233,16 @@ fn faults(report: &Report, out: &mut Printed) {
     let widths = [30, 14, 8, 20, 20];
     out.columns(Paint::Quiet, &["name", "kind", "class", "planned", "fired"], &widths);
     limited(report.faults.iter(), "faults", out, |fault, out| {
-        let paint = if fault.fired == 0 { Paint::Unsure } else { Paint::Plain };
-        let cells = [fault.name.as_str(), &fault.kind, &fault.legality, &count(fault.planned), &count(fault.fired)];
+        let paint = if words::is_silent(fault) { Paint::Unsure } else { Paint::Plain };
+        let cells = [fault.name.as_str(), &fault.kind, &fault.legality, &words::planned(fault), &count(fault.fired)];
         out.columns(paint, &cells, &widths);
         let coverage =
             fault.coverage.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect::<Vec<_>>();
         if !coverage.is_empty() {
             out.wrapped(4, Paint::Quiet, &coverage.join(", "));
+        }
+        for line in words::at_requests(fault) {
+            out.wrapped(4, Paint::Quiet, &line);
         }
     });
 }

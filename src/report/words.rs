@@ -4,9 +4,12 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 use super::figures::{count, counted, date, share, time};
-use super::{BuildFacts, RecordingFacts, Report};
-use crate::compare::{Causes, Example, GateResult, Kind, Pattern, Shown, Sighting, Standing, Verdict};
+use super::{BuildFacts, FaultFacts, FiredFacts, RecordingFacts, Report};
+use crate::compare::{Causes, Example, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict};
 use crate::recording::CauseFacts;
+
+/// Requests, or clients, of a fault that are named where many would have to be.
+const LISTED_MAX: usize = 8;
 
 /// Returns the name of a kind, change, standing or ending as `run.json` spells it, such as `final-state`.
 pub(super) fn name(of: impl Serialize) -> String {
@@ -23,6 +26,63 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Differ => "Differ",
         Verdict::NoVerdict => "No verdict",
     }
+}
+
+/// How many instances of a fault are planned; where requests begin them, nobody can say.
+pub(super) fn planned(fault: &FaultFacts) -> String {
+    match &fault.requests {
+        Some(requests) if !requests.by_time => "by request".to_owned(),
+        _ => count(fault.planned),
+    }
+}
+
+/// Whether a fault fired nowhere, or not in a drive that was to suffer it.
+pub(super) fn is_silent(fault: &FaultFacts) -> bool {
+    let silent_somewhere = |requests: &super::RequestFacts| requests.drives.values().any(|fired| fired.instances == 0);
+    fault.fired == 0 || fault.requests.as_ref().is_some_and(silent_somewhere)
+}
+
+/// Says when a fault at requests fires and what it did in each drive; nothing of one at events.
+pub(super) fn at_requests(fault: &FaultFacts) -> Vec<String> {
+    let Some(requests) = &fault.requests else { return Vec::new() };
+    let own = if requests.by_time {
+        "the same instants in every drive"
+    } else {
+        "requests are the client's own, no two drives have the same"
+    };
+    let mut lines = vec![format!("{} ({own})", requests.begins)];
+    lines.extend(requests.drives.iter().map(|(drive, fired)| format!("{drive}: {}", fired_in_words(fired))));
+    lines
+}
+
+fn fired_in_words(fired: &FiredFacts) -> String {
+    let list = |counts: &std::collections::BTreeMap<String, u64>| {
+        let listed = counts.iter().take(LISTED_MAX).map(|(name, number)| {
+            format!("{} {}", if name.is_empty() { "(no client id)" } else { name }, count(*number))
+        });
+        let more = counts.len().saturating_sub(LISTED_MAX);
+        let more = (more > 0).then(|| format!("{} more", count(more as u64)));
+        listed.chain(more).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!("{} fired, {} touched", count(fired.instances), count(fired.touched));
+    if !fired.requests.is_empty() {
+        let _ = write!(text, ": {}", list(&fired.requests));
+    }
+    if !fired.clients.is_empty() {
+        let _ = write!(text, "; of clients {}", list(&fired.clients));
+    }
+    text
+}
+
+/// What redelivery did to each build, as rows of old and new; what faults at requests provoked stands there where any did.
+pub(super) fn redelivery_rows(old: &Redelivery, new: &Redelivery) -> Vec<(&'static str, u64, u64)> {
+    let mut rows = vec![("redelivered", old.redelivered, new.redelivered)];
+    if old.provoked + new.provoked > 0 {
+        rows.push(("answers lost, rebalances", old.provoked, new.provoked));
+    }
+    rows.push(("repeated effects", old.repeated_effects, new.repeated_effects));
+    rows.push(("changed final values", old.changed_finals, new.changed_finals));
+    rows
 }
 
 /// Says what a verdict means to somebody who has never seen one.

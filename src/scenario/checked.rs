@@ -78,6 +78,7 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     if let (Some(drive), Some(plan)) = (&drive, &plan) {
         let kinds = settings.fault.iter().map(|fault| fault.kind.as_str());
         wrong.keep(drive.check_plan(plan.topics(), kinds));
+        wrong.keep(drive.check_faults(plan.topics(), &settings.fault));
         for (key, build) in [("old", &old), ("new", &new)] {
             let outputs = settings.drive.outputs.iter().chain(plan.topics()).map(String::as_str);
             let outputs: Vec<&str> = outputs.collect();

@@ -15,9 +15,11 @@ use crate::clock::Stop;
 use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::{PaceMode, PaceSettings, PlanSummary};
+use crate::plan::{FaultSummary, PaceMode, PaceSettings, PlanSummary};
 use crate::recording::Recording;
-use crate::report::{BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, Report, ScenarioFacts};
+use crate::report::{
+    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, Report, RequestFacts, ScenarioFacts,
+};
 
 /// What is enforced on a build while it is driven.
 const ENFORCED: &str = "that a build and all it started end with its drive; it sees the network, files and time of this machine as they are";
@@ -34,6 +36,7 @@ pub(super) struct Found<'a> {
     /// Drives in the order in which they are shown.
     pub(super) drives: &'a [(String, Outcome)],
     pub(super) fired: BTreeMap<String, u64>,
+    pub(super) touched: Touched,
     pub(super) comparison: Comparison,
     pub(super) judgement: Judgement,
     pub(super) bounds: FidelityBounds,
@@ -41,7 +44,7 @@ pub(super) struct Found<'a> {
 
 /// Gathers a run's report.
 pub(super) fn report(found: Found<'_>) -> Report {
-    let Found { checked, summary, drives, fired, comparison, judgement, bounds } = found;
+    let Found { checked, summary, drives, fired, touched, comparison, judgement, bounds } = found;
     let scenario = &checked.scenario;
     let builds = [("old", &checked.old, &scenario.settings.old), ("new", &checked.new, &scenario.settings.new)];
     let origin = Origin {
@@ -58,7 +61,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
             .collect(),
         drives: drives.iter().map(|(name, outcome)| drive(name, outcome, checked)).collect(),
         fidelity: fidelity(checked, &summary, drives, bounds),
-        faults: faults(&summary, &fired),
+        faults: faults(&summary, &fired, &touched),
         plan: summary,
         redelivers: checked.wants_redelivery,
         reproduce: reproduce(checked),
@@ -246,19 +249,78 @@ fn timers(checked: &Checked) -> Option<String> {
     ))
 }
 
-fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>) -> Vec<FaultFacts> {
-    let facts = summary.faults.iter().map(|fault| FaultFacts {
-        name: fault.name.clone(),
-        kind: fault.kind.clone(),
-        legality: format!("{:?}", fault.legality),
-        planned: fault.planned,
-        fired: fired.get(&fault.name).copied().unwrap_or(0),
-        coverage: fault.coverage.clone(),
+/// What faults at requests did, by fault, then drive. Drives that a fault was to spare are not among them.
+#[derive(Debug, Default)]
+pub(super) struct Touched(BTreeMap<String, BTreeMap<String, FiredFacts>>);
+
+fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>, touched: &Touched) -> Vec<FaultFacts> {
+    let facts = summary.faults.iter().map(|fault| {
+        let requests = fault.at_requests.as_ref().map(|at| RequestFacts {
+            begins: at.begins.clone(),
+            by_time: at.by_time,
+            drives: touched.0.get(&fault.name).cloned().unwrap_or_default(),
+        });
+        let of_new = requests.as_ref().and_then(|requests| requests.drives.get("new"));
+        let achieved = of_new.map_or_else(
+            || fault.coverage.clone(),
+            |fired| {
+                let by_request = fired.requests.iter().map(|(name, number)| (name.clone(), *number as f64));
+                std::iter::once(("touched".to_owned(), fired.touched as f64)).chain(by_request).collect()
+            },
+        );
+        FaultFacts {
+            name: fault.name.clone(),
+            kind: fault.kind.clone(),
+            legality: format!("{:?}", fault.legality),
+            planned: fault.planned,
+            fired: of_new.map_or_else(|| fired.get(&fault.name).copied().unwrap_or(0), |fired| fired.instances),
+            coverage: achieved,
+            requests,
+        }
     });
     facts.collect()
 }
 
-/// Counts the instances of each fault that were handed over in a drive.
+/// Clients of one fault that are counted by name; what is beyond counts together.
+const CLIENTS_MAX: usize = 100;
+
+/// Under which name other clients count.
+const OTHER_CLIENTS: &str = "(others)";
+
+/// Gathers what faults at requests did.
+pub(super) fn touched(drives: &[(String, Outcome)], stop: &Stop) -> Result<Touched, ScenarioError> {
+    let mut all = BTreeMap::<String, BTreeMap<String, FiredFacts>>::new();
+    for (drive, outcome) in drives {
+        for (fault, count) in &outcome.ending().faults {
+            let fired = FiredFacts { instances: count.instances, touched: count.touched, ..FiredFacts::default() };
+            all.entry(fault.clone()).or_default().insert(drive.clone(), fired);
+        }
+        for touch in outcome.touches()?.into_iter().flatten() {
+            if stop.raised() {
+                return Err(CompareError::Stopped.into());
+            }
+            let touch = touch?;
+            let Some(fired) = all.get_mut(&touch.fault).and_then(|drives| drives.get_mut(drive)) else { continue };
+            if let Some(request) = touch.api {
+                *fired.requests.entry(request).or_default() += 1;
+            }
+            if let Some(client) = touch.client {
+                let known = fired.clients.contains_key(&client) || fired.clients.len() < CLIENTS_MAX;
+                *fired.clients.entry(if known { client } else { OTHER_CLIENTS.to_owned() }).or_default() += 1;
+            }
+        }
+    }
+    Ok(Touched(all))
+}
+
+/// Instances of faults at requests that redeliver, in one drive.
+pub(super) fn provoked(summary: &PlanSummary, drive: &Outcome) -> u64 {
+    let redelivers = |fault: &&FaultSummary| fault.at_requests.as_ref().is_some_and(|at| at.redelivers);
+    let counts = summary.faults.iter().filter(redelivers).filter_map(|fault| drive.ending().faults.get(&fault.name));
+    counts.map(|count| count.instances).sum()
+}
+
+/// Counts the instances of each fault at events that were handed over in a drive.
 ///
 /// An instance shows on the deliveries that it touched. What a fault kept from being delivered cannot show on one: it fired
 /// where the drive got to its end.
@@ -268,7 +330,9 @@ pub(super) fn fired(
     stop: &Stop,
 ) -> Result<BTreeMap<String, u64>, ScenarioError> {
     let Some(drive) = drive else { return Ok(BTreeMap::new()) };
-    let mut counts = vec![0_u64; summary.faults.len()];
+    // In the order of their bits.
+    let at_events: Vec<&FaultSummary> = summary.faults.iter().filter(|fault| fault.at_requests.is_none()).collect();
+    let mut counts = vec![0_u64; at_events.len()];
     for receipts in drive.deliveries()?.into_iter().flatten() {
         if stop.raised() {
             return Err(CompareError::Stopped.into());
@@ -284,7 +348,7 @@ pub(super) fn fired(
         }
     }
     let whole = drive.ending().sent == drive.ending().deliveries;
-    let fired = summary.faults.iter().zip(counts).map(|(fault, count)| {
+    let fired = at_events.into_iter().zip(counts).map(|(fault, count)| {
         let unseen = fault.kind == "drop" && whole;
         (fault.name.clone(), if unseen { fault.planned } else { count.min(fault.planned) })
     });

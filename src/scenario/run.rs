@@ -57,8 +57,8 @@ pub fn run(
     stop: &Stop,
 ) -> Result<Run, ScenarioError> {
     let summary = checked.plan.summary()?;
-    for fault in summary.faults.iter().filter(|fault| fault.planned == 0) {
-        watcher.note(&format!("the fault `{}` touches no event: there will be no verdict", fault.name));
+    for fault in summary.faults.iter().filter(|fault| fault.touches_nothing()) {
+        watcher.note(&format!("the fault `{}` touches nothing: there will be no verdict", fault.name));
     }
     let folder = RunFolder::make(destination, &checked.scenario.name)?;
     folder.fill("plan.parquet", |file| write_plan(&checked.plan, file))?;
@@ -75,6 +75,11 @@ pub fn run(
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
     let fired = facts::fired(&summary, one(&drives, "new"), stop).map_err(unfinished)?;
+    let touched = facts::touched(&drives, stop).map_err(unfinished)?;
+    if let (Some(found), Some(old), Some(new)) = (&mut comparison.idempotency, one(&drives, "old"), one(&drives, "new"))
+    {
+        (found.old.provoked, found.new.provoked) = (facts::provoked(&summary, old), facts::provoked(&summary, new));
+    }
     let bounds = checked.bounds();
     let facts = Facts {
         comparison: &comparison,
@@ -85,7 +90,8 @@ pub fn run(
         bounds,
     };
     let judgement = judge(&facts, &checked.gates);
-    let report = facts::report(Found { checked, summary, drives: &drives, fired, comparison, judgement, bounds });
+    let report =
+        facts::report(Found { checked, summary, drives: &drives, fired, touched, comparison, judgement, bounds });
     write_report(&folder, &report)?;
     Ok(Run { folder, report })
 }

@@ -21,6 +21,7 @@ mod plan;
 mod readers;
 mod recording;
 mod report;
+mod request_faults;
 mod resume;
 mod run;
 mod samples;

@@ -8,8 +8,8 @@ use rehearsal::compare::{
     Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing, Statistics, Verdict, judge,
     latency, off_schedule,
 };
-use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, Lateness, Outcome, OutcomeWriter, Output};
-use rehearsal::plan::{Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
+use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
+use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
 use rehearsal::recording::Place;
 use rehearsal::spill::SpillSpace;
 
@@ -193,6 +193,7 @@ fn fault(name: &str, planned: u64) -> FaultSummary {
         legality: Legality::B,
         planned,
         coverage: Vec::new(),
+        at_requests: None,
     }
 }
 
@@ -485,6 +486,46 @@ fn a_fault_of_which_nothing_fired_is_no_verdict() {
     }
     check(&Run::agreeing().fired("late", 5, 1), "", Agree, "no gate failed");
     check(&Run::agreeing().with(|run| run.fired.clear()), "", NoVerdict, "fault twice");
+}
+
+/// A run with a fault at requests, which fired so often in these drives; where it redelivers, drives without redelivery are spared.
+fn at_requests(redelivers: bool, by_time: bool, drives: &[(&str, u64)]) -> Run {
+    Run::agreeing().with(|run| {
+        let begins = "with request 3".to_owned();
+        let at = AtRequests { begins, by_time, redelivers };
+        let planned = u64::from(by_time);
+        let fault = FaultSummary { kind: "lost-ack".to_owned(), at_requests: Some(at), ..fault("lost", planned) };
+        run.plan.as_mut().unwrap().faults.push(fault);
+        for (drive, instances) in drives {
+            let report = run.endings.entry((*drive).to_owned()).or_insert_with(finished);
+            report.faults.insert("lost".to_owned(), FaultCount { instances: *instances, touched: *instances });
+        }
+    })
+}
+
+#[test]
+fn a_fault_at_requests_that_fired_in_one_drive_and_not_in_another_is_no_verdict() {
+    let drives: Vec<String> = Run::agreeing().endings.keys().cloned().collect();
+    let with: Vec<(&str, u64)> = drives.iter().map(|drive| (drive.as_str(), 2)).collect();
+    let with: Vec<(&str, u64)> = with.into_iter().filter(|(drive, _)| !drive.ends_with("-once")).collect();
+    check(&at_requests(true, false, &with), "", Agree, "no gate failed");
+    for silent in 0..with.len() {
+        let mut some = with.clone();
+        some[silent].1 = 0;
+        let reason = format!("fault lost (lost-ack) never fired in {}:", some[silent].0);
+        check(&at_requests(true, false, &some), "", NoVerdict, &reason);
+        // Nobody said anything of it.
+        some.remove(silent);
+        check(&at_requests(true, false, &some), "", NoVerdict, &reason);
+    }
+    // What makes nobody do anything twice is suffered by the drives without redelivery, too.
+    let spared: Vec<&str> = drives.iter().map(String::as_str).filter(|drive| drive.ends_with("-once")).collect();
+    let reason = format!("never fired in {}:", spared.join(", "));
+    check(&at_requests(false, false, &with), "", NoVerdict, &reason);
+    // Moments that lie outside of the replay are known ahead of any drive.
+    let run =
+        at_requests(true, true, &with).with(|run| run.plan.as_mut().unwrap().faults.last_mut().unwrap().planned = 0);
+    check(&run, "", NoVerdict, "no moment of the replay was chosen");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::shared::Shared;
 use super::super::{DeliverySource, DriveError, DriveRules};
 use super::lanes::Lanes;
 use crate::clock::Clock;
-use crate::drive::stage::{Chunk, ChunkBuilder};
+use crate::drive::stage::{Chunk, ChunkBuilder, StageFault};
 use crate::plan::{Delivery, Phase, PlanError};
 use crate::recording::{Columns, Lookup, Place, Recording, RecordingError};
 use crate::settings::Span;
@@ -191,6 +191,8 @@ pub(super) struct Pace<'a> {
     pub(super) clock: &'a dyn Clock,
     /// Takes deliveries just before they are revealed.
     pub(super) revealed: SyncSender<Announced>,
+    /// Faults at requests, which act while the schedule lasts.
+    pub(super) faults: Vec<StageFault>,
 }
 
 /// How far revealing has come.
@@ -209,7 +211,9 @@ struct State {
 impl Pace<'_> {
     /// Reveals everything. Deliveries that are not revealed are announced all the same, at a time before all times.
     pub(super) fn run(self, loads: &Receiver<Result<Load, DriveError>>) -> PaceEnd {
-        let mut end = self.reveal_all(loads).err();
+        let mut end = self.reveal_all(loads).and_then(|()| self.let_faults_act()).err();
+        // From here on nothing is lost or held back any more, so that an ending is the build's own.
+        self.rest_faults(true);
         for load in loads {
             match load {
                 Ok(load) => self.announce(&load.batch, 0..load.batch.deliveries.len()),
@@ -253,9 +257,41 @@ impl Pace<'_> {
         }
         if !self.shared.has_started() {
             self.wait_for_warm_up(state.warm_up)?;
-            self.shared.start(self.clock.now());
+            self.start()?;
         }
         Ok(())
+    }
+
+    /// Starts the schedule, and with it the faults at requests.
+    fn start(&self) -> Result<(), PaceEnd> {
+        let now = self.clock.now();
+        self.shared.start(now);
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        self.lanes.stage.arm(self.faults.clone(), now).map_err(|error| PaceEnd::Failed(error.into()))
+    }
+
+    fn rest_faults(&self, resting: bool) {
+        if !self.faults.is_empty() {
+            self.lanes.stage.rest_faults(resting);
+        }
+    }
+
+    /// Unpaced, everything is visible long before builds have dealt with it: faults go on until builds have been quiet for a while.
+    fn let_faults_act(&self) -> Result<(), PaceEnd> {
+        if self.paced || self.faults.is_empty() {
+            return Ok(());
+        }
+        let (from_us, settle_us) = (self.now_us(), self.rules.settle.as_micros() as i64);
+        loop {
+            let now_us = self.now_us();
+            if now_us - self.shared.progress_us().max(from_us) >= settle_us || now_us - from_us >= self.drain_us() {
+                return Ok(());
+            }
+            self.go_on()?;
+            thread::park_timeout(LOOK * 2);
+        }
     }
 
     /// Reveals the deliveries from `row` on that are due together.
@@ -269,7 +305,7 @@ impl Pace<'_> {
             state.warm_up = true;
         } else if !self.shared.has_started() {
             self.wait_for_warm_up(state.warm_up)?;
-            self.shared.start(self.clock.now());
+            self.start()?;
         }
         let until_us = if warm_up || !self.paced { i64::MAX } else { self.wait_until_due(first.due_us)? };
         let lane = self.lanes.index(first.topic, first.partition);
@@ -327,8 +363,15 @@ impl Pace<'_> {
     }
 
     /// Has everything up to here be dealt with and committed, sets the groups of a partition back to `position`, and waits until
-    /// somebody comes back for it: what is handed over again is then exactly what is planned.
+    /// somebody comes back for it: what is handed over again is then exactly what is planned. Faults at requests rest meanwhile.
     fn set_back(&self, lane: usize, position: i64) -> Result<(), PaceEnd> {
+        self.rest_faults(true);
+        self.set_back_at_rest(lane, position)?;
+        self.rest_faults(false);
+        Ok(())
+    }
+
+    fn set_back_at_rest(&self, lane: usize, position: i64) -> Result<(), PaceEnd> {
         let (topic, partition) = (&self.lanes.all[lane].topic, self.lanes.all[lane].partition);
         self.wait_for(
             || self.lanes.stage.open_transactions() == 0 && self.lanes.all_committed(),

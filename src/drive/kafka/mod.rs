@@ -10,7 +10,13 @@
 //! restart, say, is handed over once. A fault that sets a partition back waits until all that was handed over is committed, puts the
 //! members out of the group, as a session that timed out does, and goes on once somebody has come back: so that what is handed over
 //! again is what is planned, no less and no more.
+//!
+//! # Faults at requests
+//!
+//! They are the stage's ([`super::stage`]), by the plan: from the start of the schedule to its end, the same in every drive. What they
+//! touched stands in the outcome's `faults.ndjson`.
 
+mod faults;
 mod feeder;
 mod fifo;
 mod keeper;
@@ -20,6 +26,7 @@ mod watch;
 
 pub use settings::{Finished, KafkaRules, TopicSettings};
 
+pub(super) use faults::check as check_faults;
 pub(super) use settings::refuse_elsewhere;
 
 use std::collections::BTreeMap;
@@ -100,7 +107,11 @@ pub(super) fn drive(
     // Of its own, for all: what clients do and what is planned have to be told by one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start_spinning(job.rules.spin));
     let topics = job.plan.topics();
+    let faults = faults::of_plan(job.plan, job.recording)?;
     let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
+    if !faults.is_empty() {
+        writer.keep_touches()?;
+    }
     let complaints = log(job, "stderr.log")?;
     let words = log(job, "stdout.log")?;
     let stage = start(job, rules, &clock)?;
@@ -127,7 +138,9 @@ pub(super) fn drive(
             return Err(DriveError::Start { build: job.build.name().to_owned(), source });
         }
     };
-    let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
+    let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
+    let names = faults.iter().map(|fault| fault.name.clone()).collect();
+    let log = faults::Log { names, writer: touches.as_mut() };
     // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
     let Pipes { stdin, mut stdout, mut stderr } = pipes;
     let (report, failed) = thread::scope(|scope| {
@@ -137,14 +150,14 @@ pub(super) fn drive(
         let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
         scope.spawn(move || reader.run(&load_sender));
         let paced = job.plan.paced();
-        let pace = Pace { rules: job.rules, paced, lanes, shared, clock, revealed };
+        let pace = Pace { rules: job.rules, paced, lanes, shared, clock, revealed, faults };
         let pacing = scope.spawn(move || pace.run(&loads));
         let parts = Parts { rules: job.rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing };
         let keeper = Keeper::new(parts, &job.out);
         let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
         let complaining = scope.spawn(move || complaints.run(&mut stderr, None, shared));
         let talking = scope.spawn(move || words.run(&mut stdout, None, shared));
-        let watch = Watch::new(job, rules, lanes, shared, known, clock, stop, progress, process, gauges);
+        let watch = Watch::new(job, rules, lanes, shared, known, clock, stop, progress, process, gauges, log);
         watch.run(Heard { pacing, keeping, complaining, talking })
     });
     drop(stdin);

@@ -11,6 +11,7 @@ use super::super::shared::Shared;
 use super::super::stage::StageError;
 use super::super::stdio::{grouped, join, micros};
 use super::super::{DriveError, Job, Progress};
+use super::faults::Log;
 use super::feeder::PaceEnd;
 use super::keeper::Kept;
 use super::lanes::Lanes;
@@ -72,7 +73,11 @@ pub(super) struct Watch<'a, 'b> {
     progress: &'a (dyn Fn(Progress<'_>) + Sync),
     process: Process,
     gauges: &'b mut GaugesWriter,
+    /// What faults at requests touch.
+    log: Log<'b>,
     begun_us: i64,
+    /// When a fault at requests acted last.
+    acted_us: i64,
     /// Sum of what has been asked for, when it last changed, and when consumers were last at the end of everything.
     asked: i64,
     all_asked_us: i64,
@@ -94,6 +99,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
         process: Process,
         gauges: &'b mut GaugesWriter,
+        log: Log<'b>,
     ) -> Self {
         let now_us = micros(clock.now());
         Self {
@@ -107,7 +113,9 @@ impl<'a, 'b> Watch<'a, 'b> {
             progress,
             process,
             gauges,
+            log,
             begun_us: now_us,
+            acted_us: i64::MIN,
             asked: 0,
             all_asked_us: now_us,
             sampled_us: i64::MIN,
@@ -133,6 +141,9 @@ impl<'a, 'b> Watch<'a, 'b> {
                 break self.flooded();
             }
             self.follow();
+            if let Err(error) = self.follow_faults() {
+                break Cut::Failed(error.into());
+            }
             if let Some(cut) = self.look(&revealed, exited) {
                 break cut;
             }
@@ -150,6 +161,8 @@ impl<'a, 'b> Watch<'a, 'b> {
             self.shared.abandon();
         }
         self.shared.cut();
+        // However it ends, it ends at peace.
+        self.lanes.stage.rest_faults(true);
         let ended = if exited { self.process.end() } else { self.process.end_within(GRACE) };
         if let Some(pacing) = pacing {
             join(pacing);
@@ -208,6 +221,14 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
     }
 
+    /// Notes what faults at requests have touched, and that one acts: nobody is blamed for standing still meanwhile.
+    fn follow_faults(&mut self) -> Result<(), OutcomeError> {
+        if self.log.follow(self.lanes.stage, self.shared)? || self.lanes.stage.faults_act() {
+            self.acted_us = self.now_us();
+        }
+        Ok(())
+    }
+
     /// Looks whether the drive is over.
     fn look(&self, revealed: &Revealed, exited: bool) -> Option<Cut> {
         let rules = self.job.rules;
@@ -234,7 +255,8 @@ impl<'a, 'b> Watch<'a, 'b> {
             return late.then(|| Cut::Ending(Ending::TimedOut, self.unready()));
         }
         let limit = format!("{} (`drain-timeout`)", Span(rules.drain_timeout));
-        let still_us = now_us - self.shared.progress_us().max(revealed.at_us.max(self.all_asked_us));
+        let quiet_us = self.shared.progress_us().max(revealed.at_us).max(self.all_asked_us).max(self.acted_us);
+        let still_us = now_us - quiet_us;
         let still = still_us > micros(rules.drain_timeout);
         if still && !self.lanes.all_asked() {
             return over(Ending::StoppedReading, format!("fetched nothing more for {limit} {}", self.after()));
@@ -370,6 +392,10 @@ impl<'a, 'b> Watch<'a, 'b> {
             failed = failed.or(Some(error));
         }
         report.reason = reason;
+        report.faults = self.log.counts(self.lanes.stage);
+        if let Err(error) = self.log.follow(self.lanes.stage, self.shared) {
+            failed = failed.or(Some(error.into()));
+        }
         // The last figures, so that short drives have some.
         self.sampled_us = i64::MIN;
         if let Err(error) = self.sample() {
@@ -430,6 +456,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         if now_us.saturating_sub(self.saved_us) >= CHECKPOINT_US {
             self.saved_us = now_us;
             self.gauges.checkpoint()?;
+            self.log.checkpoint()?;
         }
         if now_us.saturating_sub(self.sampled_us) < GAUGES_US {
             return Ok(());
@@ -458,6 +485,6 @@ impl<'a, 'b> Watch<'a, 'b> {
 }
 
 /// Whether a topic is a build's own affair by the names that Kafka Streams gives.
-fn is_internal(topic: &str) -> bool {
+pub(super) fn is_internal(topic: &str) -> bool {
     topic.ends_with("-changelog") || topic.ends_with("-repartition")
 }

@@ -3,6 +3,7 @@
 use super::page::Page;
 use crate::report::Report;
 use crate::report::figures::{count, counted, figure, time};
+use crate::report::words::{at_requests, is_silent, planned};
 
 /// Bytes of the faults.
 const FAULTS_BYTES: usize = 100_000;
@@ -36,12 +37,15 @@ pub(super) fn faults(report: &Report, page: &mut Page) {
                         page.leaf("b", &fault.legality);
                         page.leaf("small", legality_meaning(&fault.legality));
                     });
-                    page.leaf("td class=\"figure\"", &count(fault.planned));
-                    let fired = if fault.fired == 0 { "td class=\"figure unsure\"" } else { "td class=\"figure\"" };
+                    page.leaf("td class=\"figure\"", &planned(fault));
+                    let fired = if is_silent(fault) { "td class=\"figure unsure\"" } else { "td class=\"figure\"" };
                     page.leaf(fired, &count(fault.fired));
                     page.inside("td", |page| {
                         let achieved = fault.coverage.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
                         page.text(&achieved.collect::<Vec<_>>().join(", "));
+                        for line in at_requests(fault) {
+                            page.leaf("small", &line);
+                        }
                     });
                 });
             });

@@ -6,7 +6,7 @@ use crate::compare::{Idempotency, Kind, Redelivery};
 use crate::report::Report;
 use crate::report::answers::{Tone, answers};
 use crate::report::figures::{count, counted};
-use crate::report::words::{given, name, sighting};
+use crate::report::words::{given, name, redelivery_rows, sighting};
 
 /// Bytes of the examples of one build.
 const EXAMPLES_BYTES: usize = 180_000;
@@ -37,9 +37,11 @@ pub(super) fn redelivery(report: &Report, page: &mut Page) {
 fn table(idempotency: &Idempotency, page: &mut Page) {
     let Idempotency { old, new, increase, broken_by_new, broken_by_both, mended_by_new, .. } = idempotency;
     page.table("Redelivery", &["", "#old", "#new"], |page| {
-        page.row_of_figures("Redelivered", &[count(old.redelivered), count(new.redelivered)]);
-        page.row_of_figures("Repeated effects", &[count(old.repeated_effects), count(new.repeated_effects)]);
-        page.row_of_figures("Changed final values", &[count(old.changed_finals), count(new.changed_finals)]);
+        for (label, old, new) in redelivery_rows(old, new) {
+            let mut label = label.to_owned();
+            label[..1].make_ascii_uppercase();
+            page.row_of_figures(&label, &[count(old), count(new)]);
+        }
     });
     let tested = increase
         .map_or("The increase was not tested.".to_owned(), |standing| format!("The increase is {}.", name(standing)));

@@ -10,7 +10,8 @@ use rehearsal::outcome::{Ending, Lateness};
 use rehearsal::plan::PlanSummary;
 use rehearsal::recording::{CauseFacts, GapCause};
 use rehearsal::report::{
-    BuildFacts, DriveFacts, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
+    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, RelationFacts, Report, RequestFacts,
+    ScenarioFacts,
 };
 
 /// New pays twice under redelivery, and the rounding of one fare class moved.
@@ -28,6 +29,7 @@ pub(crate) fn differ() -> Report {
             old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
             new: Redelivery {
                 redelivered: 1_061,
+                provoked: 0,
                 repeated_effects: 38,
                 changed_finals: 0,
                 examples: vec![
@@ -119,6 +121,8 @@ pub(crate) fn agree() -> Report {
                 &[("share", 0.019_87), ("distance-p50-events", 1_204.0), ("distance-max-events", 8_112.0)],
             ),
             fault("shuffled", "reorder", 2_664, &[("share", 0.049_9), ("extent-p50", 17.0), ("extent-max", 64.0)]),
+            answers_lost(),
+            broker_gone(),
         ],
         outputs: [("new", 1_204), ("new_once", 1_204), ("old", 1_204), ("old_again", 1_204), ("old_once", 1_204)]
             .map(|(drive, n)| (drive.to_owned(), n))
@@ -267,7 +271,7 @@ pub(crate) fn hostile() -> Report {
     }
     let examples = report.patterns[1].examples.clone();
     report.idempotency = Some(Idempotency {
-        new: Redelivery { redelivered: 3, repeated_effects: 1, changed_finals: 1, examples },
+        new: Redelivery { redelivered: 3, provoked: 0, repeated_effects: 1, changed_finals: 1, examples },
         ..Idempotency::default()
     });
     report
@@ -544,6 +548,40 @@ fn fault(name: &str, kind: &str, instances: u64, coverage: &[(&str, f64)]) -> Fa
         planned: instances,
         fired: instances,
         coverage: coverage.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        requests: None,
+    }
+}
+
+fn answers_lost() -> FaultFacts {
+    let fired = |instances: u64, commits: u64| FiredFacts {
+        instances,
+        touched: instances,
+        requests: BTreeMap::from([("OffsetCommit".to_owned(), commits), ("Produce".to_owned(), instances - commits)]),
+        clients: BTreeMap::from([("payments".to_owned(), instances)]),
+    };
+    let drives = [("new", fired(12, 2)), ("old", fired(14, 3)), ("old-again", fired(9, 0))];
+    FaultFacts {
+        planned: 0,
+        requests: Some(RequestFacts {
+            begins: "with each request by a chance of 0.1%".into(),
+            by_time: false,
+            drives: drives.map(|(drive, fired)| (drive.to_owned(), fired)).into(),
+        }),
+        ..fault("answers", "lost-ack", 12, &[("touched", 12.0), ("OffsetCommit", 2.0), ("Produce", 10.0)])
+    }
+}
+
+fn broker_gone() -> FaultFacts {
+    let fired = FiredFacts { instances: 1, touched: 1, ..FiredFacts::default() };
+    let drives = ["new", "new-once", "old", "old-again", "old-once"];
+    FaultFacts {
+        legality: "A".into(),
+        requests: Some(RequestFacts {
+            begins: "at 1.2s of the replay, for 5s".into(),
+            by_time: true,
+            drives: drives.map(|drive| (drive.to_owned(), fired.clone())).into(),
+        }),
+        ..fault("gone", "broker-down", 1, &[("touched", 1.0)])
     }
 }
 

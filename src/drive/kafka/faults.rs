@@ -1,0 +1,212 @@
+//! Faults at requests in one drive: what the plan has of them as the stage takes them, when they act, and what they touched.
+//!
+//! They begin with the schedule, not with the warm-up, and rest once the plan is at its end: an ending is decided when nothing acts
+//! any more. They rest, too, while a partition is set back, so that what is handed over again is what is planned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::shared::Shared;
+use super::super::{DeliverySource, DriveError};
+use super::KafkaRules;
+use super::watch::is_internal;
+use crate::drive::stage::{ChunkBuilder, Stage, StageAim, StageFault, StageFaultKind, StageFired, StageTrigger};
+use crate::outcome::{FaultCount, OutcomeError, Touch, TouchedPartition, TouchesWriter};
+use crate::plan::{FaultSettings, ReadRate, RequestEffect, RequestFault, RequestTrigger};
+use crate::recording::{Columns, Place, Recording, RecordingError};
+use crate::settings::SettingError;
+
+/// Makes the stage's faults of those of a plan.
+pub(super) fn of_plan(plan: &dyn DeliverySource, recording: &Recording) -> Result<Vec<StageFault>, DriveError> {
+    let all = plan.request_faults()?;
+    Ok(all.iter().map(|fault| of_fault(fault, recording)).collect::<Result<_, _>>()?)
+}
+
+fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<StageFault, RecordingError> {
+    Ok(StageFault {
+        name: fault.name.clone(),
+        kind: kind(&fault.effect, recording)?,
+        aim: StageAim {
+            calls: fault.requests.iter().cloned().collect(),
+            topics: fault.topics.iter().cloned().collect(),
+            partitions: fault.partitions.iter().copied().collect(),
+            clients: fault.clients.iter().cloned().collect(),
+            groups: fault.groups.iter().cloned().collect(),
+        },
+        trigger: match &fault.trigger {
+            RequestTrigger::Always => StageTrigger::Always,
+            RequestTrigger::Probability { chance, seed } => StageTrigger::Share { share: *chance, seed: *seed },
+            RequestTrigger::Nth(number) => StageTrigger::Nth([*number].into()),
+            RequestTrigger::Every(number) => StageTrigger::Every(*number),
+            RequestTrigger::OnceEach => StageTrigger::FirstOfEach,
+            RequestTrigger::Moments(moments) => {
+                StageTrigger::At(moments.iter().map(|moment| micros(*moment)).collect())
+            }
+        },
+        length: micros(fault.length_us),
+        most: fault.most,
+    })
+}
+
+fn kind(effect: &RequestEffect, recording: &Recording) -> Result<StageFaultKind, RecordingError> {
+    Ok(match effect {
+        RequestEffect::LostAck => StageFaultKind::LostAck,
+        RequestEffect::Disconnect => StageFaultKind::Disconnect,
+        RequestEffect::BrokerDown => StageFaultKind::BrokerDown,
+        RequestEffect::BrokerSlow { latency_us } => StageFaultKind::BrokerSlow { latency: micros(*latency_us) },
+        RequestEffect::SlowReader { rate } => {
+            StageFaultKind::SlowReader { bytes_per_second: bytes_per_second(rate, recording)? }
+        }
+        RequestEffect::SlowSink { latency_us, bytes_per_second } => {
+            StageFaultKind::SlowSink { latency: micros(*latency_us), bytes_per_second: *bytes_per_second }
+        }
+        RequestEffect::PartialLoss => StageFaultKind::PartialLoss,
+        RequestEffect::NotLeader => StageFaultKind::NotLeader,
+        RequestEffect::Loading => StageFaultKind::Loading,
+        RequestEffect::Throttle { time_us } => StageFaultKind::Throttle { time: micros(*time_us) },
+        RequestEffect::Rebalance => StageFaultKind::Rebalance,
+        RequestEffect::Batch { sizes } => StageFaultKind::Batch { sizes: sizes.clone() },
+    })
+}
+
+/// What a kind can touch does not depend on by how much.
+fn bare(kind: &str) -> Option<StageFaultKind> {
+    let (none, some) = (Duration::ZERO, 1);
+    let all = [
+        StageFaultKind::LostAck,
+        StageFaultKind::Disconnect,
+        StageFaultKind::BrokerDown,
+        StageFaultKind::BrokerSlow { latency: none },
+        StageFaultKind::SlowReader { bytes_per_second: some },
+        StageFaultKind::SlowSink { latency: none, bytes_per_second: None },
+        StageFaultKind::PartialLoss,
+        StageFaultKind::NotLeader,
+        StageFaultKind::Loading,
+        StageFaultKind::Throttle { time: none },
+        StageFaultKind::Rebalance,
+        StageFaultKind::Batch { sizes: Vec::new() },
+    ];
+    all.into_iter().find(|one| one.name() == kind)
+}
+
+/// How fast a slow reader reads. Of the input's own rate a share is: mean size of an event of the plan as a fetch has it, times
+/// deliveries of the plan, over its length, which counts for a second at least.
+fn bytes_per_second(rate: &ReadRate, recording: &Recording) -> Result<u64, RecordingError> {
+    match rate {
+        ReadRate::BytesPerSecond(bytes) => Ok(*bytes),
+        ReadRate::OfInput { share, sample, deliveries, length_us } => {
+            let bytes = mean_bytes(sample, recording)? * *deliveries as f64;
+            let seconds = (*length_us as f64 / 1e6).max(1.0);
+            Ok(((share * bytes / seconds) as u64).max(1))
+        }
+    }
+}
+
+/// Mean size of these events as they are fetched, in bytes.
+fn mean_bytes(sample: &[Place], recording: &Recording) -> Result<f64, RecordingError> {
+    let mut lookup = recording.lookup(Columns { key: true, value: true, headers: true });
+    let (mut builder, mut bytes) = (ChunkBuilder::default(), 0);
+    lookup.each(sample, |index, event| {
+        if !builder.push(index as i64, sample[index], &event) {
+            bytes += builder.size_bytes();
+            let _ = builder.finish();
+            let joined = builder.push(index as i64, sample[index], &event);
+            debug_assert!(joined, "an empty chunk takes any event");
+        }
+        Ok::<(), RecordingError>(())
+    })?;
+    Ok((bytes + builder.size_bytes()) as f64 / sample.len().max(1) as f64)
+}
+
+/// Holds what a scenario says of faults at requests against what builds do: `inputs` are the topics that are handed over.
+pub(in crate::drive) fn check(
+    rules: &KafkaRules,
+    inputs: &[String],
+    faults: &[FaultSettings],
+) -> Result<(), SettingError> {
+    for (index, fault) in faults.iter().enumerate() {
+        let Some(kind) = bare(&fault.kind) else { continue };
+        let can = kind.touchable();
+        let requests = || fault.requests.iter().flatten().enumerate();
+        if let Some((number, call)) = requests().find(|(_, call)| !can.contains(call)) {
+            let key = format!("fault[{index}].requests[{number}]");
+            let problem = format!("a `{}` touches no request `{call}`", kind.name());
+            return Err(SettingError::new(key, problem, nearest(call, can.iter(), "It touches")));
+        }
+        let topics = fault.selector.as_ref().and_then(|selector| selector.topics.as_ref());
+        let known = || rules.outputs.keys().chain(inputs);
+        // Builds make topics of their own.
+        let is_known = |topic: &String| is_internal(topic) || known().any(|known| known == topic);
+        if let Some((number, topic)) = topics.into_iter().flatten().enumerate().find(|(_, topic)| !is_known(topic)) {
+            let key = format!("fault[{index}].where.topics[{number}]");
+            let problem = format!("the topic `{topic}` is neither handed over nor one of `outputs`");
+            return Err(SettingError::new(key, problem, nearest(topic, known(), "There are")));
+        }
+    }
+    Ok(())
+}
+
+/// Says what else could have been meant.
+fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a String> + Clone, there: &str) -> String {
+    let close = |name: &&String| strsim::damerau_levenshtein(&name.to_lowercase(), &wrong.to_lowercase()) <= 2;
+    let near = known.clone().find(close).map_or_else(String::new, |near| format!("Write `{near}`. "));
+    let all: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+    format!("{near}{there} {}.", all.join(", "))
+}
+
+/// What the faults of a drive touch, on its way to the outcome.
+#[derive(Debug)]
+pub(super) struct Log<'a> {
+    pub(super) names: Vec<String>,
+    pub(super) writer: Option<&'a mut TouchesWriter>,
+}
+
+impl Log<'_> {
+    /// Writes down what has been touched since; whether anything was.
+    pub(super) fn follow(&mut self, stage: &Stage, shared: &Shared) -> Result<bool, OutcomeError> {
+        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let fired = stage.take_fired();
+        for one in &fired {
+            writer.append(&touch(one, shared))?;
+        }
+        Ok(!fired.is_empty())
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<(), OutcomeError> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.checkpoint())
+    }
+
+    /// How often each fired.
+    pub(super) fn counts(&self, stage: &Stage) -> BTreeMap<String, FaultCount> {
+        let fired = stage.fault_counts();
+        let count = |name: &String| {
+            let fired = fired.get(name).copied().unwrap_or_default();
+            (name.clone(), FaultCount { instances: fired.instances, touched: fired.touched })
+        };
+        self.names.iter().map(count).collect()
+    }
+}
+
+fn touch(fired: &StageFired, shared: &Shared) -> Touch {
+    // Without an address it was nobody's request.
+    let asked = fired.address.is_some();
+    let partition =
+        |(topic, partition): &(String, i32)| TouchedPartition { topic: topic.clone(), partition: *partition };
+    Touch {
+        at_us: shared.relative_us(i64::try_from(fired.at.as_micros()).unwrap_or(i64::MAX)),
+        fault: fired.fault.clone(),
+        kind: fired.kind.to_owned(),
+        instance: fired.instance,
+        client: asked.then(|| fired.client.clone()),
+        address: fired.address.map(|address| address.to_string()),
+        api: asked.then(|| fired.call.clone()),
+        version: asked.then_some(fired.version),
+        correlation: asked.then_some(fired.correlation),
+        group: fired.group.clone(),
+        partitions: fired.partitions.iter().map(partition).collect(),
+    }
+}
+
+fn micros(us: i64) -> Duration {
+    Duration::from_micros(us.unsigned_abs())
+}

@@ -1,0 +1,219 @@
+//! Faults at requests: what a scenario may write of them, and what a plan makes of it.
+
+use super::*;
+use crate::plan::requests::{Asking, RequestKind};
+
+const UNPACED: &str = "[pace]\nmode = 'unpaced'\n";
+
+fn fault(text: &str) -> String {
+    format!("[[fault]]\n{text}\n")
+}
+
+/// What a fault comes to over a thousand events, a second apart.
+fn resolved(text: &str) -> RequestFault {
+    let plan = planned(&Synthetic::even(1_000, 1_000), &fault(text));
+    let [one] = &plan.request_faults().unwrap()[..] else { panic!("{text}") };
+    one.clone()
+}
+
+#[test]
+fn every_kind_takes_its_presets() {
+    for kind in RequestKind::ALL {
+        for preset in ["calm", "normal", "harsh"] {
+            let text = format!("kind = '{}'\npreset = '{preset}'", kind.name());
+            if (kind, preset) == (RequestKind::LostAck, "calm") {
+                let error = setting_error(&Synthetic::even(10, 1_000), &fault(&text));
+                assert_eq!(error.key, "fault[0].kind");
+                continue;
+            }
+            let one = resolved(&text);
+            assert_eq!((one.kind, one.name.as_str()), (kind.name(), format!("{}-1", kind.name()).as_str()));
+            assert_eq!(one.legality, if one.kind == "lost-ack" { Legality::B } else { Legality::A });
+            assert_eq!(one.redelivers, ["lost-ack", "rebalance"].contains(&one.kind));
+        }
+    }
+    let harsh = |kind: &str| resolved(&format!("kind = '{kind}'\npreset = 'harsh'"));
+    assert_eq!(harsh("lost-ack").trigger, RequestTrigger::OnceEach);
+    assert_eq!((harsh("loading").length_us, harsh("broker-down").length_us), (30_000_000, 60_000_000));
+    assert_eq!(harsh("batch").effect, RequestEffect::Batch { sizes: vec![1, 0] });
+    let every_ten_seconds: Vec<i64> = (1..=99).map(|number| number * 10_000_000).collect();
+    assert_eq!(harsh("rebalance").trigger, RequestTrigger::Moments(every_ten_seconds));
+    let RequestEffect::Batch { sizes } = resolved("kind = 'batch'\npreset = 'calm'").effect else { panic!() };
+    assert!(sizes.len() == 64 && sizes.iter().all(|size| (1..=500).contains(size)), "{sizes:?}");
+}
+
+#[test]
+fn what_is_written_goes_before_the_preset() {
+    let one = resolved("kind = 'broker-slow'\nlatency = '7ms'\nlength = '3s'\nevery = 5\nmost = 2");
+    assert_eq!(one.effect, RequestEffect::BrokerSlow { latency_us: 7_000 });
+    assert_eq!((one.length_us, one.trigger, one.most), (3_000_000, RequestTrigger::Every(5), 2));
+    let one = resolved(
+        "kind = 'lost-ack'\nname = 'gone'\nprobability = 0.5\nrequests = ['Produce']\n\
+         where = { topics = ['a'], partitions = [0], clients = ['c'] }",
+    );
+    assert_eq!((one.name.as_str(), one.index, one.length_us), ("gone", 0, 0));
+    assert_eq!((one.requests, one.topics), (vec!["Produce".to_owned()], vec!["a".to_owned()]));
+    assert_eq!((one.partitions, one.clients), (vec![0], vec!["c".to_owned()]));
+    assert_eq!(one.trigger, RequestTrigger::Probability { chance: 0.5, seed: Seed(7) });
+    let one = resolved("kind = 'slow-sink'\nlatency = '0s'\nrate = '2 kB/s'");
+    assert_eq!(one.effect, RequestEffect::SlowSink { latency_us: 0, bytes_per_second: Some(2_000) });
+    let one = resolved("kind = 'throttle'\ndelay = '40ms'\nnth = 3");
+    assert_eq!((one.effect, one.trigger), (RequestEffect::Throttle { time_us: 40_000 }, RequestTrigger::Nth(3)));
+    let one = resolved("kind = 'partial-loss'\nshare = 0.25");
+    assert_eq!(one.trigger, RequestTrigger::Probability { chance: 0.25, seed: Seed(7) });
+    // A length belongs to whatever a moment begins; a request is alone, unless the kind is nothing without one.
+    assert_eq!(resolved("kind = 'disconnect'\nnth = 1").length_us, 0);
+    assert_eq!(resolved("kind = 'disconnect'\ntimes = 1").length_us, 5_000_000);
+    assert_eq!(resolved("kind = 'broker-down'\nnth = 1").length_us, 5_000_000);
+    let one = resolved("kind = 'rebalance'\ntimes = 2\nlength = '2s'\nwhere = { groups = ['g'] }");
+    assert_eq!((one.groups, one.length_us), (vec!["g".to_owned()], 2_000_000));
+}
+
+#[test]
+fn what_no_request_can_have_is_refused_by_its_key() {
+    for (text, key, word) in [
+        ("kind = 'lost-ak'", "kind", "`lost-ack`"),
+        ("kind = 'lost-ack'\nshare = 0.1", "share", "takes no `share`"),
+        ("kind = 'lost-ack'\nafter = '1s'", "after", "takes no `after`"),
+        ("kind = 'delay'\nlatency = '1s'", "latency", "takes no `latency`"),
+        ("kind = 'delay'\nrequests = ['Produce']", "requests", "takes no `requests`"),
+        ("kind = 'lost-ack'\nnth = 1\nevery = 2", "every", "`nth` already says"),
+        ("kind = 'lost-ack'\nprobability = 5.0", "probability", "0.05"),
+        ("kind = 'lost-ack'\nnth = 0", "nth", "out of range"),
+        ("kind = 'lost-ack'\ntimes = 2_000_000", "times", "too many"),
+        ("kind = 'lost-ack'\nat = []", "at", "no moment"),
+        ("kind = 'rebalance'\nperiod = '5 events'", "period", "replay time"),
+        ("kind = 'rebalance'\nperiod = '1ms'", "period", "10 ms or more"),
+        ("kind = 'lost-ack'\nmost = 0", "most", "tests nothing"),
+        ("kind = 'lost-ack'\nname = ''", "name", "needs a name"),
+        ("kind = 'lost-ack'\nrequests = []", "requests", "no request is touched"),
+        ("kind = 'lost-ack'\nwhere = { keys = ['a'] }", "where.keys", "no `keys`"),
+        ("kind = 'lost-ack'\nwhere = { value = '@.a == 1' }", "where.value", "no `value`"),
+        ("kind = 'lost-ack'\nwhere = { from = '2013-01-05T00:00:00Z' }", "where.from", "`length`"),
+        ("kind = 'lost-ack'\nwhere = { to = '2013-01-05T00:00:00Z' }", "where.to", "`length`"),
+        ("kind = 'lost-ack'\nwhere = { groups = ['g'] }", "where.groups", "only a `rebalance`"),
+        ("kind = 'lost-ack'\nwhere = { clients = [] }", "where.clients", "empty"),
+        ("kind = 'lost-ack'\nwhere = { partitions = [-1] }", "where.partitions", "partition -1"),
+        ("kind = 'delay'\nwhere = { clients = ['c'] }", "where.clients", "only requests do"),
+        ("kind = 'delay'\nwhere = { groups = ['g'] }", "where.groups", "only requests do"),
+        ("kind = 'broker-down'\nwhere = { topics = ['a'] }", "where.topics", "begun by no request"),
+        ("kind = 'broker-down'\nat = ['5s']\nrequests = ['Fetch']", "requests", "begun by no request"),
+        ("kind = 'rebalance'\nwhere = { clients = ['a'] }", "where.clients", "begun by no request"),
+        ("kind = 'broker-down'\nlength = '0s'", "length", "is none"),
+        ("kind = 'rebalance'\nnth = 1\nlength = '0s'", "length", "is none"),
+        ("kind = 'throttle'\ndelay = '1s..2s'", "delay", "one length"),
+        ("kind = 'throttle'\ndelay = '5 events'", "delay", "one length"),
+        ("kind = 'broker-slow'\nlatency = '0s'", "latency", "late by nothing"),
+        ("kind = 'slow-sink'\nlatency = '0s'", "latency", "late by nothing"),
+        ("kind = 'slow-sink'\nrate = '50%'", "rate", "bytes a second"),
+        ("kind = 'slow-reader'\nrate = '100%'", "rate", "not slow"),
+        ("kind = 'batch'\nsizes = []", "sizes", "limit nothing"),
+        ("kind = 'batch'\nsizes = [0, 0]", "sizes", "limit nothing"),
+    ] {
+        let error = setting_error(&Synthetic::even(10, 1_000), &fault(text));
+        assert_eq!(error.key, format!("fault[0].{key}"), "{text}");
+        assert!(format!("{error} {}", error.instead).contains(word), "{text}: {error}");
+    }
+}
+
+#[test]
+fn moments_and_shares_need_a_pace() {
+    for (text, key) in [
+        ("kind = 'rebalance'", "kind"),
+        ("kind = 'lost-ack'\nat = ['5s']", "at"),
+        ("kind = 'loading'\ntimes = 2", "times"),
+        ("kind = 'loading'\nperiod = '2s'", "period"),
+        ("kind = 'slow-reader'", "kind"),
+        ("kind = 'slow-reader'\nrate = '20%'", "rate"),
+    ] {
+        let text = format!("{UNPACED}{}", fault(text));
+        assert_eq!(setting_error(&Synthetic::even(10, 1_000), &text).key, format!("fault[0].{key}"), "{text}");
+        assert_eq!(settings(&text).check().unwrap_err().key, format!("fault[0].{key}"));
+    }
+    let text = format!("{UNPACED}{}{}", fault("kind = 'lost-ack'"), fault("kind = 'slow-reader'\nrate = '9 kB/s'"));
+    assert_eq!(planned(&Synthetic::even(10, 1_000), &text).request_faults().unwrap().len(), 2);
+}
+
+#[test]
+fn two_faults_of_one_name_draw_the_same_and_are_refused() {
+    let both = format!("{}{}", fault("kind = 'lost-ack'\nname = 'x'"), fault("kind = 'delay'\nname = 'x'"));
+    assert_eq!(setting_error(&Synthetic::even(10, 1_000), &both).key, "fault[1].name");
+}
+
+#[test]
+fn faults_at_requests_move_no_delivery_and_take_no_bit() {
+    let source = Synthetic::even(500, 1_000);
+    let (dup, lost) = (fault("kind = 'duplicate'\nprobability = 0.1"), fault("kind = 'lost-ack'"));
+    let alone = delivered(&source, &dup);
+    let plan = planned(&source, &format!("{lost}{dup}{}", fault("kind = 'rebalance'")));
+    assert_eq!(deliveries(&plan), alone);
+    assert_eq!(plan.faults().iter().map(|fault| fault.kind.as_str()).collect::<Vec<_>>(), ["duplicate"]);
+    let summary = plan.summary().unwrap();
+    let kinds: Vec<&str> = summary.faults.iter().map(|fault| fault.kind.as_str()).collect();
+    assert_eq!(kinds, ["lost-ack", "duplicate", "rebalance"]);
+    let [lost, _, rebalance] = &summary.faults[..] else { panic!() };
+    let at = lost.at_requests.as_ref().unwrap();
+    assert!(!at.by_time && at.begins.contains("0.1%") && !lost.touches_nothing(), "{at:?}");
+    let at = rebalance.at_requests.as_ref().unwrap();
+    assert!(at.by_time && at.begins.contains("at 5 moments") && at.begins.contains("for 1s"), "{at:?}");
+    assert_eq!((lost.planned, rebalance.planned), (0, 5));
+}
+
+#[test]
+fn the_drives_without_redelivery_do_without_what_makes_clients_do_things_twice() {
+    let all = ["lost-ack", "rebalance", "broker-slow"].map(|kind| fault(&format!("kind = '{kind}'"))).concat();
+    let plan = planned(&Synthetic::even(100, 1_000), &all);
+    assert!(plan.redelivers() && settings(&all).redelivers());
+    let once = plan.once();
+    assert!(!once.redelivers());
+    let kinds: Vec<&str> = once.request_faults().unwrap().iter().map(|fault| fault.kind).collect();
+    assert_eq!(kinds, ["broker-slow"]);
+    assert_eq!(once.request_faults().unwrap()[0], plan.request_faults().unwrap()[2]);
+    assert!(!settings(&fault("kind = 'broker-slow'")).redelivers());
+}
+
+#[test]
+fn moments_are_those_of_the_schedule() {
+    // A silence of 100 s is cut to 5 s, and replay runs ten times as fast.
+    let events = [0, 1_000, 2_000, 102_000, 103_000].iter().zip(0..).map(|(at, offset)| made(offset, 1_000 + at));
+    let source = Synthetic::of([("a", 0, events.collect())]);
+    let moments = |text: &str| {
+        let text = format!("[pace]\nmode = 'accelerated'\nspeed = 10.0\ngap-max = '5s'\n{}", fault(text));
+        planned(&source, &text).request_faults().unwrap()[0].moments_us().unwrap().to_vec()
+    };
+    let at = |list: &str| moments(&format!("kind = 'loading'\nat = {list}"));
+    assert_eq!(at("['1s']"), [100_000]);
+    // In the silence: with the first event behind it.
+    assert_eq!(at("['50s', '0s']"), [0, 5_200_000]);
+    // Behind the last event, and ahead of the first, is nothing.
+    assert_eq!(at("['200s']"), [0_i64; 0]);
+    assert_eq!(at("['1970-01-01T00:00:00Z']"), [0_i64; 0]);
+    assert_eq!(at("['1970-01-01T00:00:02Z']"), [100_000]);
+    let drawn = moments("kind = 'loading'\ntimes = 4");
+    assert!(drawn.len() == 4 && drawn.is_sorted() && drawn[3] < 5_300_000 * 9 / 10, "{drawn:?}");
+    assert_eq!(drawn, moments("kind = 'loading'\ntimes = 4"));
+    assert_ne!(drawn, moments("kind = 'loading'\nname = 'other'\ntimes = 4"));
+    assert_eq!(moments("kind = 'loading'\nperiod = '2s'"), [2_000_000, 4_000_000]);
+    let plan = planned(&source, &fault("kind = 'loading'\nat = ['200s']"));
+    assert!(plan.summary().unwrap().faults[0].touches_nothing());
+}
+
+#[test]
+fn a_slow_reader_learns_how_fast_its_input_comes() {
+    let plan = planned(&Synthetic::even(10_000, 1_000), &fault("kind = 'slow-reader'\nrate = '20%'"));
+    let RequestEffect::SlowReader { rate } = &plan.request_faults().unwrap()[0].effect else { panic!() };
+    let ReadRate::OfInput { share, sample, deliveries, length_us } = rate else { panic!("{rate:?}") };
+    assert!((share - 0.2).abs() < 1e-9);
+    assert_eq!((*deliveries, *length_us), (10_000, 9_999_000_000));
+    assert!((1_024..2_048).contains(&sample.len()), "{}", sample.len());
+    let steps: BTreeSet<u32> = sample.windows(2).map(|pair| pair[1].row - pair[0].row).collect();
+    assert_eq!(steps, [8].into());
+    assert!(sample[sample.len() - 1].row >= 9_992);
+    // Nobody asks, nothing is kept.
+    let mut asking = Asking::default();
+    asking.delivery(Place::default(), 5);
+    assert_eq!(
+        format!("{:?}", Asking::default()).contains("sample: None"),
+        format!("{asking:?}").contains("sample: None")
+    );
+}
