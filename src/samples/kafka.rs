@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde::Serialize;
 
-use super::Delivered;
+use super::{Delivered, flag};
 
 /// How long to wait for an event before what is done is committed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -23,6 +23,9 @@ const COMMIT_AFTER: u64 = 500;
 /// Longest wait for the broker to take what was written.
 const FLUSH: Duration = Duration::from_secs(30);
 
+/// Polls after which brokers that were out of reach are asked for: some ten seconds.
+const LONELY_POLLS: u32 = 500;
+
 /// A consumer and a producer. What was read is committed once all that was written because of it has been taken.
 pub struct Client {
     consumer: BaseConsumer,
@@ -30,10 +33,14 @@ pub struct Client {
     /// By topic and partition: the next offset wanted, as far as it is not committed yet.
     done: BTreeMap<(String, i32), i64>,
     since: u64,
+    /// Polls without an event since no broker could be reached.
+    lonely: Option<u32>,
 }
 
 impl Client {
-    /// Connects to the brokers of `KAFKA_BOOTSTRAP_SERVERS` and reads `topics` as a member of `REHEARSAL_GROUP`.
+    /// Connects to the brokers of `KAFKA_BOOTSTRAP_SERVERS` and reads `topics` as a member of `REHEARSAL_GROUP`. The flag `idempotence`
+    /// says whether the producer numbers its batches, so that the broker knows one that comes twice, and `retries` whether it tries
+    /// again at all; both are set where nothing is said.
     ///
     /// # Errors
     ///
@@ -41,14 +48,22 @@ impl Client {
     pub fn subscribe(topics: &[&str]) -> io::Result<Self> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", variable("KAFKA_BOOTSTRAP_SERVERS")?);
-        let producer = config.clone().set("linger.ms", "0").set("enable.idempotence", "true").create();
+        // A broker that is back is found soon.
+        config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
+        let mut producing = config.clone();
+        producing.set("linger.ms", "0").set("enable.idempotence", flag("idempotence", true).to_string());
+        if !flag("retries", true) {
+            // A producer that numbers its batches cannot give up.
+            producing.set("message.send.max.retries", "0").set("enable.idempotence", "false");
+        }
+        let producer = producing.create();
         config.set("group.id", variable("REHEARSAL_GROUP")?).set("enable.auto.commit", "false");
         // How soon a member learns that it was put out of its group.
         config.set("heartbeat.interval.ms", "100").set("session.timeout.ms", "6000");
         config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "100");
         let consumer: BaseConsumer = config.create().map_err(other)?;
         consumer.subscribe(topics).map_err(other)?;
-        Ok(Self { consumer, producer: producer.map_err(other)?, done: BTreeMap::new(), since: 0 })
+        Ok(Self { consumer, producer: producer.map_err(other)?, done: BTreeMap::new(), since: 0, lonely: None })
     }
 
     /// Waits for the next event. Commits what is done while there is none.
@@ -59,8 +74,12 @@ impl Client {
     pub fn read(&mut self) -> io::Result<Delivered> {
         loop {
             match self.consumer.poll(PAUSE) {
-                None => self.commit()?,
+                None => {
+                    self.look_for_brokers()?;
+                    self.commit()?;
+                }
                 Some(Ok(event)) => {
+                    self.lonely = None;
                     let value = event.payload().map(serde_json::from_slice).transpose()?;
                     return Ok(Delivered {
                         topic: event.topic().to_owned(),
@@ -70,10 +89,24 @@ impl Client {
                         value,
                     });
                 }
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) => {
+                    self.lonely = self.lonely.or(Some(0));
+                }
                 Some(Err(error)) if is_passing(&error) => {}
                 Some(Err(error)) => return Err(other(error)),
             }
         }
+    }
+
+    /// Brokers may be gone for a while. Where they stay away, nobody is left to work for.
+    fn look_for_brokers(&mut self) -> io::Result<()> {
+        let Some(polls) = &mut self.lonely else { return Ok(()) };
+        *polls += 1;
+        if *polls < LONELY_POLLS {
+            return Ok(());
+        }
+        self.lonely = None;
+        self.consumer.fetch_metadata(None, FLUSH).map(drop).map_err(other)
     }
 
     /// Writes an output to `topic` that happens at `timestamp_ms` of event time.
@@ -114,20 +147,29 @@ impl Client {
         }
         self.producer.flush(FLUSH).map_err(other)?;
         let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in std::mem::take(&mut self.done) {
-            list.add_partition_offset(&topic, partition, Offset::Offset(next)).map_err(other)?;
+        for ((topic, partition), next) in &self.done {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next)).map_err(other)?;
         }
         match self.consumer.commit(&list, CommitMode::Sync) {
-            Err(error) if !is_passing(&error) => Err(other(error)),
+            Err(error) if !is_passing(&error) => return Err(other(error)),
+            // Nobody knows whether it stands: it is committed again with what comes next.
+            Err(error) if !is_parted(&error) => {}
             // Whoever is no member any more goes on where the group stands.
-            _ => Ok(()),
+            _ => self.done.clear(),
         }
+        Ok(())
     }
 }
 
 /// Whether a consumer goes on by itself after this.
 fn is_passing(error: &KafkaError) -> bool {
-    !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::AllBrokersDown))
+    error.rdkafka_error_code() != Some(RDKafkaErrorCode::Fatal)
+}
+
+/// Whether the group has gone on without this member.
+fn is_parted(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    matches!(error.rdkafka_error_code(), Some(IllegalGeneration | RebalanceInProgress | UnknownMemberId))
 }
 
 fn variable(name: &str) -> io::Result<String> {

@@ -254,12 +254,63 @@ fn refunds_that_remember_and_round_agree_with_old() {
     assert_eq!(found(&REFUNDS.run(&[UNPACED, mended[1]])), REFUNDS.without(&["round"]));
 }
 
+// ---- refunds under faults at requests: the same build bears them or not, by one setting ----
+
+const LOST_ANSWERS: Planted = Planted { scenario: "lost-answers", faults: &[] };
+
+const OLD_AS_NEW: &str = "new.command=[\"{rehearsal}\", \"sample\", \"refunds-old\"]";
+
+/// What each drive's faults at requests came to: every drive has some, and the drives without redelivery have none of those that
+/// redeliver.
+fn fired(run: &Json) -> Vec<&str> {
+    let drives = run["faults"][0]["requests"]["drives"].as_object().unwrap();
+    assert!(drives.values().all(|fired| fired["instances"].as_u64() > Some(0)), "{drives:?}");
+    drives.keys().map(String::as_str).filter(|drive| *drive != "new-again").collect()
+}
+
+fn count_of(run: &Json, kind: &str) -> u64 {
+    run["differences"][kind].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn refunds_are_paid_twice_where_answers_are_lost_unless_the_producer_numbers_its_batches() {
+    let run = LOST_ANSWERS.run(&[]);
+    assert_eq!((run["verdict"].as_str(), fired(&run)), (Some("differ"), vec!["new", "old", "old-again"]));
+    let [old, new] = repeated_effects(&run);
+    assert!(old == Some(0) && new > Some(0) && count_of(&run, "repeated") > 0, "{run:#}");
+    assert!(run["idempotency"]["new"]["provoked"].as_u64() > Some(0) && run["idempotency"]["new"]["redelivered"] == 0);
+    let run = LOST_ANSWERS.run(&["new.flags.idempotence=true"]);
+    assert_eq!((run["verdict"].as_str(), fired(&run)), (Some("agree"), vec!["new", "old", "old-again"]));
+    assert_eq!((found(&run), repeated_effects(&run)), (BTreeMap::new(), [Some(0), Some(0)]));
+}
+
+#[test]
+fn refunds_are_paid_once_wherever_another_member_joins() {
+    // What was dealt with is committed by whoever is a member then: nothing is left for others to read again.
+    let run = REFUNDS.run(&["fault=[{ kind = 'rebalance', period = '400ms', length = '50ms' }]", OLD_AS_NEW]);
+    assert_eq!((run["verdict"].as_str(), repeated_effects(&run)), (Some("agree"), [Some(0), Some(0)]));
+    assert_eq!(fired(&run), ["new", "old", "old-again"]);
+}
+
+#[test]
+fn refunds_are_lost_with_their_connections_unless_the_producer_tries_again() {
+    let fault = "fault=[{ kind = 'disconnect', probability = 0.6, requests = ['Produce'] }]";
+    let run = REFUNDS.run(&[fault, OLD_AS_NEW, "new.flags.retries=false"]);
+    assert_eq!((run["verdict"].as_str(), fired(&run)), (Some("differ"), vec!["new", "old", "old-again"]));
+    assert!(count_of(&run, "missing") > 0 && count_of(&run, "repeated") == 0, "{}", run["differences"]);
+    for fault in [fault, "fault=[{ kind = 'broker-down', times = 2, length = '300ms' }]"] {
+        let run = REFUNDS.run(&[fault, OLD_AS_NEW]);
+        assert_eq!((run["verdict"].as_str(), found(&run)), (Some("agree"), BTreeMap::new()), "{fault}");
+        assert_eq!(fired(&run), ["new", "old", "old-again"], "{fault}");
+    }
+}
+
 // ---- all scenarios ----
 
 #[test]
 fn the_first_line_of_each_scenario_asks_its_question() {
     let scenarios = scenarios_in(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")]).unwrap();
-    assert_eq!(scenarios.len(), 4);
+    assert_eq!(scenarios.len(), 5);
     for path in scenarios {
         let text = fs::read_to_string(&path).unwrap();
         let first = text.lines().next().unwrap();
