@@ -13,6 +13,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use rehearsal::clock::{Clock, Stop, SystemClock};
+use rehearsal::drive::stage::StageError;
 use rehearsal::drive::{
     BuildSettings, DriveError, DriveRules, DriveSettings, Flag, Job, Lineage, LineageSettings, Transport, drive,
 };
@@ -70,7 +71,14 @@ fn a_build_of_these_tests() {
     loop {
         let Some(Ok(event)) = consumer.poll(Duration::from_millis(10)) else {
             producer.flush(WAIT).unwrap();
-            if does != "commits-nothing" && taken > 0 {
+            if does == "damages" && taken == DAMAGED_AFTER {
+                // What left memory is read from the recording again, which is gone.
+                taken += 1;
+                for segment in std::fs::read_dir(env("REHEARSAL_FLAG_SEGMENTS").unwrap()).unwrap() {
+                    std::fs::File::create(segment.unwrap().path()).unwrap();
+                }
+                consumer.seek("orders", 0, rdkafka::Offset::Offset(100), WAIT).unwrap();
+            } else if does != "commits-nothing" && does != "damages" && taken > 0 {
                 // Whoever was put out of the group is told so here, and goes on where the group stands.
                 let _ = consumer.commit_consumer_state(CommitMode::Sync);
             }
@@ -106,6 +114,7 @@ fn a_build_of_these_tests() {
                 }
             }
             "dies" if taken > 3 => std::process::exit(5),
+            "damages" => {}
             "writes-elsewhere" => {
                 producer.send(BaseRecord::<[u8], str>::to("other").payload("x")).map_err(|(error, _)| error).unwrap();
             }
@@ -117,6 +126,9 @@ fn a_build_of_these_tests() {
         }
     }
 }
+
+/// Events after which a build that damages the recording does so: with 4 kB each, more than a stage and a recording hold in memory.
+const DAMAGED_AFTER: i32 = 20_000;
 
 /// A recording and room for outcomes.
 struct Desk {
@@ -176,7 +188,9 @@ impl Desk {
 
     fn try_drive(&self, plan: &Plan, does: &str, settings: &str, stop: &Stop) -> Result<Outcome, DriveError> {
         let command = ["{rehearsal}", "--exact", "kafka::a_build_of_these_tests", "--nocapture"].map(str::to_owned);
-        let flags = BTreeMap::from([("does".to_owned(), Flag(does.to_owned()))]);
+        let segments = self.folder.path().join("recording/segments").display().to_string();
+        let flags =
+            BTreeMap::from([("does".to_owned(), Flag(does.to_owned())), ("segments".to_owned(), Flag(segments))]);
         let build = BuildSettings { command: command.into(), flags, ..BuildSettings::default() };
         let build = build.check_for("new", std::path::Path::new("."), Transport::Kafka).unwrap();
         let text = format!("transport = 'kafka'\noutputs = ['seen']\nsettle = '200ms'\n{settings}");
@@ -433,6 +447,22 @@ fn a_warm_up_is_handed_over_first_and_unpaced() {
     assert_eq!(phases.iter().filter(|phase| **phase == Phase::WarmUp).count() as u64, warm_up);
     let lateness = outcome.ending().lateness.unwrap();
     assert!(lateness.slow_down < 0.5, "{lateness:?}");
+}
+
+#[test]
+fn a_drive_whose_stage_cannot_serve_what_was_planned_has_no_outcome_that_counts() {
+    let events: Vec<_> = (0..i64::from(DAMAGED_AFTER))
+        .map(|at| Event { value: Some(vec![b'x'; 4_000]), ..event(0, 100 + at, 1_000_000) })
+        .collect();
+    let desk = Desk::of(1, &events);
+    let error = desk.try_drive(&desk.plan(UNPACED), "damages", "", &Stop::new()).unwrap_err();
+    let DriveError::Stage(unserved @ StageError::Unserved(_)) = &error else { panic!("{error:?}") };
+    assert!(unserved.to_string().contains("clients were not served as planned"), "{unserved}");
+    // It says so whoever opens it, and that it is no ending of the build's.
+    let outcome = Outcome::open(desk.folder.path().join("outcome")).unwrap();
+    let report = outcome.ending();
+    assert!(report.reason.contains("the drive could not go on after 20,000 deliveries"), "{}", report.reason);
+    assert_eq!(report.ending, Ending::TimedOut);
 }
 
 #[test]
