@@ -146,7 +146,7 @@ impl PlanSettings {
     pub fn redelivers(&self) -> bool {
         let redelivers = |kind: &str| {
             let of_events = matches!(kind, "duplicate" | "rewind");
-            of_events || RequestKind::named(kind).is_some_and(RequestKind::redelivers)
+            of_events || repeats_requests(kind)
         };
         self.faults.iter().any(|fault| redelivers(&fault.kind))
     }
@@ -315,6 +315,11 @@ fn named(fault: &Fault) -> PlannedFault {
 /// Whether a kind of fault, by its name, touches requests of Kafka clients and no events: it takes place where Rehearsal is the broker.
 pub fn is_at_requests(kind: &str) -> bool {
     RequestKind::named(kind).is_some()
+}
+
+/// Whether a kind of fault at requests, by its name, makes clients write, or be handed, something once more.
+pub fn repeats_requests(kind: &str) -> bool {
+    RequestKind::named(kind).is_some_and(RequestKind::redelivers)
 }
 
 /// Whether the fault depends on figures of the whole recording.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::{drive_of, quoted};
+use super::facts::{drive_of, provoked_by_touches, quoted};
 use super::origin::Origin;
 use super::run::{Terms, compared};
 use super::{Scenario, ScenarioError};
@@ -57,6 +57,11 @@ pub fn compare_outcomes(
     let mut comparison = compared(&drives, &terms, stop)?;
     // Nobody can drive new here: what only one drive more could settle stays suspected.
     comparison.wants_new_again = false;
+    if let Some(found) = &mut comparison.idempotency {
+        let of = |name: &str| drives.iter().find(|(drive, _)| drive == name).map(|(_, outcome)| outcome);
+        let provoked = |name: &str| of(name).map_or(Ok(0), |outcome| provoked_by_touches(outcome, stop));
+        (found.old.provoked, found.new.provoked) = (provoked("old")?, provoked("new")?);
+    }
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
     let paced = endings.values().all(|ending| ending.lateness.is_some());

@@ -411,6 +411,24 @@ fn a_plan_is_shown_and_written_without_starting_anything() {
 }
 
 #[test]
+fn a_plan_lists_what_happens_to_requests() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/lost-answers.toml");
+    let faults = "fault=[{ kind = 'lost-ack', probability = 0.2, name = 'answers' }, { kind = 'broker-down' }, { kind = 'loading', \
+                  name = 'past', at = ['9000h'] }]";
+    let desk = Desk::new();
+    let shown = desk.expect(0, &["plan", scenario.to_str().unwrap(), "--set", faults]);
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{shown}"));
+    for (name, words) in [
+        ("answers", &["lost-ack", "class B", "by request", "with each request by a chance of 20%"][..]),
+        ("broker-down-1", &["class A", "1 planned", "of the replay, for 5s"]),
+        ("past", &["0 planned", "touches nothing: there would be no verdict"]),
+    ] {
+        assert!(words.iter().all(|word| line(name).contains(word)), "{}", line(name));
+    }
+    assert!(shown.contains("old-once"), "{shown}");
+}
+
+#[test]
 fn one_build_is_driven_without_comparing() {
     let desk = Desk::new();
     let arguments = ["replay", "orders", "--out", "outcome", "--json", "--set", "drive.payload=value", "--", "cat"];

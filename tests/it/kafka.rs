@@ -45,6 +45,7 @@ fn a_build_of_these_tests() {
     let producer: BaseProducer = producing.set("linger.ms", "0").create().unwrap();
     config.set("group.id", env("REHEARSAL_GROUP").unwrap()).set("enable.auto.commit", "false");
     config.set("heartbeat.interval.ms", "50").set("session.timeout.ms", "6000").set("fetch.wait.max.ms", "50");
+    config.set("fetch.error.backoff.ms", "20").set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "50");
     // Nothing that is there already is skipped all the same.
     config.set("auto.offset.reset", "latest");
     if does == "stops-reading" {
@@ -267,6 +268,13 @@ fn fault() -> impl Strategy<Value = &'static str> {
         Just("[[fault]]\nkind = 'rewind'\nn = 300\nevery = 40\n"),
         Just("[[fault]]\nkind = 'drop'\nprobability = 0.1\n"),
         Just("[[fault]]\nkind = 'straggle'\nshare = 0.1\ndelay = '30ms'\n"),
+        // What happens to requests changes nothing of what is seen.
+        Just("[[fault]]\nkind = 'batch'\nsizes = '1..9'\n"),
+        Just("[[fault]]\nkind = 'slow-reader'\nrate = '40 kB/s'\n"),
+        Just("[[fault]]\nkind = 'partial-loss'\nshare = 0.2\nrequests = ['Fetch']\n"),
+        Just("[[fault]]\nkind = 'disconnect'\nevery = 9\nrequests = ['Fetch', 'OffsetCommit']\n"),
+        Just("[[fault]]\nkind = 'lost-ack'\nevery = 2\nrequests = ['OffsetCommit']\n"),
+        Just("[[fault]]\nkind = 'loading'\nevery = 3\nrequests = ['OffsetCommit']\n"),
     ]
 }
 

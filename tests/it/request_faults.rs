@@ -15,7 +15,7 @@ use rehearsal::compare::{Kind, Verdict};
 use rehearsal::outcome::{Ending, Outcome, Touch};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType, TopicSource};
 use rehearsal::report::{FaultFacts, Report};
-use rehearsal::scenario::{Checked, Destination, Scenario, Watcher, check, run};
+use rehearsal::scenario::{Checked, Destination, Scenario, Watcher, check, compare_outcomes, run};
 use tempfile::TempDir;
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -305,6 +305,12 @@ fn a_producer_that_does_not_number_what_it_writes_repeats_where_answers_are_lost
     };
     made.fired_in(fired);
     assert_eq!(report.outputs["new_once"], ORDERS as u64);
+    // Compared again, the outcomes say as much.
+    let outcome = |drive: &str| made.desk.path().join("run/outcomes").join(drive);
+    let rules = Scenario::read(made.desk.path().join("scenario.toml"), &[]).unwrap();
+    let again =
+        compare_outcomes(&outcome("old"), &[outcome("old-again")], &outcome("new"), &rules, &Stop::new()).unwrap();
+    assert_eq!(again.idempotency.unwrap().new.provoked, idempotency.new.provoked);
 }
 
 #[test]

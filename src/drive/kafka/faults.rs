@@ -210,3 +210,71 @@ fn touch(fired: &StageFired, shared: &Shared) -> Touch {
 fn micros(us: i64) -> Duration {
     Duration::from_micros(us.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{RequestEffect, is_at_requests};
+    use crate::recording::{Event, EventBatchBuilder, RecordingWriter, Source};
+
+    /// A recording of so many events, each with so many bytes as its value.
+    fn recording(folder: &std::path::Path, events: i64, bytes: usize) -> Recording {
+        let mut writer = RecordingWriter::create(folder.join("r"), Source::default()).unwrap();
+        let mut batch = EventBatchBuilder::new();
+        for offset in 0..events {
+            batch.push_event(&Event {
+                topic: "a".to_owned(),
+                offset,
+                value: Some(vec![b'x'; bytes]),
+                ..Event::default()
+            });
+        }
+        writer.write(&batch.finish()).unwrap();
+        writer.seal().unwrap();
+        Recording::open(folder.join("r")).unwrap()
+    }
+
+    #[test]
+    fn a_share_of_the_inputs_rate_is_so_many_bytes_in_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = recording(folder.path(), 100, 1_000);
+        let sample: Vec<Place> = (0..100).map(|row| Place { segment: 0, row }).collect();
+        let rate = |share, length_us| {
+            let rate = ReadRate::OfInput { share, sample: sample.clone(), deliveries: 5_000, length_us };
+            bytes_per_second(&rate, &recording).unwrap()
+        };
+        // Five thousand events of a thousand bytes, and some ten beside, in ten seconds.
+        let half = rate(0.5, 10_000_000);
+        assert!((250_000..256_000).contains(&half), "{half}");
+        assert_eq!(rate(0.25, 10_000_000), half / 2);
+        // What has no length is not infinitely fast.
+        assert_eq!(rate(0.5, 0), rate(0.5, 1_000_000));
+        assert_eq!(bytes_per_second(&ReadRate::BytesPerSecond(7), &recording).unwrap(), 7);
+    }
+
+    #[test]
+    fn every_kind_of_a_scenario_is_one_of_the_stage() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = recording(folder.path(), 1, 1);
+        let none = || ReadRate::BytesPerSecond(1);
+        let all = [
+            ("lost-ack", RequestEffect::LostAck),
+            ("disconnect", RequestEffect::Disconnect),
+            ("broker-down", RequestEffect::BrokerDown),
+            ("broker-slow", RequestEffect::BrokerSlow { latency_us: 1 }),
+            ("slow-reader", RequestEffect::SlowReader { rate: none() }),
+            ("slow-sink", RequestEffect::SlowSink { latency_us: 1, bytes_per_second: None }),
+            ("partial-loss", RequestEffect::PartialLoss),
+            ("not-leader", RequestEffect::NotLeader),
+            ("loading", RequestEffect::Loading),
+            ("throttle", RequestEffect::Throttle { time_us: 1 }),
+            ("rebalance", RequestEffect::Rebalance),
+            ("batch", RequestEffect::Batch { sizes: vec![1] }),
+        ];
+        for (name, effect) in all {
+            assert_eq!(kind(&effect, &recording).unwrap().name(), name);
+            assert!(is_at_requests(name) && !bare(name).unwrap().touchable().is_empty(), "{name}");
+        }
+        assert!(bare("delay").is_none() && !is_at_requests("delay"));
+    }
+}
