@@ -172,7 +172,7 @@ impl Made {
             // Nothing acts in the warm-up, or once the plan has ended.
             let length_us = self.report.plan.length_us;
             assert!(
-                touches.iter().all(|touch| (0..length_us + 400_000).contains(&touch.at_us)),
+                touches.iter().all(|touch| (0..length_us + 2_000_000).contains(&touch.at_us)),
                 "{drive}: {touches:?}"
             );
         }
@@ -182,7 +182,7 @@ impl Made {
 
 /// Runs a build that bears everything against itself: the fault fires in both, and nothing comes of it.
 fn is_benign(fault: &str) -> Made {
-    let relations = "repeat-old = 0\n[relations]\nredelivery = false\n";
+    let relations = "repeat-old = 0\ntimeout = '1m'\n[relations]\nredelivery = false\n";
     let made = rehearse(["", ""], &format!("{relations}[[fault]]\n{fault}\n"));
     let report = &made.report;
     let endings: Vec<_> = report.drives.iter().map(|drive| (&drive.drive, drive.ending, &drive.reason)).collect();
@@ -222,7 +222,7 @@ fn a_broker_that_is_gone_for_a_while_is_borne() {
     let made = is_benign("kind = 'broker-down'\nat = ['400ms']\nlength = '500ms'");
     let [old, new] = ["old", "new"].map(|drive| made.touches(drive)[0].at_us);
     // The same instant of the replay in both, and nobody's request.
-    assert!((400_000..450_000).contains(&old) && (400_000..450_000).contains(&new), "{old} {new}");
+    assert!((400_000..900_000).contains(&old) && (400_000..900_000).contains(&new), "{old} {new}");
     assert_eq!(made.touches("new")[0].client, None);
 }
 
@@ -371,16 +371,29 @@ fn unpaced_faults_at_requests_act_while_builds_work() {
 
 #[test]
 fn faults_at_requests_rest_while_a_partition_is_set_back() {
+    // Nothing could be committed ahead of it otherwise.
     let made = rehearse(
         ["", ""],
-        "repeat-old = 0\n[relations]\nredelivery = false\n[[fault]]\nkind = 'rewind'\nn = 10\ntimes = 2\n\
-         [[fault]]\nkind = 'lost-ack'\nprobability = 0.3\n",
+        "repeat-old = 0\ndrain-timeout = '5s'\n[relations]\nredelivery = false\n[[fault]]\nkind = 'rewind'\nn = 10\ntimes = 2\n\
+         [[fault]]\nkind = 'loading'\nprobability = 1.0\nrequests = ['OffsetCommit']\n",
     );
     let report = &made.report;
     assert_eq!(report.verdict, Verdict::Agree, "{:?}", report.reasons);
     let of = |name: &str| report.faults.iter().find(|fault| fault.kind == name).unwrap();
     assert_eq!((of("rewind").planned, of("rewind").fired), (2, 2));
-    assert!(of("lost-ack").fired > 0);
+    assert!(of("loading").fired > 0);
+}
+
+#[test]
+fn nobody_is_blamed_for_standing_still_while_a_fault_acts() {
+    let made = rehearse(
+        ["", ""],
+        "repeat-old = 0\ndrain-timeout = '1500ms'\n[pace]\nmode = 'accelerated'\nspeed = 0.3\n[[fault]]\nkind = 'broker-down'\n\
+         at = ['300ms']\nlength = '2500ms'\n",
+    );
+    let report = &made.report;
+    assert_eq!(report.verdict, Verdict::Agree, "{:?} {:?}", report.reasons, report.drives);
+    made.fired_in(&["new", "old"]);
 }
 
 #[test]
