@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::Legality;
 use super::distance::{Distance, Unit};
 use super::extent::{Extent, SetBack};
+use super::interleave::Merge;
 use super::jitter::{Distribution, Jitter};
 use super::kind::{FaultKind, Kind};
+use super::late::Late;
 use super::pace::positive;
 use super::requests::{CheckedRequest, Rate, RequestKind, Sizes};
 use super::selector::{Selector, WhereSettings};
@@ -21,7 +23,7 @@ use crate::settings::{SettingError, Span};
 pub struct FaultSettings {
     /// Name that keys the draws: the same name draws the same. Default: the kind and its number among its kind, `duplicate-1`.
     pub name: Option<String>,
-    /// What happens. To events: delay, jitter, straggle, stall, reorder, duplicate, rewind or drop. To requests of Kafka clients:
+    /// What happens. To events: delay, jitter, straggle, stall, interleave, reorder, late, duplicate, rewind or drop. To requests of Kafka clients:
     /// lost-ack, disconnect, broker-down, broker-slow, slow-reader, slow-sink, partial-loss, not-leader, loading, throttle,
     /// rebalance or batch.
     pub kind: String,
@@ -60,7 +62,7 @@ pub struct FaultSettings {
     pub deviation: Option<Span>,
     /// `jitter`: shape of `pareto`, sigma of `lognormal`.
     pub shape: Option<f64>,
-    /// `stall`: how long nothing comes. At requests: how long an instance touches whatever it aims at, in replay time; nothing for
+    /// `stall`: how long nothing comes. `interleave`: the stretches of replay time in which partitions are merged anew. At requests: how long an instance touches whatever it aims at, in replay time; nothing for
     /// the one request that begins it.
     pub length: Option<Span>,
     /// `stall`: which partitions fall silent: that of the event at which it begins, or all that `where` selects.
@@ -78,6 +80,18 @@ pub struct FaultSettings {
     pub period: Option<Distance>,
     /// `drop`: losses that come in bursts (Gilbert-Elliott) instead of each by itself.
     pub bursts: Option<BurstSettings>,
+    /// `interleave`: how partitions are merged.
+    pub mode: Option<Merge>,
+    /// `interleave`, `skewed`: how much slower than the one partition the others are handed over.
+    pub ratio: Option<u32>,
+    /// `late`: by how much event time an event may be late for the builds still to take it.
+    pub bound: Option<Span>,
+    /// `late`: share of events that come late, and inside the bound.
+    pub inside: Option<f64>,
+    /// `late`: share of events that come as late as the bound, to the millisecond.
+    pub at_bound: Option<f64>,
+    /// `late`: share of events that come later than the bound, by up to three times more.
+    pub beyond: Option<f64>,
     /// At requests: only these, by the names that Kafka's protocol has for them (`Produce`); all that the kind is about where left
     /// out.
     pub requests: Option<Vec<String>>,
@@ -171,6 +185,12 @@ pub(super) enum Effect {
         length_us: i64,
         scope: StallScope,
     },
+    Interleave {
+        merge: Merge,
+        length_us: i64,
+        ratio: u32,
+    },
+    Late(Late),
     Reorder {
         within: Within,
         extent: Extent,
@@ -289,7 +309,7 @@ impl<K: FaultKind> Check<'_, K> {
     }
 
     /// The parameters that only some kinds take, and whether each is written.
-    fn given(&self) -> [(&'static str, bool); 25] {
+    fn given(&self) -> [(&'static str, bool); 31] {
         let s = self.settings;
         [
             ("probability", s.probability.is_some()),
@@ -313,6 +333,12 @@ impl<K: FaultKind> Check<'_, K> {
             ("n", s.n.is_some()),
             ("period", s.period.is_some()),
             ("bursts", s.bursts.is_some()),
+            ("mode", s.mode.is_some()),
+            ("ratio", s.ratio.is_some()),
+            ("bound", s.bound.is_some()),
+            ("inside", s.inside.is_some()),
+            ("at-bound", s.at_bound.is_some()),
+            ("beyond", s.beyond.is_some()),
             ("requests", s.requests.is_some()),
             ("latency", s.latency.is_some()),
             ("rate", s.rate.is_some()),
@@ -461,6 +487,13 @@ impl Check<'_, Kind> {
                 *length_us = s.length.map_or(*length_us, Span::us);
                 *scope = s.partitions.unwrap_or(*scope);
             }
+            Effect::Interleave { merge, length_us, ratio } => {
+                *merge = s.mode.unwrap_or(*merge);
+                *length_us = s.length.map_or(*length_us, Span::us);
+                *ratio = s.ratio.unwrap_or(*ratio);
+                self.interleave(*merge, *length_us, *ratio)?;
+            }
+            Effect::Late(late) => *late = self.late(*late)?,
             Effect::Reorder { within, extent } => {
                 (*within, *extent) = self.reorder(*extent)?;
             }
@@ -469,6 +502,58 @@ impl Check<'_, Kind> {
             Effect::Drop => {}
         }
         Ok(effect)
+    }
+
+    fn interleave(&self, merge: Merge, length_us: i64, ratio: u32) -> Result<(), SettingError> {
+        if length_us == 0 {
+            return Err(self.wrong("length", "a stretch of nothing holds no event back", "Write `5s`, say."));
+        }
+        if self.settings.ratio.is_some() && merge != Merge::Skewed {
+            return Err(self.wrong(
+                "ratio",
+                "only `mode = \"skewed\"` has a ratio",
+                "Leave it out, or write that mode.",
+            ));
+        }
+        if ratio < 2 {
+            return Err(self.wrong("ratio", format!("a ratio of {ratio} holds no event back"), "Write 2 or more."));
+        }
+        Ok(())
+    }
+
+    fn late(&self, preset: Late) -> Result<Late, SettingError> {
+        let s = self.settings;
+        let share = |key: &str, written: Option<f64>, preset: f64| {
+            written.map_or(Ok(preset), |written| self.chance(key, written))
+        };
+        let Some(bound) = s.bound.filter(|bound| bound.us() > 0) else {
+            return Err(self.wrong(
+                "bound",
+                "a `late` has no bound, and nobody can tell from events by how much the builds let them be late",
+                "Write what they are set to (allowed lateness, grace), such as `bound = \"30s\"`.",
+            ));
+        };
+        let late = Late {
+            bound_us: bound.us(),
+            inside: share("inside", s.inside, preset.inside)?,
+            at_bound: share("at-bound", s.at_bound, preset.at_bound)?,
+            beyond: share("beyond", s.beyond, preset.beyond)?,
+        };
+        if late.all() > 1.0 {
+            return Err(self.wrong(
+                "beyond",
+                "the shares come to more than all events",
+                "Let them sum up to 1 at most.",
+            ));
+        }
+        if late.all() <= 0.0 {
+            return Err(self.wrong(
+                "beyond",
+                "no event comes late",
+                "Leave the fault out, or write a share above zero.",
+            ));
+        }
+        Ok(late)
     }
 
     fn jitter(&self, preset: Jitter) -> Result<Jitter, SettingError> {

@@ -3,7 +3,9 @@
 use super::distance::{Distance, Unit};
 use super::extent::Extent;
 use super::fault::{Effect, Fault, Within};
+use super::interleave::Standing;
 use super::kind::{FaultKind, Kind};
+use super::late::Late;
 use super::log::{Amount, FaultLog, FaultLogError, Fired};
 use super::seed::{DrawKey, Purpose, Seed};
 use super::trigger::{Occasion, TriggerState};
@@ -17,6 +19,8 @@ pub(super) struct Faults {
     keys: Vec<Vec<DrawKey>>,
     /// By partition: a bit for each fault that may touch its events.
     pub(super) in_partition: Vec<u64>,
+    /// By fault.
+    merged: Vec<Merged>,
     /// Faults that look at events one by one.
     pub(super) looking: u64,
     pub(super) needing_keys: u64,
@@ -30,9 +34,18 @@ pub(super) struct Faults {
     pub(super) time_reorders: u64,
     pub(super) delays: u64,
     pub(super) straggles: u64,
+    pub(super) lates: u64,
     pub(super) stalls: u64,
     pub(super) duplicates: u64,
     pub(super) rewinds: u64,
+}
+
+/// Where the partitions that a fault may touch stand among each other.
+#[derive(Debug)]
+struct Merged {
+    /// Draws for all of them.
+    key: DrawKey,
+    standings: Vec<Option<Standing>>,
 }
 
 /// Instances to fire instead of drawing: by fault, then partition, in order of offset.
@@ -53,6 +66,7 @@ impl Faults {
             all.iter().enumerate().filter(|(_, fault)| test(fault)).fold(0, |mask, (index, _)| mask | 1 << index)
         };
         let in_partition = partitions.iter().map(|p| mask(&|fault| fault.selector.takes_partition(p))).collect();
+        let merged = all.iter().map(|fault| Merged::new(fault, partitions, seed)).collect();
         let within = |fault: &Fault| match fault.effect {
             Effect::Reorder { within, extent: Extent::Offsets(_) } => Some(within),
             _ => None,
@@ -65,12 +79,14 @@ impl Faults {
             key_reorders: mask(&|fault| within(fault) == Some(Within::Key)),
             offset_reorders: mask(&|fault| within(fault) == Some(Within::Partition)),
             time_reorders: mask(&|fault| fault.kind == Kind::Reorder && within(fault).is_none()),
-            delays: mask(&|fault| matches!(fault.kind, Kind::Delay | Kind::Jitter)),
-            straggles: mask(&|fault| fault.kind == Kind::Straggle),
+            delays: mask(&|fault| matches!(fault.kind, Kind::Delay | Kind::Jitter | Kind::Interleave)),
+            straggles: mask(&|fault| matches!(fault.kind, Kind::Straggle | Kind::Late)),
+            lates: mask(&|fault| fault.kind == Kind::Late),
             stalls: mask(&|fault| fault.kind == Kind::Stall),
             duplicates: mask(&|fault| fault.kind == Kind::Duplicate),
             rewinds: mask(&|fault| fault.kind == Kind::Rewind),
             in_partition,
+            merged,
             keys,
             gaps_us,
             replay: None,
@@ -159,6 +175,7 @@ impl Faults {
             }
             Effect::Straggle(distance) | Effect::Duplicate { after: distance } => one_of(distance),
             Effect::Stall { length_us, .. } => Amount::replay_us(length_us),
+            Effect::Late(late) => Amount::event_time_us(late.lateness_us(key, offset)),
             Effect::Reorder { extent: Extent::Offsets(most), .. } => {
                 Amount::events(key.between(offset, Purpose::Amount, 1, most))
             }
@@ -170,7 +187,65 @@ impl Faults {
             Effect::StraggleByLateness { .. } | Effect::Reorder { extent: Extent::Lateness, .. } | Effect::Drop => {
                 Amount::NOTHING
             }
+            // It hangs on when the event is due.
+            Effect::Interleave { .. } => Amount::NOTHING,
         }
+    }
+}
+
+impl Faults {
+    /// What `fault` draws for an event; none where it leaves the event alone.
+    fn drawn(&self, fault: usize, at: Occasion) -> Option<Amount> {
+        let amount = match self.all[fault].effect {
+            Effect::Interleave { merge, length_us, ratio } => {
+                let Merged { key, standings } = &self.merged[fault];
+                let keys = (self.keys[fault][at.partition], *key);
+                let standing = standings[at.partition]?;
+                Amount::replay_us(merge.held_us(keys, (at.offset, at.due_us), (length_us, ratio), standing))
+            }
+            _ => {
+                return Some(self.amount(fault, at.partition, at.offset))
+                    .filter(|amount| !self.is_late(fault) || amount.value > 0);
+            }
+        };
+        (amount.value > 0).then_some(amount)
+    }
+
+    fn is_late(&self, fault: usize) -> bool {
+        self.lates & 1 << fault != 0
+    }
+
+    /// How late a `late` has an event come, in microseconds of event time; nothing where it leaves it alone.
+    pub(super) fn late_us(&self, fault: usize, partition: usize, offset: i64) -> i64 {
+        match &self.replay {
+            Some(replay) => replay.at(fault, partition, offset).map_or(0, |amount| amount.value),
+            None => self.amount(fault, partition, offset).value,
+        }
+    }
+
+    /// How late the builds let events be, by a `late`.
+    pub(super) fn late(&self, fault: usize) -> Option<Late> {
+        match self.all[fault].effect {
+            Effect::Late(late) => Some(late),
+            _ => None,
+        }
+    }
+}
+
+impl Merged {
+    fn new(fault: &Fault, partitions: &[Partition], seed: Seed) -> Self {
+        let taken: Vec<bool> = partitions.iter().map(|partition| fault.selector.takes_partition(partition)).collect();
+        let mut topics: Vec<&str> =
+            partitions.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(one, _)| one.topic.as_str()).collect();
+        let count = topics.len();
+        topics.dedup();
+        let mut number = 0;
+        let standings = partitions.iter().zip(&taken).map(|(one, taken)| {
+            let topic = topics.iter().position(|topic| *topic == one.topic).filter(|_| *taken)?;
+            number += 1;
+            Some(Standing { partition: number - 1, topic, partitions: count, topics: topics.len() })
+        });
+        Self { standings: standings.collect(), key: DrawKey::new(seed, &fault.name, "", 0) }
     }
 }
 
@@ -185,7 +260,9 @@ impl Fault {
     /// Takes note of an amount that a log states; what is held back for reordering grows with it.
     fn accept(&mut self, amount: Amount) -> Result<(), &'static str> {
         let fits = match &mut self.effect {
-            Effect::Delay { .. } | Effect::Jitter(_) | Effect::Stall { .. } => amount.unit == Some(Unit::Replay),
+            Effect::Delay { .. } | Effect::Jitter(_) | Effect::Stall { .. } | Effect::Interleave { .. } => {
+                amount.unit == Some(Unit::Replay)
+            }
             Effect::Straggle(distance) => amount.unit == Some(distance.unit),
             Effect::Reorder { extent: Extent::Offsets(extent), .. } => {
                 if amount.value > Extent::OFFSETS_MAX {
@@ -194,7 +271,9 @@ impl Fault {
                 *extent = (*extent).max(amount.value);
                 amount.unit == Some(Unit::Events)
             }
-            Effect::StraggleByLateness { .. } | Effect::Reorder { .. } => amount.unit == Some(Unit::EventTime),
+            Effect::StraggleByLateness { .. } | Effect::Reorder { .. } | Effect::Late(_) => {
+                amount.unit == Some(Unit::EventTime)
+            }
             Effect::Duplicate { .. } => amount.unit.is_some(),
             Effect::Rewind { n } => {
                 *n = (*n).max(amount.value as u64);
@@ -235,7 +314,7 @@ impl FaultStates {
             if !self.triggers[fault].fires(&checked.trigger, key, at) || self.fired[fault] >= checked.most {
                 return None;
             }
-            faults.amount(fault, at.partition, at.offset)
+            faults.drawn(fault, at)?
         };
         self.fired[fault] += 1;
         if let Some(log) = &mut self.log {

@@ -4,7 +4,9 @@ use super::Legality;
 use super::distance::{Distance, Unit};
 use super::extent::Extent;
 use super::fault::{Effect, Preset, StallScope, Within};
+use super::interleave::Merge;
 use super::jitter::Jitter;
+use super::late::Late;
 use super::requests::RequestKind;
 use super::trigger::Trigger;
 use crate::settings::SettingError;
@@ -16,24 +18,34 @@ pub(super) enum Kind {
     Jitter,
     Straggle,
     Stall,
+    Interleave,
     Reorder,
+    Late,
     Duplicate,
     Rewind,
     Drop,
 }
 
-const KINDS: [Kind; 8] =
-    [Kind::Delay, Kind::Jitter, Kind::Straggle, Kind::Stall, Kind::Reorder, Kind::Duplicate, Kind::Rewind, Kind::Drop];
+const KINDS: [Kind; 10] = [
+    Kind::Delay,
+    Kind::Jitter,
+    Kind::Straggle,
+    Kind::Stall,
+    Kind::Interleave,
+    Kind::Reorder,
+    Kind::Late,
+    Kind::Duplicate,
+    Kind::Rewind,
+    Kind::Drop,
+];
 
 /// Kinds that the catalogue names and this version cannot make.
-const LATER: [&str; 22] = [
+const LATER: [&str; 20] = [
     "burst",
     "idle",
     "freeze",
     "clock",
     "skew",
-    "interleave",
-    "late",
     "swap",
     "crash",
     "restart",
@@ -52,6 +64,9 @@ const LATER: [&str; 22] = [
 ];
 
 const SECOND: i64 = 1_000_000;
+
+/// How much slower than the one partition a skewed interleaving hands over the others.
+const RATIO: u32 = 10;
 
 /// What is asked of every kind of fault.
 pub(super) trait FaultKind: Copy + PartialEq {
@@ -93,8 +108,8 @@ impl Kind {
 
     pub(super) fn legality(self) -> Legality {
         match self {
-            Self::Delay | Self::Jitter | Self::Stall | Self::Rewind => Legality::A,
-            Self::Straggle | Self::Reorder | Self::Duplicate => Legality::B,
+            Self::Delay | Self::Jitter | Self::Stall | Self::Interleave | Self::Rewind => Legality::A,
+            Self::Straggle | Self::Reorder | Self::Late | Self::Duplicate => Legality::B,
             Self::Drop => Legality::C,
         }
     }
@@ -102,7 +117,8 @@ impl Kind {
     /// What fires the fault where the scenario does not say; none where the preset has it off.
     pub(super) fn trigger(self, preset: Preset) -> Option<Trigger> {
         Some(match self {
-            Self::Delay | Self::Jitter => Trigger::Probability(1.0),
+            // Whom an interleaving holds back hangs on the moment, how many events come late on its shares.
+            Self::Delay | Self::Jitter | Self::Interleave | Self::Late => Trigger::Probability(1.0),
             Self::Stall => Trigger::Times(preset.choose(1, 3, 5)),
             Self::Reorder => Trigger::Probability(preset.choose(0.01, 0.05, 0.2)),
             Self::Straggle | Self::Duplicate => Trigger::Probability(preset.choose(0.001, 0.01, 0.05)),
@@ -129,6 +145,16 @@ impl Kind {
             Self::Stall => {
                 Effect::Stall { length_us: preset.choose(SECOND, 5 * SECOND, 60 * SECOND), scope: StallScope::Own }
             }
+            Self::Interleave => preset.choose(
+                Effect::Interleave { merge: Merge::Uniform, length_us: SECOND, ratio: RATIO },
+                Effect::Interleave { merge: Merge::Skewed, length_us: 5 * SECOND, ratio: RATIO },
+                Effect::Interleave { merge: Merge::Starved, length_us: 60 * SECOND, ratio: RATIO },
+            ),
+            Self::Late => Effect::Late(preset.choose(
+                Late { bound_us: 0, inside: 0.05, at_bound: 0.01, beyond: 0.001 },
+                Late { bound_us: 0, inside: 0.1, at_bound: 0.02, beyond: 0.01 },
+                Late { bound_us: 0, inside: 0.2, at_bound: 0.05, beyond: 0.05 },
+            )),
             Self::Reorder => Effect::Reorder {
                 within: Within::Partition,
                 extent: preset.choose(Extent::Offsets(4), Extent::Offsets(64), Extent::Lateness),
@@ -154,7 +180,9 @@ impl FaultKind for Kind {
             Self::Jitter => "jitter",
             Self::Straggle => "straggle",
             Self::Stall => "stall",
+            Self::Interleave => "interleave",
             Self::Reorder => "reorder",
+            Self::Late => "late",
             Self::Duplicate => "duplicate",
             Self::Rewind => "rewind",
             Self::Drop => "drop",
@@ -179,6 +207,8 @@ impl FaultKind for Kind {
             ],
             Self::Straggle => &["share", "delay", "nth", "every", "times", "at"],
             Self::Stall => &["length", "partitions", "probability", "nth", "every", "times", "at"],
+            Self::Interleave => &["mode", "length", "ratio"],
+            Self::Late => &["bound", "inside", "at-bound", "beyond"],
             Self::Reorder => &["share", "extent", "within", "nth", "every", "times", "at"],
             Self::Duplicate => &["probability", "after", "nth", "every", "times", "at"],
             Self::Rewind => &["n", "period", "nth", "every", "times", "at"],

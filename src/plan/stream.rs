@@ -10,6 +10,7 @@ use super::distance::Unit;
 use super::fault::{Effect, StallScope};
 use super::faults::{FaultStates, bits};
 use super::intake::{Arrival, Intake};
+use super::late::Lateness;
 use super::log::{Amount, Fired};
 use super::pace::Schedule;
 use super::pending::{Entry, Pending, REWIND};
@@ -21,6 +22,9 @@ use super::{Delivery, Phase, PlanError};
 
 /// Sequence numbers below this are those of marks at which a partition is set back.
 const MARKS_END: u64 = 1 << 63;
+
+/// Late events that wait for one on time, at most: where nearly all come late there may be none.
+const OVERDUE_MAX: usize = 4_096;
 
 /// Lazy stream of deliveries; each drive has its own.
 ///
@@ -48,7 +52,13 @@ pub struct Deliveries {
     /// Due time below which everything was handed over.
     handed_us: i64,
     clock_us: i64,
+    /// The largest time of the stream of an event that was not late itself.
+    watermark_us: i64,
+    /// Late events that wait for the next one that comes on time itself.
+    overdue: Vec<Entry>,
     stage: Stage,
+    /// By fault: how late events came.
+    pub(super) lateness: BTreeMap<usize, Lateness>,
     pub(super) counts: Counts,
     pub(super) trace: Trace,
     /// What faults at requests have to know of the schedule; nobody asks but a summary.
@@ -174,6 +184,9 @@ impl Deliveries {
             frontier_us: 0,
             handed_us: 0,
             clock_us: 0,
+            watermark_us: 0,
+            overdue: Vec::new(),
+            lateness: BTreeMap::new(),
             stage: Stage::Reading,
             counts: Counts::default(),
             trace: Trace::default(),
@@ -236,9 +249,13 @@ impl Deliveries {
         self.counts.main += 1;
         let due_us = self.schedule.next(arrival.clock_us, arrival.partition);
         self.asking.event(arrival.item.time_us, due_us);
-        self.release(arrival.clock_us, due_us)?;
+        let on_time = arrival.item.dropped || !self.comes_late(arrival.partition, &arrival.item);
+        self.release(arrival.clock_us, due_us, on_time && !arrival.item.dropped)?;
         (self.handed_us, self.frontier_us) = (self.frontier_us, due_us);
         self.clock_us = arrival.clock_us;
+        if on_time && !arrival.item.dropped {
+            self.watermark_us = self.watermark_us.max(arrival.clock_us);
+        }
         if !arrival.item.dropped {
             self.plan_event(arrival.partition, arrival.item)?;
         }
@@ -261,14 +278,70 @@ impl Deliveries {
     }
 
     /// Lets go of what waits for event time up to `clock_us`. A moment between two events is due in proportion between them.
-    fn release(&mut self, clock_us: i64, due_us: i64) -> Result<(), PlanError> {
+    /// `on_time` says whether the event at `clock_us` comes now itself.
+    fn release(&mut self, clock_us: i64, due_us: i64, on_time: bool) -> Result<(), PlanError> {
+        let frees = on_time || self.overdue.len() >= OVERDUE_MAX;
+        if frees && !self.overdue.is_empty() {
+            for entry in std::mem::take(&mut self.overdue) {
+                self.come_behind(entry, clock_us, due_us)?;
+            }
+        }
         while let Some(entry) = self.by_time.pop_below(clock_us.saturating_add(1))? {
+            if self.comes_behind(entry, clock_us) {
+                if frees {
+                    self.come_behind(entry, clock_us, due_us)?;
+                } else {
+                    self.overdue.push(entry);
+                }
+                continue;
+            }
             let (stretch, passed) = (clock_us - self.clock_us, entry.key - self.clock_us);
             let share = i128::from(due_us - self.frontier_us) * i128::from(passed) / i128::from(stretch.max(1));
             let moment_us = self.frontier_us + share as i64;
+            self.count_late(entry, self.watermark_us);
             self.settle(entry, moment_us, entry.key)?;
         }
         Ok(())
+    }
+
+    /// Lets an event come that a `late` held back, behind the one at `clock_us`.
+    fn come_behind(&mut self, entry: Entry, clock_us: i64, due_us: i64) -> Result<(), PlanError> {
+        self.count_late(entry, self.watermark_us.max(clock_us));
+        self.settle(entry, due_us.saturating_add(1), clock_us)
+    }
+
+    /// Whether a `late` holds an event back.
+    fn comes_late(&self, partition: usize, item: &Item) -> bool {
+        let faults = &self.checked.faults;
+        bits(item.eligible & faults.lates).any(|fault| {
+            self.states.fired[fault] < faults.all[fault].most && faults.late_us(fault, partition, item.offset) > 0
+        })
+    }
+
+    /// Whether an event that waits for event time because of a `late` comes behind the event at `clock_us`: where that makes it
+    /// exactly as late as drawn, and where it is to be too late.
+    fn comes_behind(&self, entry: Entry, clock_us: i64) -> bool {
+        let (faults, partition) = (&self.checked.faults, entry.partition as usize);
+        let is_beyond = |fault| {
+            let drawn_us = faults.amount(fault, partition, entry.offset).value;
+            faults.late(fault).is_some_and(|late| late.is_beyond(drawn_us))
+        };
+        let mut lates = bits(entry.faults & faults.lates).filter(|_| entry.attempt == 0);
+        lates.any(|fault| entry.key == clock_us || is_beyond(fault))
+    }
+
+    /// Notes how far behind the watermark an event comes that waited for event time because of a `late`.
+    fn count_late(&mut self, entry: Entry, watermark_us: i64) {
+        let faults = &self.checked.faults;
+        if entry.attempt > 0 {
+            return;
+        }
+        for fault in bits(entry.faults & faults.lates) {
+            let Some(late) = faults.late(fault) else { continue };
+            let drawn_us = faults.amount(fault, entry.partition as usize, entry.offset).value;
+            let own_us = entry.key - drawn_us;
+            self.lateness.entry(fault).or_default().count(late, watermark_us - own_us);
+        }
     }
 
     /// Past the last event: what waits for a number of events comes at once, then what waits for event time, at the pace.
@@ -279,7 +352,12 @@ impl Deliveries {
                 self.push(Entry { key: due_us, ..entry })?;
             }
         }
+        for entry in std::mem::take(&mut self.overdue) {
+            self.count_late(entry, self.watermark_us);
+            self.settle(entry, self.frontier_us, self.clock_us)?;
+        }
         if let Some(entry) = self.by_time.pop_below(i64::MAX)? {
+            self.count_late(entry, self.watermark_us);
             let due_us = self.frontier_us.saturating_add(self.checked.pace.tail_us(entry.key - self.clock_us));
             self.clock_us = entry.key;
             self.frontier_us = due_us;

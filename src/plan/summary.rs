@@ -8,6 +8,7 @@ use super::checked::Checked;
 use super::fault::Effect;
 use super::faults::bits;
 use super::kind::Kind;
+use super::late::Lateness;
 use super::requests::{Asking, AtRequests, Resolved};
 use super::stream::{Deliveries, Trace};
 use super::{Delivery, Legality, Phase, PlanError};
@@ -105,7 +106,8 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     let requests = Resolved::new(&deliveries.asking, &checked.requests, checked.seed, checked.origin_us);
     let at_events = |index: usize| {
         let PlannedFault { name, kind, legality, .. } = checked.named[index].clone();
-        let (planned, coverage) = (deliveries.fired()[index], coverage.figures(checked, index));
+        let (planned, coverage) =
+            (deliveries.fired()[index], coverage.figures(checked, index, deliveries.lateness.get(&index)));
         FaultSummary { name, kind, legality, planned, coverage, at_requests: None }
     };
     let fault = |(at_requests, place): &(bool, usize)| {
@@ -181,7 +183,7 @@ impl Coverage {
         }
     }
 
-    fn figures(&self, checked: &Checked, index: usize) -> Vec<(String, f64)> {
+    fn figures(&self, checked: &Checked, index: usize, lateness: Option<&Lateness>) -> Vec<(String, f64)> {
         let coverage = &self.faults[index];
         let fault = &checked.faults.all[index];
         let figures = match fault.kind {
@@ -204,6 +206,19 @@ impl Coverage {
                     ("partitions", coverage.partitions.len() as f64),
                     ("events-held", coverage.touched as f64),
                     ("length-s", length_us as f64 / 1e6),
+                ]
+            }
+            Kind::Interleave => vec![
+                ("share", coverage.touched as f64 / self.first_attempts.max(1) as f64),
+                ("partitions", coverage.partitions.len() as f64),
+            ],
+            Kind::Late => {
+                let Lateness { inside, at_bound, beyond } = lateness.copied().unwrap_or_default();
+                vec![
+                    ("share", coverage.touched as f64 / self.first_attempts.max(1) as f64),
+                    ("inside", inside as f64),
+                    ("at-bound", at_bound as f64),
+                    ("beyond", beyond as f64),
                 ]
             }
             Kind::Delay | Kind::Jitter => vec![("share", coverage.touched as f64 / self.first_attempts.max(1) as f64)],

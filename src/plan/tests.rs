@@ -301,6 +301,15 @@ fn wrong_faults_name_their_key_and_what_to_write() {
         ("kind = 'jitter'\ndistribution = 'pareto'\nshape = -1", "shape", "above zero"),
         ("kind = 'drop'", "kind", "probability"),
         ("kind = 'drop'\nbursts = { enter = 2, leave = 0.1 }", "bursts.enter", "between 0 and 1"),
+        ("kind = 'late'", "bound", "allowed lateness"),
+        ("kind = 'late'\nbound = '0s'", "bound", "30s"),
+        ("kind = 'late'\nbound = '5s'\ninside = 0.9\nbeyond = 0.2", "beyond", "more than all"),
+        ("kind = 'late'\nbound = '5s'\ninside = 0\nat-bound = 0\nbeyond = 0", "beyond", "no event comes late"),
+        ("kind = 'late'\nbound = '5s'\nprobability = 0.5", "probability", "`inside`"),
+        ("kind = 'interleave'\nlength = '0s'", "length", "Write `5s`"),
+        ("kind = 'interleave'\nmode = 'starved'\nratio = 5", "ratio", "skewed"),
+        ("kind = 'interleave'\nratio = 1", "ratio", "2 or more"),
+        ("kind = 'interleave'\nnth = 5", "nth", "`mode`"),
         ("kind = 'freeze'", "kind", "not available yet"),
         ("kind = 'duplicat'", "kind", "Write `duplicate`"),
         ("", "kind", "no kind"),
@@ -366,13 +375,16 @@ fn every_fault_is_silent_at_probability_zero_and_outside_its_selector() {
 #[test]
 fn every_preset_of_every_kind_fires() {
     let events = (0..30_000).map(|offset| made(offset, offset * 100 - (offset % 7) * 300)).collect();
-    let source = Synthetic::of([("a", 0, events)]);
-    for kind in ["delay", "jitter", "straggle", "stall", "reorder", "duplicate", "rewind", "drop"] {
+    let others = (0..30_000).map(|offset| made(offset, offset * 100)).collect();
+    let source = Synthetic::of([("a", 0, events), ("a", 1, others)]);
+    for kind in ["delay", "jitter", "straggle", "stall", "interleave", "reorder", "late", "duplicate", "rewind", "drop"]
+    {
         for preset in ["calm", "normal", "harsh"] {
             if kind == "drop" && preset != "harsh" {
                 continue;
             }
-            let plan = planned(&source, &format!("[[fault]]\nkind = '{kind}'\npreset = '{preset}'"));
+            let more = if kind == "late" { "\nbound = '5s'" } else { "" };
+            let plan = planned(&source, &format!("[[fault]]\nkind = '{kind}'\npreset = '{preset}'{more}"));
             let summary = plan.summary().unwrap();
             assert!(summary.faults[0].planned > 0, "{kind} {preset}: {summary:?}");
         }
@@ -420,6 +432,86 @@ fn event_time_is_turned_by_the_pace() {
         found.iter().map(|d| (d.offset, d.due_us)).collect::<Vec<_>>(),
         [(0, 0), (2, 2_000), (3, 3_000), (1, 3_500), (4, 4_000)]
     );
+}
+
+/// How far behind the largest event time ahead of it each first attempt comes, by offset, where events are `step_ms` apart.
+fn lateness_ms(found: &[Delivery], step_ms: i64) -> BTreeMap<i64, i64> {
+    let mut watermark = 0;
+    let first = found.iter().filter(|delivery| delivery.attempt == 0);
+    first
+        .map(|delivery| {
+            let time = delivery.offset * step_ms;
+            watermark = time.max(watermark);
+            (delivery.offset, watermark - time)
+        })
+        .collect()
+}
+
+#[test]
+fn late_events_come_on_their_side_of_the_bound() {
+    for step_ms in [1, 10] {
+        let source = Synthetic::even(20_000, step_ms);
+        let text = "[[fault]]\nkind = 'late'\nbound = '500ms'\ninside = 0.02\nat-bound = 0.02\nbeyond = 0.02";
+        let plan = planned(&source, text);
+        let found = deliveries(&plan);
+        let behind = lateness_ms(&found, step_ms);
+        let count = |from, to| behind.values().filter(|ms| (from..=to).contains(*ms)).count() as f64;
+        let figures: BTreeMap<String, f64> = plan.summary().unwrap().faults[0].coverage.iter().cloned().collect();
+        let (inside, at_bound, beyond) = (count(1, 498), count(499, 501), count(502, i64::MAX));
+        // What the report says is what builds get.
+        assert_eq!((figures["at-bound"], figures["beyond"]), (at_bound, beyond), "{figures:?}");
+        // An event a moment late may still be the latest: its neighbour has not come.
+        assert!((0.0..=5.0 * step_ms as f64).contains(&(figures["inside"] - inside)), "{figures:?} {inside}");
+        assert!((1_000.0..1_400.0).contains(&(inside + at_bound + beyond)) && beyond > 300.0, "{figures:?}");
+        // Where events lie close, some come at the bound to the millisecond, and on both sides of it.
+        let exact: BTreeSet<i64> = behind.values().copied().filter(|ms| (499..=501).contains(ms)).collect();
+        assert_eq!(exact, if step_ms == 1 { BTreeSet::from([499, 500, 501]) } else { BTreeSet::from([500]) });
+        // No other event is touched, and each comes once.
+        assert_eq!(found.len(), 20_000);
+        assert!(found.iter().all(|d| d.faults != 0 || behind[&d.offset] == 0));
+    }
+    let none = "[[fault]]\nkind = 'late'\nbound = '5s'\nwhere = { keys = ['x'] }";
+    let source = Synthetic::even(500, 10);
+    assert_eq!(delivered(&source, none), delivered(&source, ""));
+}
+
+#[test]
+fn an_interleaving_changes_which_partition_comes_first_and_none_of_their_orders() {
+    let even = |topic, number| (topic, number, (0..400).map(|offset| made(offset, offset * 10)).collect::<Vec<_>>());
+    let source = Synthetic::of([even("a", 0), even("a", 1), even("b", 0)]);
+    let lanes = |found: &[Delivery]| found.iter().map(|d| (d.topic, d.partition)).collect::<Vec<_>>();
+    let by_time = lanes(&delivered(&source, ""));
+    for (mode, held_back) in [("uniform", 3..=3), ("skewed", 2..=2), ("starved", 1..=1), ("topic-first", 1..=2)] {
+        let text = format!("[[fault]]\nkind = 'interleave'\nmode = '{mode}'\nlength = '500ms'");
+        let plan = planned(&source, &text);
+        let found = deliveries(&plan);
+        assert_ne!(lanes(&found), by_time, "{mode}");
+        for lane in [(0, 0), (0, 1), (1, 0)] {
+            let own: Vec<&Delivery> = found.iter().filter(|d| (d.topic, d.partition) == lane).collect();
+            assert!(own.iter().map(|d| (d.offset, d.position)).eq((0..400).map(|n| (n, n))), "{mode}");
+            // Nobody is ahead of time, nor further behind than a stretch.
+            assert!(own.iter().all(|d| (0..=500_000).contains(&(d.due_us - d.offset * 10_000))), "{mode}");
+        }
+        for stretch in 0..8 {
+            let held = |d: &&Delivery| d.offset / 50 == stretch && d.due_us > d.offset * 10_000;
+            let lanes: BTreeSet<_> = found.iter().filter(held).map(|d| (d.topic, d.partition)).collect();
+            assert!(held_back.contains(&lanes.len()), "{mode} {stretch}: {lanes:?}");
+        }
+        assert!(plan.summary().unwrap().faults[0].planned > 0);
+        assert_eq!(deliveries(&planned(&source, &text)), found);
+    }
+    // One alone has nothing to be merged with: nothing fires, which a run calls no verdict.
+    let alone = Synthetic::even(400, 10);
+    for mode in ["skewed", "starved", "topic-first"] {
+        let plan = planned(&alone, &format!("[[fault]]\nkind = 'interleave'\nmode = '{mode}'\nlength = '500ms'"));
+        assert_eq!(
+            (deliveries(&plan), plan.summary().unwrap().faults[0].planned),
+            (delivered(&alone, ""), 0),
+            "{mode}"
+        );
+    }
+    let elsewhere = "[[fault]]\nkind = 'interleave'\nmode = 'starved'\nwhere = { topics = ['b'] }";
+    assert_eq!(delivered(&source, elsewhere), delivered(&source, ""));
 }
 
 #[test]
@@ -734,6 +826,7 @@ fn keyed_fault() -> impl Strategy<Value = &'static str> {
         Just("kind = 'jitter'\ndistribution = 'exponential'\nmean = '40ms'"),
         Just("kind = 'straggle'\nshare = 0.2\ndelay = '10ms..200ms'"),
         Just("kind = 'straggle'\nshare = 0.2\ndelay = '50ms event-time'"),
+        Just("kind = 'late'\nbound = '50ms'\ninside = 0.2\nat-bound = 0.1\nbeyond = 0.1"),
         Just("kind = 'reorder'\nshare = 0.3\nextent = 6"),
         Just("kind = 'reorder'\nshare = 0.3\nextent = 12\nwithin = 'key'"),
         Just("kind = 'reorder'\nshare = 0.3\nextent = '90ms'\nwithin = 'topic'"),
@@ -750,6 +843,10 @@ fn fault() -> impl Strategy<Value = &'static str> {
         3 => keyed_fault(),
         1 => Just("kind = 'stall'\nlength = '120ms'\ntimes = 2"),
         1 => Just("kind = 'stall'\nlength = '80ms'\nprobability = 0.02\npartitions = 'all'"),
+        1 => Just("kind = 'interleave'\nmode = 'uniform'\nlength = '60ms'"),
+        1 => Just("kind = 'interleave'\nmode = 'skewed'\nlength = '100ms'\nratio = 4"),
+        1 => Just("kind = 'interleave'\nmode = 'starved'\nlength = '120ms'"),
+        1 => Just("kind = 'interleave'\nmode = 'topic-first'\nlength = '90ms'"),
         1 => Just("kind = 'duplicate'\nprobability = 0.2\nafter = '3..20 events'"),
         1 => Just("kind = 'duplicate'\nprobability = 0.5\nafter = '5ms'\nmost = 4"),
         1 => Just("kind = 'rewind'\nn = 5\nperiod = '12 events'"),
@@ -916,7 +1013,7 @@ proptest! {
     #[test]
     fn a_partition_keeps_its_order_unless_a_fault_overtakes(source in source(), text in scenario(fault())) {
         let Some(plan) = plan_if_any(&source, &text, Seed(4)) else { return Ok(()) };
-        if text.contains("'straggle'") || text.contains("'reorder'") {
+        if ["'straggle'", "'reorder'", "'late'"].iter().any(|kind| text.contains(kind)) {
             return Ok(());
         }
         let mut highest = BTreeMap::new();
@@ -935,7 +1032,7 @@ proptest! {
             let faults = plan.faults().iter().enumerate().filter(|(_, fault)| fault.kind == kind);
             faults.fold(0, |mask, (index, _)| mask | 1 << index)
         };
-        let (straggle, rewind) = (of_kind("straggle"), of_kind("rewind"));
+        let (straggle, rewind) = (of_kind("straggle") | of_kind("late"), of_kind("rewind"));
         let check = |mut events: Vec<Delivery>, place: fn(&Delivery) -> i64| {
             events.sort_by_key(|d| (d.topic, d.partition, place(d)));
             for pair in events.windows(2).filter(|pair| (pair[0].topic, pair[0].partition) == (pair[1].topic, pair[1].partition)) {

@@ -268,6 +268,8 @@ fn fault() -> impl Strategy<Value = &'static str> {
         Just("[[fault]]\nkind = 'rewind'\nn = 300\nevery = 40\n"),
         Just("[[fault]]\nkind = 'drop'\nprobability = 0.1\n"),
         Just("[[fault]]\nkind = 'straggle'\nshare = 0.1\ndelay = '30ms'\n"),
+        Just("[[fault]]\nkind = 'interleave'\nmode = 'starved'\nlength = '40ms'\n"),
+        Just("[[fault]]\nkind = 'late'\nbound = '30ms'\ninside = 0.1\nat-bound = 0.05\nbeyond = 0.05\n"),
         // What happens to requests changes nothing of what is seen.
         Just("[[fault]]\nkind = 'batch'\nsizes = '1..9'\n"),
         Just("[[fault]]\nkind = 'slow-reader'\nrate = '40 kB/s'\n"),
