@@ -34,6 +34,7 @@
 mod build;
 mod complaints;
 mod feed;
+mod figures;
 mod kafka;
 mod keep;
 mod leash;

@@ -18,9 +18,6 @@ use crate::clock::Clock;
 use crate::outcome::Lateness;
 use crate::plan::Phase;
 
-/// Longest wait for a due time before looking whether the drive is still wanted.
-const SLICE: Duration = Duration::from_millis(50);
-
 /// Longest that receipts wait for the end of their chunk.
 const RECEIPTS_LATE: Duration = Duration::from_millis(250);
 
@@ -176,7 +173,7 @@ impl Pace<'_> {
             self.wait_for_warm_up()?;
             self.shared.start(self.clock.now());
         }
-        let until_us = if warm_up || !self.paced { i64::MAX } else { self.wait_until_due(deliveries[*row].due_us)? };
+        let until_us = if warm_up || !self.paced { i64::MAX } else { self.due(deliveries[*row].due_us)? };
         let together = |delivery: &&crate::plan::Delivery| {
             (delivery.phase == Phase::WarmUp) == warm_up && (warm_up || delivery.due_us <= until_us)
         };
@@ -203,18 +200,8 @@ impl Pace<'_> {
         sent_us.extend(rows.map(|_| Some(now_us)));
     }
 
-    /// Waits for a due time; returns the time it is then, in microseconds since the schedule's start.
-    fn wait_until_due(&self, due_us: i64) -> Result<i64, PaceEnd> {
-        loop {
-            let now = self.clock.now();
-            let now_us = self.shared.relative_us(now.as_micros() as i64);
-            if now_us >= due_us {
-                return Ok(now_us);
-            }
-            self.go_on()?;
-            let left = Duration::from_micros((due_us - now_us) as u64);
-            self.clock.wait_until(now + left.min(SLICE));
-        }
+    fn due(&self, due_us: i64) -> Result<i64, PaceEnd> {
+        self.shared.wait_until_due(due_us, self.clock).ok_or(PaceEnd::Cut)
     }
 
     /// Writes `lines[written..]`, as fast as the build takes it.

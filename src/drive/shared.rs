@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use super::feed::Announced;
 use super::ledger::Lag;
+use crate::clock::Clock;
+
+/// Longest wait for a due time before looking whether the drive is still wanted.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Marks a moment that has not come.
 const NEVER: i64 = i64::MIN;
@@ -123,6 +127,23 @@ impl Shared {
 
     pub(super) fn has_started(&self) -> bool {
         self.start_us.load(Ordering::SeqCst) != NEVER
+    }
+
+    /// Waits for a due time, in microseconds since the schedule's start; returns the time it is then, or none where the drive was cut
+    /// short meanwhile.
+    pub(super) fn wait_until_due(&self, due_us: i64, clock: &dyn Clock) -> Option<i64> {
+        loop {
+            let now = clock.now();
+            let now_us = self.relative_us(now.as_micros() as i64);
+            if now_us >= due_us {
+                return Some(now_us);
+            }
+            if self.is_cut() {
+                return None;
+            }
+            let left = Duration::from_micros((due_us - now_us) as u64);
+            clock.wait_until(now + left.min(SLICE));
+        }
     }
 
     /// End of input has been reached, at this moment.

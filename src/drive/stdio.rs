@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::complaints::Complaints;
 use super::feed::{CHUNKS_WAITING, Feed};
+use super::figures::{Figures, after};
 use super::line::LineFormat;
 use super::listen::{Heard, Listener};
 use super::pace::{Note, Pace, PaceEnd, Timing};
@@ -16,22 +17,11 @@ use super::shared::Shared;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
 use crate::mask::LogMask;
-use crate::outcome::{
-    DeliveriesWriter, Ending, EndingReport, GaugesWriter, Lateness, Outcome, OutcomeError, OutcomeWriter,
-};
+use crate::outcome::{DeliveriesWriter, Ending, EndingReport, Lateness, Outcome, OutcomeError, OutcomeWriter};
 use crate::settings::Span;
 
 /// How often the drive looks at its build.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// Microseconds between figures.
-const GAUGES_US: i64 = 1_000_000;
-
-/// Microseconds between reports of progress.
-const PROGRESS_US: i64 = 100_000;
-
-/// Microseconds between footers that make what was written readable.
-const CHECKPOINT_US: i64 = 20_000_000;
 
 /// Notes that may wait to be written.
 const NOTES_WAITING: usize = 64;
@@ -89,16 +79,12 @@ pub(super) fn drive(
             job,
             clock,
             stop,
-            progress,
             shared,
             process,
             deliveries,
-            gauges,
+            figures: Figures::new(job, shared, progress, gauges, micros(clock.now())),
             counts: Counts::default(),
             begun_us: micros(clock.now()),
-            sampled_us: i64::MIN,
-            told_us: i64::MIN,
-            saved_us: micros(clock.now()),
         };
         watch.run(&notes, listening, complaining, &log)
     });
@@ -129,16 +115,12 @@ struct Watch<'a, 'b> {
     job: &'a Job<'a>,
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    progress: &'a (dyn Fn(Progress<'_>) + Sync),
     shared: &'a Shared,
     process: Process,
     deliveries: &'b mut DeliveriesWriter,
-    gauges: &'b mut GaugesWriter,
+    figures: Figures<'a, 'b>,
     counts: Counts,
     begun_us: i64,
-    sampled_us: i64,
-    told_us: i64,
-    saved_us: i64,
 }
 
 /// What is known of the end so far.
@@ -200,7 +182,7 @@ impl Watch<'_, '_> {
                     break;
                 }
             }
-            if let Err(error) = self.sample() {
+            if let Err(error) = self.sample(false) {
                 ends.cut = Some(Cut::Failed(error.into()));
             }
         }
@@ -340,8 +322,7 @@ impl Watch<'_, '_> {
             Err(error) => failed = failed.or(Some(error.into())),
         }
         // The last figures, so that short drives have some.
-        self.sampled_us = i64::MIN;
-        if let Err(error) = self.sample() {
+        if let Err(error) = self.sample(true) {
             failed = failed.or(Some(error.into()));
         }
         (report, failed)
@@ -368,46 +349,17 @@ impl Watch<'_, '_> {
         (Ending::Finished, reason)
     }
 
-    /// `after 1,204 of 26,398 deliveries`, or of those known so far.
     fn after(&self) -> String {
-        let (sent, planned) = (self.shared.sent(), self.counts.planned.max(self.job.deliveries.unwrap_or(0)));
-        if planned > sent {
-            format!("after {} of {} deliveries", grouped(sent), grouped(planned))
-        } else {
-            format!("after {} deliveries", grouped(sent))
-        }
+        after(self.shared.sent(), self.counts.planned.max(self.job.deliveries.unwrap_or(0)))
     }
 
-    fn sample(&mut self) -> Result<(), OutcomeError> {
+    fn sample(&mut self, last: bool) -> Result<(), OutcomeError> {
         let now_us = self.now_us();
-        if now_us.saturating_sub(self.told_us) >= PROGRESS_US {
-            self.told_us = now_us;
-            (self.progress)(Progress {
-                drive: self.job.name,
-                sent: self.shared.sent(),
-                outputs: self.shared.outputs(),
-            });
-        }
-        if now_us.saturating_sub(self.saved_us) >= CHECKPOINT_US {
-            self.saved_us = now_us;
+        self.figures.tell(now_us);
+        if self.figures.save(now_us)? {
             self.deliveries.checkpoint()?;
-            self.gauges.checkpoint()?;
         }
-        if now_us.saturating_sub(self.sampled_us) < GAUGES_US {
-            return Ok(());
-        }
-        self.sampled_us = now_us;
-        let time_us = self.shared.relative_us(now_us);
-        if let Some(lag) = self.shared.lag() {
-            let age_us = lag.since_us.map_or(0, |since| (now_us - since).max(0));
-            self.gauges.append(time_us, "lag", lag.positions as f64)?;
-            self.gauges.append(time_us, "freshness-us", age_us as f64)?;
-        }
-        if let Some((cpu_us, memory_bytes)) = self.process.usage() {
-            self.gauges.append(time_us, "cpu-us", cpu_us as f64)?;
-            self.gauges.append(time_us, "memory-bytes", memory_bytes as f64)?;
-        }
-        Ok(())
+        self.figures.sample(now_us, last, &self.process, || [])
     }
 
     fn now_us(&self) -> i64 {

@@ -24,9 +24,6 @@ const LOAD_BYTES: usize = 4 << 20;
 /// Loads that may wait for their time.
 pub(super) const LOADS_WAITING: usize = 2;
 
-/// Longest wait for a due time before looking whether the drive is still wanted.
-const SLICE: Duration = Duration::from_millis(50);
-
 /// Pause between looks at what is waited for.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -307,7 +304,7 @@ impl Pace<'_> {
             self.wait_for_warm_up(state.warm_up)?;
             self.start()?;
         }
-        let until_us = if warm_up || !self.paced { i64::MAX } else { self.wait_until_due(first.due_us)? };
+        let until_us = if warm_up || !self.paced { i64::MAX } else { self.due(first.due_us)? };
         let lane = self.lanes.index(first.topic, first.partition);
         let set_back = rounds[*row] > state.rounds[lane];
         state.rounds[lane] = rounds[*row];
@@ -348,18 +345,8 @@ impl Pace<'_> {
         let _ = self.revealed.send(Announced { batch: Arc::clone(batch), rows, at_us });
     }
 
-    /// Waits for a due time; returns the time it is then, in microseconds since the schedule's start.
-    fn wait_until_due(&self, due_us: i64) -> Result<i64, PaceEnd> {
-        loop {
-            let now = self.clock.now();
-            let now_us = self.shared.relative_us(now.as_micros() as i64);
-            if now_us >= due_us {
-                return Ok(now_us);
-            }
-            self.go_on()?;
-            let left = Duration::from_micros((due_us - now_us) as u64);
-            self.clock.wait_until(now + left.min(SLICE));
-        }
+    fn due(&self, due_us: i64) -> Result<i64, PaceEnd> {
+        self.shared.wait_until_due(due_us, self.clock).ok_or(PaceEnd::Cut)
     }
 
     /// Has everything up to here be dealt with and committed, sets the groups of a partition back to `position`, and waits until

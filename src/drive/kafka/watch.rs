@@ -6,6 +6,7 @@ use std::io;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
+use super::super::figures::{Figures, after};
 use super::super::process::{Ended, Process, describe};
 use super::super::shared::Shared;
 use super::super::stage::StageError;
@@ -25,15 +26,6 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// How long a build that is told to stop may take for it: to flush, commit and leave its group.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Microseconds between figures.
-const GAUGES_US: i64 = 1_000_000;
-
-/// Microseconds between reports of progress.
-const PROGRESS_US: i64 = 100_000;
-
-/// Microseconds between footers that make what was written readable.
-const CHECKPOINT_US: i64 = 20_000_000;
 
 /// Partitions that are named where many would have to be.
 const NAMED_MAX: usize = 5;
@@ -70,20 +62,16 @@ pub(super) struct Watch<'a, 'b> {
     known: &'a Known,
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    progress: &'a (dyn Fn(Progress<'_>) + Sync),
     process: Process,
-    gauges: &'b mut GaugesWriter,
     /// What faults at requests touch.
     log: Log<'b>,
+    figures: Figures<'a, 'b>,
     begun_us: i64,
     /// When a fault at requests acted last.
     acted_us: i64,
     /// Sum of what has been asked for, when it last changed, and when consumers were last at the end of everything.
     asked: i64,
     all_asked_us: i64,
-    sampled_us: i64,
-    told_us: i64,
-    saved_us: i64,
 }
 
 impl<'a, 'b> Watch<'a, 'b> {
@@ -110,17 +98,13 @@ impl<'a, 'b> Watch<'a, 'b> {
             known,
             clock,
             stop,
-            progress,
             process,
-            gauges,
             log,
+            figures: Figures::new(job, shared, progress, gauges, now_us),
             begun_us: now_us,
             acted_us: i64::MIN,
             asked: 0,
             all_asked_us: now_us,
-            sampled_us: i64::MIN,
-            told_us: i64::MIN,
-            saved_us: now_us,
         }
     }
 
@@ -147,7 +131,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             if let Some(cut) = self.look(&revealed, exited) {
                 break cut;
             }
-            if let Err(error) = self.sample() {
+            if let Err(error) = self.sample(false) {
                 break Cut::Failed(error.into());
             }
             if let Some(failed) = self.unserved() {
@@ -397,8 +381,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             failed = failed.or(Some(error.into()));
         }
         // The last figures, so that short drives have some.
-        self.sampled_us = i64::MIN;
-        if let Err(error) = self.sample() {
+        if let Err(error) = self.sample(true) {
             failed = failed.or(Some(error.into()));
         }
         (report, failed)
@@ -436,47 +419,21 @@ impl<'a, 'b> Watch<'a, 'b> {
         Ok(())
     }
 
-    /// `after 1,204 of 26,398 deliveries`, or of those known so far.
     fn after(&self) -> String {
-        let (sent, planned) = (self.shared.sent(), self.job.deliveries.unwrap_or(0));
-        if planned > sent {
-            format!("after {} of {} deliveries", grouped(sent), grouped(planned))
-        } else {
-            format!("after {} deliveries", grouped(sent))
-        }
+        after(self.shared.sent(), self.job.deliveries.unwrap_or(0))
     }
 
-    fn sample(&mut self) -> Result<(), OutcomeError> {
+    fn sample(&mut self, last: bool) -> Result<(), OutcomeError> {
         let now_us = self.now_us();
-        if now_us.saturating_sub(self.told_us) >= PROGRESS_US {
-            self.told_us = now_us;
-            let (sent, outputs) = (self.shared.sent(), self.shared.outputs());
-            (self.progress)(Progress { drive: self.job.name, sent, outputs });
-        }
-        if now_us.saturating_sub(self.saved_us) >= CHECKPOINT_US {
-            self.saved_us = now_us;
-            self.gauges.checkpoint()?;
+        self.figures.tell(now_us);
+        if self.figures.save(now_us)? {
             self.log.checkpoint()?;
         }
-        if now_us.saturating_sub(self.sampled_us) < GAUGES_US {
-            return Ok(());
-        }
-        self.sampled_us = now_us;
-        let time_us = self.shared.relative_us(now_us);
-        if let Some(lag) = self.shared.lag() {
-            let age_us = lag.since_us.map_or(0, |since| (now_us - since).max(0));
-            self.gauges.append(time_us, "lag", lag.positions as f64)?;
-            self.gauges.append(time_us, "freshness-us", age_us as f64)?;
-        }
-        let by_group = self.lanes.lag(&self.known.commits());
-        for (group, lag) in by_group {
-            self.gauges.append(time_us, &format!("lag/{group}"), lag as f64)?;
-        }
-        if let Some((cpu_us, memory_bytes)) = self.process.usage() {
-            self.gauges.append(time_us, "cpu-us", cpu_us as f64)?;
-            self.gauges.append(time_us, "memory-bytes", memory_bytes as f64)?;
-        }
-        Ok(())
+        let by_group = || {
+            let lag = self.lanes.lag(&self.known.commits());
+            lag.into_iter().map(|(group, lag)| (format!("lag/{group}"), lag as f64))
+        };
+        self.figures.sample(now_us, last, &self.process, by_group)
     }
 
     fn now_us(&self) -> i64 {
