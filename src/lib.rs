@@ -35,6 +35,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod drive;
+pub mod kafka;
 pub mod mask;
 pub mod outcome;
 pub mod plan;

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::{MetadataBroker, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::listening::Listening;
-use super::native::{AskedIds, CLEANUP_POLICY, ask_for_topic_ids, configurations, topic_ids};
 use super::topics::{Chosen, choose};
-use super::{CaptureError, CaptureSettings, Properties};
+use super::{CaptureError, CaptureSettings};
 use crate::clock::{Clock, Stop};
+use crate::kafka::{
+    AskError, AskedIds, CLEANUP_POLICY, Listening, Properties, ask, ask_for_topic_ids, check_brokers, configurations,
+    topic_ids,
+};
 use crate::recording::{GapCause, Role};
 
 /// Takes what transactions have not committed, too.
@@ -44,12 +46,6 @@ pub(super) struct Cluster<'a> {
 /// Names and values.
 pub(super) type Configuration = BTreeMap<String, String>;
 
-/// Bounds one try of a question, so that an answer of the client itself (it may not log in) is heard in between.
-const TRY: Duration = Duration::from_secs(1);
-
-/// Bounds the wait for such an answer where a try failed at once.
-const BREATH: Duration = Duration::from_millis(100);
-
 /// A topic to capture.
 pub(super) struct Topic {
     pub(super) role: Role,
@@ -73,12 +69,7 @@ impl<'a> Cluster<'a> {
         if settings.topics.is_empty() {
             return Err(CaptureError::NoTopic);
         }
-        // What stands ahead of the host may be a password, and the addresses stand in errors.
-        if settings.brokers.contains('@') {
-            let problem =
-                "names a user with a broker; write HOST:PORT alone, and sasl.username and sasl.password as properties";
-            return Err(CaptureError::Property { name: "bootstrap.servers".to_owned(), problem: problem.to_owned() });
-        }
+        check_brokers(&settings.brokers)?;
         let mut cluster = Self {
             consumer: consumer(settings)?,
             topics: BTreeMap::new(),
@@ -246,12 +237,12 @@ impl<'a> Cluster<'a> {
         for (topic, partition) in places {
             wanted
                 .add_partition_offset(topic, partition, Offset::Offset(time_ms))
-                .map_err(|error| self.no_answer(what(), &error))?;
+                .map_err(|error| self.no_answer(what(), &error.to_string()))?;
         }
         let found = self.ask(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
         let mut offsets = BTreeMap::new();
         for element in found.elements() {
-            element.error().map_err(|error| self.no_answer(what(), &error))?;
+            element.error().map_err(|error| self.no_answer(what(), &error.to_string()))?;
             let offset = match element.offset() {
                 Offset::Offset(offset) => Some(offset),
                 _ => None,
@@ -268,34 +259,19 @@ impl<'a> Cluster<'a> {
         what: impl Fn() -> String,
         question: impl Fn(Duration) -> KafkaResult<T>,
     ) -> Result<T, CaptureError> {
-        let due = self.clock.now().saturating_add(self.timeout);
-        loop {
-            let left = due.saturating_sub(self.clock.now());
-            let error = match question(left.min(TRY)) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            while self.consumer.poll(left.min(BREATH)).is_some() {}
-            if let Some(reason) = self.consumer.context().refused() {
-                return Err(self.no_entry(&reason));
-            }
-            if self.stop.raised() {
-                return Err(CaptureError::Stopped { brokers: self.brokers.to_owned() });
-            }
-            if left.is_zero() || !passing(&error) {
-                return Err(self.no_answer(what(), &error));
-            }
-        }
+        ask(&self.consumer, self.timeout, self.clock, self.stop, question).map_err(|error| match error {
+            AskError::NoEntry(reason) => self.no_entry(&reason),
+            AskError::NoAnswer(reason) => self.no_answer(what(), &reason),
+            AskError::Stopped => CaptureError::Stopped { brokers: self.brokers.to_owned() },
+        })
     }
 
     fn no_entry(&self, reason: &str) -> CaptureError {
         CaptureError::NoEntry { brokers: self.brokers.to_owned(), reason: self.properties.scrub(reason) }
     }
 
-    fn no_answer(&self, what: String, error: &KafkaError) -> CaptureError {
-        let heard = self.consumer.context().heard();
-        let reason = heard.map_or_else(|| error.to_string(), |heard| format!("{error}; {heard}"));
-        CaptureError::NoAnswer { brokers: self.brokers.to_owned(), what, reason: self.properties.scrub(&reason) }
+    fn no_answer(&self, what: String, reason: &str) -> CaptureError {
+        CaptureError::NoAnswer { brokers: self.brokers.to_owned(), what, reason: self.properties.scrub(reason) }
     }
 }
 
@@ -307,26 +283,6 @@ pub(super) fn cause_of_gaps(configuration: Option<&Configuration>) -> GapCause {
         Some(_) => GapCause::TransactionMarkers,
         None => GapCause::Unknown,
     }
-}
-
-/// Whether another try may bring an answer.
-fn passing(error: &KafkaError) -> bool {
-    use rdkafka::error::RDKafkaErrorCode as Code;
-    error.rdkafka_error_code().is_some_and(|code| {
-        matches!(
-            code,
-            Code::OperationTimedOut
-                | Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::RequestTimedOut
-                | Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::BrokerNotAvailable
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownPartition
-                | Code::Resolve
-        )
-    })
 }
 
 /// Makes a consumer that has no group, so that it cannot join one, look for one's coordinator or commit to one.
@@ -352,18 +308,5 @@ fn consumer(settings: &CaptureSettings) -> Result<BaseConsumer<Listening>, Captu
     }
     // Where retention overtakes the capture it is told so, and decides itself whether to go on at what is left.
     config.set("auto.offset.reset", "error");
-    config.create_with_context(Listening::default()).map_err(|error| match error {
-        // librdkafka's own words repeat the value, which may be a secret.
-        KafkaError::ClientConfig(result, _, name, _) => {
-            let problem = match result {
-                rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "is no property of librdkafka",
-                _ if name.starts_with("sasl.oauthbearer") => {
-                    "has a value that this build of librdkafka does not take (it has no libcurl, so no OIDC)"
-                }
-                _ => "has a value that librdkafka does not take",
-            };
-            CaptureError::Property { name, problem: problem.to_owned() }
-        }
-        other => CaptureError::Consumer { reason: settings.properties.scrub(&other.to_string()) },
-    })
+    config.create_with_context(Listening::default()).map_err(|error| settings.properties.refused(error).into())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::RegistryError;
+use crate::kafka::PropertyError;
 use crate::mask::MaskError;
 use crate::recording::{RecordingError, Role};
 use crate::settings::Moment;
@@ -80,43 +81,11 @@ pub enum CaptureError {
         /// Its end, likewise.
         until_ms: i64,
     },
-    /// A file of properties cannot be read.
-    #[error("could not read {}", path.display())]
-    ConfigFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A line of a file of properties cannot be used.
-    #[error("{}:{line}: {problem}", path.display())]
-    ConfigLine {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong, as a lowercase fragment.
-        problem: String,
-    },
     /// The brokers do not let the capture in, or cannot be trusted.
     #[error("{brokers} cannot be spoken with: {reason}")]
     NoEntry {
         /// Brokers that were asked.
         brokers: String,
-        /// What librdkafka says.
-        reason: String,
-    },
-    /// A property cannot be used.
-    #[error("{name} {problem}")]
-    Property {
-        /// Its name.
-        name: String,
-        /// What is wrong, as a lowercase fragment.
-        problem: String,
-    },
-    /// The consumer cannot be made of the properties.
-    #[error("the consumer cannot be made: {reason}")]
-    Consumer {
         /// What librdkafka says.
         reason: String,
     },
@@ -277,6 +246,15 @@ pub enum CaptureError {
     /// An event cannot be masked, or must not be kept. Nothing of it was written.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// The consumer cannot be made.
+    #[error("the consumer cannot be made: {reason}")]
+    Consumer {
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// A property of the client cannot be used.
+    #[error(transparent)]
+    Properties(#[from] PropertyError),
     /// The registry of schemas cannot be asked.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -6,11 +6,8 @@
 
 mod cluster;
 mod error;
-mod listening;
 mod masking;
-mod native;
 mod outage;
-mod properties;
 mod registry;
 mod report;
 mod resume;
@@ -18,14 +15,12 @@ mod schemas;
 mod settings;
 mod state;
 mod taking;
-mod token;
 mod topics;
 mod watching;
 mod window;
 mod writing;
 
 pub use error::CaptureError;
-pub use properties::Properties;
 pub use registry::{Registry, RegistryError, RegistrySettings};
 pub use report::{CaptureEnding, CaptureProgress, CaptureReport, CaptureStep, CapturedPartition};
 pub use settings::{CaptureSettings, PartitionStart, Start, Until};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::cluster::READ_UNCOMMITTED;
 use super::topics::read_partition;
-use super::{Properties, RegistrySettings, TopicChoice};
+use super::{RegistrySettings, TopicChoice};
+use crate::kafka::{Owner, Properties};
 use crate::mask::{Detection, Policy};
 use crate::recording::Role;
 use crate::settings::{Moment, Span};
@@ -70,7 +71,7 @@ impl CaptureSettings {
             events_max: None,
             duration_max: None,
             uncommitted: false,
-            properties: Properties::default(),
+            properties: Properties::of(Owner::Capture),
             mask: None,
             detection: Detection::default(),
             registry: None,

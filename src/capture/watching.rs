@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::Cluster;
-use super::native::{AskedIds, Described};
+use crate::kafka::{AskedIds, Described};
 
 /// Time between two questions.
 const EVERY: Duration = Duration::from_secs(5);

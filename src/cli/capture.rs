@@ -9,9 +9,10 @@ use super::mask::{detection, policy, warn};
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
 use crate::capture::{
-    CaptureSettings, PartitionStart, Properties, RegistrySettings, TopicChoice, Until, capture as capture_topics,
+    CaptureError, CaptureSettings, PartitionStart, RegistrySettings, TopicChoice, Until, capture as capture_topics,
 };
 use crate::clock::{Stop, SystemClock};
+use crate::kafka::{Owner, Properties};
 use crate::recording::Role;
 use crate::settings::Span;
 
@@ -118,11 +119,11 @@ fn read<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, Failure> 
 /// Reads the file of properties, and those of the command line behind it, which count more.
 fn properties(arguments: &CaptureArguments) -> Result<Properties, Failure> {
     let mut properties = match &arguments.config {
-        Some(path) => Properties::from_file(path)?,
-        None => Properties::default(),
+        Some(path) => Properties::from_file(path, Owner::Capture).map_err(CaptureError::from)?,
+        None => Properties::of(Owner::Capture),
     };
     for argument in &arguments.set {
-        properties.extend([argument.parse::<Properties>()?]);
+        properties.extend([Properties::parse(argument, Owner::Capture).map_err(CaptureError::from)?]);
     }
     Ok(properties)
 }

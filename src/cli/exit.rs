@@ -206,10 +206,8 @@ impl From<CaptureError> for Failure {
             | CaptureError::TwoRoles { .. }
             | CaptureError::UnknownPartition { .. }
             | CaptureError::StartOfNothing { .. }
-            | CaptureError::ConfigFile { .. }
-            | CaptureError::ConfigLine { .. }
             | CaptureError::Consumer { .. }
-            | CaptureError::Property { .. } => Self::wrong(error, ""),
+            | CaptureError::Properties(_) => Self::wrong(error, ""),
             CaptureError::EmptyWindow { .. } => Self::wrong(error, "Let --until be later than --from."),
             CaptureError::StartBehindEnd { .. } => Self::wrong(
                 error,

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rehearsal::capture::{
-    CaptureEnding, CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Properties, Start, Until, capture,
+    CaptureEnding, CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture,
 };
 use rehearsal::clock::{Clock, Stop, SystemClock};
+use rehearsal::kafka::{Owner, Properties};
 use rehearsal::recording::{
     Columns, Event, EventBatchBuilder, Header, Recording, RecordingWriter, Source, TimestampType, same_events,
 };
@@ -239,7 +240,7 @@ fn no_secret_is_shown() {
     let broker = Broker::start([("t", 1)]).unwrap();
     for property in ["sasl.password=hunter2", "ssl.key.pem=hunter2", "sasl.mechanism=hunter2", "hunter.one=hunter2"] {
         let mut settings = settings(&broker, &["t"]);
-        settings.properties.extend([property.parse::<Properties>().unwrap()]);
+        settings.properties.extend([Properties::parse(property, Owner::Capture).unwrap()]);
         assert!(!format!("{settings:?}").contains("hunter2"));
         let folder = TempDir::new().unwrap();
         let out = folder.path().join("out");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: the flow is one-way. `samples` fills its broker from a recording; `cli` and `scenario` stand at its end.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("settings", &[]),
     ("spill", &[]),
@@ -13,10 +13,12 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("schema", &[]),
     ("recording", &["settings", "schema"]),
     ("mask", &["settings", "schema", "recording"]),
-    ("capture", &["clock", "settings", "schema", "recording", "mask"]),
+    // Clients of a cluster: whoever reads one and whoever drives with one.
+    ("kafka", &["clock", "recording"]),
+    ("capture", &["clock", "settings", "schema", "recording", "mask", "kafka"]),
     ("plan", &["settings", "spill", "schema", "recording"]),
     ("outcome", &["settings", "recording", "plan"]),
-    ("drive", &["clock", "settings", "schema", "recording", "mask", "plan", "outcome"]),
+    ("drive", &["clock", "settings", "schema", "recording", "mask", "kafka", "plan", "outcome"]),
     ("compare", &["settings", "spill", "schema", "recording", "plan", "outcome"]),
     ("report", &["settings", "recording", "plan", "outcome", "compare"]),
     ("samples", &["recording"]),
@@ -29,6 +31,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "schema",
             "recording",
             "mask",
+            "kafka",
             "capture",
             "plan",
             "outcome",
@@ -47,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "schema",
             "recording",
             "mask",
+            "kafka",
             "capture",
             "plan",
             "outcome",

@@ -13,7 +13,6 @@ use std::time::Duration;
 use self::growing::Looked;
 use self::taken::{Taken, TakenTopic, missing};
 use super::cluster::{Cluster, Topic, cause_of_gaps};
-use super::native::{Polled, Reader, Received};
 use super::outage::{Outage, Reach};
 use super::resume::Beginning;
 use super::schemas::SchemasMet;
@@ -24,6 +23,7 @@ use super::{
     CaptureEnding, CaptureError, CaptureProgress, CaptureReport, CaptureSettings, CaptureStep, CapturedPartition,
 };
 use crate::clock::{Clock, Stop};
+use crate::kafka::{Polled, Reader, Received};
 use crate::mask::Sighting;
 use crate::recording::{AcknowledgedPartition, EventBatchBuilder, Manifest, RecordingError, Role};
 use crate::schema::Part;

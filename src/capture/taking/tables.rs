@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{POLL_EVENTS, POLL_WAIT, Taking, push};
-use crate::capture::native::{Polled, Reader, Received};
 use crate::capture::state::{LastOffsets, reach};
 use crate::capture::window::Stretch;
 use crate::capture::{CaptureError, CaptureProgress, CaptureSettings, CaptureStep};
 use crate::clock::Stop;
+use crate::kafka::{Polled, Reader, Received};
 use crate::recording::Role;
 use crate::schema::Part;
 

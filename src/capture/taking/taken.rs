@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::capture::native::Received;
 use crate::capture::window::Stretch;
+use crate::kafka::Received;
 use crate::recording::{GapCause, MissingOffsets, Role, TimeSpan};
 
 /// What has been taken of one partition.

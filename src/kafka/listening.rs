@@ -14,7 +14,7 @@ use super::token::token;
 
 /// Keeps the last of what was said. Nothing is written anywhere: librdkafka's own log may hold what is a secret.
 #[derive(Debug, Default)]
-pub(super) struct Listening(Mutex<Heard>);
+pub(crate) struct Listening(Mutex<Heard>);
 
 #[derive(Debug, Default)]
 struct Heard {
@@ -25,18 +25,18 @@ struct Heard {
 }
 
 impl Listening {
-    /// Why a broker refused the capture, or was not trusted; none where it did not come to that.
-    pub(super) fn refused(&self) -> Option<String> {
+    /// Why a broker refused the client, or was not trusted; none where it did not come to that.
+    pub(crate) fn refused(&self) -> Option<String> {
         self.lock().refused.clone()
     }
 
     /// What was heard last.
-    pub(super) fn heard(&self) -> Option<String> {
+    pub(crate) fn heard(&self) -> Option<String> {
         self.lock().last.clone()
     }
 
     /// Whether it was said since the last call that no broker can be reached. librdkafka says so again with each try.
-    pub(super) fn all_down(&self) -> bool {
+    pub(crate) fn all_down(&self) -> bool {
         std::mem::take(&mut self.lock().all_down)
     }
 

@@ -20,12 +20,12 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
-pub(super) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
+pub(crate) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
 use super::listening::Listening;
 use crate::recording::TimestampType;
 
 /// Reads chosen partitions from chosen offsets through one queue. Stops reading when dropped.
-pub(super) struct Reader<'c> {
+pub(crate) struct Reader<'c> {
     consumer: &'c BaseConsumer<Listening>,
     queue: *mut native::rd_kafka_queue_t,
     topics: Vec<Topic>,
@@ -40,7 +40,7 @@ struct Topic {
 }
 
 /// What a poll brought.
-pub(super) enum Polled<'a> {
+pub(crate) enum Polled<'a> {
     /// An event.
     Event(Received<'a>),
     /// The partition has nothing more at this moment; `offset` is the next one.
@@ -53,7 +53,7 @@ pub(super) enum Polled<'a> {
 
 impl<'c> Reader<'c> {
     /// Makes a reader that hands over up to `batch` events a poll.
-    pub(super) fn new(
+    pub(crate) fn new(
         consumer: &'c BaseConsumer<Listening>,
         topics: impl Iterator<Item = &'c str>,
         batch: usize,
@@ -69,7 +69,7 @@ impl<'c> Reader<'c> {
     }
 
     /// Adds a topic, which gets the next number.
-    pub(super) fn add_topic(&mut self, topic: &str) -> Result<(), String> {
+    pub(crate) fn add_topic(&mut self, topic: &str) -> Result<(), String> {
         let name = CString::new(topic).map_err(|_| format!("the name of topic {topic:?} holds a zero byte"))?;
         // SAFETY: the client lives, `name` ends with a zero; without a configuration the client's own counts. The handle is
         // destroyed in `drop`, ahead of the client.
@@ -83,7 +83,7 @@ impl<'c> Reader<'c> {
     }
 
     /// Begins to read `partition` of the topic `topic`, counted in the order given, at `offset`.
-    pub(super) fn start(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String> {
+    pub(crate) fn start(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String> {
         // SAFETY: topic and queue are alive until `drop`.
         let result =
             unsafe { native::rd_kafka_consume_start_queue(self.topics[topic].handle, partition, offset, self.queue) };
@@ -95,7 +95,7 @@ impl<'c> Reader<'c> {
     }
 
     /// Stops reading a partition. Events of it that wait already may still come.
-    pub(super) fn stop(&mut self, topic: usize, partition: i32) {
+    pub(crate) fn stop(&mut self, topic: usize, partition: i32) {
         let before = self.started.len();
         self.started.retain(|started| *started != (topic, partition));
         if self.started.len() < before {
@@ -107,7 +107,7 @@ impl<'c> Reader<'c> {
     /// Waits up to `timeout` for events and hands what came to `take`, in order.
     ///
     /// The first error of `take` ends the hand-over; what came with it is lost to this reader.
-    pub(super) fn poll<E>(
+    pub(crate) fn poll<E>(
         &mut self,
         timeout: Duration,
         mut take: impl FnMut(Polled<'_>) -> Result<(), E>,
@@ -141,7 +141,7 @@ impl<'c> Reader<'c> {
     }
 
     /// Returns the offset behind the newest event of a partition as of the last answer of its broker; none before it.
-    pub(super) fn high(&self, topic: usize, partition: i32) -> Option<i64> {
+    pub(crate) fn high(&self, topic: usize, partition: i32) -> Option<i64> {
         let (mut low, mut high) = (0, 0);
         // SAFETY: client and name are alive, both results point to whole numbers of this frame.
         let code = unsafe {
@@ -212,33 +212,33 @@ fn sort(message: &native::rd_kafka_message_t, topic: Option<usize>) -> Polled<'_
 }
 
 /// One event, borrowed from librdkafka.
-pub(super) struct Received<'a> {
+pub(crate) struct Received<'a> {
     message: &'a native::rd_kafka_message_t,
     /// Index of the topic in the order given.
-    pub(super) topic: usize,
+    pub(crate) topic: usize,
 }
 
 impl<'a> Received<'a> {
-    pub(super) fn partition(&self) -> i32 {
+    pub(crate) fn partition(&self) -> i32 {
         self.message.partition
     }
 
-    pub(super) fn offset(&self) -> i64 {
+    pub(crate) fn offset(&self) -> i64 {
         self.message.offset
     }
 
-    pub(super) fn key(&self) -> Option<&'a [u8]> {
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
         // SAFETY: key and length belong together and live as long as the message.
         unsafe { bytes(self.message.key, self.message.key_len) }
     }
 
-    pub(super) fn value(&self) -> Option<&'a [u8]> {
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
         // SAFETY: as for the key.
         unsafe { bytes(self.message.payload, self.message.len) }
     }
 
     /// Milliseconds since the Unix epoch, and who set them.
-    pub(super) fn timestamp(&self) -> (Option<i64>, TimestampType) {
+    pub(crate) fn timestamp(&self) -> (Option<i64>, TimestampType) {
         let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive, `kind` belongs to this frame.
         let ms = unsafe { native::rd_kafka_message_timestamp(self.message, &raw mut kind) };
@@ -252,7 +252,7 @@ impl<'a> Received<'a> {
     }
 
     /// Returns the headers in order; none where a name is no UTF-8.
-    pub(super) fn headers(&self) -> Option<impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a>> {
+    pub(crate) fn headers(&self) -> Option<impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a>> {
         let mut list = ptr::null_mut();
         // SAFETY: the message is alive; on success `list` points to headers that it owns.
         let code = unsafe { native::rd_kafka_message_headers(self.message, &raw mut list) };

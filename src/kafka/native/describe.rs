@@ -13,17 +13,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::text;
-use crate::capture::listening::Listening;
+use crate::kafka::listening::Listening;
 
 /// Setting of a topic that says how it is cleaned, kept even where it is the default.
-pub(in crate::capture) const CLEANUP_POLICY: &str = "cleanup.policy";
+pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
 
 /// Returns the ids of topics, as `broker` says; one of which it gives none is left out.
 ///
 /// # Errors
 ///
 /// In words: brokers before Kafka 2.8 know no ids, and some that speak Kafka's protocol never do.
-pub(in crate::capture) fn topic_ids(
+pub(crate) fn topic_ids(
     consumer: &BaseConsumer<Listening>,
     broker: i32,
     topics: &[&str],
@@ -34,21 +34,21 @@ pub(in crate::capture) fn topic_ids(
 
 /// What a broker says of topics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::capture) struct Described {
+pub(crate) struct Described {
     /// Their ids; one without any is left out.
-    pub(in crate::capture) ids: BTreeMap<String, String>,
+    pub(crate) ids: BTreeMap<String, String>,
     /// How many partitions they have.
-    pub(in crate::capture) partitions: BTreeMap<String, usize>,
+    pub(crate) partitions: BTreeMap<String, usize>,
     /// Those that it does not know.
-    pub(in crate::capture) unknown: BTreeSet<String>,
+    pub(crate) unknown: BTreeSet<String>,
 }
 
 /// A question for the ids of topics whose answer comes later.
-pub(in crate::capture) struct AskedIds<'c>(Asked<'c>);
+pub(crate) struct AskedIds<'c>(Asked<'c>);
 
 impl AskedIds<'_> {
     /// Returns the answer where it comes within `wait`; librdkafka gives one within the question's own bound, if only as an error.
-    pub(in crate::capture) fn answer(&self, wait: Duration) -> Option<Result<Described, String>> {
+    pub(crate) fn answer(&self, wait: Duration) -> Option<Result<Described, String>> {
         Some(self.0.answer(wait)?.and_then(|answer| described(&answer)))
     }
 }
@@ -58,7 +58,7 @@ impl AskedIds<'_> {
 /// # Errors
 ///
 /// In words, where a topic has a name that cannot be asked for.
-pub(in crate::capture) fn ask_for_topic_ids<'c>(
+pub(crate) fn ask_for_topic_ids<'c>(
     consumer: &'c BaseConsumer<Listening>,
     broker: i32,
     topics: &[&str],
@@ -125,7 +125,7 @@ fn described(answer: &Answer) -> Result<Described, String> {
 /// # Errors
 ///
 /// In words: who may read a topic need not be allowed to read its configuration.
-pub(in crate::capture) fn configurations(
+pub(crate) fn configurations(
     consumer: &BaseConsumer<Listening>,
     broker: i32,
     topics: &[&str],
