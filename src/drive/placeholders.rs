@@ -35,6 +35,15 @@ pub(super) enum Piece<'a> {
 pub(super) struct Address {
     pub(super) brokers: String,
     pub(super) group: String,
+    /// Topics that have another name there than in production.
+    pub(super) topics: BTreeMap<String, String>,
+}
+
+impl Address {
+    /// What production's topic `name` is called there.
+    pub(super) fn topic<'a>(&'a self, name: &'a str) -> &'a str {
+        self.topics.get(name).map_or(name, String::as_str)
+    }
 }
 
 /// Takes a text apart; `kafka` says whether somebody fills what only that transport does.
@@ -146,8 +155,9 @@ impl Filling {
                 Piece::Port(name) => filled.push_str(&self.port(name)?.to_string()),
                 Piece::Brokers => filled.push_str(&brokers),
                 Piece::Group => filled.push_str(&group),
-                // On the stage, topics have the names that they have in production.
-                Piece::Topic(name) => filled.push_str(name),
+                Piece::Topic(name) => {
+                    filled.push_str(self.address.as_ref().map_or(name, |address| address.topic(name)));
+                }
             }
         }
         Ok(filled)
@@ -202,9 +212,13 @@ mod tests {
         let text = Piece::Text(" ");
         assert_eq!(found, [Piece::Brokers, text.clone(), Piece::Group, text, Piece::Topic("orders.v1")]);
         assert!(pieces("{broker}", true).unwrap_err().1.contains("`{brokers}`"));
-        let address = Address { brokers: "127.0.0.1:9".into(), group: "new".into() };
+        let topics = BTreeMap::from([("b".to_owned(), "there-b".to_owned())]);
+        let address = Address { brokers: "127.0.0.1:9".into(), group: "new".into(), topics };
         let mut filling = Filling::new(Path::new("unused"), "new", Some(&address)).unwrap();
-        assert_eq!(filling.fill("-b {brokers} -g {group} {topic.a}").unwrap(), "-b 127.0.0.1:9 -g new a");
+        assert_eq!(
+            filling.fill("-b {brokers} -g {group} {topic.a} {topic.b}").unwrap(),
+            "-b 127.0.0.1:9 -g new a there-b"
+        );
     }
 
     #[test]

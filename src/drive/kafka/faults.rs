@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::super::shared::Shared;
 use super::super::{DeliverySource, DriveError};
 use super::KafkaRules;
-use super::watch::is_internal;
-use crate::drive::stage::{ChunkBuilder, Stage, StageAim, StageFault, StageFaultKind, StageFired, StageTrigger};
+use super::broker::Broker;
+use super::lanes::is_internal;
+use crate::drive::stage::{ChunkBuilder, StageAim, StageFault, StageFaultKind, StageFired, StageTrigger};
 use crate::outcome::{FaultCount, OutcomeError, Touch, TouchedPartition, TouchesWriter};
 use crate::plan::{FaultSettings, ReadRate, RequestEffect, RequestFault, RequestTrigger};
 use crate::recording::{Columns, Place, Recording, RecordingError};
@@ -163,9 +164,9 @@ pub(super) struct Log<'a> {
 
 impl Log<'_> {
     /// Writes down what has been touched since; whether anything was.
-    pub(super) fn follow(&mut self, stage: &Stage, shared: &Shared) -> Result<bool, OutcomeError> {
+    pub(super) fn follow(&mut self, broker: &dyn Broker, shared: &Shared) -> Result<bool, OutcomeError> {
         let Some(writer) = &mut self.writer else { return Ok(false) };
-        let fired = stage.take_fired();
+        let fired = broker.take_fired();
         for one in &fired {
             writer.append(&touch(one, shared))?;
         }
@@ -177,8 +178,8 @@ impl Log<'_> {
     }
 
     /// How often each fired.
-    pub(super) fn counts(&self, stage: &Stage) -> BTreeMap<String, FaultCount> {
-        let fired = stage.fault_counts();
+    pub(super) fn counts(&self, broker: &dyn Broker) -> BTreeMap<String, FaultCount> {
+        let fired = broker.fault_counts();
         let count = |name: &String| {
             let fired = fired.get(name).copied().unwrap_or_default();
             (name.clone(), FaultCount { instances: fired.instances, touched: fired.touched })

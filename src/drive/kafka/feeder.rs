@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::feed::{Announced, Batch};
 use super::super::shared::Shared;
 use super::super::{DeliverySource, DriveError, DriveRules};
+use super::broker::{Broker, Spot};
 use super::lanes::Lanes;
 use crate::clock::Clock;
 use crate::drive::stage::{Chunk, ChunkBuilder, StageFault};
@@ -168,7 +169,7 @@ impl<'a> Reader<'a> {
 
 /// Why revealing ended.
 #[derive(Debug)]
-pub(super) enum PaceEnd {
+pub(in crate::drive) enum PaceEnd {
     /// Everything is visible.
     Complete,
     /// The build did not go on for longer than the drain time-out; with what was waited for.
@@ -359,13 +360,13 @@ impl Pace<'_> {
     }
 
     fn set_back_at_rest(&self, lane: usize, position: i64) -> Result<(), PaceEnd> {
-        let (topic, partition) = (&self.lanes.all[lane].topic, self.lanes.all[lane].partition);
+        let Spot { topic, partition, .. } = &self.lanes.all[lane].spot;
         self.wait_for(
-            || self.lanes.stage.open_transactions() == 0 && self.lanes.all_committed(),
+            || self.lanes.stage.open_transactions() == 0 && self.broker().all_committed(),
             || format!("did not commit what it was handed before topic `{topic}` partition {partition} was set back"),
         )?;
         self.lanes.all[lane].planned.set_back(position);
-        let alone = self.lanes.stage.set_back(topic, partition, position);
+        let alone = self.lanes.stage.set_back(topic, *partition, position);
         self.wait_for(
             || !self.lanes.all[lane].planned.is_awaited(),
             || {
@@ -428,13 +429,17 @@ impl Pace<'_> {
         let settle_us = self.rules.settle.as_micros() as i64;
         loop {
             let now_us = self.now_us();
-            let quiet = self.lanes.all_asked() && now_us - self.shared.progress_us().max(from_us) >= settle_us;
-            if quiet || self.lanes.all_committed() || now_us - from_us >= self.drain_us() {
+            let quiet = self.broker().all_asked() && now_us - self.shared.progress_us().max(from_us) >= settle_us;
+            if quiet || self.broker().all_committed() || now_us - from_us >= self.drain_us() {
                 return Ok(());
             }
             self.go_on()?;
             thread::park_timeout(LOOK * 2);
         }
+    }
+
+    fn broker(&self) -> &dyn Broker {
+        self.lanes
     }
 
     fn drain_us(&self) -> i64 {

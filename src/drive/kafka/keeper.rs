@@ -16,8 +16,8 @@ use super::super::pace::Timing;
 use super::super::shared::Shared;
 use super::super::{DriveError, DriveRules};
 use super::Known;
+use super::broker::Broker;
 use super::fifo::{Fifo, Row};
-use super::lanes::Lanes;
 use crate::clock::Clock;
 use crate::drive::stage::{Stretch, WrittenEvent};
 use crate::outcome::{CauseBy, Channel, Committed, DeliveriesWriter, Lateness, OutcomeError, OutputRow, OutputsWriter};
@@ -85,7 +85,7 @@ pub(super) struct Keeper<'a> {
     rules: &'a DriveRules,
     paced: bool,
     topics: &'a [String],
-    lanes: &'a Lanes<'a>,
+    broker: &'a dyn Broker,
     shared: &'a Shared,
     known: &'a Known,
     clock: &'a dyn Clock,
@@ -119,7 +119,7 @@ pub(super) struct Parts<'a> {
     pub(super) rules: &'a DriveRules,
     pub(super) paced: bool,
     pub(super) topics: &'a [String],
-    pub(super) lanes: &'a Lanes<'a>,
+    pub(super) broker: &'a dyn Broker,
     pub(super) shared: &'a Shared,
     pub(super) known: &'a Known,
     pub(super) clock: &'a dyn Clock,
@@ -131,7 +131,7 @@ pub(super) struct Parts<'a> {
 impl<'a> Keeper<'a> {
     /// `folder` is for rows that memory has no room for.
     pub(super) fn new(parts: Parts<'a>, folder: &Path) -> Self {
-        let Parts { rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing } = parts;
+        let Parts { rules, paced, topics, broker, shared, known, clock, outputs, deliveries, timing } = parts;
         let lane = |_| Lane {
             pending: Fifo::new(folder),
             marks: Fifo::new(folder),
@@ -144,14 +144,14 @@ impl<'a> Keeper<'a> {
             rules,
             paced,
             topics,
-            lanes,
+            broker,
             shared,
             known,
             clock,
             keep: Keep::new(rules, outputs),
             deliveries,
             folder: folder.to_owned(),
-            receipts: lanes.all.iter().map(lane).collect(),
+            receipts: (0..broker.count()).map(lane).collect(),
             order: Fifo::new(folder),
             handed: Ledger::new(topics),
             visible: Ledger::new(topics),
@@ -170,11 +170,13 @@ impl<'a> Keeper<'a> {
             // Asked first: what is written up to then is seen below.
             let closing = self.shared.is_closing();
             let now_us = self.now_us();
+            let read_up = self.broker.is_read_up();
             let more = self.look(revealed, now_us)?;
-            if !more {
+            let caught_up = read_up && !more;
+            if caught_up {
                 self.known.catch_up(now_us);
             }
-            if closing && !more {
+            if closing && caught_up {
                 return self.finish();
             }
             if self.bytes > self.rules.output_bytes_max {
@@ -197,8 +199,8 @@ impl<'a> Keeper<'a> {
         let (mut outputs, more) = self.read()?;
         let mut stretches = Vec::new();
         let mut taken = Vec::new();
-        for (index, lane) in self.lanes.all.iter().enumerate() {
-            lane.planned.take_handed(&mut taken);
+        for index in 0..self.receipts.len() {
+            self.broker.take_handed(index, &mut taken);
             stretches.extend(taken.drain(..).map(|stretch| (index, stretch)));
         }
         // After the stretches: deliveries are announced before they are revealed, so those of the stretches are among these.
@@ -212,9 +214,11 @@ impl<'a> Keeper<'a> {
             (key(one), &one.topic).cmp(&(key(other), &other.topic))
         });
         let mut stretches = stretches.into_iter().peekable();
+        // Who does not know when a consumer asks hears of a hand-over behind what may have come of it.
+        let at_once = !self.broker.knows_who_asks();
         for came in &outputs {
             while let Some((lane, stretch)) =
-                stretches.next_if(|(_, stretch)| stretch.handed_us <= came.event.arrived_us)
+                stretches.next_if(|(_, stretch)| at_once || stretch.handed_us <= came.event.arrived_us)
             {
                 self.hand(lane, stretch)?;
             }
@@ -232,16 +236,15 @@ impl<'a> Keeper<'a> {
     /// Reads what has been written to the output topics, up to a bound; says whether more is there.
     fn read(&mut self) -> Result<(Vec<Came>, bool), DriveError> {
         let (mut outputs, mut bytes) = (Vec::new(), 0);
-        let written = self.lanes.stage.written_topics();
         let topics = self.rules.kafka.iter().flat_map(|kafka| kafka.outputs.keys());
         for topic in topics {
-            for partition in 0..written.get(topic).copied().unwrap_or(0) {
+            for partition in 0..self.broker.written_partitions(topic) {
                 let cursor = self.cursors.entry((topic.clone(), partition)).or_default();
                 loop {
                     if bytes > LOOK_BYTES {
                         return Ok((outputs, true));
                     }
-                    let read = self.lanes.stage.read(topic, partition, *cursor)?;
+                    let read = self.broker.read(topic, partition, *cursor)?;
                     if !read.more {
                         break;
                     }
@@ -270,7 +273,7 @@ impl<'a> Keeper<'a> {
                 let batch = &announced.batch;
                 let (delivery, key) = (batch.deliveries[row], batch.keys[row]);
                 let marks = batch.marks.get(row).map_or(&[][..], Vec::as_slice);
-                let index = self.lanes.index(delivery.topic, delivery.partition);
+                let index = self.broker.index(delivery.topic, delivery.partition);
                 self.kept.planned += 1;
                 let lane = &mut self.receipts[index];
                 // Positions of one round only rise.
@@ -401,10 +404,11 @@ impl<'a> Keeper<'a> {
             return;
         }
         self.followed_us = now_us;
-        let commits = self.lanes.stage.commits();
-        for lane in &self.lanes.all {
-            if let Some(position) = lane.committed(&commits) {
-                self.visible.commit(&lane.topic, lane.partition, position);
+        let commits = self.broker.commits();
+        for index in 0..self.broker.count() {
+            let spot = self.broker.spot(index);
+            if let Some(position) = spot.committed(&commits) {
+                self.visible.commit(&spot.topic, spot.partition, position);
             }
         }
         self.shared.set_lag(self.visible.lag());

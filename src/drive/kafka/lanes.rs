@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::drive::stage::{GroupCommit, Planned, RecordedEvents, Stage, StageError};
+use super::broker::{Broker, Spot};
+use crate::drive::stage::{
+    GroupCommit, Planned, RecordedEvents, Stage, StageError, StageFaultCount, StageFired, Stretch, Written,
+};
 use crate::plan::PlanError;
 use crate::recording::Recording;
 
-use super::super::DeliverySource;
+use super::super::stdio::grouped;
+use super::super::{DeliverySource, DriveError};
+
+/// Partitions, and calls, that are named where many would have to be.
+const NAMED_MAX: usize = 5;
 
 /// One input partition.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-    pub(super) start: i64,
+    pub(super) spot: Spot,
     pub(super) planned: Planned,
 }
 
@@ -24,11 +29,18 @@ pub(super) struct Lanes<'a> {
     pub(super) all: Vec<Lane>,
     /// By topic of the plan: index of its first partition.
     bases: Vec<usize>,
+    /// Topics whose events are kept.
+    outputs: &'a BTreeMap<String, i32>,
 }
 
 impl<'a> Lanes<'a> {
     /// Makes the topics of a plan on the stage, with the partitions that they have in production.
-    pub(super) fn make(stage: &'a Stage, plan: &dyn DeliverySource, recording: &Recording) -> Result<Self, LanesError> {
+    pub(super) fn make(
+        stage: &'a Stage,
+        plan: &dyn DeliverySource,
+        recording: &Recording,
+        outputs: &'a BTreeMap<String, i32>,
+    ) -> Result<Self, LanesError> {
         let firsts = plan.first_positions()?;
         let partitions = partitions(recording);
         let (mut all, mut bases) = (Vec::new(), Vec::new());
@@ -41,19 +53,12 @@ impl<'a> Lanes<'a> {
             let configuration = configuration(recording, topic);
             let made = stage.plan_topic(topic, &starts, configuration, |_| Box::new(RecordedEvents::new(recording)))?;
             bases.push(all.len());
-            all.extend(made.into_iter().zip(starts).map(|(planned, start)| Lane {
-                topic: topic.clone(),
-                partition: planned.partition(),
-                start,
-                planned,
+            all.extend(made.into_iter().zip(starts).map(|(planned, start)| {
+                let spot = Spot { topic: topic.clone(), partition: planned.partition(), start };
+                Lane { spot, planned }
             }));
         }
-        Ok(Self { stage, all, bases })
-    }
-
-    /// Index of a partition of the plan's `topic`.
-    pub(super) fn index(&self, topic: u32, partition: i32) -> usize {
-        self.bases[topic as usize] + partition as usize
+        Ok(Self { stage, all, bases, outputs })
     }
 
     /// Partitions from which nobody has fetched yet.
@@ -61,46 +66,138 @@ impl<'a> Lanes<'a> {
         self.all.iter().filter(|lane| lane.planned.asked().is_none())
     }
 
-    /// Whether somebody has fetched everything that is visible.
-    pub(super) fn all_asked(&self) -> bool {
-        self.all.iter().all(|lane| lane.planned.asked() >= Some(lane.planned.end()))
-    }
-
-    /// Whether every partition's end is committed: by a group at least, and by all that have committed anything there.
-    pub(super) fn all_committed(&self) -> bool {
-        self.covered(&self.stage.commits())
-    }
-
-    pub(super) fn covered(&self, commits: &[GroupCommit]) -> bool {
-        self.all.iter().all(|lane| {
-            let end = lane.planned.end();
-            let mut own = lane.commits(commits).map(|commit| commit.position >= end).peekable();
-            end == lane.start || own.peek().is_some() && own.all(|covered| covered)
-        })
-    }
-
-    /// Positions that are visible and that a group has not committed, by group; of partitions that it has committed at all.
-    pub(super) fn lag(&self, commits: &[GroupCommit]) -> BTreeMap<String, i64> {
-        let mut lag = BTreeMap::new();
-        for lane in &self.all {
-            let end = lane.planned.end();
-            for commit in lane.commits(commits) {
-                *lag.entry(commit.group.clone()).or_default() += (end - commit.position).max(0);
+    /// Output topics that `outputs` does not name, and that are no affair of the build's own.
+    fn unlisted(&self) -> Result<Vec<String>, StageError> {
+        let mut unlisted = Vec::new();
+        for (topic, partitions) in self.stage.written_topics() {
+            if self.outputs.contains_key(&topic) || is_internal(&topic) {
+                continue;
+            }
+            for partition in 0..partitions {
+                if self.stage.read(&topic, partition, 0)?.more {
+                    unlisted.push(format!("`{topic}`"));
+                    break;
+                }
             }
         }
-        lag
+        Ok(unlisted)
     }
 }
 
-impl Lane {
-    fn commits<'c>(&self, commits: &'c [GroupCommit]) -> impl Iterator<Item = &'c GroupCommit> {
-        commits.iter().filter(|commit| commit.partition == self.partition && commit.topic == self.topic)
+impl Broker for Lanes<'_> {
+    fn count(&self) -> usize {
+        self.all.len()
     }
 
-    /// The least that groups have committed, where any has: what all of them have dealt with.
-    pub(super) fn committed(&self, commits: &[GroupCommit]) -> Option<i64> {
-        self.commits(commits).map(|commit| commit.position).min()
+    fn spot(&self, index: usize) -> &Spot {
+        &self.all[index].spot
     }
+
+    fn index(&self, topic: u32, partition: i32) -> usize {
+        self.bases[topic as usize] + partition as usize
+    }
+
+    fn end(&self, index: usize) -> i64 {
+        self.all[index].planned.end()
+    }
+
+    fn asked(&self, index: usize) -> Option<i64> {
+        self.all[index].planned.asked()
+    }
+
+    fn knows_who_asks(&self) -> bool {
+        true
+    }
+
+    fn take_handed(&self, index: usize, into: &mut Vec<Stretch>) {
+        self.all[index].planned.take_handed(into);
+    }
+
+    fn rest_faults(&self, resting: bool) {
+        self.stage.rest_faults(resting);
+    }
+
+    fn faults_act(&self) -> bool {
+        self.stage.faults_act()
+    }
+
+    fn take_fired(&self) -> Vec<StageFired> {
+        self.stage.take_fired()
+    }
+
+    fn fault_counts(&self) -> BTreeMap<String, StageFaultCount> {
+        self.stage.fault_counts()
+    }
+
+    fn commits(&self) -> Vec<GroupCommit> {
+        self.stage.commits()
+    }
+
+    fn known_us(&self) -> i64 {
+        i64::MAX
+    }
+
+    fn open_transactions(&self) -> usize {
+        self.stage.open_transactions()
+    }
+
+    fn written_partitions(&self, topic: &str) -> i32 {
+        self.stage.written_topics().get(topic).copied().unwrap_or(0)
+    }
+
+    fn read(&self, topic: &str, partition: i32, cursor: i64) -> Result<Written, DriveError> {
+        Ok(self.stage.read(topic, partition, cursor)?)
+    }
+
+    fn is_read_up(&self) -> bool {
+        true
+    }
+
+    fn failure(&self) -> Option<DriveError> {
+        let (what, _) = self.stage.failures().into_iter().next()?;
+        Some(StageError::Unserved(what).into())
+    }
+
+    fn remarks(&self) -> Result<Vec<String>, DriveError> {
+        let mut remarks = Vec::new();
+        let unlisted = self.unlisted()?;
+        if !unlisted.is_empty() {
+            remarks.push(format!("it also wrote to {}, which `outputs` does not name", unlisted.join(", ")));
+        }
+        let asked = self.stage.asked();
+        if !asked.is_empty() {
+            let calls = asked.iter().take(NAMED_MAX).map(|(asked, count)| {
+                let who = if asked.client.is_empty() { String::new() } else { format!(" by `{}`", asked.client) };
+                format!("{} version {}{who}, {} times", asked.call, asked.version, grouped(*count))
+            });
+            let calls: Vec<String> = calls.collect();
+            remarks.push(format!("asked for what the stage does not serve: {}", calls.join("; ")));
+        }
+        Ok(remarks)
+    }
+
+    fn missing(&self) -> String {
+        format!("it has not fetched from {}", named(self.unasked().map(|lane| &lane.spot)))
+    }
+}
+
+/// Names partitions by topic, the first few of each.
+pub(in crate::drive) fn named<'s>(spots: impl Iterator<Item = &'s Spot>) -> String {
+    let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    spots.for_each(|spot| by_topic.entry(&spot.topic).or_default().push(spot.partition));
+    let named = by_topic.iter().map(|(topic, partitions)| {
+        let shown: Vec<String> = partitions.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+        let more = partitions.len().saturating_sub(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("`{topic}` partition {}{more}", shown.join(", "))
+    });
+    let named: Vec<String> = named.collect();
+    named.join("; ")
+}
+
+/// Whether a topic is a build's own affair by the names that Kafka Streams gives.
+pub(super) fn is_internal(topic: &str) -> bool {
+    topic.ends_with("-changelog") || topic.ends_with("-repartition")
 }
 
 /// Why topics cannot be made.
@@ -113,7 +210,7 @@ pub(super) enum LanesError {
 }
 
 /// Number of partitions of each topic of a recording, those included that hold no event.
-fn partitions(recording: &Recording) -> BTreeMap<String, i32> {
+pub(in crate::drive) fn partitions(recording: &Recording) -> BTreeMap<String, i32> {
     let mut partitions: BTreeMap<String, i32> =
         recording.manifest().source.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
     for partition in recording.partitions() {
@@ -124,7 +221,7 @@ fn partitions(recording: &Recording) -> BTreeMap<String, i32> {
 }
 
 /// The configuration that a topic had in production.
-fn configuration(recording: &Recording, topic: &str) -> BTreeMap<String, String> {
+pub(in crate::drive) fn configuration(recording: &Recording, topic: &str) -> BTreeMap<String, String> {
     let topics = &recording.manifest().source.topics;
     topics.iter().find(|known| known.name == topic).map(|known| known.configuration.clone()).unwrap_or_default()
 }

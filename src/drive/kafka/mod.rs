@@ -16,6 +16,7 @@
 //! They are the stage's ([`super::stage`]), by the plan: from the start of the schedule to its end, the same in every drive. What they
 //! touched stands in the outcome's `faults.ndjson`.
 
+mod broker;
 mod faults;
 mod feeder;
 mod fifo;
@@ -33,16 +34,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use feeder::{LOADS_WAITING, Pace, Reader};
+use broker::Broker;
+use feeder::{LOADS_WAITING, Pace, PaceEnd, Reader};
 use keeper::{Keeper, Parts};
 use lanes::{Lanes, LanesError};
+use regex::bytes::Regex;
 use watch::{Heard, Watch};
 
 use super::complaints::Complaints;
+use super::feed::Announced;
 use super::pace::Timing;
 use super::placeholders::Address;
 use super::process::{Pipes, Process};
@@ -93,78 +97,139 @@ impl Known {
     }
 }
 
-/// Drives one build and keeps what it did.
+/// Drives one build on a stage and keeps what it did.
 pub(super) fn drive(
     job: &Job<'_>,
     rules: &KafkaRules,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
-    if stop.raised() {
-        // Ahead of the start: whoever raised it may be about to end the program, and nobody would end the build then.
-        return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
-    }
     // Of its own, for all: what clients do and what is planned have to be told by one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start_spinning(job.rules.spin));
-    let topics = job.plan.topics();
     let faults = faults::of_plan(job.plan, job.recording)?;
-    let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
+    let mut desk = Desk::open(job, stop)?;
     if !faults.is_empty() {
-        writer.keep_touches()?;
+        desk.keep_touches(faults.iter().map(|fault| fault.name.clone()).collect())?;
     }
-    let complaints = log(job, "stderr.log")?;
-    let words = log(job, "stdout.log")?;
     let stage = start(job, rules, &clock)?;
-    let lanes = Lanes::make(&stage, job.plan, job.recording).map_err(|error| match error {
+    let lanes = Lanes::make(&stage, job.plan, job.recording, &rules.outputs).map_err(|error| match error {
         LanesError::Plan(error) => DriveError::from(error),
         LanesError::Stage(error) => error.into(),
     })?;
     for (topic, partitions) in &rules.outputs {
         stage.make_topic(topic, *partitions, BTreeMap::new())?;
     }
-    let timing = Timing::new().map_err(|error| DriveError::Start {
-        build: job.build.name().to_owned(),
-        source: io::Error::other(error.to_string()),
-    })?;
-    let (shared, known) = (Shared::new(clock.now(), job.rules.timeout), Known::new());
-    let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned() };
-    let env = environment(&address, topics.iter().chain(rules.outputs.keys()));
-    let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
-    let (dir, kafka) = (job.out.join("dir"), Some((&address, &env)));
-    let (process, pipes) = match Process::start(job.build, &dir, job.name, hidden, kafka, &*clock) {
-        Ok(started) => started,
-        Err(source) => {
-            writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
-            return Err(DriveError::Start { build: job.build.name().to_owned(), source });
-        }
-    };
-    let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
-    let names = faults.iter().map(|fault| fault.name.clone()).collect();
-    let log = faults::Log { names, writer: touches.as_mut() };
-    // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
-    let Pipes { stdin, mut stdout, mut stderr } = pipes;
-    let (report, failed) = thread::scope(|scope| {
-        let (shared, known, lanes, clock) = (&shared, &known, &lanes, &*clock);
-        let (load_sender, loads) = sync_channel(LOADS_WAITING);
-        let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
+    let shared = Shared::new(clock.now(), job.rules.timeout);
+    let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned(), topics: BTreeMap::new() };
+    let between = Between { broker: &lanes, address: &address, ready: None };
+    let (lanes, shared, clock) = (&lanes, &shared, &*clock);
+    let pace = |revealed| {
         let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
-        scope.spawn(move || reader.run(&load_sender));
-        let paced = job.plan.paced();
-        let pace = Pace { rules: job.rules, paced, lanes, shared, clock, revealed, faults };
-        let pacing = scope.spawn(move || pace.run(&loads));
-        let parts = Parts { rules: job.rules, paced, topics, lanes, shared, known, clock, outputs, deliveries, timing };
-        let keeper = Keeper::new(parts, &job.out);
-        let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
-        let complaining = scope.spawn(move || complaints.run(&mut stderr, None, shared));
-        let talking = scope.spawn(move || words.run(&mut stdout, None, shared));
-        let watch = Watch::new(job, rules, lanes, shared, known, clock, stop, progress, process, gauges, log);
-        watch.run(Heard { pacing, keeping, complaining, talking })
-    });
-    drop(stdin);
-    // What was written is kept whatever went wrong.
-    let outcome = writer.finish(&report)?;
-    progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
-    failed.map_or(Ok(outcome), Err)
+        let pace = Pace { rules: job.rules, paced: job.plan.paced(), lanes, shared, clock, revealed, faults };
+        thread::scope(|scope| {
+            let (load_sender, loads) = sync_channel(LOADS_WAITING);
+            scope.spawn(move || reader.run(&load_sender));
+            pace.run(&loads)
+        })
+    };
+    desk.drive(job, rules, &between, shared, clock, stop, progress, pace, Vec::new)
+}
+
+/// What stands between plan and build.
+pub(super) struct Between<'a> {
+    pub(super) broker: &'a dyn Broker,
+    /// Where the build connects to.
+    pub(super) address: &'a Address,
+    /// Line that says that the build is ready, where nothing else does.
+    pub(super) ready: Option<&'a Regex>,
+}
+
+/// The files of an outcome that is about to come about.
+pub(super) struct Desk {
+    writer: OutcomeWriter,
+    complaints: Complaints,
+    words: Complaints,
+    /// Names of the faults at requests.
+    faults: Vec<String>,
+}
+
+impl Desk {
+    /// Opens them, unless somebody asked to stop.
+    pub(super) fn open(job: &Job<'_>, stop: &Stop) -> Result<Self, DriveError> {
+        if stop.raised() {
+            // Ahead of the start: whoever raised it may be about to end the program, and nobody would end the build then.
+            return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
+        }
+        let writer = OutcomeWriter::create(&job.out, job.plan.topics(), &job.plan.fault_names())?;
+        let (complaints, words) = (log(job, "stderr.log")?, log(job, "stdout.log")?);
+        Ok(Self { writer, complaints, words, faults: Vec::new() })
+    }
+
+    /// Keeps what faults at requests of these names touch.
+    pub(super) fn keep_touches(&mut self, names: Vec<String>) -> Result<(), DriveError> {
+        self.writer.keep_touches()?;
+        self.faults = names;
+        Ok(())
+    }
+
+    /// Starts the build, hands over by `pace`, which announces what it is about to hand over, and keeps what comes of it. `afterwards`
+    /// is called once the build has ended, and says what else is to be known.
+    #[expect(clippy::too_many_arguments, reason = "it stands in the middle of all that a drive is made of")]
+    pub(super) fn drive(
+        self,
+        job: &Job<'_>,
+        rules: &KafkaRules,
+        between: &Between<'_>,
+        shared: &Shared,
+        clock: &dyn Clock,
+        stop: &Stop,
+        progress: &(dyn Fn(Progress<'_>) + Sync),
+        pace: impl FnOnce(SyncSender<Announced>) -> PaceEnd + Send,
+        afterwards: impl FnOnce() -> Vec<String>,
+    ) -> Result<Outcome, DriveError> {
+        let Self { mut writer, complaints, words, faults } = self;
+        let Between { broker, address, ready } = *between;
+        let (topics, known) = (job.plan.topics(), &Known::new());
+        let timing = Timing::new().map_err(|error| DriveError::Start {
+            build: job.build.name().to_owned(),
+            source: io::Error::other(error.to_string()),
+        })?;
+        let env = environment(address, topics.iter().chain(rules.outputs.keys()));
+        let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
+        let (dir, kafka) = (job.out.join("dir"), Some((address, &env)));
+        let (process, pipes) = match Process::start(job.build, &dir, job.name, hidden, kafka, clock) {
+            Ok(started) => started,
+            Err(source) => {
+                writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
+                return Err(DriveError::Start { build: job.build.name().to_owned(), source });
+            }
+        };
+        let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
+        let log = faults::Log { names: faults, writer: touches.as_mut() };
+        // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
+        let Pipes { stdin, mut stdout, mut stderr } = pipes;
+        let (mut report, failed) = thread::scope(|scope| {
+            let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
+            let pacing = scope.spawn(move || pace(revealed));
+            let paced = job.plan.paced();
+            let parts =
+                Parts { rules: job.rules, paced, topics, broker, shared, known, clock, outputs, deliveries, timing };
+            let keeper = Keeper::new(parts, &job.out);
+            let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
+            let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
+            let talking = scope.spawn(move || words.run(&mut stdout, ready, shared));
+            let watch = Watch::new(job, rules, broker, shared, known, clock, stop, progress, process, gauges, log);
+            watch.run(Heard { pacing, keeping, complaining, talking })
+        });
+        drop(stdin);
+        for remark in afterwards() {
+            report.reason = format!("{}; {remark}", report.reason);
+        }
+        // What was written is kept whatever went wrong.
+        let outcome = writer.finish(&report)?;
+        progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
+        failed.map_or(Ok(outcome), Err)
+    }
 }
 
 /// Opens the file that keeps what a build writes to one of its standard streams.
@@ -193,7 +258,7 @@ fn environment<'t>(address: &Address, topics: impl Iterator<Item = &'t String>) 
     for topic in topics {
         let letter = |sign: char| if sign.is_ascii_alphanumeric() { sign.to_ascii_uppercase() } else { '_' };
         let name: String = topic.chars().map(letter).collect();
-        env.insert(format!("REHEARSAL_TOPIC_{name}"), topic.clone());
+        env.insert(format!("REHEARSAL_TOPIC_{name}"), address.topic(topic).to_owned());
     }
     env
 }
@@ -204,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_build_finds_its_topics_by_names_that_a_shell_can_say() {
-        let address = Address { brokers: "127.0.0.1:9".into(), group: GROUP.into() };
+        let address = Address { brokers: "127.0.0.1:9".into(), group: GROUP.into(), topics: BTreeMap::new() };
         let topics = ["orders.v1".to_owned(), "pay-outs".to_owned()];
         let env = environment(&address, topics.iter());
         assert_eq!(env["REHEARSAL_TOPIC_ORDERS_V1"], "orders.v1");

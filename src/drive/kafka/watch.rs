@@ -1,6 +1,5 @@
 //! Watching over a build that reads Kafka, and deciding how its drive ends.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::thread::{self, ScopedJoinHandle};
@@ -9,15 +8,15 @@ use std::time::Duration;
 use super::super::figures::{Figures, after};
 use super::super::process::{Ended, Process, describe};
 use super::super::shared::Shared;
-use super::super::stage::StageError;
 use super::super::stdio::{grouped, join, micros};
 use super::super::{DriveError, Job, Progress};
+use super::broker::Broker;
 use super::faults::Log;
 use super::feeder::PaceEnd;
 use super::keeper::Kept;
-use super::lanes::Lanes;
 use super::{Finished, KafkaRules, Known};
 use crate::clock::{Clock, Stop};
+use crate::drive::stage::GroupCommit;
 use crate::outcome::{Ending, EndingReport, GaugesWriter, OutcomeError};
 use crate::settings::Span;
 
@@ -26,9 +25,6 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// How long a build that is told to stop may take for it: to flush, commit and leave its group.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Partitions that are named where many would have to be.
-const NAMED_MAX: usize = 5;
 
 /// The other threads of a drive.
 pub(super) struct Heard<'s> {
@@ -57,7 +53,7 @@ struct Revealed {
 pub(super) struct Watch<'a, 'b> {
     job: &'a Job<'a>,
     rules: &'a KafkaRules,
-    lanes: &'a Lanes<'a>,
+    broker: &'a dyn Broker,
     shared: &'a Shared,
     known: &'a Known,
     clock: &'a dyn Clock,
@@ -79,7 +75,7 @@ impl<'a, 'b> Watch<'a, 'b> {
     pub(super) fn new(
         job: &'a Job<'a>,
         rules: &'a KafkaRules,
-        lanes: &'a Lanes<'a>,
+        broker: &'a dyn Broker,
         shared: &'a Shared,
         known: &'a Known,
         clock: &'a dyn Clock,
@@ -93,7 +89,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         Self {
             job,
             rules,
-            lanes,
+            broker,
             shared,
             known,
             clock,
@@ -112,10 +108,12 @@ impl<'a, 'b> Watch<'a, 'b> {
         let Heard { pacing, keeping, complaining, talking } = heard;
         let mut pacing = Some(pacing);
         let mut revealed = Revealed::default();
-        let mut exited = false;
+        let mut exited: Option<i64> = None;
         let cut = loop {
             // Asked ahead of the end of revealing: what ended ahead of it is told apart from what ended behind it.
-            exited |= self.process.has_ended();
+            if exited.is_none() && self.process.has_ended() {
+                exited = Some(self.now_us());
+            }
             if let Some(ended) = pacing.take_if(|pacing| pacing.is_finished())
                 && let Some(cut) = self.revealed(join(ended), &mut revealed)
             {
@@ -146,8 +144,8 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         self.shared.cut();
         // However it ends, it ends at peace.
-        self.lanes.stage.rest_faults(true);
-        let ended = if exited { self.process.end() } else { self.process.end_within(GRACE) };
+        self.broker.rest_faults(true);
+        let ended = if exited.is_some() { self.process.end() } else { self.process.end_within(GRACE) };
         if let Some(pacing) = pacing {
             join(pacing);
         }
@@ -180,10 +178,9 @@ impl<'a, 'b> Watch<'a, 'b> {
         None
     }
 
-    /// The stage could not do its part.
+    /// What stands between plan and build could not do its part.
     fn unserved(&self) -> Option<Cut> {
-        let (what, _) = self.lanes.stage.failures().into_iter().next()?;
-        Some(Cut::Failed(StageError::Unserved(what).into()))
+        self.broker.failure().map(Cut::Failed)
     }
 
     /// Gathering has ended ahead of everything else: the build wrote too much, or what it wrote cannot be kept, which is told later.
@@ -195,26 +192,26 @@ impl<'a, 'b> Watch<'a, 'b> {
     /// Notes how far consumers have come.
     fn follow(&mut self) {
         let now = self.clock.now();
-        let asked = self.lanes.all.iter().filter_map(|lane| lane.planned.asked()).fold(0, i64::wrapping_add);
+        let asked = (0..self.broker.count()).filter_map(|index| self.broker.asked(index)).fold(0, i64::wrapping_add);
         if asked != self.asked {
             self.asked = asked;
             self.shared.note_taken(now);
         }
-        if self.lanes.all_asked() {
+        if self.broker.all_asked() {
             self.all_asked_us = micros(now);
         }
     }
 
     /// Notes what faults at requests have touched, and that one acts: nobody is blamed for standing still meanwhile.
     fn follow_faults(&mut self) -> Result<(), OutcomeError> {
-        if self.log.follow(self.lanes.stage, self.shared)? || self.lanes.stage.faults_act() {
+        if self.log.follow(self.broker, self.shared)? || self.broker.faults_act() {
             self.acted_us = self.now_us();
         }
         Ok(())
     }
 
     /// Looks whether the drive is over.
-    fn look(&self, revealed: &Revealed, exited: bool) -> Option<Cut> {
+    fn look(&self, revealed: &Revealed, exited: Option<i64>) -> Option<Cut> {
         let rules = self.job.rules;
         let now_us = self.now_us();
         let over = |ending, reason| Some(Cut::Ending(ending, reason));
@@ -222,7 +219,11 @@ impl<'a, 'b> Watch<'a, 'b> {
             return Some(Cut::Stopped);
         }
         let through = revealed.complete && self.is_through();
-        if exited {
+        if let Some(exited_us) = exited {
+            if revealed.complete && self.broker.known_us() < exited_us {
+                // What it committed last is not known yet.
+                return None;
+            }
             // Its exit code, which is not known before it is reaped, says the rest.
             return over(if through { Ending::Finished } else { Ending::Died }, String::new());
         }
@@ -242,31 +243,47 @@ impl<'a, 'b> Watch<'a, 'b> {
         let quiet_us = self.shared.progress_us().max(revealed.at_us).max(self.all_asked_us).max(self.acted_us);
         let still_us = now_us - quiet_us;
         let still = still_us > micros(rules.drain_timeout);
-        if still && !self.lanes.all_asked() {
+        if still && !self.broker.all_asked() {
             return over(Ending::StoppedReading, format!("fetched nothing more for {limit} {}", self.after()));
         }
         let stale_us = now_us - self.shared.progress_us().max(revealed.at_us);
         if revealed.complete && stale_us > micros(rules.drain_timeout) {
-            let open = self.lanes.stage.open_transactions();
-            let what = match (open, self.rules.finished) {
-                (0, Finished::Committed) => {
-                    "but did not commit the end of it; a build that commits elsewhere wants `finished = \"quiet\"`"
-                }
-                _ => "but left a transaction open",
-            };
-            let reason = format!("was handed everything {}, {what}; nothing came of it for {limit}", self.after());
-            return over(Ending::TimedOut, reason);
+            return Some(self.stuck(&limit));
         }
         None
+    }
+
+    /// Says how a build ends of which nothing came any more, although everything is visible.
+    fn stuck(&self, limit: &str) -> Cut {
+        let moved = |commits: &[GroupCommit]| {
+            let count = 0..self.broker.count();
+            count.into_iter().any(|index| {
+                let spot = self.broker.spot(index);
+                spot.committed(commits).is_some_and(|position| position > spot.start)
+            })
+        };
+        let open = self.broker.open_transactions();
+        let what = match (open, self.rules.finished) {
+            (0, Finished::Committed) if !self.broker.knows_who_asks() && moved(&self.broker.commits()) => {
+                let reason = format!("committed nothing more for {limit} {}, and not the end of it", self.after());
+                return Cut::Ending(Ending::StoppedReading, reason);
+            }
+            (0, Finished::Committed) => {
+                "but did not commit the end of it; a build that commits elsewhere wants `finished = \"quiet\"`"
+            }
+            _ => "but left a transaction open",
+        };
+        let reason = format!("was handed everything {}, {what}; nothing came of it for {limit}", self.after());
+        Cut::Ending(Ending::TimedOut, reason)
     }
 
     /// Whether the build has dealt with all that is visible, by what the scenario goes by.
     fn is_through(&self) -> bool {
         let dealt_with = match self.rules.finished {
-            Finished::Committed => self.lanes.all_committed(),
-            Finished::Quiet => self.lanes.all_asked(),
+            Finished::Committed => self.broker.all_committed(),
+            Finished::Quiet => self.broker.all_asked(),
         };
-        dealt_with && self.lanes.stage.open_transactions() == 0
+        dealt_with && self.broker.open_transactions() == 0
     }
 
     fn by_which(&self) -> String {
@@ -282,19 +299,10 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
     }
 
-    /// Says what was not fetched from in time.
+    /// Says what was not done in time.
     fn unready(&self) -> String {
         let limit = Span(self.job.rules.ready_timeout);
-        let mut missing: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        self.lanes.unasked().for_each(|lane| missing.entry(&lane.topic).or_default().push(lane.partition));
-        let named = missing.iter().map(|(topic, partitions)| {
-            let shown: Vec<String> = partitions.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-            let more = partitions.len().saturating_sub(NAMED_MAX);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("`{topic}` partition {}{more}", shown.join(", "))
-        });
-        let named: Vec<String> = named.collect();
-        format!("was not ready within {limit} (`ready-timeout`): it has not fetched from {}", named.join("; "))
+        format!("was not ready within {limit} (`ready-timeout`): {}", self.broker.missing())
     }
 
     fn conclude(
@@ -376,8 +384,8 @@ impl<'a, 'b> Watch<'a, 'b> {
             failed = failed.or(Some(error));
         }
         report.reason = reason;
-        report.faults = self.log.counts(self.lanes.stage);
-        if let Err(error) = self.log.follow(self.lanes.stage, self.shared) {
+        report.faults = self.log.counts(self.broker);
+        if let Err(error) = self.log.follow(self.broker, self.shared) {
             failed = failed.or(Some(error.into()));
         }
         // The last figures, so that short drives have some.
@@ -392,29 +400,8 @@ impl<'a, 'b> Watch<'a, 'b> {
         if taken_back > 0 {
             let _ = write!(reason, "; it took {} outputs back with their transactions", grouped(taken_back));
         }
-        let mut unlisted = Vec::new();
-        for (topic, partitions) in self.lanes.stage.written_topics() {
-            if self.rules.outputs.contains_key(&topic) || is_internal(&topic) {
-                continue;
-            }
-            for partition in 0..partitions {
-                if self.lanes.stage.read(&topic, partition, 0)?.more {
-                    unlisted.push(format!("`{topic}`"));
-                    break;
-                }
-            }
-        }
-        if !unlisted.is_empty() {
-            let _ = write!(reason, "; it also wrote to {}, which `outputs` does not name", unlisted.join(", "));
-        }
-        let asked = self.lanes.stage.asked();
-        if !asked.is_empty() {
-            let calls = asked.iter().take(NAMED_MAX).map(|(asked, count)| {
-                let who = if asked.client.is_empty() { String::new() } else { format!(" by `{}`", asked.client) };
-                format!("{} version {}{who}, {} times", asked.call, asked.version, grouped(*count))
-            });
-            let calls: Vec<String> = calls.collect();
-            let _ = write!(reason, "; asked for what the stage does not serve: {}", calls.join("; "));
+        for remark in self.broker.remarks()? {
+            let _ = write!(reason, "; {remark}");
         }
         Ok(())
     }
@@ -430,7 +417,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             self.log.checkpoint()?;
         }
         let by_group = || {
-            let lag = self.lanes.lag(&self.known.commits());
+            let lag = self.broker.lag(&self.known.commits());
             lag.into_iter().map(|(group, lag)| (format!("lag/{group}"), lag as f64))
         };
         self.figures.sample(now_us, last, &self.process, by_group)
@@ -439,9 +426,4 @@ impl<'a, 'b> Watch<'a, 'b> {
     fn now_us(&self) -> i64 {
         micros(self.clock.now())
     }
-}
-
-/// Whether a topic is a build's own affair by the names that Kafka Streams gives.
-pub(super) fn is_internal(topic: &str) -> bool {
-    topic.ends_with("-changelog") || topic.ends_with("-repartition")
 }
