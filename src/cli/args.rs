@@ -46,6 +46,8 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Drives one build with a recording, without comparing
     Replay(ReplayArguments),
+    /// Removes what drives that were killed left on the cluster of a scenario
+    Sweep(SweepArguments),
     /// Compares outcomes again
     Compare(CompareArguments),
     /// Renders a run again
@@ -482,6 +484,32 @@ pub(super) struct PlanArguments {
     /// Writes the deliveries to this Parquet file; refused if it exists
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A drive over a cluster ([drive] broker = \"HOST:PORT\") removes its topics and its
+group however it ends. One that is killed cannot; the next run names what it
+left. Whatever begins with rehearsal-WHEN-MARK and whose group has no members
+is removed: give --drive where other runs may be about to start.
+
+Examples:
+  rehearsal sweep scenario.toml --list
+  rehearsal sweep scenario.toml --drive rehearsal-20260105093000-1a2b3c4d")]
+pub(super) struct SweepArguments {
+    /// Scenario that names the cluster
+    pub(super) scenario: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+    /// Removes what this drive left, and nothing else
+    #[arg(long, value_name = "NAME")]
+    pub(super) drive: Option<String>,
+    /// Removes nothing, and says what there is
+    #[arg(long)]
+    pub(super) list: bool,
     /// Prints JSON
     #[arg(long)]
     pub(super) json: bool,

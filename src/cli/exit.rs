@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::capture::{CaptureError, RegistryError};
 use crate::compare::{CompareError, Verdict};
+use crate::drive::{ClusterError, DriveError};
 use crate::recording::{ImportError, LineProblem, RecordingError, SliceError, StoreError};
 use crate::scenario::ScenarioError;
 
@@ -325,9 +326,34 @@ impl From<ScenarioError> for Failure {
             ScenarioError::Stopped { .. } | ScenarioError::Compare(CompareError::Stopped) => {
                 Self::surroundings(error, "Run it again for a verdict.")
             }
+            ScenarioError::Drive(DriveError::Cluster(error)) => error.into(),
             ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
             error => Self::of(error, ""),
         }
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        let hint = match &error {
+            ClusterError::Source { .. } => "Name another cluster under `broker`, or write `broker = \"stage\"`.",
+            ClusterError::Unknown { .. } => {
+                "Where you know that it is another one, say so: `other-cluster = true` under `[drive]`."
+            }
+            ClusterError::NoEntry { .. } => {
+                "Set user, password and certificates under `[drive]`, as `properties` or in a file by `config`: sasl.mechanism, \
+                 sasl.username, sasl.password, ssl.ca.location."
+            }
+            ClusterError::NoAnswer { .. } => "Are the brokers up, and is `broker` right? Try again.",
+            ClusterError::NotRemoved { .. } => "Builds of a drive that was killed may go on: end them, and try again.",
+            ClusterError::Event { .. } | ClusterError::SetBack { .. } => {
+                "Leave it out with `[select]`, or write `broker = \"stage\"`."
+            }
+            ClusterError::Stopped { .. } => "Run it again for a verdict.",
+            error if error.is_passing() => "Try again.",
+            _ => "",
+        };
+        if error.is_passing() { Self::surroundings(error, hint) } else { Self::wrong(error, hint) }
     }
 }
 

@@ -25,6 +25,7 @@ mod sample;
 mod schema;
 mod signal;
 mod slice;
+mod sweep;
 mod whole;
 
 use std::ffi::OsString;
@@ -76,6 +77,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Plan(arguments) => plan::plan(arguments, printer),
         Command::Run(arguments) => run::run(arguments, printer),
         Command::Replay(arguments) => replay::replay(arguments, printer),
+        Command::Sweep(arguments) => sweep::sweep(arguments, printer),
         Command::Compare(arguments) => compare::compare(arguments, printer),
         Command::Report(arguments) => report::report(arguments, printer),
         Command::Init(arguments) => init::init(arguments, printer),

@@ -58,7 +58,7 @@ pub(super) struct Announced {
 }
 
 /// What follows a batch.
-enum Then {
+pub(super) enum Then {
     More,
     End,
     Failed(DriveError),
@@ -96,7 +96,7 @@ impl<'a> Feed<'a> {
     /// still come, so that their receipts say `never`, but without their lines.
     pub(super) fn run(mut self, chunks: &SyncSender<Result<Chunk, DriveError>>) {
         while !self.shared.is_abandoned() {
-            let (deliveries, then) = self.take();
+            let (deliveries, then) = take(&mut *self.deliveries, self.ahead);
             if !deliveries.is_empty() && self.send(deliveries, chunks).is_err() {
                 return;
             }
@@ -110,19 +110,6 @@ impl<'a> Feed<'a> {
                 }
             }
         }
-    }
-
-    /// Takes the next deliveries from the plan, and says where it ends.
-    fn take(&mut self) -> (Vec<Delivery>, Then) {
-        let mut deliveries = Vec::with_capacity(self.ahead);
-        while deliveries.len() < self.ahead {
-            match self.deliveries.next() {
-                Some(Ok(delivery)) => deliveries.push(delivery),
-                Some(Err(error)) => return (deliveries, Then::Failed(error.into())),
-                None => return (deliveries, Then::End),
-            }
-        }
-        (deliveries, Then::More)
     }
 
     fn send(&mut self, deliveries: Vec<Delivery>, chunks: &SyncSender<Result<Chunk, DriveError>>) -> Result<(), ()> {
@@ -158,6 +145,22 @@ impl<'a> Feed<'a> {
         self.ahead = (BATCH_BYTES / mean).clamp(1, LOOK_AHEAD).min(self.ahead * 4);
         Ok(())
     }
+}
+
+/// Takes the next `ahead` deliveries from a plan, and says where it ends.
+pub(super) fn take(
+    deliveries: &mut (dyn Iterator<Item = Result<Delivery, PlanError>> + Send + '_),
+    ahead: usize,
+) -> (Vec<Delivery>, Then) {
+    let mut taken = Vec::with_capacity(ahead);
+    while taken.len() < ahead {
+        match deliveries.next() {
+            Some(Ok(delivery)) => taken.push(delivery),
+            Some(Err(error)) => return (taken, Then::Failed(error.into())),
+            None => return (taken, Then::End),
+        }
+    }
+    (taken, Then::More)
 }
 
 /// Why no more lines are written down.

@@ -32,6 +32,7 @@
 //! the end of their input.
 
 mod build;
+mod cluster;
 mod complaints;
 mod feed;
 mod figures;
@@ -55,6 +56,7 @@ pub mod stage;
 mod stdio;
 
 pub use build::{Build, BuildSettings, Flag};
+pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
@@ -185,6 +187,9 @@ pub enum DriveError {
     /// The stage, which is the broker of a build that reads Kafka, cannot be set up or does not go on.
     #[error("the stage of the drive failed")]
     Stage(#[from] stage::StageError),
+    /// The cluster that the drive takes place on cannot be used, or does not go on.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The outcome could not be kept.
     #[error("could not keep the outcome")]
     Outcome(#[from] OutcomeError),
@@ -226,7 +231,10 @@ pub fn drive(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     match &job.rules.kafka {
-        Some(rules) => kafka::drive(job, rules, stop, progress),
+        Some(rules) => match &rules.cluster {
+            Some(cluster) => cluster::drive(job, rules, cluster, stop, progress),
+            None => kafka::drive(job, rules, stop, progress),
+        },
         None => stdio::drive(job, clock, stop, progress),
     }
 }

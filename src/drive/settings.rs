@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::cluster::PropertySettings;
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
 use crate::mask::Policy;
@@ -23,10 +25,12 @@ const REPEAT_OLD_MAX: u32 = 100;
 /// How deliveries reach the builds, what they write, and how long they are waited for.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct DriveSettings {
     /// How a build is spoken to: over its standard input and output, as a Kafka client, or by HTTP.
     pub transport: Transport,
-    /// Kafka: what the builds connect to. `stage` (the default): Rehearsal is the broker, one of its own for each drive.
+    /// Kafka: what the builds connect to. `stage` (the default): Rehearsal is the broker, one of its own for each drive. HOST:PORT: a
+    /// real cluster, on which each drive has topics and a group of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<String>,
     /// Kafka: IP address at which each drive's broker listens, on a port of its own; `127.0.0.1` where nothing is said.
@@ -35,6 +39,21 @@ pub struct DriveSettings {
     /// Kafka: host that the builds are told to connect to, where it is not the address listened at: for builds in containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
+    /// A cluster: properties of librdkafka, such as `"security.protocol" = "ssl"`. They are never shown.
+    #[serde(skip_serializing_if = "PropertySettings::is_empty")]
+    pub properties: PropertySettings,
+    /// A cluster: file of such properties, one name=value a line, relative to the scenario's; those of `properties` count more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+    /// A cluster: copies of each partition of the drives' topics; the brokers' own default where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication: Option<i32>,
+    /// A cluster: vouches for it that the recording does not come from this cluster, where nothing else can tell.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_cluster: bool,
+    /// A cluster: leaves the drives' topics where they are, to be looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_topics: bool,
     /// Kafka: how it is known that a build has dealt with all of its input: `committed` (the default) or `quiet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<Finished>,
@@ -87,6 +106,11 @@ impl Default for DriveSettings {
             broker: None,
             listen: None,
             advertise: None,
+            properties: PropertySettings::default(),
+            config: None,
+            replication: None,
+            other_cluster: false,
+            keep_topics: false,
             finished: None,
             payload: Payload::Envelope,
             outputs: Vec::new(),
@@ -263,15 +287,29 @@ impl DriveSettings {
         self.check_with(&BTreeMap::new())
     }
 
-    /// Checks the settings, which stand under `drive`, and those of `topics`, which stand under `topic`.
+    /// Checks the settings, which stand under `drive`, and those of `topics`, which stand under `topic`; files are relative to the
+    /// working directory.
     ///
     /// # Errors
     ///
     /// The first setting that cannot be used, by its key.
     pub fn check_with(&self, topics: &BTreeMap<String, TopicSettings>) -> Result<DriveRules, SettingError> {
+        self.check_in(topics, Path::new(""))
+    }
+
+    /// As [`Self::check_with`], for a scenario in `folder`, which files are relative to.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be used, by its key.
+    pub fn check_in(
+        &self,
+        topics: &BTreeMap<String, TopicSettings>,
+        folder: &Path,
+    ) -> Result<DriveRules, SettingError> {
         let kafka = match self.transport {
             Transport::Stdio => refuse_elsewhere(self, topics).map(|()| None)?,
-            Transport::Kafka => Some(KafkaRules::check(self, topics)?),
+            Transport::Kafka => Some(KafkaRules::check(self, topics, folder)?),
             Transport::Http => {
                 let problem = "the transport `http` is not available yet";
                 let instead = "Write `transport = \"stdio\"` or `transport = \"kafka\"`.";
@@ -359,6 +397,10 @@ impl DriveRules {
     /// The setting that does not go with it, by its key.
     pub fn check_faults(&self, inputs: &[String], faults: &[FaultSettings]) -> Result<(), SettingError> {
         if let Some(kafka) = &self.kafka {
+            // Of a cluster `check_plan` tells.
+            if kafka.cluster.is_some() {
+                return Ok(());
+            }
             return check_faults(kafka, inputs, faults);
         }
         match faults.iter().enumerate().find(|(_, fault)| is_at_requests(&fault.kind)) {

@@ -62,7 +62,11 @@ fn passing(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| {
         matches!(
             code,
-            Code::OperationTimedOut
+            Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+                | Code::OperationTimedOut
                 | Code::BrokerTransportFailure
                 | Code::AllBrokersDown
                 | Code::RequestTimedOut

@@ -1,7 +1,7 @@
 //! Events straight from librdkafka, many at a time.
 //!
 //! rdkafka's own consumer needs a group to be assigned partitions, hands over one event at a time, and panics at the name of a
-//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. This file and `describe` below it are
+//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. This file and those below it are
 //! the only ones of the room with foreign calls; why each is sound is said where it stands.
 
 #![expect(
@@ -9,7 +9,9 @@
     reason = "librdkafka's simple consumer and its batches are reached through its C interface alone"
 )]
 
+mod asked;
 mod describe;
+mod operate;
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_void;
@@ -21,6 +23,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
 pub(crate) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
+pub(crate) use self::operate::{NewTopic, Refusal, create_topics, delete_group, delete_topics, members_of};
 use super::listening::Listening;
 use crate::recording::TimestampType;
 
@@ -53,9 +56,9 @@ pub(crate) enum Polled<'a> {
 
 impl<'c> Reader<'c> {
     /// Makes a reader that hands over up to `batch` events a poll.
-    pub(crate) fn new(
+    pub(crate) fn new<'t>(
         consumer: &'c BaseConsumer<Listening>,
-        topics: impl Iterator<Item = &'c str>,
+        topics: impl Iterator<Item = &'t str>,
         batch: usize,
     ) -> Result<Self, String> {
         // SAFETY: the client lives as long as `consumer`, which this reader borrows; the queue is destroyed in `drop`.
@@ -253,11 +256,17 @@ impl<'a> Received<'a> {
 
     /// Returns the headers in order; none where a name is no UTF-8.
     pub(crate) fn headers(&self) -> Option<impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a>> {
+        let headers = self.headers_as_bytes().into_iter();
+        headers.map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value))).collect::<Option<Vec<_>>>()
+    }
+
+    /// Returns the headers in order, names as they are.
+    pub(crate) fn headers_as_bytes(&self) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
         let mut list = ptr::null_mut();
         // SAFETY: the message is alive; on success `list` points to headers that it owns.
         let code = unsafe { native::rd_kafka_message_headers(self.message, &raw mut list) };
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Some(Vec::new());
+            return Vec::new();
         }
         // SAFETY: the list is alive as long as the message.
         let count = unsafe { native::rd_kafka_header_cnt(list) };
@@ -273,9 +282,9 @@ impl<'a> Received<'a> {
                 }
                 (CStr::from_ptr(name), bytes(value.cast_mut(), size))
             };
-            headers.push((name.to_str().ok()?, value));
+            headers.push((name.to_bytes(), value));
         }
-        Some(headers)
+        headers
     }
 }
 

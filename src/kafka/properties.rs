@@ -224,9 +224,8 @@ impl Properties {
 
     /// Takes the values of secrets out of what somebody else wrote, such as librdkafka in an error.
     pub(crate) fn scrub(&self, text: &str) -> String {
-        let secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
         let mut secrets: Vec<&str> =
-            self.iter().filter(|(name, value)| secret(name) && !value.is_empty()).map(|(_, value)| value).collect();
+            self.iter().filter(|(name, value)| is_secret(name) && !value.is_empty()).map(|(_, value)| value).collect();
         // The longest first: one secret may be part of another.
         secrets.sort_by_key(|value| std::cmp::Reverse(value.len()));
         secrets.into_iter().fold(text.to_owned(), |text, value| text.replace(value, "[redacted]"))
@@ -251,6 +250,11 @@ impl Properties {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
+}
+
+/// Whether a text names a property whose value is a secret.
+pub(crate) fn is_secret(name: &str) -> bool {
+    SECRET.iter().any(|part| name.contains(part))
 }
 
 /// Refuses addresses of brokers that name a user: what stands ahead of the host may be a password, and addresses stand in errors.

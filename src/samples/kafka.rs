@@ -38,9 +38,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the brokers of `KAFKA_BOOTSTRAP_SERVERS` and reads `topics` as a member of `REHEARSAL_GROUP`. The flag `idempotence`
-    /// says whether the producer numbers its batches, so that the broker knows one that comes twice, and `retries` whether it tries
-    /// again at all; both are set where nothing is said.
+    /// Connects to the brokers of `KAFKA_BOOTSTRAP_SERVERS` and reads `topics`, by the names of `REHEARSAL_TOPIC_…`, as a member of
+    /// `REHEARSAL_GROUP`. The flag `idempotence` says whether the producer numbers its batches, so that the broker knows one that comes
+    /// twice, and `retries` whether it tries again at all; both are set where nothing is said.
     ///
     /// # Errors
     ///
@@ -62,7 +62,9 @@ impl Client {
         config.set("heartbeat.interval.ms", "100").set("session.timeout.ms", "6000");
         config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "100");
         let consumer: BaseConsumer = config.create().map_err(other)?;
-        consumer.subscribe(topics).map_err(other)?;
+        let there: Vec<String> = topics.iter().map(|topic| called(topic)).collect();
+        let there: Vec<&str> = there.iter().map(String::as_str).collect();
+        consumer.subscribe(&there).map_err(other)?;
         Ok(Self { consumer, producer: producer.map_err(other)?, done: BTreeMap::new(), since: 0, lonely: None })
     }
 
@@ -116,7 +118,8 @@ impl Client {
     /// A value that cannot be written down, or what librdkafka refuses.
     pub fn write<V: Serialize>(&self, topic: &str, key: &str, timestamp_ms: i64, value: &V) -> io::Result<()> {
         let value = serde_json::to_vec(value)?;
-        let mut record = BaseRecord::to(topic).key(key).payload(&value).timestamp(timestamp_ms);
+        let topic = called(topic);
+        let mut record = BaseRecord::to(&topic).key(key).payload(&value).timestamp(timestamp_ms);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -170,6 +173,13 @@ fn is_passing(error: &KafkaError) -> bool {
 fn is_parted(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
     matches!(error.rdkafka_error_code(), Some(IllegalGeneration | RebalanceInProgress | UnknownMemberId))
+}
+
+/// What production's topic is called here: on a cluster that others use, too, it has another name.
+fn called(topic: &str) -> String {
+    let letter = |sign: char| if sign.is_ascii_alphanumeric() { sign.to_ascii_uppercase() } else { '_' };
+    let name: String = topic.chars().map(letter).collect();
+    env::var(format!("REHEARSAL_TOPIC_{name}")).unwrap_or_else(|_| topic.to_owned())
 }
 
 fn variable(name: &str) -> io::Result<String> {

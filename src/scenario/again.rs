@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{drive_of, provoked_by_touches, quoted};
 use super::origin::Origin;
 use super::run::{Terms, compared};
+use super::source::shown;
 use super::{Scenario, ScenarioError};
 use crate::clock::Stop;
 use crate::compare::{Facts, FidelityBounds, Gates, judge};
@@ -114,12 +115,12 @@ fn beside(outcome: &Path, suffix: &str) -> Option<PathBuf> {
 }
 
 fn reproduce(old: &Path, again: &[PathBuf], new: &Path, rules: &Scenario) -> String {
-    let shown = |path: &Path| quoted(&path.display().to_string());
-    let mut words = vec!["rehearsal compare".to_owned(), shown(old), shown(new)];
-    words.extend(again.iter().map(|path| format!("--old-again {}", shown(path))));
+    let named = |path: &Path| quoted(&path.display().to_string());
+    let mut words = vec!["rehearsal compare".to_owned(), named(old), named(new)];
+    words.extend(again.iter().map(|path| format!("--old-again {}", named(path))));
     if rules.path.is_file() {
-        words.push(format!("--rules {}", shown(&rules.path)));
+        words.push(format!("--rules {}", named(&rules.path)));
     }
-    words.extend(rules.overrides.iter().map(|over| format!("--set {}", quoted(over))));
+    words.extend(rules.overrides.iter().map(|over| format!("--set {}", quoted(&shown(over)))));
     words.join(" ")
 }

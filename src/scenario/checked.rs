@@ -55,7 +55,7 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let transport = settings.drive.transport;
     let old = wrong.keep(settings.old.check_for("old", scenario.folder(), transport));
     let new = wrong.keep(settings.new.check_for("new", scenario.folder(), transport));
-    let drive = wrong.keep(settings.drive.check_with(&settings.topic));
+    let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder()));
     let lineage = wrong.keep(settings.lineage.check());
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());

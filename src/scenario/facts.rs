@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::ScenarioError;
 use super::checked::Checked;
 use super::origin::Origin;
+use super::source::shown;
 use crate::clock::Stop;
 use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
@@ -23,6 +24,10 @@ use crate::report::{
 
 /// What is enforced on a build while it is driven.
 const ENFORCED: &str = "that a build and all it started end with its drive; it sees the network, files and time of this machine as they are";
+
+/// What is enforced beyond that where drives take place on a real cluster.
+const ON_CLUSTER: &str = "; that each drive has topics and a group of its own, and each event stands in its partition once and in the \
+    planned order (idempotent producer, acks=all)";
 
 /// Lines of standard error that a report shows of each drive.
 const STDERR_LINES: usize = 20;
@@ -71,6 +76,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
+    report.warnings.extend(unknown(checked));
     report
 }
 
@@ -201,8 +207,24 @@ fn fidelity(
         gaps_cut: summary.gaps_cut,
         gaps_cut_us: summary.gaps_cut_us,
         clock: clock(checked),
-        enforced: ENFORCED.to_owned(),
+        enforced: format!("{ENFORCED}{}", if on_cluster(checked) { ON_CLUSTER } else { "" }),
     }
+}
+
+/// Whether drives take place on a real cluster.
+fn on_cluster(checked: &Checked) -> bool {
+    checked.drive.kafka.as_ref().is_some_and(|kafka| kafka.cluster.is_some())
+}
+
+/// Says what a real cluster does not show.
+fn unknown(checked: &Checked) -> Option<String> {
+    on_cluster(checked).then(|| {
+        "Drives took place on a real cluster: an event counts as handed over once its brokers had acknowledged it, and lateness is \
+         counted up to there. When builds read it shows in their commits alone; positions are the brokers' own, timestamps the recorded \
+         ones, of the type CreateTime. Aborted transactions, and what builds write to other topics or commit in other groups, are not \
+         seen."
+            .to_owned()
+    })
 }
 
 /// Says which clock deliveries are handed over by, and how it is waited for.
@@ -376,7 +398,7 @@ fn reproduce(checked: &Checked) -> String {
     let mut words = vec!["rehearsal".to_owned(), "run".to_owned(), quoted(&scenario.path.display().to_string())];
     words.extend(["--seed".to_owned(), scenario.settings.seed.to_string()]);
     for over in scenario.overrides.iter().filter(|over| !over.starts_with("seed=")) {
-        words.extend(["--set".to_owned(), quoted(over)]);
+        words.extend(["--set".to_owned(), quoted(&shown(over))]);
     }
     if let Some(log) = &checked.fault_log {
         words.extend(["--faults".to_owned(), quoted(&log.display().to_string())]);

@@ -13,12 +13,15 @@ use crate::compare::{
     CompareError, Comparison, Facts, Gates, Redelivered, Rules, compare, idempotency, judge, latency, settle,
     unsteadiness,
 };
-use crate::drive::{DriveError, Job, drive_all};
+use crate::drive::{ClusterError, DriveError, Job, LeftBehind, drive_all, look_around};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{Phase, Seed, fault_log, write as write_plan};
 use crate::recording::Recording;
 use crate::report::{Format, Report, render};
 use crate::spill::SpillSpace;
+
+/// Earlier drives that are named where many left something behind.
+const NAMED_MAX: usize = 5;
 
 /// A finished run.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub fn run(
     for fault in summary.faults.iter().filter(|fault| fault.touches_nothing()) {
         watcher.note(&format!("the fault `{}` touches nothing: there will be no verdict", fault.name));
     }
+    look_ahead(checked, watcher, stop)?;
     let folder = RunFolder::make(destination, &checked.scenario.name)?;
     folder.fill("plan.parquet", |file| write_plan(&checked.plan, file))?;
     folder.fill("faults.ndjson", |file| fault_log(&checked.plan, file))?;
@@ -96,6 +100,26 @@ pub fn run(
     Ok(Run { folder, report })
 }
 
+/// Looks at what drives will take place on, before anything is made: nothing is ever produced to the cluster that the recording came
+/// from. Tells what earlier drives left there.
+fn look_ahead(checked: &Checked, watcher: &dyn Watcher, stop: &Stop) -> Result<(), ScenarioError> {
+    let path = || checked.scenario.folder().to_owned();
+    let left = look_around(&checked.drive, &checked.recording, stop).map_err(|error| stopped(error, &path()))?;
+    for LeftBehind { drive, topics, groups } in left.iter().take(NAMED_MAX) {
+        watcher.note(&format!(
+            "a drive that was killed, or goes on elsewhere, has {} topics and {} groups on the cluster: `rehearsal sweep {} --drive \
+             {drive}` removes them",
+            topics.len(),
+            groups.len(),
+            facts::quoted(&checked.scenario.path.display().to_string()),
+        ));
+    }
+    if left.len() > NAMED_MAX {
+        watcher.note(&format!("{} more drives have topics or groups there", left.len() - NAMED_MAX));
+    }
+    Ok(())
+}
+
 /// Drives one build, the old one of a checked scenario, and keeps what it did in `out`.
 ///
 /// # Errors
@@ -103,6 +127,7 @@ pub fn run(
 /// As [`run`].
 pub fn replay(checked: &Checked, out: &Path, watcher: &dyn Watcher, stop: &Stop) -> Result<Outcome, ScenarioError> {
     let deliveries = checked.plan.summary()?.deliveries;
+    look_ahead(checked, watcher, stop)?;
     watcher.started("old", deliveries);
     let job = Job {
         name: "old",
@@ -210,7 +235,9 @@ fn outputs_of(outcome: &Outcome, stop: &Stop) -> Result<u64, ScenarioError> {
 
 fn stopped(error: DriveError, outcomes: &Path) -> ScenarioError {
     match error {
-        DriveError::Stopped { .. } => ScenarioError::Stopped { path: outcomes.to_owned() },
+        DriveError::Stopped { .. } | DriveError::Cluster(ClusterError::Stopped { .. }) => {
+            ScenarioError::Stopped { path: outcomes.to_owned() }
+        }
         error => error.into(),
     }
 }

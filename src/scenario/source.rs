@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::kafka::is_secret;
+
 /// Something wrong with a scenario: where it stands, what it is, what to write instead. Prints as rustc does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -225,7 +227,7 @@ impl Source {
         if span.start > self.text.len()
             && let Some(over) = self.overrides.iter().rev().find(|over| over.start <= span.start)
         {
-            return TextPlace::Override { argument: over.argument.clone() };
+            return TextPlace::Override { argument: shown(&over.argument) };
         }
         let start = self.in_file(span.start, false);
         let end = self.in_file(span.end, true).max(start);
@@ -254,7 +256,7 @@ impl Source {
             line: self.file[..line_start].matches('\n').count() + 1,
             column: self.file[line_start..start].chars().count() + 1,
             width: self.file[start..end].chars().count().max(1),
-            text: self.file[line_start..line_end].trim_end().to_owned(),
+            text: without_secret(self.file[line_start..line_end].trim_end()),
         }
     }
 
@@ -270,6 +272,23 @@ impl Source {
         let variable = (!variable.is_empty()).then_some(variable);
         self.pieces.push(Piece { text: start..self.text.len(), file, variable });
     }
+}
+
+/// Returns an override as it may be shown: properties of a client may be secrets.
+pub(super) fn shown(over: &str) -> String {
+    let Some((key, value)) = over.split_once('=') else { return over.to_owned() };
+    let name = dotted(key);
+    let inside = name == "drive.properties" || name.starts_with("drive.properties.") || is_secret(&name);
+    if inside || name == "drive" && value.contains("properties") {
+        return format!("{key}=[redacted]");
+    }
+    over.to_owned()
+}
+
+/// Cuts a line of a file off behind the name of a client's property whose value is a secret.
+fn without_secret(line: &str) -> String {
+    let secret = line.match_indices('=').find(|(at, _)| is_secret(&line[..*at]));
+    secret.map_or_else(|| line.to_owned(), |(at, _)| format!("{}= …", &line[..at]))
 }
 
 /// Writes `fault[1].kind` as `fault.1.kind`.
@@ -441,5 +460,22 @@ mod tests {
         let problem = source.problem(4..14, "no folder `/home/jo`", "");
         assert_eq!(problem.problem, "no folder `${HOME}`");
         assert!(!problem.to_string().contains("/home/jo"));
+    }
+
+    #[test]
+    fn what_a_client_keeps_secret_is_shown_nowhere() {
+        for over in [
+            "drive.properties.sasl.password=hunter2",
+            "drive.properties={ 'ssl.key.password' = 'hunter2' }",
+            "drive={ properties = { a = 'hunter2' } }",
+        ] {
+            let shown = shown(over);
+            assert!(shown.ends_with("=[redacted]") && !shown.contains("hunter2"), "{shown}");
+        }
+        assert_eq!(shown("drive.settle=2s"), "drive.settle=2s");
+        let file = "[drive]\nproperties = { a = 1, 'sasl.password' = 'hunter2' }\n";
+        let source = Source::new(Path::new("a.toml"), file.to_owned(), &|_| None).unwrap();
+        let said = source.problem(8..18, "wrong", "").to_string();
+        assert!(said.contains("'sasl.password' = …") && !said.contains("hunter2"), "{said}");
     }
 }

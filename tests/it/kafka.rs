@@ -487,7 +487,9 @@ fn what_does_not_go_together_in_a_scenario_is_refused_with_its_place() {
         ("drive.finished=quiet", "refunds.toml:16", "cannot be set back"),
         ("drive.outputs=['flights']", "--set drive.outputs", "is handed to the builds"),
         ("new.command=['{rehearsal}', '{topic.fligths}']", "--set new.command", "names no topic of the replay"),
-        ("drive.broker=kafka:9092", "--set drive.broker", "kafka:9092"),
+        ("drive.broker=kafka:9092", "refunds.toml:16", "only the stage can make `rewind`"),
+        ("drive.broker=kafka", "--set drive.broker", "is no address of a broker"),
+        ("drive.config=none", "--set drive.config", "only a cluster knows"),
     ] {
         let said = problems(over).unwrap_err();
         assert!(said.contains(place) && said.contains(word), "{over}: {said}");

@@ -6,6 +6,7 @@ mod arms;
 mod capture;
 mod cluster;
 mod conformance;
+mod drive;
 mod pair;
 mod source;
 mod stage;

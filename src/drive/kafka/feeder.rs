@@ -5,12 +5,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use super::super::feed::{Announced, Batch};
+use super::super::feed::{Batch, Then, take};
 use super::super::shared::Shared;
 use super::super::{DeliverySource, DriveError, DriveRules};
 use super::broker::{Broker, Spot};
 use super::lanes::Lanes;
-use crate::clock::Clock;
+use super::schedule::{PaceEnd, Schedule};
 use crate::drive::stage::{Chunk, ChunkBuilder, StageFault};
 use crate::plan::{Delivery, Phase, PlanError};
 use crate::recording::{Columns, Lookup, Place, Recording, RecordingError};
@@ -94,22 +94,14 @@ impl<'a> Reader<'a> {
     /// that their receipts say `never`, but without their events.
     pub(super) fn run(mut self, loads: &SyncSender<Result<Load, DriveError>>) {
         while !self.shared.is_abandoned() {
-            let mut deliveries = Vec::with_capacity(self.count);
-            let mut end = None;
-            while deliveries.len() < self.count && end.is_none() {
-                match self.deliveries.next() {
-                    Some(Ok(delivery)) => deliveries.push(delivery),
-                    Some(Err(error)) => end = Some(Some(error.into())),
-                    None => end = Some(None),
-                }
-            }
+            let (deliveries, then) = take(&mut *self.deliveries, self.count);
             if !deliveries.is_empty() && loads.send(self.load(deliveries).map_err(DriveError::from)).is_err() {
                 return;
             }
-            match end {
-                None => {}
-                Some(None) => return,
-                Some(Some(error)) => {
+            match then {
+                Then::More => {}
+                Then::End => return,
+                Then::Failed(error) => {
                     // Nobody listens only where the drive has failed already.
                     let _ = loads.send(Err(error));
                     return;
@@ -167,28 +159,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Why revealing ended.
-#[derive(Debug)]
-pub(in crate::drive) enum PaceEnd {
-    /// Everything is visible.
-    Complete,
-    /// The build did not go on for longer than the drain time-out; with what was waited for.
-    Stuck(String),
-    /// The drive was cut short.
-    Cut,
-    /// The plan or the recording could not be read on, or the stage not written to.
-    Failed(DriveError),
-}
-
 /// Reveals by an absolute schedule: late is late, no due time moves because an earlier one slipped.
 pub(super) struct Pace<'a> {
-    pub(super) rules: &'a DriveRules,
-    pub(super) paced: bool,
+    pub(super) schedule: Schedule<'a>,
     pub(super) lanes: &'a Lanes<'a>,
-    pub(super) shared: &'a Shared,
-    pub(super) clock: &'a dyn Clock,
-    /// Takes deliveries just before they are revealed.
-    pub(super) revealed: SyncSender<Announced>,
     /// Faults at requests, which act while the schedule lasts.
     pub(super) faults: Vec<StageFault>,
 }
@@ -214,20 +188,20 @@ impl Pace<'_> {
         self.rest_faults(true);
         for load in loads {
             match load {
-                Ok(load) => self.announce(&load.batch, 0..load.batch.deliveries.len()),
+                Ok(load) => self.schedule.announce(&load.batch, 0..load.batch.deliveries.len()),
                 Err(error) => end = end.or(Some(PaceEnd::Failed(error))),
             }
         }
-        self.shared.end_input(self.clock.now());
+        self.schedule.shared.end_input(self.schedule.clock.now());
         end.unwrap_or(PaceEnd::Complete)
     }
 
     fn reveal_all(&self, loads: &Receiver<Result<Load, DriveError>>) -> Result<(), PaceEnd> {
         while self.lanes.unasked().next().is_some() {
-            self.go_on()?;
+            self.schedule.go_on()?;
             thread::park_timeout(LOOK);
         }
-        self.shared.set_ready();
+        self.schedule.shared.set_ready();
         let lanes = self.lanes.all.len();
         let mut state = State {
             rounds: vec![0; lanes],
@@ -245,29 +219,26 @@ impl Pace<'_> {
             let mut row = 0;
             while row < load.batch.deliveries.len() {
                 if let Err(end) = self.reveal_group(&load, &mut row, &mut state) {
-                    self.announce(&load.batch, row..load.batch.deliveries.len());
+                    self.schedule.announce(&load.batch, row..load.batch.deliveries.len());
                     return Err(end);
                 }
             }
-            if !self.paced || state.warm_up && !self.shared.has_started() {
+            if !self.schedule.paced || state.warm_up && !self.schedule.shared.has_started() {
                 self.let_them_come(&mut state, &touched)?;
             }
         }
-        if !self.shared.has_started() {
-            self.wait_for_warm_up(state.warm_up)?;
-            self.start()?;
-        }
-        Ok(())
+        self.start(state.warm_up)
     }
 
-    /// Starts the schedule, and with it the faults at requests.
-    fn start(&self) -> Result<(), PaceEnd> {
-        let now = self.clock.now();
-        self.shared.start(now);
-        if self.faults.is_empty() {
-            return Ok(());
+    /// Starts the schedule, where it has not started yet, and with it the faults at requests.
+    fn start(&self, any: bool) -> Result<(), PaceEnd> {
+        match self.schedule.start(any)? {
+            Some(now) if !self.faults.is_empty() => {
+                let faults = self.faults.clone();
+                self.lanes.stage.arm(faults, now).map_err(|error| PaceEnd::Failed(error.into()))
+            }
+            _ => Ok(()),
         }
-        self.lanes.stage.arm(self.faults.clone(), now).map_err(|error| PaceEnd::Failed(error.into()))
     }
 
     fn rest_faults(&self, resting: bool) {
@@ -278,34 +249,35 @@ impl Pace<'_> {
 
     /// Unpaced, everything is visible long before builds have dealt with it: faults go on until builds have been quiet for a while.
     fn let_faults_act(&self) -> Result<(), PaceEnd> {
-        if self.paced || self.faults.is_empty() {
+        if self.schedule.paced || self.faults.is_empty() {
             return Ok(());
         }
-        let (from_us, settle_us) = (self.now_us(), self.rules.settle.as_micros() as i64);
+        let (from_us, settle_us) = (self.schedule.now_us(), self.schedule.rules.settle.as_micros() as i64);
         loop {
-            let now_us = self.now_us();
-            if now_us - self.shared.progress_us().max(from_us) >= settle_us || now_us - from_us >= self.drain_us() {
+            let now_us = self.schedule.now_us();
+            if now_us - self.schedule.shared.progress_us().max(from_us) >= settle_us
+                || now_us - from_us >= self.schedule.drain_us()
+            {
                 return Ok(());
             }
-            self.go_on()?;
+            self.schedule.go_on()?;
             thread::park_timeout(LOOK * 2);
         }
     }
 
     /// Reveals the deliveries from `row` on that are due together.
     fn reveal_group(&self, load: &Load, row: &mut usize, state: &mut State) -> Result<(), PaceEnd> {
-        self.go_on()?;
+        self.schedule.go_on()?;
         let Load { batch, rounds, fresh, .. } = load;
         let deliveries = &batch.deliveries;
         let first = &deliveries[*row];
         let warm_up = first.phase == Phase::WarmUp;
         if warm_up {
             state.warm_up = true;
-        } else if !self.shared.has_started() {
-            self.wait_for_warm_up(state.warm_up)?;
-            self.start()?;
+        } else {
+            self.start(state.warm_up)?;
         }
-        let until_us = if warm_up || !self.paced { i64::MAX } else { self.due(first.due_us)? };
+        let until_us = if warm_up || !self.schedule.paced { i64::MAX } else { self.schedule.due(first.due_us)? };
         let lane = self.lanes.index(first.topic, first.partition);
         let set_back = rounds[*row] > state.rounds[lane];
         state.rounds[lane] = rounds[*row];
@@ -326,7 +298,7 @@ impl Pace<'_> {
             *row += 1;
         }
         // Ahead of what lets consumers have it.
-        self.announce(batch, from..*row);
+        self.schedule.announce(batch, from..*row);
         if set_back {
             self.set_back(lane, first.position)?;
         }
@@ -335,19 +307,6 @@ impl Pace<'_> {
             self.lanes.all[lane].planned.reveal(asked);
         }
         Ok(())
-    }
-
-    fn announce(&self, batch: &Arc<Batch>, rows: std::ops::Range<usize>) {
-        if rows.is_empty() {
-            return;
-        }
-        let at_us = self.clock.now().as_micros() as i64;
-        // Nobody listens only where the drive has failed already.
-        let _ = self.revealed.send(Announced { batch: Arc::clone(batch), rows, at_us });
-    }
-
-    fn due(&self, due_us: i64) -> Result<i64, PaceEnd> {
-        self.shared.wait_until_due(due_us, self.clock).ok_or(PaceEnd::Cut)
     }
 
     /// Has everything up to here be dealt with and committed, sets the groups of a partition back to `position`, and waits until
@@ -362,7 +321,7 @@ impl Pace<'_> {
     fn set_back_at_rest(&self, lane: usize, position: i64) -> Result<(), PaceEnd> {
         let Spot { topic, partition, .. } = &self.lanes.all[lane].spot;
         self.wait_for(
-            || self.lanes.stage.open_transactions() == 0 && self.broker().all_committed(),
+            || self.lanes.stage.open_transactions() == 0 && self.schedule.broker.all_committed(),
             || format!("did not commit what it was handed before topic `{topic}` partition {partition} was set back"),
         )?;
         self.lanes.all[lane].planned.set_back(position);
@@ -382,14 +341,14 @@ impl Pace<'_> {
 
     /// Waits until something holds, as long as the build shows signs of life.
     fn wait_for(&self, holds: impl Fn() -> bool, what: impl Fn() -> String) -> Result<(), PaceEnd> {
-        let from_us = self.now_us();
+        let from_us = self.schedule.now_us();
         while !holds() {
-            self.go_on()?;
-            if self.now_us() - from_us.max(self.shared.progress_us()) > self.drain_us() {
+            self.schedule.go_on()?;
+            if self.schedule.now_us() - from_us.max(self.schedule.shared.progress_us()) > self.schedule.drain_us() {
                 return Err(PaceEnd::Stuck(format!(
                     "{} for {} (`drain-timeout`)",
                     what(),
-                    Span(self.rules.drain_timeout)
+                    Span(self.schedule.rules.drain_timeout)
                 )));
             }
             thread::park_timeout(LOOK * 2);
@@ -403,54 +362,20 @@ impl Pace<'_> {
         let all = &self.lanes.all;
         let waited = std::mem::take(&mut state.ahead);
         let mut missing: Vec<(usize, i64)> = waited;
-        let mut since = self.clock.now();
+        let mut since = self.schedule.clock.now();
         loop {
             let before = missing.len();
             missing.retain(|(lane, end)| all[*lane].planned.asked() < Some(*end));
             if missing.len() < before {
-                since = self.clock.now();
+                since = self.schedule.clock.now();
             }
-            if missing.is_empty() || self.clock.now().saturating_sub(since) > PATIENCE {
+            if missing.is_empty() || self.schedule.clock.now().saturating_sub(since) > PATIENCE {
                 break;
             }
-            self.go_on()?;
+            self.schedule.go_on()?;
             thread::park_timeout(LOOK / 5);
         }
         state.ahead = touched.iter().map(|lane| (*lane, all[*lane].planned.end())).collect();
         Ok(())
-    }
-
-    /// Waits until commits cover the warm-up, or it has been fetched and outputs have been quiet for a while.
-    fn wait_for_warm_up(&self, any: bool) -> Result<(), PaceEnd> {
-        if !any {
-            return Ok(());
-        }
-        let from_us = self.now_us();
-        let settle_us = self.rules.settle.as_micros() as i64;
-        loop {
-            let now_us = self.now_us();
-            let quiet = self.broker().all_asked() && now_us - self.shared.progress_us().max(from_us) >= settle_us;
-            if quiet || self.broker().all_committed() || now_us - from_us >= self.drain_us() {
-                return Ok(());
-            }
-            self.go_on()?;
-            thread::park_timeout(LOOK * 2);
-        }
-    }
-
-    fn broker(&self) -> &dyn Broker {
-        self.lanes
-    }
-
-    fn drain_us(&self) -> i64 {
-        i64::try_from(self.rules.drain_timeout.as_micros()).unwrap_or(i64::MAX / 4)
-    }
-
-    fn now_us(&self) -> i64 {
-        self.clock.now().as_micros() as i64
-    }
-
-    fn go_on(&self) -> Result<(), PaceEnd> {
-        if self.shared.is_cut() { Err(PaceEnd::Cut) } else { Ok(()) }
     }
 }

@@ -22,12 +22,16 @@ mod feeder;
 mod fifo;
 mod keeper;
 mod lanes;
+mod schedule;
 mod settings;
 mod watch;
 
 pub use settings::{Finished, KafkaRules, TopicSettings};
 
+pub(super) use broker::{Broker, Spot};
 pub(super) use faults::check as check_faults;
+pub(super) use lanes::{configuration, named, partitions};
+pub(super) use schedule::{PaceEnd, Schedule};
 pub(super) use settings::refuse_elsewhere;
 
 use std::collections::BTreeMap;
@@ -38,8 +42,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use broker::Broker;
-use feeder::{LOADS_WAITING, Pace, PaceEnd, Reader};
+use feeder::{LOADS_WAITING, Pace, Reader};
 use keeper::{Keeper, Parts};
 use lanes::{Lanes, LanesError};
 use regex::bytes::Regex;
@@ -125,7 +128,8 @@ pub(super) fn drive(
     let (lanes, shared, clock) = (&lanes, &shared, &*clock);
     let pace = |revealed| {
         let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
-        let pace = Pace { rules: job.rules, paced: job.plan.paced(), lanes, shared, clock, revealed, faults };
+        let schedule = Schedule { rules: job.rules, paced: job.plan.paced(), broker: lanes, shared, clock, revealed };
+        let pace = Pace { schedule, lanes, faults };
         thread::scope(|scope| {
             let (load_sender, loads) = sync_channel(LOADS_WAITING);
             scope.spawn(move || reader.run(&load_sender));
@@ -209,6 +213,7 @@ impl Desk {
         // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
         let Pipes { stdin, mut stdout, mut stderr } = pipes;
         let (mut report, failed) = thread::scope(|scope| {
+            let _closing = Closing(shared);
             let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
             let pacing = scope.spawn(move || pace(revealed));
             let paced = job.plan.paced();
@@ -229,6 +234,16 @@ impl Desk {
         let outcome = writer.finish(&report)?;
         progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
         failed.map_or(Ok(outcome), Err)
+    }
+}
+
+/// Ends the threads of a drive once nobody watches over it any more, also where that was by a panic.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+        self.0.close_now();
     }
 }
 

@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::path::Path;
+
+use crate::drive::cluster::{ClusterRules, check_faults, said};
 use crate::drive::stage::is_topic_name;
 use crate::drive::{DriveSettings, Payload};
 use crate::settings::SettingError;
@@ -36,6 +39,8 @@ pub struct TopicSettings {
 /// Checked settings of the transport `kafka`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaRules {
+    /// What builds connect to, where it is a real cluster instead of a stage.
+    pub cluster: Option<ClusterRules>,
     /// Where each drive's stage listens; the port is chosen anew.
     pub listen: SocketAddr,
     /// Host that builds are told to connect to, where it is another.
@@ -46,21 +51,18 @@ pub struct KafkaRules {
     pub outputs: BTreeMap<String, i32>,
 }
 
-/// Keys of `[drive]` that only this transport reads.
-const KEYS: [&str; 4] = ["broker", "listen", "advertise", "finished"];
-
 /// Refuses what has no meaning where builds do not speak Kafka.
 pub(in crate::drive) fn refuse_elsewhere(
     settings: &DriveSettings,
     topics: &BTreeMap<String, TopicSettings>,
 ) -> Result<(), SettingError> {
-    let said = [
-        settings.broker.is_some(),
-        settings.listen.is_some(),
-        settings.advertise.is_some(),
-        settings.finished.is_some(),
+    let own = [
+        ("broker", settings.broker.is_some()),
+        ("listen", settings.listen.is_some()),
+        ("advertise", settings.advertise.is_some()),
+        ("finished", settings.finished.is_some()),
     ];
-    let key = KEYS.iter().zip(said).find(|(_, said)| *said).map(|(key, _)| format!("drive.{key}"));
+    let key = own.into_iter().chain(said(settings)).find(|(_, said)| *said).map(|(key, _)| format!("drive.{key}"));
     match key.or_else(|| topics.keys().next().map(|topic| format!("topic.{topic}"))) {
         None => Ok(()),
         Some(key) => {
@@ -79,11 +81,20 @@ impl KafkaRules {
     pub(in crate::drive) fn check(
         settings: &DriveSettings,
         topics: &BTreeMap<String, TopicSettings>,
+        folder: &Path,
     ) -> Result<Self, SettingError> {
-        refuse_lines(settings)?;
-        if let Some(broker) = settings.broker.as_ref().filter(|broker| *broker != "stage") {
-            let problem = format!("a cluster (`{broker}`) cannot be driven with in this version");
-            return Err(SettingError::new("drive.broker", problem, "Write `broker = \"stage\"`, or take it out."));
+        let cluster = settings.broker.as_deref().filter(|broker| *broker != "stage");
+        refuse_lines(settings, cluster.is_some())?;
+        let cluster = cluster.map(|brokers| ClusterRules::check(settings, brokers, folder)).transpose()?;
+        if cluster.is_none()
+            && let Some((key, _)) = said(settings).into_iter().find(|(_, said)| *said)
+        {
+            let instead = "Write `broker = \"HOST:PORT\"` under `[drive]`, or take it out.";
+            return Err(SettingError::new(
+                format!("drive.{key}"),
+                "only a cluster knows what to do with this",
+                instead,
+            ));
         }
         let (listen, advertise) = (listen(settings)?, settings.advertise.as_deref().map(host).transpose()?);
         if listen.is_unspecified() && advertise.is_none() {
@@ -92,6 +103,7 @@ impl KafkaRules {
             return Err(SettingError::new("drive.advertise", problem, instead));
         }
         Ok(Self {
+            cluster,
             listen: (listen, 0).into(),
             advertise,
             finished: settings.finished.unwrap_or_default(),
@@ -114,6 +126,9 @@ impl KafkaRules {
             let instead = "Leave it out here, or take it out of what is replayed with `topics` under `[select]`.";
             return Err(SettingError::new("drive.outputs", problem, instead));
         }
+        if self.cluster.is_some() {
+            return check_faults(faults);
+        }
         for (index, kind) in faults.enumerate() {
             if kind == "rewind" && self.finished == Finished::Quiet {
                 let problem =
@@ -127,7 +142,7 @@ impl KafkaRules {
 }
 
 /// Refuses what is said of lines of standard input and output.
-fn refuse_lines(settings: &DriveSettings) -> Result<(), SettingError> {
+fn refuse_lines(settings: &DriveSettings, cluster: bool) -> Result<(), SettingError> {
     let lines = [
         ("payload", settings.payload != Payload::Envelope),
         ("show-attempt", settings.show_attempt),
@@ -137,7 +152,8 @@ fn refuse_lines(settings: &DriveSettings) -> Result<(), SettingError> {
         let problem = "a build that reads and writes Kafka is handed events, not lines";
         return Err(SettingError::new(format!("drive.{key}"), problem, "Take it out."));
     }
-    if settings.ready.is_some() {
+    // Of a cluster nobody knows who fetches; a build without a group has to say it.
+    if settings.ready.is_some() && !cluster {
         let problem = "a build that reads Kafka is ready once it has fetched from every input partition";
         return Err(SettingError::new("drive.ready", problem, "Take it out; `ready-timeout` bounds the wait."));
     }
@@ -235,7 +251,7 @@ mod tests {
             ("outputs = ['a b']", "", "drive.outputs", "a b"),
             ("outputs = ['a']", "b = { partitions = 1 }", "topic.b", "none that the builds write"),
             ("outputs = ['a']", "a = { partitions = 0 }", "topic.a.partitions", "0 partitions"),
-            ("outputs = ['a']\nbroker = 'kafka:9092'", "", "drive.broker", "kafka:9092"),
+            ("outputs = ['a']\nbroker = 'kafka'", "", "drive.broker", "`kafka`"),
             ("outputs = ['a']\nlisten = '0.0.0.0:9092'", "", "drive.listen", "0.0.0.0:9092"),
             ("outputs = ['a']\nlisten = '0.0.0.0'", "", "drive.advertise", "every address"),
             ("outputs = ['a']\nadvertise = 'host:1'", "", "drive.advertise", "host:1"),

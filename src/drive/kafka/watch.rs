@@ -12,8 +12,8 @@ use super::super::stdio::{grouped, join, micros};
 use super::super::{DriveError, Job, Progress};
 use super::broker::Broker;
 use super::faults::Log;
-use super::feeder::PaceEnd;
 use super::keeper::Kept;
+use super::schedule::PaceEnd;
 use super::{Finished, KafkaRules, Known};
 use crate::clock::{Clock, Stop};
 use crate::drive::stage::GroupCommit;
@@ -228,7 +228,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             return over(if through { Ending::Finished } else { Ending::Died }, String::new());
         }
         let output_us = self.shared.output_us().max(revealed.at_us);
-        if through && self.known.caught_up_us() - output_us >= micros(rules.settle) {
+        if through && self.known.caught_up_us().saturating_sub(output_us) >= micros(rules.settle) {
             return over(Ending::Finished, self.by_which());
         }
         if now_us - self.begun_us > micros(rules.timeout) {
@@ -289,6 +289,13 @@ impl<'a, 'b> Watch<'a, 'b> {
     fn by_which(&self) -> String {
         match self.rules.finished {
             Finished::Committed => format!("committed the end of its input {}", self.after()),
+            Finished::Quiet if !self.broker.knows_who_asks() => {
+                let settle = Span(self.job.rules.settle);
+                format!(
+                    "was quiet for {settle} after the last event (`finished = \"quiet\"`) {}; whether it read everything cannot be known",
+                    self.after()
+                )
+            }
             Finished::Quiet => {
                 let settle = Span(self.job.rules.settle);
                 format!(

@@ -1,0 +1,176 @@
+//! What the brokers say of events that were produced: when each came to stand in its partition, and where.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+
+use super::error::{ClusterError, is_passing};
+use crate::clock::Clock;
+use crate::drive::kafka::Spot;
+use crate::drive::stage::Stretch;
+use crate::kafka::{Listening, Properties};
+
+/// One partition.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Position behind the last event that stands there.
+    next: i64,
+    /// What came to stand there since somebody last looked.
+    stretches: Vec<Stretch>,
+}
+
+/// See the top of the file. An event is known by the index of its partition alone: within one they are acknowledged in order.
+pub(super) struct Acks {
+    heard: Listening,
+    clock: Arc<dyn Clock>,
+    spots: Vec<Spot>,
+    properties: Properties,
+    lanes: Mutex<Vec<Lane>>,
+    taken: AtomicU64,
+    failed: AtomicBool,
+    failure: Mutex<Option<ClusterError>>,
+}
+
+impl Acks {
+    pub(super) fn new(spots: Vec<Spot>, properties: &Properties, clock: Arc<dyn Clock>) -> Self {
+        let lanes = spots.iter().map(|_| Lane::default()).collect();
+        Self {
+            heard: Listening::default(),
+            clock,
+            spots,
+            properties: properties.clone(),
+            lanes: Mutex::new(lanes),
+            taken: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Events that stand on the cluster.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Position behind the last event that stands in a partition.
+    pub(super) fn end(&self, lane: usize) -> i64 {
+        lock(&self.lanes)[lane].next
+    }
+
+    /// Takes what came to stand in a partition since.
+    pub(super) fn take(&self, lane: usize, into: &mut Vec<Stretch>) {
+        into.append(&mut lock(&self.lanes)[lane].stretches);
+    }
+
+    /// The first event that was not taken, once.
+    pub(super) fn take_failure(&self) -> Option<ClusterError> {
+        if self.failed.load(Ordering::Acquire) { lock(&self.failure).take() } else { None }
+    }
+
+    /// Whether an event was not taken.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    fn fail(&self, error: ClusterError) {
+        lock(&self.failure).get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// An event came to stand at `offset`, or where the broker does not say.
+    fn note(&self, index: usize, offset: i64) {
+        let now_us = self.clock.now().as_micros() as i64;
+        let mut lanes = lock(&self.lanes);
+        let lane = &mut lanes[index];
+        let at = lane.next;
+        if offset >= 0 && offset != at {
+            let Spot { topic, partition, .. } = self.spots[index].clone();
+            drop(lanes);
+            return self.fail(ClusterError::Shared { topic, partition, wanted: at, found: offset });
+        }
+        lane.next += 1;
+        match lane.stretches.last_mut().filter(|last| last.handed_us == now_us) {
+            Some(last) => last.to = lane.next,
+            // Nobody knows when a consumer asked: always, for all that this can tell.
+            None => lane.stretches.push(Stretch { round: 0, from: at, to: lane.next, asked_us: 0, handed_us: now_us }),
+        }
+        drop(lanes);
+        self.taken.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl ClientContext for Acks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.heard.generate_oauth_token(config)
+    }
+
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.error(error, reason);
+    }
+}
+
+impl ProducerContext for Acks {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
+        match result {
+            Ok(event) => self.note(lane, event.offset()),
+            Err((error, _)) => {
+                let Spot { topic, partition, .. } = self.spots[lane].clone();
+                let passing = is_passing(error.rdkafka_error_code());
+                let reason = self.properties.scrub(&error.to_string());
+                self.fail(ClusterError::NotTaken { topic, partition, reason, passing });
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SimulatedClock;
+    use crate::kafka::Owner;
+
+    fn acks() -> Acks {
+        let spot = |partition| Spot { topic: "t".into(), partition, start: 0 };
+        Acks::new(vec![spot(0), spot(1)], &Properties::of(Owner::Drive), Arc::new(SimulatedClock::new()))
+    }
+
+    #[test]
+    fn events_that_are_acknowledged_together_are_one_stretch() {
+        let acks = acks();
+        for (lane, offset) in [(0, 0), (1, 0), (0, 1), (1, -1), (0, 2)] {
+            acks.note(lane, offset);
+        }
+        let mut stretches = Vec::new();
+        acks.take(0, &mut stretches);
+        assert_eq!(stretches.iter().map(|one| (one.from, one.to)).collect::<Vec<_>>(), [(0, 3)]);
+        assert_eq!((acks.end(0), acks.end(1), acks.taken(), acks.has_failed()), (3, 2, 5, false));
+        stretches.clear();
+        acks.take(0, &mut stretches);
+        assert!(stretches.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_stands_elsewhere_than_planned_ends_the_drive() {
+        let acks = acks();
+        acks.note(1, 0);
+        acks.note(1, 2);
+        let said = acks.take_failure().unwrap().to_string();
+        assert!(said.contains("at 2 instead of 1") && acks.has_failed(), "{said}");
+    }
+}

@@ -1,0 +1,317 @@
+//! Producing a plan by its schedule: one thread reads ahead, another hands each event to the producer when it is due.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord};
+
+use super::acks::Acks;
+use super::board::Board;
+use super::error::ClusterError;
+use super::link::{Link, config};
+use crate::drive::feed::{Batch, Then, take};
+use crate::drive::kafka::{PaceEnd, Schedule, Spot};
+use crate::drive::shared::Shared;
+use crate::drive::{DeliverySource, DriveError, DriveRules};
+use crate::plan::{Delivery, Phase, PlanError};
+use crate::recording::{Columns, EventView, Lookup, Place, Recording, RecordingError};
+
+/// Most deliveries that are read ahead together.
+const LOOK_AHEAD: usize = 4_096;
+
+/// Bytes that they should come to, which bounds memory where events are large.
+const LOAD_BYTES: usize = 4 << 20;
+
+/// Loads that may wait for their time.
+pub(super) const LOADS_WAITING: usize = 4;
+
+/// Pause between looks at what is waited for.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// Deliveries with their events.
+#[derive(Debug)]
+pub(super) struct Load {
+    batch: Arc<Batch>,
+    /// Keys, values and values of headers, one behind the other.
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+/// Where the parts of one event stand.
+#[derive(Debug)]
+struct Row {
+    lane: usize,
+    timestamp_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Vec<(String, Option<Range<usize>>)>,
+}
+
+/// How far reading ahead has come in one partition.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ahead {
+    /// Where the next event will stand on the cluster.
+    next: i64,
+    /// Position of the last delivery in the plan.
+    last: Option<i64>,
+}
+
+/// Reads ahead of the pace.
+pub(super) struct Reader<'a> {
+    deliveries: Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + 'a>,
+    lookup: Lookup,
+    board: &'a Board<'a>,
+    rules: &'a DriveRules,
+    shared: &'a Shared,
+    ahead: Vec<Ahead>,
+    count: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        plan: &'a dyn DeliverySource,
+        recording: &Recording,
+        board: &'a Board<'a>,
+        rules: &'a DriveRules,
+        shared: &'a Shared,
+    ) -> Self {
+        let lookup = recording.lookup(Columns { key: true, value: true, headers: true });
+        let ahead = vec![Ahead::default(); board.inputs.spots.len()];
+        Self { deliveries: plan.deliveries(), lookup, board, rules, shared, ahead, count: LOOK_AHEAD / 16 }
+    }
+
+    /// Sends all deliveries of the plan, at the positions that they will have on the cluster; ends early where nobody takes them.
+    /// Once the drive is cut short, deliveries still come, so that their receipts say `never`, but without their events.
+    pub(super) fn run(mut self, loads: &SyncSender<Result<Load, DriveError>>) {
+        while !self.shared.is_abandoned() {
+            let (deliveries, then) = take(&mut *self.deliveries, self.count);
+            if !deliveries.is_empty() && loads.send(self.load(deliveries)).is_err() {
+                return;
+            }
+            match then {
+                Then::More => {}
+                Then::End => return,
+                Then::Failed(error) => {
+                    // Nobody listens only where the drive has failed already.
+                    let _ = loads.send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, mut deliveries: Vec<Delivery>) -> Result<Load, DriveError> {
+        let mut lanes = Vec::with_capacity(deliveries.len());
+        for delivery in &mut deliveries {
+            let lane = self.board.inputs.index(delivery.topic, delivery.partition);
+            let ahead = &mut self.ahead[lane];
+            if ahead.last.replace(delivery.position).is_some_and(|last| delivery.position <= last) {
+                let Spot { topic, partition, .. } = self.board.inputs.spots[lane].clone();
+                return Err(ClusterError::SetBack { topic, partition }.into());
+            }
+            // A log of the cluster's own has neither the recorded begin nor recorded gaps.
+            delivery.position = ahead.next;
+            ahead.next += 1;
+            lanes.push(lane);
+        }
+        let (mut keys, mut marks) = (Vec::with_capacity(deliveries.len()), Vec::new());
+        let (mut bytes, mut rows) = (Vec::new(), Vec::with_capacity(deliveries.len()));
+        if self.shared.is_cut() {
+            keys.resize(deliveries.len(), None);
+            let batch = Arc::new(Batch { deliveries, keys, marks, ends: Vec::new() });
+            return Ok(Load { batch, bytes, rows });
+        }
+        let places: Vec<Place> = deliveries.iter().map(|delivery| delivery.place).collect();
+        let rules = self.rules;
+        self.lookup.each(&places, |index, event| {
+            keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
+            if let Some(lineage) = &rules.lineage {
+                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+            }
+            rows.push(Row::of(lanes[index], &event, &mut bytes));
+            Ok::<(), RecordingError>(())
+        })?;
+        // The next load is sized by this one's events: a thousand of a megabyte must not come all at once.
+        let mean = bytes.len() / deliveries.len().max(1) + 1;
+        self.count = (LOAD_BYTES / mean).clamp(1, LOOK_AHEAD).min(self.count * 4);
+        let batch = Arc::new(Batch { deliveries, keys, marks, ends: Vec::new() });
+        Ok(Load { batch, bytes, rows })
+    }
+}
+
+impl Row {
+    fn of(lane: usize, event: &EventView<'_>, bytes: &mut Vec<u8>) -> Self {
+        let mut put = |part: Option<&[u8]>| {
+            let from = bytes.len();
+            bytes.extend_from_slice(part?);
+            Some(from..bytes.len())
+        };
+        Self {
+            lane,
+            timestamp_ms: event.timestamp_ms,
+            key: put(event.key),
+            value: put(event.value),
+            headers: event.headers.iter().map(|(name, value)| (name.to_owned(), put(value))).collect(),
+        }
+    }
+}
+
+/// Makes the producer: each event once and in order, and no more of them waiting than a bound.
+pub(super) fn producer(link: &Link<'_>, acks: Acks, paced: bool) -> Result<BaseProducer<Acks>, ClusterError> {
+    let mut config = config(link.rules);
+    let said = |name: &str| link.rules.properties.iter().any(|(other, _)| other == name);
+    // What is due is due: only a plan that waits for nothing lets events wait for each other.
+    let linger = if paced { "0" } else { "5" };
+    for (name, value) in [
+        ("queue.buffering.max.ms", linger),
+        ("queue.buffering.max.kbytes", "131072"),
+        ("queue.buffering.max.messages", "200000"),
+        ("message.max.bytes", "100000000"),
+    ] {
+        if !said(name) {
+            config.set(name, value);
+        }
+    }
+    config.set("enable.idempotence", "true");
+    config.create_with_context(acks).map_err(|error| link.rules.properties.refused(error).into())
+}
+
+/// Produces by an absolute schedule.
+pub(super) struct Pace<'a> {
+    pub(super) schedule: Schedule<'a>,
+    pub(super) board: &'a Board<'a>,
+    pub(super) link: &'a Link<'a>,
+    pub(super) producer: &'a BaseProducer<Acks>,
+    pub(super) acks: &'a Acks,
+    /// Names of the plan's topics on the cluster, by partition.
+    pub(super) topics: Vec<String>,
+    /// Events handed to the producer.
+    pub(super) sent: u64,
+}
+
+impl Pace<'_> {
+    /// Produces everything and waits until the brokers have it. Deliveries that are not produced are announced all the same.
+    pub(super) fn run(mut self, loads: &Receiver<Result<Load, DriveError>>) -> PaceEnd {
+        let mut end = self.produce_all(loads).err();
+        for load in loads {
+            match load {
+                Ok(load) => self.schedule.announce(&load.batch, 0..load.batch.deliveries.len()),
+                Err(error) => end = end.or(Some(PaceEnd::Failed(error))),
+            }
+        }
+        self.schedule.shared.end_input(self.schedule.clock.now());
+        end.unwrap_or(PaceEnd::Complete)
+    }
+
+    fn produce_all(&mut self, loads: &Receiver<Result<Load, DriveError>>) -> Result<(), PaceEnd> {
+        while !self.schedule.shared.is_ready() {
+            self.schedule.go_on()?;
+            thread::park_timeout(LOOK);
+        }
+        let mut warm_up = false;
+        for load in loads {
+            let load = load.map_err(PaceEnd::Failed)?;
+            let mut row = 0;
+            while row < load.batch.deliveries.len() {
+                if let Err(end) = self.produce_group(&load, &mut row, &mut warm_up) {
+                    self.schedule.announce(&load.batch, row..load.batch.deliveries.len());
+                    return Err(end);
+                }
+            }
+        }
+        self.wait_for_acks()?;
+        self.schedule.start(warm_up).map(drop)
+    }
+
+    /// Produces the deliveries from `row` on that are due together.
+    fn produce_group(&mut self, load: &Load, row: &mut usize, any_warm_up: &mut bool) -> Result<(), PaceEnd> {
+        self.go_on()?;
+        let deliveries = &load.batch.deliveries;
+        let first = &deliveries[*row];
+        let warm_up = first.phase == Phase::WarmUp;
+        if warm_up {
+            *any_warm_up = true;
+        } else if !self.schedule.shared.has_started() {
+            self.wait_for_acks()?;
+            self.schedule.start(*any_warm_up)?;
+        }
+        let until_us = if warm_up || !self.schedule.paced { i64::MAX } else { self.schedule.due(first.due_us)? };
+        let together = |delivery: &&Delivery| {
+            (delivery.phase == Phase::WarmUp) == warm_up && (warm_up || delivery.due_us <= until_us)
+        };
+        let from = *row;
+        *row += deliveries[from..].iter().take_while(together).count();
+        // Ahead of what lets consumers have it.
+        self.schedule.announce(&load.batch, from..*row);
+        // Those that are cut off cannot be told apart from those that wait in the producer: they have receipts that say `never`.
+        for (delivery, event) in deliveries[from..*row].iter().zip(&load.rows[from..*row]) {
+            self.produce(delivery, event, &load.bytes)?;
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self, delivery: &Delivery, row: &Row, bytes: &[u8]) -> Result<(), PaceEnd> {
+        let spot = &self.board.inputs.spots[row.lane];
+        let refuse = |reason: String| {
+            let (topic, reason) = (spot.topic.clone(), self.link.scrub(&reason));
+            let (partition, offset) = (spot.partition, delivery.offset);
+            PaceEnd::Failed(ClusterError::Event { topic, partition, offset, reason }.into())
+        };
+        let timestamp = match row.timestamp_ms {
+            // The client takes zero for "now".
+            Some(0) => return Err(refuse("a producer cannot set the time 1970-01-01T00:00:00Z".to_owned())),
+            // Kafka's way to write that there is none.
+            None => -1,
+            Some(ms) => ms,
+        };
+        let part = |range: &Option<Range<usize>>| range.clone().map(|range| &bytes[range]);
+        let topic = &self.topics[row.lane];
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, row.lane);
+        record = record.partition(spot.partition).timestamp(timestamp);
+        (record.key, record.payload) = (part(&row.key), part(&row.value));
+        if !row.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(row.headers.len());
+            for (name, value) in &row.headers {
+                headers = headers.insert(Header { key: name, value: part(value) });
+            }
+            record = record.headers(headers);
+        }
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => {
+                    self.sent += 1;
+                    return Ok(());
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
+                    record = again;
+                    self.go_on()?;
+                    thread::park_timeout(LOOK);
+                }
+                Err((error, _)) => return Err(refuse(error.to_string())),
+            }
+        }
+    }
+
+    /// Waits until the brokers have everything that was produced.
+    fn wait_for_acks(&self) -> Result<(), PaceEnd> {
+        while self.acks.taken() < self.sent {
+            self.go_on()?;
+            thread::park_timeout(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Whether the drive goes on and the brokers take what is produced; what they did not take is told by whoever watches.
+    fn go_on(&self) -> Result<(), PaceEnd> {
+        if self.acks.has_failed() {
+            let failure = self.acks.take_failure();
+            return Err(failure.map_or(PaceEnd::Cut, |error| PaceEnd::Failed(error.into())));
+        }
+        self.schedule.go_on()
+    }
+}
