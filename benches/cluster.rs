@@ -1,0 +1,184 @@
+//! A plan produced to a real cluster, beside a bare producer of the same client in the same run.
+//!
+//! Not a timed benchmark: each round produces `REHEARSAL_BENCH_EVENTS` events (1 million by default) of 100 bytes once by a drive,
+//! unpaced, and once by a bare producer with the same settings, and prints both rates. The broker is Apache Kafka on the same cores.
+//! Last, a drive at 10,000 events a second shows how late they are acknowledged.
+
+#![expect(clippy::print_stdout, reason = "what was measured is shown where it was asked for")]
+// What is shared with the tests fails as they do.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rehearsal::clock::{Clock, Stop, SystemClock};
+use rehearsal::drive::{BuildSettings, DriveSettings, Job, Transport, drive};
+use rehearsal::outcome::Outcome;
+use rehearsal::plan::{Plan, PlanSettings, Seed, plan};
+use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType, TopicSource};
+use rehearsal::spill::SpillSpace;
+use tempfile::TempDir;
+
+#[path = "../tests/kafka/cluster.rs"]
+#[expect(dead_code, reason = "only the tests stop brokers")]
+mod cluster;
+
+use cluster::Cluster;
+
+type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Bytes of a value.
+const VALUE: usize = 100;
+
+/// Partitions of the topic.
+const PARTITIONS: i32 = 4;
+
+/// Each of these is run so often, one after the other.
+const ROUNDS: usize = 5;
+
+/// Bounds every wait.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Events that are paced: ten seconds of them.
+const PACED: i64 = 100_000;
+
+fn value() -> [u8; VALUE] {
+    std::array::from_fn(|at| b'a' + (at * 7 % 26) as u8)
+}
+
+/// A recording of so many events, ten a millisecond, which says that it comes from another cluster.
+fn recorded(folder: &Path, count: i64) -> Done<Recording> {
+    let topic = TopicSource { name: "events".into(), partitions: PARTITIONS, ..TopicSource::default() };
+    let source = Source { topics: vec![topic], cluster: Some("another".into()), ..Source::default() };
+    let path = folder.join(format!("recording-{count}"));
+    let mut writer = RecordingWriter::create(&path, source)?;
+    let mut offset = 0;
+    while offset < count {
+        let mut builder = EventBatchBuilder::new();
+        for at in offset..(offset + 10_000).min(count) {
+            builder.push_event(&Event {
+                topic: "events".into(),
+                partition: (at % i64::from(PARTITIONS)) as i32,
+                offset: at / i64::from(PARTITIONS),
+                timestamp_ms: Some(1_357_000_000_000 + at / 10),
+                timestamp_type: TimestampType::Create,
+                value: Some(value().to_vec()),
+                ..Event::default()
+            });
+        }
+        writer.write(&builder.finish())?;
+        offset += 10_000;
+    }
+    writer.seal()?;
+    Ok(Recording::open(path)?)
+}
+
+fn planned(recording: &Recording, pace: &str) -> Done<Plan> {
+    let settings = PlanSettings { pace: toml::from_str(pace)?, ..PlanSettings::default() };
+    Ok(plan(recording, &settings, Seed(1), Arc::new(SpillSpace::system()))?)
+}
+
+/// Drives a build that reads nothing.
+fn driven(cluster: &Cluster, recording: &Recording, plan: &Plan, out: &Path) -> Done<Outcome> {
+    let command = ["sh", "-c", "echo ready; exec sleep 600"].map(str::to_owned);
+    let build = BuildSettings { command: command.into(), ..BuildSettings::default() };
+    let build = build.check_for("new", Path::new("."), Transport::Kafka)?;
+    let text = format!(
+        "transport = 'kafka'\nbroker = '{}'\noutputs = ['out']\nfinished = 'quiet'\nready = {{ line = 'ready' }}\nsettle = '1ms'",
+        cluster.brokers
+    );
+    let rules = toml::from_str::<DriveSettings>(&text)?.check()?;
+    let job =
+        Job { name: "bench", plan, recording, deliveries: None, build: &build, rules: &rules, out: out.to_owned() };
+    Ok(drive(&job, &SystemClock::start(), &Stop::new(), &|_| {})?)
+}
+
+/// Time from the begin of the schedule to the last acknowledgement.
+fn length(outcome: &Outcome) -> Done<Duration> {
+    let mut last_us = 0;
+    for receipts in outcome.deliveries()?.ok_or("there are no receipts")? {
+        for receipt in &receipts? {
+            last_us = last_us.max(receipt.sent_us.ok_or("an event was not produced")?);
+        }
+    }
+    Ok(Duration::from_micros(last_us.unsigned_abs()))
+}
+
+/// Produces the same events without anything around it; returns how long that takes.
+fn bare(cluster: &Cluster, topic: &str, count: i64) -> Done<Duration> {
+    let mut config = cluster.config();
+    config.set("enable.idempotence", "true").set("queue.buffering.max.ms", "5");
+    config.set("queue.buffering.max.kbytes", "131072").set("queue.buffering.max.messages", "200000");
+    let producer: BaseProducer = config.create()?;
+    // Connected, as a drive is when its schedule starts.
+    producer.client().fetch_metadata(Some(topic), WAIT)?;
+    let (clock, value) = (SystemClock::start(), value());
+    for at in 0..count {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition((at % i64::from(PARTITIONS)) as i32);
+        record = record.payload(&value).timestamp(1_357_000_000_000 + at / 10);
+        while let Err((error, again)) = producer.send(record) {
+            if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+                return Err(error.into());
+            }
+            producer.poll(Duration::from_millis(1));
+            record = again;
+        }
+        if at % 1_000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(WAIT)?;
+    Ok(clock.now())
+}
+
+fn rate(count: i64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn main() -> Done<()> {
+    let count = std::env::var("REHEARSAL_BENCH_EVENTS").ok().map(|text| text.parse()).transpose()?.unwrap_or(1_000_000);
+    let Some(cluster) = Cluster::of(1) else {
+        println!("cluster: Apache Kafka cannot be had");
+        return Ok(());
+    };
+    let folder = TempDir::new()?;
+    let recording = recorded(folder.path(), count)?;
+    let plan = planned(&recording, "mode = 'unpaced'")?;
+    let (mut drives, mut bares, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let outcome = driven(&cluster, &recording, &plan, &folder.path().join(format!("outcome-{round}")))?;
+        let drive = rate(count, length(&outcome)?);
+        let topic = format!("bare-{round}");
+        cluster.create(&topic, PARTITIONS, &[("retention.ms", "-1")]);
+        let bare = rate(count, bare(&cluster, &topic, count)?);
+        cluster.delete(&topic);
+        println!("cluster, round {round}: drive {:.0} k/s, bare producer {:.0} k/s", drive / 1e3, bare / 1e3);
+        drives.push(drive);
+        bares.push(bare);
+        shares.push(drive / bare);
+    }
+    println!(
+        "cluster, {count} events of {VALUE} B, {PARTITIONS} partitions, medians: drive {:.0} k/s, bare producer {:.0} k/s, round by round {:.0} %",
+        median(drives) / 1e3,
+        median(bares) / 1e3,
+        median(shares) * 100.0
+    );
+    let recording = recorded(folder.path(), PACED)?;
+    let paced = planned(&recording, "mode = 'recorded'")?;
+    let outcome = driven(&cluster, &recording, &paced, &folder.path().join("paced"))?;
+    let lateness = outcome.ending().lateness.ok_or("nothing was timed")?;
+    println!(
+        "cluster, 10,000 events a second, due to acknowledged: p50 {} us, p99 {} us, p99.9 {} us, slow-down {:.5}",
+        lateness.p50_us, lateness.p99_us, lateness.p999_us, lateness.slow_down
+    );
+    Ok(())
+}
