@@ -97,6 +97,9 @@ public class Streams {
         properties.put("statestore.cache.max.bytes", 0);
         properties.put("commit.interval.ms", 100);
         properties.put("auto.offset.reset", "earliest");
+        // Streams do not leave their group as they close: those that come next wait until the others are taken for dead.
+        properties.put("session.timeout.ms", 10_000);
+        properties.put("heartbeat.interval.ms", 1_000);
         properties.put("default.key.serde", Serdes.String().getClass());
         properties.put("default.value.serde", Serdes.String().getClass());
         return properties;

@@ -146,11 +146,6 @@ impl Cluster {
         self.command(&format!("produce {topic}"))
     }
 
-    /// Runs a program of Java that stands beside the script, with these arguments, and returns the lines that it printed.
-    pub(crate) fn run_java(&mut self, file: &str, arguments: &[&str]) -> Vec<String> {
-        self.command(&format!("run {file} {}", arguments.join(" ")))
-    }
-
     /// Sends a command and returns the lines that came ahead of the answer.
     fn command(&mut self, command: &str) -> Vec<String> {
         writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();

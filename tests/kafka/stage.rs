@@ -1,10 +1,11 @@
 //! The stage held against Apache Kafka: each body runs against both, and sees the same.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use rehearsal::clock::SystemClock;
@@ -54,15 +55,37 @@ fn start() -> (Stage, TempDir) {
 struct Bears {
     /// Calls in which its connection is lost.
     lost: &'static [&'static str],
-    /// Calls to a coordinator that loads.
+    /// Calls whose answers are lost with the connection.
+    lost_answers: &'static [&'static str],
+    /// Calls about partitions that another broker leads.
+    led_elsewhere: &'static [&'static str],
+    /// Calls to a coordinator that loads, now and then, and some more often.
     loading: &'static [&'static str],
+    loading_often: &'static [&'static str],
 }
 
-const FRANZ: Bears =
-    Bears { lost: &["Fetch", "Produce", "Heartbeat"], loading: &["OffsetFetch", "AddPartitionsToTxn", "EndTxn"] };
+const FRANZ: Bears = Bears {
+    lost: &["Fetch", "Produce", "Heartbeat"],
+    lost_answers: &["EndTxn", "AddPartitionsToTxn"],
+    led_elsewhere: &["Fetch", "Produce", "ListOffsets"],
+    loading: &["OffsetFetch", "AddPartitionsToTxn", "EndTxn"],
+    loading_often: &["JoinGroup", "SyncGroup", "InitProducerId"],
+};
+
+const JAVA: Bears = FRANZ;
 
 /// aiokafka raises the error of a fetch once more as its consumer stops.
-const PYTHON: Bears = Bears { lost: &["Produce", "Heartbeat"], loading: FRANZ.loading };
+const PYTHON: Bears = Bears { lost: &["Produce", "Heartbeat"], ..FRANZ };
+
+/// kafkajs takes a coordinator that loads for the end, where it asks for offsets or joins: its consumer begins anew then, and forgets
+/// where it was to read from. Of its transactions it asks nothing twice when a connection is lost, and of offsets nothing at all.
+const KAFKAJS: Bears = Bears {
+    lost_answers: &["Produce"],
+    led_elsewhere: &["Fetch", "Produce"],
+    loading: &["AddPartitionsToTxn", "EndTxn"],
+    loading_often: &["SyncGroup", "InitProducerId"],
+    ..FRANZ
+};
 
 /// Puts into force what a client must live with without anybody noticing.
 fn with_faults(stage: &Stage, bears: &Bears) {
@@ -79,11 +102,11 @@ fn with_faults(stage: &Stage, bears: &Bears) {
     let share = |share| StageTrigger::Share { share, seed };
     let faults = vec![
         fault(StageFaultKind::PartialLoss, &[], share(0.1)),
-        fault(StageFaultKind::NotLeader, &[], StageTrigger::Every(9)),
-        fault(StageFaultKind::Loading, &["JoinGroup", "SyncGroup", "InitProducerId"], StageTrigger::Every(3)),
+        fault(StageFaultKind::NotLeader, bears.led_elsewhere, StageTrigger::Every(9)),
+        fault(StageFaultKind::Loading, bears.loading_often, StageTrigger::Every(3)),
         fault(StageFaultKind::Loading, bears.loading, StageTrigger::Every(5)),
         fault(StageFaultKind::Disconnect, bears.lost, StageTrigger::Every(13)),
-        fault(StageFaultKind::LostAck, &["EndTxn", "AddPartitionsToTxn"], StageTrigger::Every(2)),
+        fault(StageFaultKind::LostAck, bears.lost_answers, StageTrigger::Every(2)),
         fault(StageFaultKind::BrokerSlow { latency }, &[], StageTrigger::Every(10)),
         fault(StageFaultKind::Throttle { time: latency }, &["Fetch", "Produce"], StageTrigger::Every(7)),
     ];
@@ -95,34 +118,6 @@ fn has_met(stage: &Stage) {
     let kinds: BTreeSet<&str> = stage.fired().iter().map(|line| line.kind).collect();
     let expected = ["broker-slow", "disconnect", "loading", "lost-ack", "not-leader", "partial-loss", "throttle"];
     assert_eq!(kinds, expected.into());
-}
-
-/// What a program of Java prints that works with a stage, and with Apache Kafka. Java comes with Kafka, or neither can be had.
-fn said_of_both(client: &'static str, program: &str) {
-    let suite = OfSuite::with(client);
-    let Some(mut cluster) = Cluster::of(1) else {
-        suite.left_out(STAGE);
-        return suite.left_out(KAFKA);
-    };
-    let (stage, _folder) = start();
-    let of_stage = cluster.run_java(program, &[&stage.bootstrap(), "tried"]);
-    suite.ran(STAGE);
-    let brokers = cluster.brokers.clone();
-    let of_kafka = cluster.run_java(program, &[&brokers, "tried"]);
-    suite.ran(KAFKA);
-    assert_eq!(of_stage, of_kafka, "{SIDES}");
-    assert!(of_stage.len() >= 6, "{of_stage:?}");
-    assert_eq!(stage.asked(), [], "a client asked for what is not served");
-}
-
-#[test]
-fn the_clients_of_java_see_the_same() {
-    said_of_both("Java's clients", "Clients.java");
-}
-
-#[test]
-fn kafka_streams_count_the_same_exactly_once_and_not() {
-    said_of_both("Kafka Streams", "Streams.java");
 }
 
 /// What a script makes ready for tests: the path of a program, or none where it cannot be had, which is said aloud.
@@ -146,11 +141,36 @@ pub(crate) fn beside(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka").join(file)
 }
 
+/// Bounds a program that works with a broker, whatever goes wrong with it: the slowest takes a fifth of it.
+const PROGRAM: Duration = Duration::from_secs(300);
+
 /// What a program prints that works with a broker.
-fn said(mut command: Command, brokers: &str) -> Vec<String> {
-    let output = command.args([brokers, "tried"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+fn said(mut command: Command, brokers: &str, name: &str) -> Vec<String> {
+    command.args([brokers, name]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let complaining = thread::spawn(move || read_all(&mut stderr));
+    let (tell, told) = mpsc::channel();
+    let talking = thread::spawn(move || {
+        let said = read_all(&mut stdout);
+        let _ = tell.send(());
+        said
+    });
+    let late = told.recv_timeout(PROGRAM).is_err();
+    if late {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    let (said, complaint) = (talking.join().unwrap(), complaining.join().unwrap());
+    assert!(!late, "did not end within {PROGRAM:?}, after saying:\n{said}\n{complaint}");
+    assert!(status.success(), "{status}, after saying:\n{said}\n{complaint}");
+    said.lines().map(str::to_owned).collect()
+}
+
+fn read_all(from: &mut dyn Read) -> String {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Has a program work with a stage, and with Apache Kafka where it can be had; `script` makes it ready.
@@ -161,22 +181,44 @@ fn seen_by_both(client: &'static str, script: &str, bears: Option<&Bears>, progr
         suite.left_out(STAGE);
         return suite.left_out(KAFKA);
     };
+    // Programs share a cluster, and each has names of its own there.
+    let name: String = client.chars().filter(char::is_ascii_alphanumeric).collect();
     let (stage, _folder) = start();
-    let of_stage = said(program(&ready), &stage.bootstrap());
+    let of_stage = said(program(&ready), &stage.bootstrap(), &name);
+    assert!(of_stage.len() >= 6, "{of_stage:?}");
     assert_eq!(stage.asked(), [], "a client asked for what is not served");
     suite.ran(STAGE);
     if let Some(bears) = bears {
         let (faulty, _folder) = start();
         with_faults(&faulty, bears);
-        let of_faulty = said(program(&ready), &faulty.bootstrap());
+        let of_faulty = said(program(&ready), &faulty.bootstrap(), &name);
         assert_eq!(of_faulty, of_stage, "the stage with faults stands left, without them right");
         has_met(&faulty);
         suite.ran(FAULTY);
     }
     let Some(cluster) = cluster else { return suite.left_out(KAFKA) };
-    let of_kafka = said(program(&ready), &cluster.brokers);
+    let of_kafka = said(program(&ready), &cluster.brokers, &name);
     suite.ran(KAFKA);
     assert_eq!(of_stage, of_kafka, "{SIDES}");
+}
+
+/// Runs a program of Java that stands beside this file. Java comes with Kafka's artifacts, or neither can be had.
+fn java(program: &'static str) -> impl Fn(&str) -> Command {
+    move |artifacts| {
+        let mut command = Command::new("java");
+        command.args(["-Xmx256m", "-cp", &format!("{artifacts}/*")]).arg(beside(program));
+        command
+    }
+}
+
+#[test]
+fn the_clients_of_java_see_the_same() {
+    seen_by_both("Java's clients", "artifacts", Some(&JAVA), java("Clients.java"));
+}
+
+#[test]
+fn kafka_streams_count_the_same_exactly_once_and_not() {
+    seen_by_both("Kafka Streams", "artifacts", Some(&JAVA), java("Streams.java"));
 }
 
 #[test]
@@ -195,7 +237,7 @@ fn franz_go_sees_the_same() {
 
 #[test]
 fn kafkajs_sees_the_same() {
-    seen_by_both("kafkajs", "kafkajs/ready", None, |modules| {
+    seen_by_both("kafkajs", "kafkajs/ready", Some(&KAFKAJS), |modules| {
         let mut command = Command::new("node");
         command.env("NODE_PATH", modules).arg(beside("kafkajs/clients.js"));
         command

@@ -275,7 +275,11 @@ impl Broker {
 
     /// Makes an empty partition that builds write to.
     pub(super) fn written(&self, index: i32) -> Partition {
-        Partition::new(index, Log::Written(WrittenLog::new(&self.settings.folder)), None)
+        Partition::new(
+            index,
+            Log::Written(WrittenLog::new(&self.settings.folder, self.settings.producer_expiration)),
+            None,
+        )
     }
 
     pub(super) fn close(&self) {

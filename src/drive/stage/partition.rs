@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::log::{Log, LogError, Reading, Reread, Slice, Want};
+use super::log::{Log, LogError, Reading, Reread, Slice, Sought, Want};
 use crate::clock::Clock;
 use crate::recording::RecordingError;
 
@@ -128,11 +128,16 @@ impl Partition {
         drop(state);
         let (spots, mut slice) = match reading {
             Reading::Slice(slice) => return Ok(slice),
+            Reading::Stored { stored, mut slice } => {
+                slice.parts = vec![stored.read().map_err(LogError::Files)?.into()];
+                return Ok(slice);
+            }
             Reading::Again { spots, slice } => (spots, slice),
         };
         if !want.first_whole && want.bytes_max == 0 {
             return Ok(slice);
         }
+        let spots = spots.read().map_err(LogError::Files)?;
         if let Some(reread) = lock(&self.reread).as_mut()
             && let Some(chunk) = reread.reread(&spots, want.bytes_max)?
         {
@@ -140,6 +145,26 @@ impl Partition {
             slice.to = chunk.spots().last().map(|last| last.position + 1);
         }
         Ok(slice)
+    }
+
+    /// Finds the first event of `timestamp` or later: its offset and timestamp.
+    pub(super) fn at_time(&self, timestamp: i64, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+        let mut from = 0;
+        loop {
+            match self.look(|log| log.at_time(timestamp, from, committed))? {
+                Sought::Found(found) => return Ok(found),
+                Sought::Stored(timed) => match timed.read()? {
+                    Some(found) => return Ok(Some(found).filter(|(offset, _)| *offset < timed.upper)),
+                    // Only where the log begins behind the event that was found in the index.
+                    None => from = timed.next,
+                },
+            }
+        }
+    }
+
+    /// Finds the first of the events with the largest timestamp: its offset and timestamp.
+    pub(super) fn at_largest_time(&self, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+        self.look(Log::largest_time)?.map_or(Ok(None), |largest| self.at_time(largest, committed))
     }
 
     /// Ends the partition: nobody waits for it any more, and nobody may ask it.
@@ -157,4 +182,11 @@ impl Partition {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl Partition {
+    pub(super) fn into_log(self) -> Log {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).log
+    }
 }

@@ -1,8 +1,9 @@
 //! What builds have written, for whoever keeps the outcome.
 
 use super::StageError;
+use super::batch::BatchHeader;
 use super::broker::Broker;
-use super::log::{Aborted, Arrived, Log, LogError};
+use super::log::{Aborted, Log, LogError};
 use super::record::Record;
 
 /// Events that were read.
@@ -40,31 +41,30 @@ pub(super) fn read(broker: &Broker, topic: &str, index: i32, offset: i64) -> Res
     let (_, partition) = broker.partition(topic, index).map_err(|_| missing())?;
     let found = partition.look(|log| match log {
         Log::Planned(_) => None,
-        Log::Written(log) => {
-            Some(log.arrived(offset).map(|arrived| (arrived, log.last_stable(), log.aborted_from(offset))))
-        }
+        Log::Written(log) => Some(log.arrived(offset).map(|arrived| (arrived, log.last_stable()))),
     });
     let undecodable = || StageError::Undecodable { topic: topic.to_owned(), partition: index };
-    let (arrived, stable, aborted) = found.ok_or_else(missing)?.map_err(|error| match error {
+    let failed = |error| match error {
         LogError::Files(error) => StageError::Files(error),
         _ => undecodable(),
-    })?;
-    let Some(arrived) = arrived.filter(|arrived| arrived.batch.header.base_offset < stable) else {
+    };
+    let (arrived, stable) = found.ok_or_else(missing)?.map_err(failed)?;
+    let Some(arrived) = arrived.filter(|arrived| arrived.base_offset < stable) else {
         return Ok(Written { next: offset, ..Written::default() });
     };
-    let next = arrived.batch.header.last_offset() + 1;
-    let (control, taken_back) = (arrived.batch.header.is_control(), is_aborted(&arrived, &aborted));
+    let batch = arrived.read().map_err(failed)?;
+    let next = batch.header.last_offset() + 1;
+    let (control, taken_back) = (batch.header.is_control(), is_aborted(&batch.header, &arrived.aborted));
     if control || taken_back {
-        let count = if control { 0 } else { arrived.batch.header.count.max(0) as u64 };
+        let count = if control { 0 } else { batch.header.count.max(0) as u64 };
         return Ok(Written { next, more: true, taken_back: count, ..Written::default() });
     }
-    let records = arrived.batch.records().map_err(|_| undecodable())?;
+    let records = batch.records().map_err(|_| undecodable())?;
     let events = records.into_iter().filter(|record| record.offset >= offset).map(|record| event(record, arrived.us));
     Ok(Written { events: events.collect(), taken_back: 0, next, more: true })
 }
 
-fn is_aborted(arrived: &Arrived, aborted: &[Aborted]) -> bool {
-    let header = &arrived.batch.header;
+fn is_aborted(header: &BatchHeader, aborted: &[Aborted]) -> bool {
     let inside = |one: &Aborted| (one.first_offset..one.last_offset).contains(&header.base_offset);
     header.is_transactional() && aborted.iter().any(|one| one.producer_id == header.producer_id && inside(one))
 }

@@ -30,6 +30,8 @@ pub struct StageSettings {
     /// `group.initial.rebalance.delay.ms`. Kafka's three seconds are for members that start one after the other on many machines; the
     /// threads of one build come within some ten milliseconds, and its first event comes later by this much.
     pub initial_rebalance_delay: Duration,
+    /// How long a partition remembers a producer that it hears nothing of, as Kafka's `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
     /// Bytes of visible events that stay in memory, for each planned partition.
     pub window_bytes: usize,
 }
@@ -48,6 +50,7 @@ impl StageSettings {
             partitions_default: 1,
             replication_max: 3,
             initial_rebalance_delay: Duration::from_millis(200),
+            producer_expiration: Duration::from_secs(24 * 60 * 60),
             window_bytes: 4 << 20,
         }
     }

@@ -69,14 +69,14 @@ fn find(
     if asked.current_leader_epoch > EPOCH {
         return Err(ResponseError::UnknownLeaderEpoch);
     }
-    let found = partition.look(|log| match asked.timestamp {
-        LATEST => Ok(Some((log.upper(committed), -1))),
-        EARLIEST | EARLIEST_LOCAL => Ok(Some((log.start(), -1))),
-        LARGEST_TIME => log.at_largest_time(committed),
+    let found = match asked.timestamp {
+        LATEST => Ok(Some((partition.look(|log| log.upper(committed)), -1))),
+        EARLIEST | EARLIEST_LOCAL => Ok(Some((partition.look(Log::start), -1))),
+        LARGEST_TIME => partition.at_largest_time(committed),
         // Nothing is kept elsewhere.
         LATEST_TIERED | EARLIEST_PENDING => Ok(None),
-        timestamp => log.at_time(timestamp, committed),
-    });
+        timestamp => partition.at_time(timestamp, committed),
+    };
     found.map_err(|error| broker.told(&error))
 }
 

@@ -73,6 +73,7 @@ fn one_topic(
         let taken = topic.as_ref().map_err(|error| Refusal::from(*error)).and_then(|topic| {
             let partition = topic.partition(data.index).ok_or(ResponseError::UnknownTopicOrPartition)?;
             if let Some(error) = broker.refused(request, &topic.name, data.index) {
+                note_refused(&partition, data.records.clone());
                 return Err(error.into());
             }
             take(broker, version, asked, topic, &partition, data.records.clone()).map(|done| (done, partition))
@@ -95,6 +96,17 @@ fn one_topic(
         .with_name(data.name.clone())
         .with_topic_id(data.topic_id)
         .with_partition_responses(data.partition_data.iter().map(one).collect())
+}
+
+/// Has the partition wait for a batch that a fault refuses. Kafka does so for batches of transactions (KIP-890), and needs it for others
+/// less: a partition of its refuses for longer than a client's next batch is on its way.
+fn note_refused(partition: &Partition, records: Option<Bytes>) {
+    let Ok(batch) = Batch::split_from(&mut records.unwrap_or_default()) else { return };
+    partition.change(|log| {
+        if let Log::Written(log) = log {
+            log.note_refused(&batch);
+        }
+    });
 }
 
 /// Takes the one batch that a client may send a partition at once.

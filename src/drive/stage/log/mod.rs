@@ -11,9 +11,10 @@ mod written;
 
 pub use chunk::{Chunk, ChunkBuilder, Spot};
 pub use handed::Stretch;
-pub(super) use planned::PlannedLog;
 pub use planned::Reread;
-pub(super) use written::{Appended, Arrived, WrittenLog};
+pub(super) use planned::{PlannedLog, Spots};
+pub(super) use table::Stored;
+pub(super) use written::{Appended, Timed, WrittenLog};
 
 use std::io;
 
@@ -61,15 +62,29 @@ impl Slice {
     }
 }
 
-/// What reading gives.
+/// What reading gives. What lies on a disk is read outside of the partition's lock: revealing events must not wait for it.
 #[derive(Debug)]
 pub(super) enum Reading {
     Slice(Slice),
-    /// The events have left memory: they must be read again from the recording, which is done outside of the partition's lock.
-    Again {
-        spots: Vec<Spot>,
+    /// The batches have left memory.
+    Stored {
+        stored: Stored,
         slice: Slice,
     },
+    /// The events have left memory: they must be read again from the recording.
+    Again {
+        spots: Spots,
+        slice: Slice,
+    },
+}
+
+/// What a search by time gives.
+#[derive(Debug)]
+pub(super) enum Sought {
+    /// Offset and timestamp of the event, if there is one.
+    Found(Option<(i64, i64)>),
+    /// A batch that holds the event, unless it lies ahead of where the log begins.
+    Stored(Timed),
 }
 
 /// Why a log refuses.
@@ -133,7 +148,7 @@ impl Log {
     pub(super) fn read(&self, want: Want) -> Result<Reading, LogError> {
         self.check(want.offset)?;
         match self {
-            Self::Written(log) => log.read(want, self.upper(want.committed)).map(Reading::Slice),
+            Self::Written(log) => log.read(want, self.upper(want.committed)),
             Self::Planned(log) => log.read(want),
         }
     }
@@ -143,19 +158,19 @@ impl Log {
         if known.contains(&offset) { Ok(()) } else { Err(LogError::OutOfRange) }
     }
 
-    /// Finds the first event of `timestamp` or later: its offset and timestamp.
-    pub(super) fn at_time(&self, timestamp: i64, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+    /// Looks for the first event of `timestamp` or later, from `offset` on.
+    pub(super) fn at_time(&self, timestamp: i64, offset: i64, committed: bool) -> Result<Sought, LogError> {
         match self {
-            Self::Written(log) => log.at_time(timestamp, self.upper(committed)),
-            Self::Planned(log) => log.at_time(timestamp),
+            Self::Written(log) => log.at_time(timestamp, offset, self.upper(committed)),
+            Self::Planned(log) => log.at_time(timestamp).map(Sought::Found),
         }
     }
 
-    /// Finds the event with the largest timestamp.
-    pub(super) fn at_largest_time(&self, committed: bool) -> Result<Option<(i64, i64)>, LogError> {
+    /// The largest timestamp of any event, as far as that is known without looking for it.
+    pub(super) fn largest_time(&self) -> Result<Option<i64>, LogError> {
         match self {
-            Self::Written(log) => log.at_largest_time(self.upper(committed)),
-            Self::Planned(log) => log.at_largest_time(),
+            Self::Written(log) => Ok(log.largest_time()),
+            Self::Planned(log) => log.largest_time(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::chunk::{Chunk, Spot};
 use super::handed::{Handed, Stretch};
-use super::table::{Table, number};
+use super::table::{Rows, Table, number};
 use super::{LogError, Reading, Slice, Want};
 use crate::recording::{Place, RecordingError};
 
@@ -198,8 +198,7 @@ impl PlannedLog {
         let mut slice =
             Slice { high_watermark: self.high_watermark, last_stable: self.high_watermark, ..Slice::default() };
         if self.is_gone(want.offset) {
-            let mut spots = self.spots_from(want.offset)?;
-            spots.truncate(want.events_max);
+            let spots = self.spots_from(want.offset, want.events_max)?;
             return Ok(Reading::Again { spots, slice });
         }
         let Some(at) = self.chunk_at(want.offset) else { return Ok(Reading::Slice(slice)) };
@@ -221,11 +220,12 @@ impl PlannedLog {
         Ok(Reading::Slice(slice))
     }
 
-    /// Where the visible events from `offset` on stand in the recording, and have left memory.
-    fn spots_from(&self, offset: i64) -> Result<Vec<Spot>, LogError> {
+    /// Where the visible events from `offset` on stand in the recording, at most so many, and have left memory.
+    fn spots_from(&self, offset: i64, events_max: usize) -> Result<Spots, LogError> {
         let first = self.trail.partition_point(|row| number(row, 0) < offset)?;
-        let end = (first + AGAIN).min(self.gone.max(first + 1)).min(self.visible);
-        (first..end).map(|at| Ok(spot(&self.trail.get(at)?))).collect()
+        let most = AGAIN.min(events_max as u64);
+        let end = (first + most).min(self.gone.max(first + 1)).min(self.visible);
+        Ok(Spots(self.trail.rows(first, end.max(first))))
     }
 
     /// The first visible event of `timestamp` or later.
@@ -239,13 +239,20 @@ impl PlannedLog {
         Ok(Some((number(&row, 0), number(&row, 8))))
     }
 
-    /// The first visible event with the largest timestamp.
-    pub(super) fn at_largest_time(&self) -> Result<Option<(i64, i64)>, LogError> {
+    /// The largest timestamp of all visible events.
+    pub(super) fn largest_time(&self) -> Result<Option<i64>, LogError> {
         let Some(last) = self.visible.checked_sub(1) else { return Ok(None) };
-        match number(&self.trail.get(last)?, 8) {
-            -1 => Ok(None),
-            largest => self.at_time(largest),
-        }
+        Ok(Some(number(&self.trail.get(last)?, 8)).filter(|largest| *largest != -1))
+    }
+}
+
+/// Places of events, to be read where nobody waits for the log.
+#[derive(Debug)]
+pub(in crate::drive::stage) struct Spots(Rows<ROW>);
+
+impl Spots {
+    pub(in crate::drive::stage) fn read(&self) -> io::Result<Vec<Spot>> {
+        Ok(self.0.read()?.iter().map(spot).collect())
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Rows kept in memory.
 const RECENT: usize = 4_096;
@@ -15,7 +16,7 @@ const PENDING_BYTES: usize = 32 << 10;
 /// Appended to and read at any place, never changed.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
-    file: File,
+    file: Arc<File>,
     written_bytes: u64,
     pending: Vec<u8>,
     len: u64,
@@ -26,7 +27,7 @@ impl<const N: usize> Table<N> {
     /// Makes an empty table with a file without a name in `folder`.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
         const { assert!(PENDING_BYTES / N < RECENT) };
-        let file = tempfile::tempfile_in(folder)?;
+        let file = Arc::new(tempfile::tempfile_in(folder)?);
         Ok(Self { file, written_bytes: 0, pending: Vec::new(), len: 0, recent: VecDeque::new() })
     }
 
@@ -74,6 +75,20 @@ impl<const N: usize> Table<N> {
         Ok(row)
     }
 
+    /// The rows from `first` on and ahead of `end`, which must not be beyond the length: to be read where nobody waits for the table.
+    pub(super) fn rows(&self, first: u64, end: u64) -> Rows<N> {
+        let recent = self.first_recent();
+        let in_memory = self
+            .recent
+            .range((first.clamp(recent, end.max(recent)) - recent) as usize..(end.max(recent) - recent) as usize);
+        let stored = Stored {
+            file: Arc::clone(&self.file),
+            place: first * N as u64,
+            size: end.min(recent).saturating_sub(first) * N as u64,
+        };
+        Rows { stored, recent: in_memory.copied().collect() }
+    }
+
     /// Returns the number of rows at the front for which `before` holds; it must hold for no row behind one that it fails.
     pub(super) fn partition_point(&self, before: impl Fn(&[u8; N]) -> bool) -> io::Result<u64> {
         let (mut low, mut high) = match self.recent.front() {
@@ -93,6 +108,37 @@ impl<const N: usize> Table<N> {
 
     fn first_recent(&self) -> u64 {
         self.len - self.recent.len() as u64
+    }
+}
+
+/// A part of a file that does not change any more: whoever has it reads it without the log that it is of.
+#[derive(Debug, Clone)]
+pub(in crate::drive::stage) struct Stored {
+    pub(super) file: Arc<File>,
+    pub(super) place: u64,
+    pub(super) size: u64,
+}
+
+impl Stored {
+    pub(in crate::drive::stage) fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.size as usize];
+        self.file.read_exact_at(&mut bytes, self.place)?;
+        Ok(bytes)
+    }
+}
+
+/// Rows of a table, one after the other: those on disk, and those that were in memory.
+#[derive(Debug)]
+pub(in crate::drive::stage) struct Rows<const N: usize> {
+    stored: Stored,
+    recent: Vec<[u8; N]>,
+}
+
+impl<const N: usize> Rows<N> {
+    pub(in crate::drive::stage) fn read(&self) -> io::Result<Vec<[u8; N]>> {
+        let stored = self.stored.read()?;
+        let (rows, _) = stored.as_chunks::<N>();
+        Ok(rows.iter().chain(&self.recent).copied().collect())
     }
 }
 
@@ -116,7 +162,8 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_written_shifts_no_other() {
         let mut table = Table::<16>::new(&std::env::temp_dir()).unwrap();
-        let writable = std::mem::replace(&mut table.file, File::options().write(true).open("/dev/full").unwrap());
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let writable = std::mem::replace(&mut table.file, full.into());
         let fit = (PENDING_BYTES / 16) as i64 - 1;
         (0..fit).for_each(|value| table.push(row(value)).unwrap());
         for _ in 0..3 {
@@ -158,6 +205,14 @@ mod tests {
             if (at as i64) < count {
                 assert_eq!(number(&table.get(at).unwrap(), 0), at as i64 * 2);
             }
+        }
+        let (len, recent) = (table.len(), table.first_recent());
+        for (first, end) in
+            [(0, 0), (0, len), (5, 9), (recent - 1, recent), (recent - 2, recent + 3), (len - 1, len), (len, len)]
+        {
+            let rows = table.rows(first, end).read().unwrap();
+            let values: Vec<u64> = rows.iter().map(|row| number(row, 0) as u64).collect();
+            assert_eq!(values, (first..end).map(|at| at * 2).collect::<Vec<_>>(), "{first}..{end}");
         }
     }
 }

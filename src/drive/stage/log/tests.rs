@@ -1,10 +1,13 @@
 //! Logs held against a list that says what should stand in them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::drive::stage::batch::{Batch, BatchHeader};
+use crate::drive::stage::partition::Partition;
 use crate::drive::stage::record::Record;
 use crate::recording::{EventView, HeadersView, Place, TimestampType};
 
@@ -25,7 +28,7 @@ fn batch(producer: i64, transactional: bool, sequence: i32, timestamps: &[i64]) 
 }
 
 fn written() -> WrittenLog {
-    WrittenLog::new(&std::env::temp_dir())
+    WrittenLog::new(&std::env::temp_dir(), Duration::from_secs(86_400))
 }
 
 fn want(offset: i64, bytes_max: usize) -> Want {
@@ -46,6 +49,7 @@ fn offsets(slice: &Slice) -> Vec<(i64, i64)> {
 fn slice(log: &Log, want: Want) -> Slice {
     match log.read(want).unwrap() {
         Reading::Slice(slice) => slice,
+        Reading::Stored { stored, slice } => Slice { parts: vec![stored.read().unwrap().into()], ..slice },
         Reading::Again { .. } => panic!("events have left memory"),
     }
 }
@@ -65,7 +69,15 @@ proptest! {
             prop_assert_eq!(appended.base_offset, expected.len() as i64);
             expected.extend(timestamps.iter().copied());
         }
-        let log = Log::Written(log);
+        let partition = Partition::new(0, Log::Written(log), None);
+        let found = partition.at_time(sought, false).unwrap();
+        let place = expected.iter().position(|time| *time >= sought).map(|at| (at as i64, expected[at]));
+        prop_assert_eq!(found, place);
+        let largest = expected.iter().copied().max().map(|most| {
+            (expected.iter().position(|time| *time == most).unwrap() as i64, most)
+        });
+        prop_assert_eq!(partition.at_largest_time(false).unwrap(), largest);
+        let log = partition.into_log();
         let from = from.index(expected.len() + 1);
         let read = offsets(&slice(&log, want(from as i64, bytes_max)));
         // Whole batches: from the one that holds the offset on.
@@ -73,13 +85,6 @@ proptest! {
         prop_assert!(first <= from && read.is_empty() == (from == expected.len()));
         let same = (first..).zip(&expected[first.min(expected.len())..]).map(|(offset, time)| (offset as i64, *time));
         prop_assert_eq!(&read, &same.take(read.len()).collect::<Vec<_>>());
-        let found = log.at_time(sought, false).unwrap();
-        let place = expected.iter().position(|time| *time >= sought).map(|at| (at as i64, expected[at]));
-        prop_assert_eq!(found, place);
-        let largest = expected.iter().copied().max().map(|most| {
-            (expected.iter().position(|time| *time == most).unwrap() as i64, most)
-        });
-        prop_assert_eq!(log.at_largest_time(false).unwrap(), largest);
         prop_assert_eq!(log.available(expected.len() as i64, false).unwrap(), 0);
     }
 }
@@ -93,6 +98,9 @@ fn what_left_memory_is_read_from_disk() {
     }
     let log = Log::Written(log);
     for from in [0, 7, 26, 29] {
+        // Whoever locks the log is told where to read, and does so without it.
+        let reading = log.read(want(from, 120_000)).unwrap();
+        assert_eq!(matches!(reading, Reading::Stored { .. }), from < 26, "from {from}");
         let read = offsets(&slice(&log, want(from, 120_000)));
         let expected: Vec<i64> = (from..30).take(2).collect();
         assert_eq!(read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), expected);
@@ -135,6 +143,43 @@ fn a_committed_reader_stops_at_what_is_open_and_learns_what_was_aborted() {
     assert_eq!(slice(&log, Want { committed: true, ..want(5, 10_000) }).aborted, []);
 }
 
+/// Transactions of which every second begins ahead of the end of the one before, all taken back but each hundredth.
+#[test]
+fn of_a_hundred_thousand_transactions_taken_back_a_reader_learns_of_those_it_meets() {
+    const COUNT: i64 = 100_000;
+    let mut log = written();
+    let mut expected = Vec::new();
+    let end = |log: &mut WrittenLog, expected: &mut Vec<Aborted>, producer_id: i64, first_offset: i64| {
+        let (committed, last_offset) = (producer_id % 100 == 0, log.next());
+        log.end_transaction(producer_id, 0, committed, 9, 0).unwrap();
+        if !committed {
+            expected.push(Aborted { producer_id, first_offset, last_offset });
+        }
+    };
+    for producer in (0..COUNT).step_by(2) {
+        let first = log.next();
+        log.produce(&batch(producer, true, 0, &[1]), None, 0).unwrap();
+        log.produce(&batch(producer + 1, true, 0, &[1]), None, 0).unwrap();
+        end(&mut log, &mut expected, producer, first);
+        end(&mut log, &mut expected, producer + 1, first + 1);
+    }
+    let next = log.next();
+    assert_eq!(log.last_stable(), next);
+    let log = Log::Written(log);
+    // However far into the log one reads, it is told of what lies there: a scan of all for each reader would take minutes here.
+    for offset in (0..next).step_by(7) {
+        let read = slice(&log, Want { committed: true, ..want(offset, 600) });
+        let mut wire = Bytes::from(read.parts.concat());
+        let mut upper = offset;
+        while !wire.is_empty() {
+            upper = Batch::split_from(&mut wire).unwrap().header.last_offset() + 1;
+        }
+        let first = expected.partition_point(|one| one.last_offset < offset);
+        let inside = expected[first..].iter().take(20).filter(|one| one.first_offset < upper);
+        assert_eq!(read.aborted, inside.copied().collect::<Vec<_>>(), "from {offset}");
+    }
+}
+
 #[test]
 fn a_batch_that_is_sent_twice_stands_once() {
     let mut log = written();
@@ -156,8 +201,9 @@ fn a_log_that_was_cut_begins_behind_the_cut() {
     assert_eq!(log.delete_before(4).unwrap(), 4);
     assert_eq!(log.delete_before(2).unwrap(), 4);
     assert!(matches!(log.delete_before(11), Err(LogError::OutOfRange)));
-    assert_eq!(log.at_time(2, 10).unwrap(), Some((4, 4)));
-    let mut log = Log::Written(log);
+    let partition = Partition::new(0, Log::Written(log), None);
+    assert_eq!(partition.at_time(2, false).unwrap(), Some((4, 4)));
+    let mut log = partition.into_log();
     assert!(matches!(log.read(want(3, 100)), Err(LogError::OutOfRange)));
     assert!(matches!(log.read(want(11, 100)), Err(LogError::OutOfRange)));
     if let Log::Written(log) = &mut log {
@@ -230,7 +276,7 @@ proptest! {
         prop_assert_eq!(&read[..], &seen[..read.len()]);
         prop_assert_eq!(log.available(from, false).unwrap() == 0, seen.is_empty());
         let found = events[..count].iter().find(|(_, time)| *time >= sought).copied();
-        prop_assert_eq!(log.at_time(sought, false).unwrap(), found);
+        prop_assert_eq!(Partition::new(0, log, None).at_time(sought, false).unwrap(), found);
     }
 }
 
@@ -245,6 +291,7 @@ fn a_planned_log_keeps_a_window_and_names_where_the_rest_is_recorded() {
     assert_eq!(log.reveal(1), 0);
     let log = Log::Planned(log);
     let Reading::Again { spots, slice: rest } = log.read(want(37, 1_000)).unwrap() else { panic!("it is in memory") };
+    let spots = spots.read().unwrap();
     assert_eq!((spots[0].position, spots[0].place), (37, place(37)));
     assert!(rest.parts.is_empty() && rest.high_watermark == 1_000);
     assert!(spots.windows(2).all(|pair| pair[0].position + 1 == pair[1].position));

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::producers::{Admission, Producers};
-use super::table::{Table, number};
-use super::{Aborted, LogError, Slice, Want};
+use super::table::{Stored, Table, number};
+use super::{Aborted, LogError, Reading, Slice, Sought, Want};
 use crate::drive::stage::batch::{Batch, BatchHeader};
 use crate::drive::stage::record::Record;
 
@@ -63,17 +65,71 @@ impl Entry {
 /// Files of a log; made with its first batch, since most partitions of most drives stay empty.
 #[derive(Debug)]
 struct Files {
-    data: File,
+    data: Arc<File>,
     bytes: u64,
     index: Table<ROW>,
 }
 
-/// A batch that was read back, with the moment it arrived.
+impl Files {
+    fn entry(&self, at: u64) -> Result<Entry, LogError> {
+        Ok(Entry::decode(&self.index.get(at)?))
+    }
+
+    /// Number of the batch that holds `offset`, or the first behind it.
+    fn at(&self, offset: i64) -> Result<u64, LogError> {
+        Ok(self.index.partition_point(|row| Entry::decode(row).last_offset < offset)?)
+    }
+
+    fn stored(&self, place: u64, size: u64) -> Stored {
+        Stored { file: Arc::clone(&self.data), place, size }
+    }
+}
+
+/// A batch that arrived, to be read where nobody waits for the log.
 #[derive(Debug, Clone)]
 pub(in crate::drive::stage) struct Arrived {
-    pub(in crate::drive::stage) batch: Batch,
+    pub(in crate::drive::stage) base_offset: i64,
     /// Microseconds of the drive's clock.
     pub(in crate::drive::stage) us: i64,
+    /// Transactions taken back whose producers may have written it.
+    pub(in crate::drive::stage) aborted: Vec<Aborted>,
+    stored: Stored,
+}
+
+impl Arrived {
+    pub(in crate::drive::stage) fn read(&self) -> Result<Batch, LogError> {
+        Ok(Batch::split_from(&mut self.stored.read()?.into())?)
+    }
+}
+
+/// A batch in which an event is looked for by its timestamp, to be read where nobody waits for the log.
+#[derive(Debug)]
+pub(in crate::drive::stage) struct Timed {
+    timestamp: i64,
+    start: i64,
+    /// One past what the reader may see.
+    pub(in crate::drive::stage) upper: i64,
+    /// One past the batch.
+    pub(in crate::drive::stage) next: i64,
+    stored: Stored,
+}
+
+impl Timed {
+    /// The first event of the time in the batch, with its timestamp; none where it is one that was deleted.
+    pub(in crate::drive::stage) fn read(&self) -> Result<Option<(i64, i64)>, LogError> {
+        let batch = Batch::split_from(&mut self.stored.read()?.into())?;
+        let fits = |record: &&Record| record.timestamp >= self.timestamp && record.offset >= self.start;
+        let records = batch.records().unwrap_or_default();
+        Ok(records.iter().find(fits).map(|found| (found.offset, found.timestamp)))
+    }
+}
+
+/// Bytes of a row about a transaction that was taken back: producer, first offset, place of the control batch, and last stable offset
+/// behind it.
+const ABORTED_ROW: usize = 32;
+
+fn aborted(row: &[u8; ABORTED_ROW]) -> Aborted {
+    Aborted { producer_id: number(row, 0), first_offset: number(row, 8), last_offset: number(row, 16) }
 }
 
 /// What becomes of a produced batch.
@@ -99,12 +155,13 @@ pub(in crate::drive::stage) struct WrittenLog {
     next: i64,
     max_timestamp: i64,
     producers: Producers,
-    aborted: Vec<Aborted>,
+    /// Transactions that were taken back, in the order of their ends; made with the first.
+    aborted: Option<Table<ABORTED_ROW>>,
 }
 
 impl WrittenLog {
-    /// Makes an empty log that keeps its files in `folder`.
-    pub(in crate::drive::stage) fn new(folder: &Path) -> Self {
+    /// Makes an empty log that keeps its files in `folder`, and forgets producers that were silent for `expiration`.
+    pub(in crate::drive::stage) fn new(folder: &Path, expiration: Duration) -> Self {
         Self {
             folder: folder.to_owned(),
             files: None,
@@ -114,8 +171,8 @@ impl WrittenLog {
             start_batch: 0,
             next: 0,
             max_timestamp: -1,
-            producers: Producers::default(),
-            aborted: Vec::new(),
+            producers: Producers::new(expiration.as_micros() as i64),
+            aborted: None,
         }
     }
 
@@ -152,7 +209,7 @@ impl WrittenLog {
         }
         let kept = batch.appended_at(self.next, append_time);
         self.append(&kept, arrived_us)?;
-        self.producers.note(&kept.header, kept.header.base_offset);
+        self.producers.note(&kept.header, kept.header.base_offset, arrived_us);
         Ok(Appended { base_offset: kept.header.base_offset, append_time: append_time.unwrap_or(-1), duplicate: false })
     }
 
@@ -177,18 +234,46 @@ impl WrittenLog {
         };
         let batch = Batch::of(header.control(), &[marker]);
         let last_offset = self.next;
-        self.append(&batch, arrived_us)?;
-        if let Some(first_offset) = self.producers.end(producer_id, epoch)
-            && !committed
-        {
-            self.aborted.push(Aborted { producer_id, first_offset, last_offset });
+        let taken_back = self.producers.open_since(producer_id).filter(|_| !committed);
+        if let Some(first_offset) = taken_back {
+            let last_stable = self.producers.first_open_but(producer_id).unwrap_or(last_offset + 1);
+            self.note_aborted([producer_id, first_offset, last_offset, last_stable])?;
+        }
+        if let Err(error) = self.append(&batch, arrived_us) {
+            // The marker is tried again: nothing has been taken back yet.
+            if taken_back.is_some()
+                && let Some(table) = &mut self.aborted
+            {
+                table.truncate(table.len() - 1);
+            }
+            return Err(error);
+        }
+        self.producers.end(producer_id, epoch, arrived_us);
+        Ok(())
+    }
+
+    fn note_aborted(&mut self, numbers: [i64; 4]) -> Result<(), LogError> {
+        if self.aborted.is_none() {
+            self.aborted = Some(Table::new(&self.folder)?);
+        }
+        let mut row = [0; ABORTED_ROW];
+        for (part, number) in row.chunks_exact_mut(8).zip(numbers) {
+            part.copy_from_slice(&number.to_be_bytes());
+        }
+        if let Some(table) = &mut self.aborted {
+            table.push(row)?;
         }
         Ok(())
     }
 
+    /// Notes that a batch was refused which its producer is to send again.
+    pub(in crate::drive::stage) fn note_refused(&mut self, batch: &Batch) {
+        self.producers.note_refused(&batch.header);
+    }
+
     fn append(&mut self, batch: &Batch, arrived_us: i64) -> Result<(), LogError> {
         if self.files.is_none() {
-            let data = tempfile::tempfile_in(&self.folder)?;
+            let data = Arc::new(tempfile::tempfile_in(&self.folder)?);
             self.files = Some(Files { data, bytes: 0, index: Table::new(&self.folder)? });
         }
         let Some(files) = &mut self.files else { return Ok(()) };
@@ -224,12 +309,11 @@ impl WrittenLog {
         }
         let start = self.start.max(offset);
         if let Some(files) = &self.files {
-            let at = files.index.partition_point(|row| Entry::decode(row).last_offset < start)?;
+            let at = files.at(start)?;
             let holds = at < files.index.len();
-            self.start_batch = if holds { Entry::decode(&files.index.get(at)?).base_offset } else { self.next };
+            self.start_batch = if holds { files.entry(at)?.base_offset } else { self.next };
         }
         self.start = start;
-        self.aborted.retain(|aborted| aborted.last_offset >= self.start);
         Ok(self.start)
     }
 
@@ -240,99 +324,108 @@ impl WrittenLog {
             if offset >= self.next {
                 return Ok(files.bytes);
             }
-            let at = files.index.partition_point(|row| Entry::decode(row).last_offset < offset)?;
-            Ok(if at == files.index.len() { files.bytes } else { Entry::decode(&files.index.get(at)?).place })
+            let at = files.at(offset)?;
+            Ok(if at == files.index.len() { files.bytes } else { files.entry(at)?.place })
         };
         Ok(place(upper)?.saturating_sub(place(offset)?))
     }
 
-    /// Reads whole batches from the one that holds `offset` on.
-    pub(super) fn read(&self, want: Want, upper: i64) -> Result<Slice, LogError> {
+    /// Finds whole batches from the one that holds `offset` on. However small they are, it is found by halving how many fit.
+    pub(super) fn read(&self, want: Want, upper: i64) -> Result<Reading, LogError> {
         let mut slice = Slice { high_watermark: self.next, last_stable: self.last_stable(), ..Slice::default() };
-        let Some(files) = &self.files else { return Ok(slice) };
-        let first = files.index.partition_point(|row| Entry::decode(row).last_offset < want.offset)?;
-        let mut run: Option<(u64, u64)> = None;
-        let mut end = want.offset;
-        for at in first..files.index.len() {
-            let entry = Entry::decode(&files.index.get(at)?);
-            let whole = run.is_none() && want.first_whole;
-            let taken = run.map_or(0, |(_, bytes)| bytes);
-            if entry.base_offset >= upper || (!whole && taken + entry.size > want.bytes_max as u64) {
-                break;
+        let Some(files) = &self.files else { return Ok(Reading::Slice(slice)) };
+        let first = files.at(want.offset)?;
+        let mut end_offset = want.offset;
+        let mut stored = None;
+        if first < files.index.len() {
+            let from = files.entry(first)?;
+            let room = from.place + want.bytes_max as u64;
+            let fits = |entry: Entry| {
+                let whole = want.first_whole && entry.base_offset == from.base_offset;
+                entry.base_offset < upper && (whole || entry.place + entry.size <= room)
+            };
+            let end = files.index.partition_point(|row| fits(Entry::decode(row)))?;
+            if end > first {
+                let last = files.entry(end - 1)?;
+                end_offset = last.last_offset + 1;
+                stored = Some((from.place, last.place + last.size - from.place));
             }
-            run = Some((run.map_or(entry.place, |(place, _)| place), taken + entry.size));
-            end = entry.last_offset + 1;
-        }
-        if let Some((place, bytes)) = run {
-            slice.parts = self.bytes_at(files, first, place, bytes)?;
         }
         if want.committed {
-            let inside = |aborted: &&Aborted| aborted.last_offset >= want.offset && aborted.first_offset < end;
-            slice.aborted = self.aborted.iter().filter(inside).copied().collect();
+            slice.aborted = self.aborted_between(want.offset, end_offset)?;
         }
-        Ok(slice)
+        let Some((place, bytes)) = stored else { return Ok(Reading::Slice(slice)) };
+        if let Some(parts) = self.recent_from(files, first, bytes) {
+            slice.parts = parts;
+            return Ok(Reading::Slice(slice));
+        }
+        Ok(Reading::Stored { stored: files.stored(place, bytes), slice })
     }
 
-    /// The `bytes` bytes at `place`, where the `first`-th batch begins: from memory where it is recent.
-    fn bytes_at(&self, files: &Files, first: u64, place: u64, bytes: u64) -> Result<Vec<Bytes>, LogError> {
+    /// The `bytes` bytes of batches from the `first` on, where they are in memory yet.
+    fn recent_from(&self, files: &Files, first: u64, bytes: u64) -> Option<Vec<Bytes>> {
         let oldest = files.index.len() - self.recent.len() as u64;
-        if first >= oldest {
-            let (mut parts, mut left) = (Vec::new(), bytes as usize);
-            for batch in self.recent.range((first - oldest) as usize..) {
-                if left == 0 {
-                    break;
-                }
-                left -= batch.len();
-                parts.push(batch.clone());
+        let at = first.checked_sub(oldest)?;
+        let (mut parts, mut left) = (Vec::new(), bytes as usize);
+        for batch in self.recent.range(at as usize..) {
+            if left == 0 {
+                break;
             }
-            return Ok(parts);
+            left -= batch.len();
+            parts.push(batch.clone());
         }
-        let mut buffer = vec![0; bytes as usize];
-        files.data.read_exact_at(&mut buffer, place)?;
-        Ok(vec![buffer.into()])
+        Some(parts)
     }
 
-    /// Finds the first event whose timestamp is `timestamp` or later, below `upper`: its offset and timestamp.
-    pub(super) fn at_time(&self, timestamp: i64, upper: i64) -> Result<Option<(i64, i64)>, LogError> {
-        let Some(files) = &self.files else { return Ok(None) };
-        let mut at = files.index.partition_point(|row| Entry::decode(row).max_timestamp < timestamp)?;
-        while at < files.index.len() {
-            let entry = Entry::decode(&files.index.get(at)?);
-            let batch = Self::batch(files, &entry)?;
-            let fits = |record: &&Record| record.timestamp >= timestamp && record.offset >= self.start;
-            if let Some(found) = batch.records().unwrap_or_default().iter().find(fits) {
-                return Ok((found.offset < upper).then_some((found.offset, found.timestamp)));
-            }
-            // Only where the log begins behind the event that was found in the index.
-            at += 1;
+    /// Looks for the first event from `offset` on whose timestamp is `timestamp` or later, below `upper`.
+    pub(super) fn at_time(&self, timestamp: i64, offset: i64, upper: i64) -> Result<Sought, LogError> {
+        let Some(files) = &self.files else { return Ok(Sought::Found(None)) };
+        let ahead = |entry: Entry| entry.max_timestamp < timestamp || entry.last_offset < offset;
+        let at = files.index.partition_point(|row| ahead(Entry::decode(row)))?;
+        if at == files.index.len() {
+            return Ok(Sought::Found(None));
         }
-        Ok(None)
+        let entry = files.entry(at)?;
+        let (start, next) = (self.start, entry.last_offset + 1);
+        Ok(Sought::Stored(Timed { timestamp, start, upper, next, stored: files.stored(entry.place, entry.size) }))
     }
 
-    /// The event with the largest timestamp, the first of several: its offset and timestamp.
-    pub(super) fn at_largest_time(&self, upper: i64) -> Result<Option<(i64, i64)>, LogError> {
-        if self.max_timestamp < 0 { Ok(None) } else { self.at_time(self.max_timestamp, upper) }
+    /// The largest timestamp of any event.
+    pub(super) fn largest_time(&self) -> Option<i64> {
+        (self.max_timestamp >= 0).then_some(self.max_timestamp)
     }
 
-    /// Reads the batch that holds `offset`, or the first behind it.
+    /// Finds the batch that holds `offset`, or the first behind it.
     pub(in crate::drive::stage) fn arrived(&self, offset: i64) -> Result<Option<Arrived>, LogError> {
         let Some(files) = &self.files else { return Ok(None) };
-        let at = files.index.partition_point(|row| Entry::decode(row).last_offset < offset)?;
+        let at = files.at(offset)?;
         if at == files.index.len() {
             return Ok(None);
         }
-        let entry = Entry::decode(&files.index.get(at)?);
-        Ok(Some(Arrived { batch: Self::batch(files, &entry)?, us: entry.arrived_us }))
+        let entry = files.entry(at)?;
+        Ok(Some(Arrived {
+            base_offset: entry.base_offset,
+            us: entry.arrived_us,
+            aborted: self.aborted_between(entry.base_offset, entry.last_offset + 1)?,
+            stored: files.stored(entry.place, entry.size),
+        }))
     }
 
-    fn batch(files: &Files, entry: &Entry) -> Result<Batch, LogError> {
-        let mut buffer = vec![0; entry.size as usize];
-        files.data.read_exact_at(&mut buffer, entry.place)?;
-        Ok(Batch::split_from(&mut buffer.into())?)
-    }
-
-    /// Aborted transactions that reach into the log from `offset` on.
-    pub(in crate::drive::stage) fn aborted_from(&self, offset: i64) -> Vec<Aborted> {
-        self.aborted.iter().filter(|aborted| aborted.last_offset >= offset).copied().collect()
+    /// Transactions that were taken back and reach into the log from `offset` on and ahead of `end`, in the order of their ends.
+    fn aborted_between(&self, offset: i64, end: i64) -> Result<Vec<Aborted>, LogError> {
+        let mut inside = Vec::new();
+        let Some(table) = &self.aborted else { return Ok(inside) };
+        let first = table.partition_point(|row| aborted(row).last_offset < offset)?;
+        for at in first..table.len() {
+            let row = table.get(at)?;
+            if aborted(&row).first_offset < end {
+                inside.push(aborted(&row));
+            }
+            // All that ended later began behind what was stable then.
+            if number(&row, 24) >= end {
+                break;
+            }
+        }
+        Ok(inside)
     }
 }
