@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Request, StrBytes};
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{Message, Offset};
@@ -18,7 +18,7 @@ use rehearsal::recording::{Columns, EventView, HeadersView, Place, Recording, Re
 use tempfile::TempDir;
 
 use crate::conformance::wire::{Wire, fetch};
-use crate::conformance::{Arm, WAIT, poll_until, take, values};
+use crate::conformance::{Arm, WAIT, consumers, poll_until, take, values};
 
 crate::every_conformance_test!(conformance);
 
@@ -33,6 +33,7 @@ pub(crate) fn start(set: impl FnOnce(&mut StageSettings)) -> (Stage, TempDir) {
     let folder = TempDir::new().unwrap();
     let mut settings = StageSettings::new(folder.path());
     settings.auto_create = false;
+    settings.consumer_session = Duration::from_secs(6);
     set(&mut settings);
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
@@ -119,11 +120,20 @@ fn events_come_when_they_are_revealed_and_not_before() {
 
 #[test]
 fn a_group_that_is_set_back_reads_again_and_one_without_members_is_named() {
+    set_back(|arm| arm.consumer("member", &[("heartbeat.interval.ms", "100")]));
+}
+
+#[test]
+fn a_group_of_the_consumers_own_protocol_that_is_set_back_reads_again() {
+    set_back(|arm| consumers::consumer(arm, "member", &[]));
+}
+
+fn set_back(member: impl Fn(&Arm) -> BaseConsumer) {
     let (stage, _folder) = start(|_| {});
     let planned = planned(&stage, 0);
     stock(&planned, 0..10);
     planned.reveal(10);
-    let consumer = arm(&stage).consumer("member", &[("heartbeat.interval.ms", "100")]);
+    let consumer = member(&arm(&stage));
     consumer.subscribe(&["planned"]).unwrap();
     consumer.commit_message(take(&consumer, 10).last().unwrap(), CommitMode::Sync).unwrap();
     planned.set_back(4);

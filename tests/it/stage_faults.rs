@@ -1,6 +1,7 @@
 //! Faults at the stage, as clients meet them: each fires where it is in force, and is silent where it is not.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rehearsal::plan::{Legality, Seed};
 use tempfile::TempDir;
 
 use crate::conformance::wire::{Wire, batch, fetch, offsets};
-use crate::conformance::{Arm, WAIT, poll_until, take, values};
+use crate::conformance::{Arm, WAIT, consumers, poll_until, take, values};
 use crate::stage::{arm, planned, start, stock, text};
 
 const NEVER: Duration = Duration::ZERO;
@@ -521,11 +522,14 @@ fn share(consumer: &BaseConsumer) -> usize {
 
 #[test]
 fn a_visitor_gets_a_share_and_gives_it_back() {
-    for assignor in ["range", "cooperative-sticky"] {
+    for assignor in ["range", "cooperative-sticky", "the broker's own"] {
         let (stage, _folder, arm) = with(&[("in", 4)]);
         (0..4).for_each(|partition| arm.fill("in", partition, &["a", "b"]));
         let settings = [("partition.assignment.strategy", assignor), ("client.id", "build")];
-        let consumer = arm.consumer("g", &settings);
+        let consumer = match assignor {
+            "the broker's own" => consumers::consumer(&arm, "g", &settings[1..]),
+            _ => arm.consumer("g", &settings),
+        };
         consumer.subscribe(&["in"]).unwrap();
         let clock = SystemClock::start();
         let mut events = 0;
@@ -535,7 +539,7 @@ fn a_visitor_gets_a_share_and_gives_it_back() {
         }
         assert_eq!((share(&consumer), stage.fired()), (4, Vec::new()));
         let visit = StageFault { length: Duration::from_secs(1), ..nth(StageFaultKind::Rebalance, [1]) };
-        put(&stage, vec![at(visit, ["Heartbeat"])]);
+        put(&stage, vec![at(visit, ["Heartbeat", "ConsumerGroupHeartbeat"])]);
         // Nothing was committed: what the visitor had comes again.
         poll_until(&[&consumer], || share(&consumer) == 2);
         let again = poll_until(&[&consumer], || share(&consumer) == 4);
@@ -555,6 +559,36 @@ fn a_visitor_gets_a_share_and_gives_it_back() {
         consumer.commit_message(&later, CommitMode::Sync).unwrap();
         assert_eq!(stage.committed("g", "in", 0), Some(3));
     }
+}
+
+#[test]
+fn consumers_of_their_own_protocol_live_with_heartbeats_that_are_lost_or_refused() {
+    let (stage, _folder, arm) = with(&[("in", 4)]);
+    (0..4).for_each(|partition| arm.fill("in", partition, &["a", "b"]));
+    let every = |every, kind: StageFaultKind| {
+        let fault = StageFault { trigger: StageTrigger::Every(every), ..StageFault::always(kind) };
+        at(fault, ["ConsumerGroupHeartbeat"])
+    };
+    let faults = vec![
+        every(4, StageFaultKind::Loading),
+        every(7, StageFaultKind::LostAck),
+        every(11, StageFaultKind::Disconnect),
+        every(5, StageFaultKind::Throttle { time: Duration::from_millis(20) }),
+    ];
+    put(&stage, faults);
+    let consumers = [1, 2].map(|_| {
+        let consumer = consumers::consumer(&arm, "g", &[("client.id", "build"), ("reconnect.backoff.max.ms", "100")]);
+        consumer.subscribe(&["in"]).unwrap();
+        consumer
+    });
+    let all: Vec<&BaseConsumer> = consumers.iter().collect();
+    let kinds = || stage.fired().iter().map(|line| line.kind).collect::<BTreeSet<&str>>();
+    let seen = poll_until(&all, || all.iter().all(|consumer| share(consumer) == 2) && kinds().len() == 4);
+    let mut values: Vec<&str> = seen.iter().map(String::as_str).collect();
+    values.sort_unstable();
+    values.dedup();
+    assert_eq!(values, ["a", "b"]);
+    assert_eq!(kinds(), BTreeSet::from(["disconnect", "loading", "lost-ack", "throttle"]));
 }
 
 #[test]

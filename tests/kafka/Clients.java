@@ -18,6 +18,7 @@ import java.util.function.BooleanSupplier;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -25,6 +26,7 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
@@ -50,6 +52,7 @@ public class Clients {
             events(admin);
             groups(admin);
             staticMembers();
+            ownProtocol(admin);
             transactions(admin);
             deletions(admin);
         }
@@ -116,6 +119,8 @@ public class Clients {
         properties.putIfAbsent("auto.offset.reset", "earliest");
         properties.put("session.timeout.ms", "10000");
         properties.put("heartbeat.interval.ms", "500");
+        // Whoever loses the only broker there is would forget all topics, and have its group join again where it leads.
+        properties.put("metadata.recovery.strategy", "none");
         return new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());
     }
 
@@ -132,6 +137,17 @@ public class Clients {
             if (System.nanoTime() > end) throw new IllegalStateException("what is waited for does not come: " + taken);
             for (KafkaConsumer<String, String> consumer : consumers) consumer.poll(Duration.ofMillis(50)).forEach(taken::add);
         }
+    }
+
+    // Polls until all are in one generation, and have been for two seconds.
+    static void settle(List<KafkaConsumer<String, String>> consumers, List<ConsumerRecord<String, String>> taken) {
+        List<Integer> before, after;
+        do {
+            before = consumers.stream().map(consumer -> consumer.groupMetadata().generationId()).toList();
+            long quiet = System.nanoTime() + 2_000_000_000L;
+            poll(() -> System.nanoTime() > quiet, consumers, taken);
+            after = consumers.stream().map(consumer -> consumer.groupMetadata().generationId()).toList();
+        } while (!before.equals(after) || after.stream().distinct().count() > 1);
     }
 
     static String values(List<ConsumerRecord<String, String>> events) {
@@ -245,19 +261,116 @@ public class Clients {
         List<ConsumerRecord<String, String>> taken = new ArrayList<>();
         poll(() -> both.stream().allMatch(one -> one.assignment().size() == 2), both, taken);
         // The assignor shares in two steps: the second is over once both are in one generation and nothing moves.
+        settle(both, taken);
         Set<TopicPartition> had = both.get(0).assignment();
-        long quiet = System.nanoTime() + 2_000_000_000L;
-        poll(() -> System.nanoTime() > quiet, both, taken);
         int generation = both.get(1).groupMetadata().generationId();
         both.remove(0).close();
         both.add(0, consumer("static", "partition.assignment.strategy", strategy, "group.instance.id", "one"));
         both.get(0).subscribe(List.of(topic("events")));
         poll(() -> both.get(0).assignment().size() == 2, both, taken);
-        long later = System.nanoTime() + 2_000_000_000L;
-        poll(() -> System.nanoTime() > later, both, taken);
+        settle(both, taken);
         say("static member has what it had", both.get(0).assignment().equals(had));
         say("static member rebalances", both.get(1).groupMetadata().generationId() - generation);
         both.forEach(KafkaConsumer::close);
+    }
+
+    static KafkaConsumer<String, String> ownConsumer(String group, String... pairs) {
+        Properties properties = properties(pairs);
+        properties.put("group.id", topic(group));
+        properties.put("group.protocol", "consumer");
+        properties.put("enable.auto.commit", "false");
+        properties.put("auto.offset.reset", "earliest");
+        return new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());
+    }
+
+    // Groups whose partitions the broker shares (KIP-848).
+    static void ownProtocol(Admin admin) throws Exception {
+        for (String assignor : List.of("uniform", "range")) {
+            String group = "own-" + assignor;
+            KafkaConsumer<String, String> one = ownConsumer(group, "group.remote.assignor", assignor, "client.id", "one");
+            KafkaConsumer<String, String> two = ownConsumer(group, "group.remote.assignor", assignor, "client.id", "two");
+            List<ConsumerRecord<String, String>> taken = new ArrayList<>();
+            one.subscribe(List.of(topic("events")));
+            poll(() -> taken.size() >= 100, List.of(one), taken);
+            one.commitSync();
+            two.subscribe(new SubscriptionPattern(topic("even.*")));
+            poll(() -> one.assignment().size() == 2 && two.assignment().size() == 2, List.of(one, two), taken);
+            Set<String> both = new TreeSet<>();
+            one.assignment().forEach(partition -> both.add(partition.toString()));
+            two.assignment().forEach(partition -> both.add(partition.toString()));
+            say(group, both + " " + taken.size());
+            ConsumerGroupDescription described = admin.describeConsumerGroups(List.of(topic(group))).all().get().get(topic(group));
+            say("described", described.type() + " " + described.groupState() + " " + described.partitionAssignor() + " "
+                + described.members().size() + " " + described.groupEpoch().equals(described.targetAssignmentEpoch()));
+            say("delete while used", tried(() -> admin.deleteConsumerGroups(List.of(topic(group))).all().get()));
+            one.close();
+            poll(() -> two.assignment().size() == 4, List.of(two), taken);
+            two.close();
+            say("taken over", taken.size());
+            // Nobody may be in a group that changes its protocol, and the word of one that leaves may be lost.
+            poll(() -> isEmpty(admin, topic(group)), List.of(), taken);
+            // What was committed stands, whichever way the next comes.
+            Map<TopicPartition, OffsetAndMetadata> back = Map.of(new TopicPartition(topic("events"), 2), new OffsetAndMetadata(3));
+            say("set back", tried(() -> admin.alterConsumerGroupOffsets(topic(group), back).all().get()));
+            try (KafkaConsumer<String, String> classic = consumer(group)) {
+                classic.subscribe(List.of(topic("events")));
+                say("read by the classic protocol", values(take(classic, 22)).length());
+                classic.commitSync();
+            }
+            poll(() -> isEmpty(admin, topic(group)), List.of(), taken);
+            try (KafkaConsumer<String, String> again = ownConsumer(group)) {
+                again.subscribe(List.of(topic("events")));
+                poll(() -> again.assignment().size() == 4, List.of(again), taken);
+                Map<String, Long> positions = new TreeMap<>();
+                again.assignment().forEach(partition -> positions.put(partition.toString(), again.position(partition)));
+                say("goes on", positions);
+            }
+        }
+        ownStaticMembers();
+        ownTransactions();
+    }
+
+    static boolean isEmpty(Admin admin, String group) {
+        return tried(() -> admin.describeConsumerGroups(List.of(group)).all().get().get(group).members().isEmpty()).equals(true);
+    }
+
+    // One of two is closed and comes back under its name: the other keeps what it has.
+    static void ownStaticMembers() {
+        KafkaConsumer<String, String> one = ownConsumer("own-static", "group.instance.id", "one");
+        KafkaConsumer<String, String> two = ownConsumer("own-static", "group.instance.id", "two");
+        List<ConsumerRecord<String, String>> taken = new ArrayList<>();
+        List.of(one, two).forEach(consumer -> consumer.subscribe(List.of(topic("events"))));
+        poll(() -> one.assignment().size() == 2 && two.assignment().size() == 2, List.of(one, two), taken);
+        settle(List.of(one, two), taken);
+        Set<TopicPartition> had = Set.copyOf(one.assignment()), others = Set.copyOf(two.assignment());
+        int epoch = two.groupMetadata().generationId();
+        one.close();
+        KafkaConsumer<String, String> back = ownConsumer("own-static", "group.instance.id", "one");
+        back.subscribe(List.of(topic("events")));
+        poll(() -> back.assignment().size() == 2, List.of(back, two), taken);
+        settle(List.of(back, two), taken);
+        say("static consumer has what it had", back.assignment().equals(had) + " " + two.assignment().equals(others));
+        say("static consumer moves the epoch by", two.groupMetadata().generationId() - epoch);
+        back.close();
+        two.close();
+    }
+
+    static void ownTransactions() throws Exception {
+        KafkaConsumer<String, String> input = ownConsumer("own-eos", "isolation.level", "read_committed");
+        input.subscribe(List.of(topic("events")));
+        take(input, 100);
+        KafkaProducer<String, String> producer = producer("transactional.id", topic("own-id"));
+        producer.initTransactions();
+        Set<TopicPartition> first = Set.of(new TopicPartition(topic("events"), 0));
+        for (int round = 0; round < 2; round++) {
+            producer.beginTransaction();
+            Map<TopicPartition, OffsetAndMetadata> offsets = Map.of(first.iterator().next(), new OffsetAndMetadata(5 + round));
+            producer.sendOffsetsToTransaction(offsets, input.groupMetadata());
+            if (round == 0) producer.commitTransaction(); else producer.abortTransaction();
+            say("sent with transactions", input.committed(first).values());
+        }
+        producer.close();
+        input.close();
     }
 
     static void transactions(Admin admin) throws Exception {

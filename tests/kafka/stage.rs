@@ -47,6 +47,7 @@ fn start() -> (Stage, TempDir) {
     // As the cluster that it is held against.
     settings.auto_create = false;
     settings.initial_rebalance_delay = Duration::ZERO;
+    settings.consumer_session = Duration::from_secs(6);
     settings.replication_max = 1;
     (Stage::start(settings, Arc::new(SystemClock::start())).unwrap(), folder)
 }
@@ -72,7 +73,12 @@ const FRANZ: Bears = Bears {
     loading_often: &["JoinGroup", "SyncGroup", "InitProducerId"],
 };
 
-const JAVA: Bears = FRANZ;
+/// Where a coordinator that loads has forgotten a share, Java's members join again, which makes a static member's way back a rebalance.
+/// Those of their own protocol tell once that they go: where that is lost, their names are taken until their sessions end.
+const JAVA: Bears = Bears { loading_often: &["JoinGroup", "InitProducerId"], ..FRANZ };
+
+/// Streams join in the classic way.
+const STREAMS: Bears = FRANZ;
 
 /// aiokafka raises the error of a fetch once more as its consumer stops.
 const PYTHON: Bears = Bears { lost: &["Produce", "Heartbeat"], ..FRANZ };
@@ -218,7 +224,7 @@ fn the_clients_of_java_see_the_same() {
 
 #[test]
 fn kafka_streams_count_the_same_exactly_once_and_not() {
-    seen_by_both("Kafka Streams", "artifacts", Some(&JAVA), java("Streams.java"));
+    seen_by_both("Kafka Streams", "artifacts", Some(&STREAMS), java("Streams.java"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
 use super::faults::{Faults, Happening};
-use super::groups::{Answer, Groups, Ticket};
+use super::groups::{Answer, Groups, Ticket, Times};
 use super::log::{Log, LogError, WrittenLog};
 use super::partition::{Partition, PartitionError, lock};
 use super::sessions::Sessions;
@@ -62,7 +62,8 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn new(settings: StageSettings, (host, port): (String, u16), clock: Arc<dyn Clock>) -> Self {
-        let groups = Groups::new(settings.initial_rebalance_delay);
+        let times = Times { heartbeat: settings.consumer_heartbeat, session: settings.consumer_session };
+        let groups = Groups::new(settings.initial_rebalance_delay, times);
         Self {
             settings,
             host,

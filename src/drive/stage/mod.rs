@@ -41,11 +41,11 @@
 //! # Differences from Kafka
 //!
 //! A group that has committed nothing for a planned partition starts at its first position. Planned topics can be neither written,
-//! deleted, grown nor cut. Compaction and retention never run. There are no users, no quotas and
-//! no transactions of version 2 (KIP-890); the consumer protocol of KIP-848 is not served. A topic may ask for several copies, and
-//! has one. A batch of more than a million records and headers is refused, and so is a request of more than a hundred thousand
-//! elements. Whatever was asked for and not served
-//! stands in [`Stage::asked`].
+//! deleted, grown nor cut. Compaction and retention never run. There are no users, no quotas and no transactions of version 2
+//! (KIP-890). A group is of the classic protocol or of the consumers' own (KIP-848), never of both at once, and the streams' own
+//! (KIP-1071) is not served. A topic may ask for several copies, and has one. A batch of more than a million records and headers is
+//! refused, and so is a request of more than a hundred thousand elements. Whatever was asked for and not served stands in
+//! [`Stage::asked`].
 
 mod batch;
 mod broker;

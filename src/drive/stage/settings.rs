@@ -30,6 +30,12 @@ pub struct StageSettings {
     /// `group.initial.rebalance.delay.ms`. Kafka's three seconds are for members that start one after the other on many machines; the
     /// threads of one build come within some ten milliseconds, and its first event comes later by this much.
     pub initial_rebalance_delay: Duration,
+    /// How often a member of a group of the consumers' own protocol (KIP-848) is to tell that it lives, as Kafka's
+    /// `group.consumer.heartbeat.interval.ms`. A member learns with its next heartbeat that it is to give a partition up, or has lost
+    /// them all: Kafka's five seconds are for clusters with thousands of groups.
+    pub consumer_heartbeat: Duration,
+    /// How long such a member may be silent, as Kafka's `group.consumer.session.timeout.ms`.
+    pub consumer_session: Duration,
     /// How long a partition remembers a producer that it hears nothing of, as Kafka's `producer.id.expiration.ms`.
     pub producer_expiration: Duration,
     /// Bytes of visible events that stay in memory, for each planned partition.
@@ -50,6 +56,8 @@ impl StageSettings {
             partitions_default: 1,
             replication_max: 3,
             initial_rebalance_delay: Duration::from_millis(200),
+            consumer_heartbeat: Duration::from_millis(500),
+            consumer_session: Duration::from_secs(45),
             producer_expiration: Duration::from_secs(24 * 60 * 60),
             window_bytes: 4 << 20,
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod batches;
 pub(crate) mod clients;
+pub(crate) mod consumers;
 pub(crate) mod groups;
 pub(crate) mod members;
 pub(crate) mod operators;
@@ -191,6 +192,13 @@ macro_rules! every_conformance_test {
                 a_member_that_changes_what_it_can_do_is_held_to_the_others,
                 a_group_that_shares_anew_shows_the_shares_it_had,
                 offsets_of_a_group_that_nobody_knows_are_refused_by_version;
+            consumers:
+                a_consumer_gives_up_what_another_is_to_have,
+                consumers_are_held_to_their_epochs,
+                a_static_consumer_comes_back_to_what_it_had,
+                a_consumer_that_is_silent_is_put_out,
+                consumers_of_their_own_protocol_share_and_take_over,
+                a_group_changes_its_protocol_while_nobody_is_in_it;
             waits:
                 a_fetch_waits_for_what_can_come_and_nothing_else;
             wire:

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
@@ -18,7 +19,7 @@ use kafka_protocol::messages::{
 use super::groups::identity;
 use super::{code, text};
 use crate::drive::stage::broker::{Broker, Control};
-use crate::drive::stage::groups::{Committed, Group};
+use crate::drive::stage::groups::{Committed, Group, Identity};
 use crate::drive::stage::log::Log;
 use crate::drive::stage::transactions::Producer;
 use crate::drive::stage::wire::{Request, WireError};
@@ -26,7 +27,7 @@ use crate::drive::stage::wire::{Request, WireError};
 /// First version in which several groups are asked for at once.
 const GROUPS_FROM: i16 = 8;
 
-/// First version whose clients know that a group is not there.
+/// First version whose clients know that a group is not there, and what epochs members have.
 const GROUP_MISSING_FROM: i16 = 9;
 
 pub(super) fn commit(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
@@ -38,6 +39,12 @@ pub(super) fn commit(broker: &Broker, request: &Request) -> Result<Bytes, WireEr
         let mut group = control.groups.committing(&asked.group_id, &identity, generation, false, now);
         if unknown && request.version >= GROUP_MISSING_FROM {
             group = group.map_err(|_| ResponseError::GroupIdNotFound);
+        }
+        if request.version < GROUP_MISSING_FROM && !identity.member.is_empty() {
+            let told = |group: &Group| {
+                if group.consumers().is_some() { Err(ResponseError::UnsupportedVersion) } else { Ok(()) }
+            };
+            group = group.and_then(|group| told(group).map(|()| group));
         }
         let topic = |topic: &kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic| {
             let one = |asked: &kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition| {
@@ -115,6 +122,15 @@ struct Found {
     error: Option<ResponseError>,
 }
 
+/// What a group is asked for.
+struct Sought<'r> {
+    group: &'r str,
+    /// Who asks, if it says so.
+    member: Option<(Identity, i32)>,
+    /// Topics and partitions; with none all that it has committed for.
+    wanted: Option<Vec<(&'r str, &'r [i32])>>,
+}
+
 /// Answers `OffsetFetch`.
 ///
 /// Where a group has committed nothing for a planned partition, the answer is the partition's first position: so a group that the
@@ -122,48 +138,73 @@ struct Found {
 pub(super) fn fetch(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
     let asked: OffsetFetchRequest = request.decode()?;
     if request.version < GROUPS_FROM {
-        let wanted = asked.topics.as_ref().map(|topics| {
-            topics.iter().map(|topic| (topic.name.as_str(), &topic.partition_indexes[..])).collect::<Vec<_>>()
-        });
-        let found = find(broker, &asked.group_id, wanted.as_deref(), asked.require_stable);
-        let one = |found: &Found| {
-            OffsetFetchResponsePartition::default()
-                .with_partition_index(found.index)
-                .with_committed_offset(found.committed.offset)
-                .with_committed_leader_epoch(found.committed.leader_epoch)
-                .with_metadata(Some(text(&found.committed.metadata)))
-                .with_error_code(code(found.error))
-        };
-        let topic = |found: &[Found]| {
-            OffsetFetchResponseTopic::default()
-                .with_name(TopicName(text(&found[0].topic)))
-                .with_partitions(found.iter().map(one).collect())
-        };
-        let topics = found.chunk_by(|one, other| one.topic == other.topic).map(topic).collect();
-        return request.answer(&OffsetFetchResponse::default().with_topics(topics));
+        let topics = asked.topics.iter().flatten();
+        let wanted = topics.map(|topic| (topic.name.as_str(), &topic.partition_indexes[..])).collect();
+        let sought = Sought { group: &asked.group_id, member: None, wanted: asked.topics.is_some().then_some(wanted) };
+        let (_, topics) = found_in(broker, &sought, asked.require_stable);
+        return request.answer(&OffsetFetchResponse::default().with_topics(topics.into_iter().map(alone).collect()));
     }
-    let group = |group: &kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup| {
-        let wanted = group.topics.as_ref().map(|topics| {
-            topics.iter().map(|topic| (topic.name.as_str(), &topic.partition_indexes[..])).collect::<Vec<_>>()
-        });
-        let found = find(broker, &group.group_id, wanted.as_deref(), asked.require_stable);
-        let one = |found: &Found| {
-            OffsetFetchResponsePartitions::default()
-                .with_partition_index(found.index)
-                .with_committed_offset(found.committed.offset)
-                .with_committed_leader_epoch(found.committed.leader_epoch)
-                .with_metadata(Some(text(&found.committed.metadata)))
-                .with_error_code(code(found.error))
+    let group = |group: &OffsetFetchRequestGroup| {
+        let topics = group.topics.iter().flatten();
+        let wanted = topics.map(|topic| (topic.name.as_str(), &topic.partition_indexes[..])).collect();
+        let member = group.member_id.as_ref().filter(|id| !id.is_empty() || group.member_epoch >= 0);
+        let sought = Sought {
+            group: &group.group_id,
+            member: member.map(|id| (identity(id, None), group.member_epoch)),
+            wanted: group.topics.is_some().then_some(wanted),
         };
-        let topic = |found: &[Found]| {
-            OffsetFetchResponseTopics::default()
-                .with_name(TopicName(text(&found[0].topic)))
-                .with_partitions(found.iter().map(one).collect())
-        };
-        let topics = found.chunk_by(|one, other| one.topic == other.topic).map(topic).collect();
-        OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone()).with_topics(topics)
+        let (error, topics) = found_in(broker, &sought, asked.require_stable);
+        OffsetFetchResponseGroup::default()
+            .with_group_id(group.group_id.clone())
+            .with_error_code(code(error))
+            .with_topics(topics)
     };
     request.answer(&OffsetFetchResponse::default().with_groups(asked.groups.iter().map(group).collect()))
+}
+
+/// What a group has committed, topic by topic, or why it is not told.
+fn found_in(
+    broker: &Broker,
+    sought: &Sought<'_>,
+    stable: bool,
+) -> (Option<ResponseError>, Vec<OffsetFetchResponseTopics>) {
+    let may_ask = broker.control(|control, _| {
+        let consumers = control.groups.group(sought.group).and_then(Group::consumers);
+        consumers.zip(sought.member.as_ref()).map_or(Ok(()), |(consumers, (who, epoch))| consumers.check(who, *epoch))
+    });
+    if let Err(error) = may_ask {
+        return (Some(error), Vec::new());
+    }
+    let found = find(broker, sought.group, sought.wanted.as_deref(), stable);
+    let one = |found: &Found| {
+        OffsetFetchResponsePartitions::default()
+            .with_partition_index(found.index)
+            .with_committed_offset(found.committed.offset)
+            .with_committed_leader_epoch(found.committed.leader_epoch)
+            .with_metadata(Some(text(&found.committed.metadata)))
+            .with_error_code(code(found.error))
+    };
+    let topic = |found: &[Found]| {
+        OffsetFetchResponseTopics::default()
+            .with_name(TopicName(text(&found[0].topic)))
+            .with_partitions(found.iter().map(one).collect())
+    };
+    (None, found.chunk_by(|one, other| one.topic == other.topic).map(topic).collect())
+}
+
+/// A topic as the versions tell it that ask for one group alone.
+fn alone(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
+    let one = |one: OffsetFetchResponsePartitions| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(one.partition_index)
+            .with_committed_offset(one.committed_offset)
+            .with_committed_leader_epoch(one.committed_leader_epoch)
+            .with_metadata(one.metadata)
+            .with_error_code(one.error_code)
+    };
+    OffsetFetchResponseTopic::default()
+        .with_name(topic.name)
+        .with_partitions(topic.partitions.into_iter().map(one).collect())
 }
 
 /// Finds what a group has committed: for the partitions wanted, or with none for all that it has committed for.

@@ -16,11 +16,12 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey, DescribeGroupsRequest,
+    AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, DescribeGroupsRequest,
     DescribeGroupsResponse, EndTxnResponse, GroupId, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse,
     LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId,
-    SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse, offset_commit_request, offset_fetch_request,
-    txn_offset_commit_request,
+    SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse, consumer_group_describe_response,
+    offset_commit_request, offset_fetch_request, txn_offset_commit_request,
 };
 
 use super::text;
@@ -56,6 +57,10 @@ fn refuse(request: &Request) -> Option<Result<Bytes, WireError>> {
         ApiKey::Heartbeat => request.answer(&HeartbeatResponse::default()),
         ApiKey::LeaveGroup => request.answer(&LeaveGroupResponse::default().with_error_code(LOADING.code())),
         ApiKey::DescribeGroups => described(request),
+        ApiKey::ConsumerGroupHeartbeat => {
+            request.answer(&ConsumerGroupHeartbeatResponse::default().with_error_code(LOADING.code()))
+        }
+        ApiKey::ConsumerGroupDescribe => consumers_described(request),
         ApiKey::OffsetCommit => committed(request),
         ApiKey::OffsetFetch => offsets(request),
         ApiKey::TxnOffsetCommit => committed_in_transaction(request),
@@ -71,6 +76,16 @@ fn refuse(request: &Request) -> Option<Result<Bytes, WireError>> {
         _ => return None,
     };
     Some(answered)
+}
+
+fn consumers_described(request: &Request) -> Result<Bytes, WireError> {
+    let asked: ConsumerGroupDescribeRequest = request.decode()?;
+    let group = |id: &GroupId| {
+        consumer_group_describe_response::DescribedGroup::default()
+            .with_group_id(id.clone())
+            .with_error_code(LOADING.code())
+    };
+    request.answer(&ConsumerGroupDescribeResponse::default().with_groups(asked.group_ids.iter().map(group).collect()))
 }
 
 fn described(request: &Request) -> Result<Bytes, WireError> {

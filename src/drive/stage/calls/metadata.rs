@@ -75,9 +75,12 @@ fn one(broker: &Broker, asked: &MetadataRequestTopic, create: bool, operations: 
             .with_topic_id(asked.topic_id)
             .with_error_code(error.code())
     };
-    let Some(name) = &asked.name else {
+    // Whoever asks by an id may leave the name out, or empty.
+    let name = asked.name.as_ref().filter(|_| asked.topic_id.is_nil());
+    let Some(name) = name else {
         let topic = broker.topics.with_id(asked.topic_id);
-        return topic.map_or_else(|| refused(ResponseError::UnknownTopicId), |topic| described(&topic, operations));
+        let missing = || refused(ResponseError::UnknownTopicId).with_name(None);
+        return topic.map_or_else(missing, |topic| described(&topic, operations));
     };
     let made = || {
         check_name(name)?;

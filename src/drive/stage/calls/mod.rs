@@ -2,6 +2,7 @@
 
 mod commits;
 mod configs;
+mod consumers;
 mod fetch;
 mod fetched;
 mod groups;
@@ -61,6 +62,8 @@ pub(super) fn answer(broker: &Broker, request: &Request, peer: &str) -> Result<V
         ApiKey::SyncGroup => groups::sync(broker, request),
         ApiKey::Heartbeat => groups::heartbeat(broker, request),
         ApiKey::LeaveGroup => groups::leave(broker, request),
+        ApiKey::ConsumerGroupHeartbeat => consumers::heartbeat(broker, request, peer),
+        ApiKey::ConsumerGroupDescribe => consumers::describe(broker, request),
         ApiKey::DescribeGroups => operators::describe(broker, request),
         ApiKey::ListGroups => operators::list(broker, request),
         ApiKey::DeleteGroups => operators::delete(broker, request),

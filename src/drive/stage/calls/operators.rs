@@ -13,11 +13,10 @@ use kafka_protocol::messages::{
 
 use super::{code_of, text};
 use crate::drive::stage::broker::Broker;
-use crate::drive::stage::groups::Group;
 use crate::drive::stage::wire::{Request, WireError};
 
 /// All that may be done with a group, as bits by the number of the operation.
-const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
+pub(super) const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 
 /// The state of a group that is not there.
 const DEAD: &str = "Dead";
@@ -25,16 +24,21 @@ const DEAD: &str = "Dead";
 pub(super) fn describe(broker: &Broker, request: &Request) -> Result<Bytes, WireError> {
     let asked: DescribeGroupsRequest = request.decode()?;
     let one = |id: &GroupId| {
-        let found = broker.control(|control, _| control.groups.group(id).map(Group::describe));
+        let found = broker.control(|control, _| {
+            let group = control.groups.group(id).ok_or("not found")?;
+            if group.consumers().is_some() { Err("is not a classic group") } else { Ok(group.describe()) }
+        });
         let answer = DescribedGroup::default().with_group_id(id.clone());
-        let Some(group) = found else {
-            let missing = if request.version >= 6 {
-                let reason = format!("Group {} not found.", id.as_str());
-                answer.with_error_code(ResponseError::GroupIdNotFound.code()).with_error_message(Some(text(&reason)))
-            } else {
-                answer
-            };
-            return missing.with_group_state(text(DEAD));
+        let group = match found {
+            Ok(group) => group,
+            Err(what) if request.version >= 6 => {
+                let reason = format!("Group {} {what}.", id.as_str());
+                return answer
+                    .with_error_code(ResponseError::GroupIdNotFound.code())
+                    .with_error_message(Some(text(&reason)))
+                    .with_group_state(text(DEAD));
+            }
+            Err(_) => return answer.with_group_state(text(DEAD)),
         };
         let member = |member: crate::drive::stage::groups::DescribedMember| {
             DescribedGroupMember::default()
@@ -63,12 +67,12 @@ pub(super) fn list(broker: &Broker, request: &Request) -> Result<Bytes, WireErro
     let groups = broker.control(|control, _| {
         let listed = control.groups.ids().filter_map(|id| {
             let group = control.groups.group(id)?;
-            let wanted = among(&asked.states_filter, group.state()) && among(&asked.types_filter, "classic");
+            let wanted = among(&asked.states_filter, group.state()) && among(&asked.types_filter, group.kind());
             let listed = ListedGroup::default()
                 .with_group_id(GroupId(text(id)))
                 .with_protocol_type(text(group.protocol_type()))
                 .with_group_state(text(group.state()))
-                .with_group_type(text("classic"));
+                .with_group_type(text(group.kind()));
             wanted.then_some(listed)
         });
         listed.collect()

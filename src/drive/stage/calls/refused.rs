@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsResponse, ApiKey, ConsumerGroupHeartbeatResponse, CreateDelegationTokenResponse,
-    DescribeAclsResponse, DescribeClientQuotasResponse, DescribeDelegationTokenResponse, DescribeQuorumResponse,
+    AlterPartitionReassignmentsResponse, ApiKey, CreateDelegationTokenResponse, DescribeAclsResponse,
+    DescribeClientQuotasResponse, DescribeDelegationTokenResponse, DescribeQuorumResponse,
     DescribeUserScramCredentialsResponse, ElectLeadersResponse, ExpireDelegationTokenResponse,
     GetTelemetrySubscriptionsResponse, ListConfigResourcesResponse, ListPartitionReassignmentsResponse,
     ListTransactionsResponse, PushTelemetryResponse, RenewDelegationTokenResponse, SaslAuthenticateResponse,
@@ -38,7 +38,6 @@ pub(super) fn answer(request: &Request) -> Result<Bytes, WireError> {
     }
     refuse! {
         AlterPartitionReassignments => AlterPartitionReassignmentsResponse,
-        ConsumerGroupHeartbeat => ConsumerGroupHeartbeatResponse,
         CreateDelegationToken => CreateDelegationTokenResponse,
         DescribeAcls => DescribeAclsResponse,
         DescribeClientQuotas => DescribeClientQuotasResponse,

@@ -170,7 +170,7 @@ impl StageFaultKind {
 }
 
 /// Calls that the coordinator of groups or transactions answers.
-const COORDINATED: [ApiKey; 12] = [
+const COORDINATED: [ApiKey; 14] = [
     ApiKey::OffsetCommit,
     ApiKey::OffsetFetch,
     ApiKey::JoinGroup,
@@ -183,6 +183,8 @@ const COORDINATED: [ApiKey; 12] = [
     ApiKey::EndTxn,
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeGroups,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
 ];
 
 /// Whom a fault may touch: what is left empty excludes nobody.

@@ -6,7 +6,7 @@ use kafka_protocol::messages::ApiKey;
 use super::super::wire::Request;
 
 /// Calls whose answers begin with that time, and the first version in which they do. `Produce` has it at its end.
-const FIRST: [(ApiKey, i16); 22] = [
+const FIRST: [(ApiKey, i16); 24] = [
     (ApiKey::Fetch, 1),
     (ApiKey::ListOffsets, 2),
     (ApiKey::Metadata, 3),
@@ -29,6 +29,8 @@ const FIRST: [(ApiKey, i16); 22] = [
     (ApiKey::EndTxn, 0),
     (ApiKey::TxnOffsetCommit, 0),
     (ApiKey::DescribeConfigs, 0),
+    (ApiKey::ConsumerGroupHeartbeat, 0),
+    (ApiKey::ConsumerGroupDescribe, 0),
 ];
 
 /// Bytes ahead of an answer's body: length and number, and from there on a flexible header's tags.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
+use super::consumers::Consumers;
 use super::join::JoinAnswer;
 use super::member::{Client, Identity, Member};
 use super::offsets::Offsets;
@@ -36,6 +37,9 @@ pub(super) struct Gathering {
     /// Somebody came during the present wait: there may be more.
     pub(super) came: bool,
 }
+
+/// What consumers call their protocol.
+pub(super) const CONSUMERS: &str = "consumer";
 
 /// Shortest time for a rebalance, whatever members say: with none, time would never come to rest.
 const REBALANCE_MIN: Duration = Duration::from_millis(10);
@@ -81,6 +85,8 @@ pub(in crate::drive::stage) struct Group {
     pub(super) gathering: Option<Gathering>,
     /// When those are put out that have not asked for their assignment yet, though all have one.
     pub(super) sync_until: Option<Duration>,
+    /// Members and their shares where the group is of the consumers' own protocol; there are none of the above then.
+    pub(super) consumers: Option<Consumers>,
     answers: Vec<(Ticket, Answer)>,
 }
 
@@ -90,10 +96,23 @@ impl Group {
     }
 
     pub(in crate::drive::stage) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.consumers.as_ref().is_none_or(Consumers::is_empty)
+    }
+
+    /// Members and their shares, where the group is of the consumers' own protocol.
+    pub(in crate::drive::stage) fn consumers(&self) -> Option<&Consumers> {
+        self.consumers.as_ref()
+    }
+
+    /// Its type, in Kafka's word.
+    pub(in crate::drive::stage) fn kind(&self) -> &'static str {
+        if self.consumers.is_some() { "consumer" } else { "classic" }
     }
 
     pub(in crate::drive::stage) fn state(&self) -> &'static str {
+        if let Some(consumers) = &self.consumers {
+            return consumers.state();
+        }
         match self.phase {
             Phase::Empty => "Empty",
             Phase::Preparing { .. } => "PreparingRebalance",
@@ -103,7 +122,7 @@ impl Group {
     }
 
     pub(in crate::drive::stage) fn protocol_type(&self) -> &str {
-        self.protocol_type.as_deref().unwrap_or_default()
+        if self.consumers.is_some() { CONSUMERS } else { self.protocol_type.as_deref().unwrap_or_default() }
     }
 
     pub(in crate::drive::stage) fn describe(&self) -> Described {
@@ -177,6 +196,9 @@ impl Group {
     }
 
     pub(super) fn leave(&mut self, leaving: &Leaving, now: Duration) -> Result<(), ResponseError> {
+        if let Some(consumers) = &mut self.consumers {
+            return consumers.put_out(&leaving.member, leaving.instance.as_deref());
+        }
         if self.promised.remove(&leaving.member).is_some() {
             return Ok(());
         }
@@ -349,6 +371,9 @@ impl Group {
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
+        if let Some(consumers) = &mut self.consumers {
+            return consumers.tick(now);
+        }
         self.receive(now);
         self.visitors_leave(now);
         self.promised.retain(|_, lapses| *lapses > now);
@@ -386,6 +411,9 @@ impl Group {
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
+        if let Some(consumers) = &self.consumers {
+            return consumers.next_due();
+        }
         let phase = match self.phase {
             Phase::Preparing { until } | Phase::Completing { until } => Some(until),
             Phase::Stable => self.late_end(),

@@ -1,6 +1,10 @@
-//! Consumer groups of the classic protocol, and the offsets they commit. Pure: time is handed in, and whoever must wait gets a
-//! ticket instead of an answer.
+//! Groups of consumers, of the classic protocol and of [theirs](consumers), and the offsets they commit. Pure: time is handed in, and
+//! whoever must wait gets a ticket instead of an answer.
+//!
+//! A group is of one protocol at a time, and changes to the other with the first member of it that comes while it is empty. Kafka's
+//! way of having members of both in one group is not gone here.
 
+mod consumers;
 mod group;
 mod join;
 mod member;
@@ -10,6 +14,7 @@ mod sync;
 mod tests;
 mod visit;
 
+pub(super) use consumers::{Beat, Beaten, Catalogue, DescribedConsumer, Part, Times, Unheard};
 pub(super) use group::{DescribedMember, Group};
 pub(super) use join::{Join, JoinAnswer};
 pub(super) use member::{Client, Identity};
@@ -19,6 +24,7 @@ pub(super) use sync::{Sync, SyncAnswer};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use consumers::Consumers;
 use kafka_protocol::ResponseError;
 
 /// Number of a request whose answer comes later.
@@ -56,11 +62,43 @@ pub(super) struct Groups {
     given: u64,
     /// How long an empty group waits for more members once the first has come, as Kafka's `group.initial.rebalance.delay.ms`.
     initial_delay: Duration,
+    /// Times of groups of the consumers' own protocol.
+    times: Times,
 }
 
 impl Groups {
-    pub(super) fn new(initial_delay: Duration) -> Self {
-        Self { initial_delay, ..Self::default() }
+    pub(super) fn new(initial_delay: Duration, times: Times) -> Self {
+        Self { initial_delay, times, ..Self::default() }
+    }
+
+    /// Takes a heartbeat of a consumer of the consumers' own protocol.
+    pub(super) fn beat(
+        &mut self,
+        id: &str,
+        beat: &Beat,
+        catalogue: &Catalogue,
+        now: Duration,
+    ) -> Result<Beaten, Unheard> {
+        beat.check(id)?;
+        let missing =
+            |what: &str| Err(Unheard { error: ResponseError::GroupIdNotFound, reason: format!("Group {id} {what}.") });
+        match self.by_id.get_mut(id) {
+            None if !beat.joins() => return missing("not found"),
+            None => {}
+            Some(group) if group.consumers.is_some() => {}
+            // What was committed stays.
+            Some(group) if beat.joins() && group.is_empty() => group.consumers = Some(Consumers::new(self.times)),
+            Some(_) => return missing("is not a consumer group"),
+        }
+        let is_new = !self.by_id.contains_key(id);
+        let times = self.times;
+        let beaten = self.with(id, now, |group, given| {
+            group.consumers.get_or_insert_with(|| Consumers::new(times)).beat(beat, catalogue, given, now)
+        });
+        if is_new && beaten.is_err() {
+            self.by_id.remove(id);
+        }
+        beaten
     }
 
     /// Takes the answer to a ticket, if it is there.
@@ -75,6 +113,13 @@ impl Groups {
         // Only a new member makes a group.
         if !join.identity.member.is_empty() && !self.by_id.contains_key(id) {
             return Step::Answer(JoinAnswer::refused(ResponseError::UnknownMemberId, &join.identity.member));
+        }
+        if let Some(group) = self.by_id.get_mut(id).filter(|group| group.consumers.is_some()) {
+            if !group.is_empty() {
+                let error = ResponseError::InconsistentGroupProtocol;
+                return Step::Answer(JoinAnswer::refused(error, &join.identity.member));
+            }
+            group.consumers = None;
         }
         self.with(id, now, |group, given| group.join(join, now, given))
     }

@@ -35,10 +35,19 @@ impl Group {
         generation: i32,
         transactional: bool,
     ) -> Result<(), ResponseError> {
-        if generation < 0 && self.phase == Phase::Empty {
+        if generation < 0 && self.is_empty() && self.phase == Phase::Empty {
             return Ok(());
         }
-        if generation >= 0 || !identity.member.is_empty() || identity.instance.is_some() {
+        let is_nobody = generation < 0 && identity.member.is_empty() && identity.instance.is_none();
+        if let Some(consumers) = &self.consumers {
+            return match consumers.check(identity, generation) {
+                _ if transactional && is_nobody => Ok(()),
+                // Producers know no epochs of members.
+                Err(ResponseError::StaleMemberEpoch) if transactional => Err(ResponseError::IllegalGeneration),
+                checked => checked,
+            };
+        }
+        if !is_nobody {
             self.check(identity, generation)?;
         } else if !transactional {
             return Err(ResponseError::UnknownMemberId);
@@ -77,6 +86,9 @@ impl Group {
     pub(super) fn set_back(&mut self, topic: &str, partition: i32, position: i64, now: Duration) -> bool {
         if let Some(committed) = self.offsets.committed.get_mut(&(topic.to_owned(), partition)) {
             committed.offset = position;
+        }
+        if let Some(consumers) = &mut self.consumers {
+            return consumers.put_all_out();
         }
         let members: Vec<String> = self.members.keys().cloned().collect();
         for member in &members {
@@ -117,6 +129,9 @@ impl Group {
 
     /// Whether any member has subscribed to the topic, as far as the group's protocol is the consumers' own.
     pub(in crate::drive::stage) fn is_subscribed(&self, topic: &str) -> bool {
+        if let Some(consumers) = &self.consumers {
+            return consumers.is_subscribed(topic);
+        }
         let Some(protocol) = &self.protocol else { return false };
         self.members.values().any(|member| subscribed(&member.metadata(protocol)).iter().any(|name| name == topic))
     }

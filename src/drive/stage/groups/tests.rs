@@ -88,7 +88,7 @@ fn one_member_leads_itself() {
 #[test]
 fn a_new_group_waits_for_those_who_come_together() {
     let delay = Duration::from_millis(200);
-    let mut groups = Groups::new(delay);
+    let mut groups = Groups::new(delay, Times::default());
     let first = groups.join("g", join(""), SECOND);
     let second = groups.join("g", join(""), SECOND + delay / 2);
     assert_eq!(groups.next_due(), Some(SECOND + delay));
@@ -110,7 +110,7 @@ fn a_new_group_waits_for_those_who_come_together() {
 
 #[test]
 fn a_new_group_waits_no_longer_than_a_rebalance_may_take() {
-    let mut groups = Groups::new(Duration::from_millis(200));
+    let mut groups = Groups::new(Duration::from_millis(200), Times::default());
     let hasty = || Join { rebalance_timeout: Duration::from_millis(500), ..join("") };
     let first = groups.join("g", hasty(), Duration::ZERO);
     for millis in (50..500).step_by(50) {

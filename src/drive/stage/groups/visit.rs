@@ -9,15 +9,12 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::group::{Group, Phase};
+use super::group::{CONSUMERS, Group, Phase};
 use super::member::{Client, Identity, Member, Visitor};
 use super::{Groups, Join, Ticket};
 
 /// What answers to visitors are marked with: nobody collects them.
 pub(super) const TICKET: Ticket = Ticket(0);
-
-/// What consumers call their protocol.
-const CONSUMERS: &str = "consumer";
 
 /// A visitor is taken for dead by nobody.
 const SESSION: Duration = Duration::from_secs(60);
@@ -38,6 +35,10 @@ impl Groups {
         for (id, group) in &mut self.by_id {
             let meant = only.is_empty() || only.contains(id);
             if !meant || group.is_empty() || group.is_visited() {
+                continue;
+            }
+            if let Some(consumers) = &mut group.consumers {
+                visited.extend(consumers.visit(stays, now).then(|| id.clone()));
                 continue;
             }
             visited.push(id.clone());

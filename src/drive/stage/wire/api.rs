@@ -45,6 +45,8 @@ const TABLE: &[(ApiKey, i16, i16, i16, &str)] = &[
     (ApiKey::IncrementalAlterConfigs, 0, 1, 1, "[{1 s [{s 1 s}]}] 1"),
     (ApiKey::OffsetDelete, 0, 0, i16::MAX, "s [{s [{4}]}]"),
     (ApiKey::DescribeCluster, 0, 2, 0, "1 1@1 1@2"),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1, 0, "s s 4 s s 4 [s] s@1 s [{16 [4]}]"),
+    (ApiKey::ConsumerGroupDescribe, 0, 1, 0, "[s] 1"),
 ];
 
 /// One call.

@@ -25,6 +25,8 @@ fn left(key: ApiKey, version: i16, body: &Bytes) -> Option<usize> {
         AddOffsetsToTxn => AddOffsetsToTxnRequest,
         AddPartitionsToTxn => AddPartitionsToTxnRequest,
         ApiVersions => ApiVersionsRequest,
+        ConsumerGroupDescribe => ConsumerGroupDescribeRequest,
+        ConsumerGroupHeartbeat => ConsumerGroupHeartbeatRequest,
         CreatePartitions => CreatePartitionsRequest,
         CreateTopics => CreateTopicsRequest,
         DeleteGroups => DeleteGroupsRequest,
