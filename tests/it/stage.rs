@@ -11,6 +11,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset};
 use rehearsal::clock::{Clock, SystemClock};
 use rehearsal::drive::stage::{ChunkBuilder, Planned, RecordedEvents, Reread, Spot, Stage, StageSettings};
@@ -282,6 +283,57 @@ fn topics_are_made_by_those_who_write_to_them_where_that_is_set() {
     let (stage, _folder) = start(|settings| (settings.auto_create, settings.partitions_default) = (true, 3));
     arm(&stage).fill("anything", 2, &["x"]);
     assert_eq!(stage.written_topics(), BTreeMap::from([("anything".to_owned(), 3)]));
+}
+
+#[test]
+fn a_client_that_speaks_tls_is_told_of_once() {
+    let (stage, _folder) = start(|_| {});
+    for _ in 0..3 {
+        let mut stream = std::net::TcpStream::connect(stage.address()).unwrap();
+        // A client's first words of TLS.
+        stream.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).unwrap();
+        let mut rest = Vec::new();
+        // It is closed, in the one way or the other.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+    }
+    let asked = stage.asked();
+    let [(one, 3)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(
+        one.to_string(),
+        "a connection with TLS, where the stage speaks plain text (`security.protocol=PLAINTEXT`), by client `127.0.0.1`"
+    );
+}
+
+#[test]
+fn a_member_of_the_classic_protocol_is_not_let_in_among_others_and_the_report_says_so() {
+    let (stage, _folder) = start(|_| {});
+    let arm = arm(&stage);
+    let topic = arm.topic("mixed", 1, &[]);
+    let own = consumers::consumer(&arm, "mixed", &[]);
+    own.subscribe(&[&topic]).unwrap();
+    poll_until(&[&own], || own.assignment().unwrap().count() == 1);
+    let classic = arm.consumer("mixed", &[("client.id", "classic")]);
+    classic.subscribe(&[&topic]).unwrap();
+    let clock = SystemClock::start();
+    let told = loop {
+        assert!(clock.now() < WAIT);
+        if let Some(Err(error)) = classic.poll(Duration::from_millis(50)) {
+            break error.rdkafka_error_code();
+        }
+    };
+    assert_eq!(told, Some(RDKafkaErrorCode::InconsistentGroupProtocol));
+    let asked: Vec<String> = stage.asked().iter().map(|(asked, _)| asked.to_string()).collect();
+    assert!(asked[0].starts_with("JoinGroup: to a group of the consumers' own protocol version"), "{asked:?}");
+    assert!(asked[0].ends_with(", by client `classic`"), "{asked:?}");
+}
+
+#[test]
+fn a_setting_out_of_its_range_is_refused_by_name() {
+    let mut settings = StageSettings::new("/nowhere");
+    settings.connections_max = 0;
+    let refused = Stage::start(settings, Arc::new(SystemClock::start())).unwrap_err();
+    assert_eq!(refused.to_string(), "the stage cannot have connections_max of 0: it is to be from 1 to 100000");
 }
 
 #[test]

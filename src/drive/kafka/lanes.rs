@@ -166,10 +166,8 @@ impl Broker for Lanes<'_> {
         }
         let asked = self.stage.asked();
         if !asked.is_empty() {
-            let calls = asked.iter().take(NAMED_MAX).map(|(asked, count)| {
-                let who = if asked.client.is_empty() { String::new() } else { format!(" by `{}`", asked.client) };
-                format!("{} version {}{who}, {} times", asked.call, asked.version, grouped(*count))
-            });
+            let named = asked.iter().take(NAMED_MAX);
+            let calls = named.map(|(asked, count)| format!("{asked}, {} times", grouped(*count)));
             let calls: Vec<String> = calls.collect();
             remarks.push(format!("asked for what the stage does not serve: {}", calls.join("; ")));
         }

@@ -231,7 +231,19 @@ impl Broker {
     pub(super) fn note_refused_connection(&self, peer: &str) {
         let most = self.settings.connections_max;
         let call = format!("a connection beyond {most}");
-        self.note_asked(Asked { call, version: 0, client: peer.to_owned() });
+        self.note_asked(Asked { call, version: -1, client: peer.to_owned() });
+    }
+
+    /// Notes a member of the classic protocol that comes to a group of the other, which Kafka lets in.
+    pub(super) fn note_mixed(&self, request: &Request) {
+        self.note(request, ": to a group of the consumers' own protocol");
+    }
+
+    /// Notes a client that would speak TLS.
+    pub(super) fn note_tls(&self, peer: &str) {
+        let call =
+            "a connection with TLS, where the stage speaks plain text (`security.protocol=PLAINTEXT`)".to_owned();
+        self.note_asked(Asked { call, version: -1, client: peer.to_owned() });
     }
 
     fn note(&self, request: &Request, what: &str) {

@@ -105,6 +105,16 @@ pub enum StageError {
         /// The address.
         listen: SocketAddr,
     },
+    /// A setting lies outside of its range.
+    #[error("the stage cannot have {name} of {value}: it is to be {range}")]
+    Setting {
+        /// Its name in [`StageSettings`].
+        name: &'static str,
+        /// What it was to be.
+        value: String,
+        /// What it may be.
+        range: String,
+    },
     /// A topic cannot be made.
     #[error("cannot make the topic `{topic}` on the stage: {reason}")]
     Topic {
@@ -151,9 +161,9 @@ pub enum StageError {
 pub struct Asked {
     /// Name of the call, as Kafka has it, or what else was wrong.
     pub call: String,
-    /// Its version.
+    /// Its version; -1 where it was no call.
     pub version: i16,
-    /// `client.id` of who asked.
+    /// `client.id` of who asked, or its address where it was no call.
     pub client: String,
 }
 
@@ -190,10 +200,11 @@ fn raise_open_files() {
 impl fmt::Display for Asked {
     /// As a line of a report says it: the call, its version and who asked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.client.as_str() {
-            "" => write!(f, "{} version {}", self.call, self.version),
-            client => write!(f, "{} version {}, by client `{client}`", self.call, self.version),
+        f.write_str(&self.call)?;
+        if self.version >= 0 {
+            write!(f, " version {}", self.version)?;
         }
+        if self.client.is_empty() { Ok(()) } else { write!(f, ", by client `{}`", self.client) }
     }
 }
 
@@ -214,11 +225,12 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// [`StageError::Listen`] where the address cannot be had; [`StageError::Advertise`] where it stands for all of them and no host is
-    /// advertised.
+    /// [`StageError::Setting`] for one outside of its range; [`StageError::Listen`] where the address cannot be had;
+    /// [`StageError::Advertise`] where it stands for all of them and no host is advertised.
     pub fn start(settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
         let listen = settings.listen;
         let failed = |source| StageError::Listen { listen, source };
+        settings.check()?;
         if listen.ip().is_unspecified() && settings.advertise.is_none() {
             return Err(StageError::Advertise { listen });
         }

@@ -18,9 +18,16 @@ use super::calls;
 use super::faults::{Acting, put_throttle};
 use super::partition::lock;
 use super::wire::Request;
+use crate::clock::Clock;
 
 /// Bounds the wait for the next bytes of a request that has begun.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bounds a request from its first byte to its last: whoever sends one now and then does not keep a place for ever.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// First bytes of a client that would speak TLS: the kind of a handshake, and the major version.
+const TLS: [u8; 2] = [22, 3];
 
 /// So many such waits may pass between two requests: `connections.max.idle.ms` is ten minutes on Kafka, too.
 const IDLE_WAITS: u32 = 20;
@@ -33,6 +40,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of a request that are made room for at once.
 const FRAME_LIKELY: usize = 256 << 10;
+
+/// Bytes of a request that are read at once, at most.
+const STEP_BYTES: usize = 64 << 10;
 
 /// Stack of a connection's thread.
 const STACK_BYTES: usize = 1 << 20;
@@ -214,8 +224,17 @@ fn converse(
     address: SocketAddr,
 ) -> io::Result<()> {
     let peer = &address.ip().to_string();
-    let mut reader = BufReader::with_capacity(64 << 10, stream);
-    while let Some(frame) = read_frame(&mut reader, broker.settings.request_bytes_max)? {
+    let mut reader = BufReader::with_capacity(STEP_BYTES, stream);
+    loop {
+        let frame = match read_frame(&mut reader, broker.settings.request_bytes_max, &*broker.clock) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(FrameError::Tls) => {
+                broker.note_tls(peer);
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            Err(FrameError::Io(error)) => return Err(error),
+        };
         let mut request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
         (request.connection, request.peer) = (connection, Some(address));
         let acting = broker.faults.meet(&broker.topics, &broker.sessions, &request, broker.clock.now());
@@ -283,8 +302,17 @@ fn converse_badly(
     Ok(true)
 }
 
+/// Why no request could be read.
+#[derive(Debug, thiserror::Error)]
+enum FrameError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the client speaks TLS")]
+    Tls,
+}
+
 /// Reads one request; none where the client has left between two.
-fn read_frame(reader: &mut impl BufRead, bytes_max: usize) -> io::Result<Option<Bytes>> {
+fn read_frame(reader: &mut impl BufRead, bytes_max: usize, clock: &dyn Clock) -> Result<Option<Bytes>, FrameError> {
     let mut waits = 0;
     loop {
         match reader.fill_buf() {
@@ -292,16 +320,37 @@ fn read_frame(reader: &mut impl BufRead, bytes_max: usize) -> io::Result<Option<
             Ok(_) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if is_timeout(&error) && waits < IDLE_WAITS => waits += 1,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
-    let mut length = [0; 4];
-    reader.read_exact(&mut length)?;
-    let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length <= bytes_max);
-    let length = length.ok_or(io::ErrorKind::InvalidData)?;
-    let mut frame = Vec::with_capacity(length.min(FRAME_LIKELY));
-    reader.take(length as u64).read_to_end(&mut frame)?;
-    if frame.len() == length { Ok(Some(frame.into())) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let due = clock.now() + REQUEST_TIMEOUT;
+    let prefix = read_part(reader, 4, due, clock)?;
+    let length = i32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
+    let Some(length) = usize::try_from(length).ok().filter(|length| *length <= bytes_max) else {
+        let tls = prefix.starts_with(&TLS);
+        return Err(if tls { FrameError::Tls } else { io::Error::from(io::ErrorKind::InvalidData).into() });
+    };
+    Ok(Some(read_part(reader, length, due, clock)?.into()))
+}
+
+/// Reads so many bytes until `due`. Room is made as they come.
+fn read_part(reader: &mut impl Read, length: usize, due: Duration, clock: &dyn Clock) -> io::Result<Vec<u8>> {
+    let mut part = Vec::with_capacity(length.min(FRAME_LIKELY));
+    while part.len() < length {
+        let at = part.len();
+        part.resize(length.min(at + STEP_BYTES), 0);
+        let read = match reader.read(&mut part[at..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        part.truncate(at + read);
+        if part.len() < length && clock.now() >= due {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(part)
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -330,8 +379,44 @@ fn write_all(mut stream: &TcpStream, parts: &[Bytes]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    use crate::clock::SimulatedClock;
+
     fn frame(bytes: &[u8]) -> io::Result<Option<Bytes>> {
-        read_frame(&mut BufReader::new(bytes), 100)
+        read_frame(&mut BufReader::new(bytes), 100, &SimulatedClock::new()).map_err(|error| match error {
+            FrameError::Io(error) => error,
+            FrameError::Tls => io::ErrorKind::Unsupported.into(),
+        })
+    }
+
+    /// Sends a byte now and then.
+    struct Dripping<'c> {
+        clock: &'c SimulatedClock,
+        sent: u32,
+    }
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.clock.advance(REST_TIMEOUT / 2);
+            self.sent += 1;
+            // The length is 100: more bytes than ever come.
+            bytes[0] = if self.sent == 4 { 100 } else { 0 };
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_request_that_never_ends_ends_its_connection() {
+        let clock = SimulatedClock::new();
+        let mut reader = BufReader::new(Dripping { clock: &clock, sent: 0 });
+        let Err(FrameError::Io(error)) = read_frame(&mut reader, 100, &clock) else { panic!("it has ended") };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(clock.now() < REQUEST_TIMEOUT + 2 * REST_TIMEOUT, "{:?}", clock.now());
+    }
+
+    #[test]
+    fn a_client_that_speaks_tls_is_told_from_rubbish() {
+        assert_eq!(frame(&[22, 3, 1, 2, 0, 1, 0]).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(frame(&[22, 4, 1, 2, 0, 1, 0]).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -1,8 +1,15 @@
 //! Settings of a stage.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::StageError;
+use super::topics::PARTITIONS_MAX;
+
+/// Longest time that any setting may say: a year.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How a stage is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +70,91 @@ impl StageSettings {
         }
     }
 
+    /// Checks each setting by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Setting`] with the first that lies outside of its range.
+    pub fn check(&self) -> Result<(), StageError> {
+        let millis = Duration::from_millis;
+        if let Some(host) = self.advertise.as_ref().filter(|host| host.trim().is_empty()) {
+            let (value, range) = (format!("`{host}`"), "the name or address of a host".to_owned());
+            return Err(StageError::Setting { name: "advertise", value, range });
+        }
+        within("connections_max", &self.connections_max, 1..=100_000)?;
+        within("request_bytes_max", &self.request_bytes_max, 1_024..=i32::MAX as usize)?;
+        within("batch_bytes_max", &self.batch_bytes_max, 1..=i32::MAX as usize)?;
+        within("partitions_default", &self.partitions_default, 1..=PARTITIONS_MAX)?;
+        within("replication_max", &self.replication_max, 1..=i16::MAX)?;
+        within("initial_rebalance_delay", &self.initial_rebalance_delay, Duration::ZERO..=millis(3_600_000))?;
+        within("consumer_heartbeat", &self.consumer_heartbeat, millis(10)..=millis(60_000))?;
+        // A member that beats as it is told to is not put out.
+        within("consumer_session", &self.consumer_session, self.consumer_heartbeat * 2..=millis(1_800_000))?;
+        within("producer_expiration", &self.producer_expiration, millis(1)..=YEAR)?;
+        within("window_bytes", &self.window_bytes, 0..=1 << 40)
+    }
+
     /// Host and port that clients are told, where the stage listens at `address`.
     pub(super) fn advertised(&self, address: SocketAddr) -> (String, u16) {
         (self.advertise.clone().unwrap_or_else(|| address.ip().to_string()), address.port())
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Debug>(
+    name: &'static str,
+    value: &T,
+    range: RangeInclusive<T>,
+) -> Result<(), StageError> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    let range = format!("from {:?} to {:?}", range.start(), range.end());
+    Err(StageError::Setting { name, value: format!("{value:?}"), range })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_is_held_to_its_range_by_name() {
+        let wrong = |change: &dyn Fn(&mut StageSettings)| {
+            let mut settings = StageSettings::new("/nowhere");
+            assert!(settings.check().is_ok());
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        let changes: [&dyn Fn(&mut StageSettings); 11] = [
+            &|settings| settings.advertise = Some(" ".to_owned()),
+            &|settings| settings.connections_max = 0,
+            &|settings| settings.request_bytes_max = 1 << 40,
+            &|settings| settings.batch_bytes_max = 0,
+            &|settings| settings.partitions_default = 0,
+            &|settings| settings.replication_max = 0,
+            &|settings| settings.initial_rebalance_delay = YEAR,
+            &|settings| settings.consumer_heartbeat = Duration::ZERO,
+            &|settings| settings.consumer_session = settings.consumer_heartbeat,
+            &|settings| settings.producer_expiration = Duration::ZERO,
+            &|settings| settings.window_bytes = usize::MAX,
+        ];
+        let names = [
+            "advertise",
+            "connections_max",
+            "request_bytes_max",
+            "batch_bytes_max",
+            "partitions_default",
+            "replication_max",
+            "initial_rebalance_delay",
+            "consumer_heartbeat",
+            "consumer_session",
+            "producer_expiration",
+            "window_bytes",
+        ];
+        for (name, change) in names.into_iter().zip(changes) {
+            let error = wrong(change);
+            assert!(error.contains(&format!("cannot have {name} of ")), "{error}");
+        }
+        let error = wrong(&|settings| settings.partitions_default = -1);
+        assert_eq!(error, "the stage cannot have partitions_default of -1: it is to be from 1 to 10000");
     }
 }

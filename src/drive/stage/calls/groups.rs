@@ -14,7 +14,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{code, code_of, text};
 use crate::drive::stage::broker::Broker;
-use crate::drive::stage::groups::{Answer, Client, Identity, Join, JoinAnswer, Leaving, Step, Sync, SyncAnswer};
+use crate::drive::stage::groups::{
+    Answer, CONSUMERS, Client, Identity, Join, JoinAnswer, Leaving, Step, Sync, SyncAnswer,
+};
 use crate::drive::stage::wire::{Request, WireError};
 
 /// First version in which a new member is told its id before it joins.
@@ -51,7 +53,16 @@ pub(super) fn join(broker: &Broker, request: &Request, peer: &str) -> Result<Byt
         can_skip_assignment: request.version >= SKIPS_FROM,
     };
     let member = join.identity.member.clone();
-    let answer = match broker.control(|control, now| control.groups.join(&asked.group_id, join, now)) {
+    let (step, mixed) = broker.control(|control, now| {
+        let group = control.groups.group(&asked.group_id);
+        let among_others = group.is_some_and(|group| group.consumers().is_some() && !group.is_empty());
+        let mixed = among_others && join.protocol_type == CONSUMERS;
+        (control.groups.join(&asked.group_id, join, now), mixed)
+    });
+    if mixed {
+        broker.note_mixed(request);
+    }
+    let answer = match step {
         Step::Answer(answer) => answer,
         Step::Wait(ticket) => match broker.wait_for(ticket) {
             Some(Answer::Join(answer)) => answer,

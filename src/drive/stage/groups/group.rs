@@ -39,7 +39,7 @@ pub(super) struct Gathering {
 }
 
 /// What consumers call their protocol.
-pub(super) const CONSUMERS: &str = "consumer";
+pub(in crate::drive::stage) const CONSUMERS: &str = "consumer";
 
 /// Shortest time for a rebalance, whatever members say: with none, time would never come to rest.
 const REBALANCE_MIN: Duration = Duration::from_millis(10);

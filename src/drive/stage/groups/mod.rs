@@ -15,7 +15,7 @@ mod tests;
 mod visit;
 
 pub(super) use consumers::{Beat, Beaten, Catalogue, DescribedConsumer, Part, Times, Unheard};
-pub(super) use group::{DescribedMember, Group};
+pub(super) use group::{CONSUMERS, DescribedMember, Group};
 pub(super) use join::{Join, JoinAnswer};
 pub(super) use member::{Client, Identity};
 pub(super) use offsets::Committed;
