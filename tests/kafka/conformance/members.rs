@@ -6,8 +6,10 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::*;
 
+use rehearsal::clock::{Clock, SystemClock};
+
 use super::wire::{Wire, text};
-use super::{Arm, unique};
+use super::{Arm, WAIT, unique};
 
 /// One member's connection to one group.
 struct Talker {
@@ -94,7 +96,16 @@ impl Talker {
 
     fn described(&mut self) -> DescribedGroup {
         let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(&self.group))]);
-        self.wire.call(5, &request).groups.remove(0)
+        let clock = SystemClock::start();
+        loop {
+            let group = self.wire.call(5, &request).groups.remove(0);
+            // Kafka shows a group once its log has it, which may be some moments later.
+            if group.group_state.as_str() != "Dead" {
+                return group;
+            }
+            assert!(clock.now() < WAIT, "the group does not come up");
+            std::thread::yield_now();
+        }
     }
 }
 
