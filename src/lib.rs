@@ -3,7 +3,8 @@
 //! Kafka streams are captured to a [`recording`], a [`plan`] says which event is handed over when and how often, a [`drive`]
 //! hands them to an old and a new build and keeps what each did as an [`outcome`], [`compare`] finds where outcomes differ and
 //! [`report`] says so. What nobody may see is taken out by a [`mask`] before it is kept. [`scenario::run()`] is the whole pipeline
-//! on one page. Values that a registry's [`schema`] describes are read as what they say by every room that looks into them.
+//! on one page. Clients of a cluster, where there is one, are made by [`kafka`]. Values that a registry's [`schema`] describes are
+//! read as what they say by every room that looks into them.
 //!
 //! ```text
 //! Kafka ──capture──▶ recording ──┐
