@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
-use rdkafka::metadata::{MetadataBroker, MetadataPartition};
+use rdkafka::metadata::{MetadataBroker, MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::topics::{Chosen, choose};
@@ -153,7 +153,7 @@ impl<'a> Cluster<'a> {
         let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), wait) else { return Vec::new() };
         let described = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
         let led = |partition: &&MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
-        let all = described.map(|described| described.partitions()).filter(|all| all.iter().all(|one| led(&one)));
+        let all = described.map(MetadataTopic::partitions).filter(|all| all.iter().all(|one| led(&one)));
         let mut numbers: Vec<i32> = all.unwrap_or_default().iter().map(MetadataPartition::id).collect();
         numbers.sort_unstable();
         numbers
