@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::capture::{CaptureError, RegistryError};
 use crate::compare::{CompareError, Verdict};
 use crate::drive::{ClusterError, DriveError};
-use crate::recording::{ImportError, LineProblem, RecordingError, SliceError, StoreError};
+use crate::recording::{ImportError, LineProblem, RecordingError, SliceError, StoreError, StoreKind};
 use crate::scenario::ScenarioError;
 
 /// How the program ends; the number is part of what others build on.
@@ -361,7 +361,13 @@ impl Failure {
     /// Makes the failure of `error`: of the surroundings where the system may do it at another time, else the user's to mend.
     fn of(error: impl Error + Send + Sync + 'static, hint: &str) -> Self {
         let hint = if hint.is_empty() { StoreError::of(&error).map_or("", of_store) } else { hint };
-        if is_of_the_surroundings(&error) { Self::surroundings(error, hint) } else { Self::wrong(error, hint) }
+        // Credentials are mended by whoever gave them, as those of brokers are.
+        let is_refused = matches!(StoreError::of(&error), Some(StoreError::Refused { .. }));
+        if !is_refused && is_of_the_surroundings(&error) {
+            Self::surroundings(error, hint)
+        } else {
+            Self::wrong(error, hint)
+        }
     }
 }
 
@@ -374,17 +380,42 @@ fn of_store(error: &StoreError) -> &'static str {
         StoreError::NoObject { .. } => {
             "Is the address right? `rehearsal capture` and `rehearsal import` make a recording."
         }
-        StoreError::Refused { .. } => {
-            "Are the credentials in the environment right (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT, \
-             AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), and may they do this?"
-        }
-        StoreError::Setting { .. } => {
-            "Set what it needs in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; \
-             GOOGLE_SERVICE_ACCOUNT; AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY."
-        }
+        StoreError::Refused { kind, .. } => match kind {
+            StoreKind::S3 => {
+                "Are the credentials in the environment right (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and may they do this?"
+            }
+            StoreKind::Gcs => {
+                "Are the credentials in the environment right (GOOGLE_SERVICE_ACCOUNT), and may they do this?"
+            }
+            StoreKind::Azure => {
+                "Are the credentials in the environment right (AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), and may \
+                 they do this?"
+            }
+        },
+        StoreError::Setting { kind, .. } => match kind {
+            StoreKind::S3 => {
+                "Set what it needs in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL."
+            }
+            StoreKind::Gcs => {
+                "Set what it needs in the environment: GOOGLE_SERVICE_ACCOUNT, the file of an account's key."
+            }
+            StoreKind::Azure => {
+                "Set what it needs in the environment: AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY."
+            }
+        },
         StoreError::OtherObject => "Name another prefix, or take that object away.",
         StoreError::Changed { .. } => "Somebody writes there at the same time. Try again.",
-        _ => "Is the store up, and the endpoint in the environment right (AWS_ENDPOINT_URL, AWS_REGION)? Try again.",
+        StoreError::Silent { kind: StoreKind::S3, .. } => {
+            "Is the store up, and the endpoint in the environment right (AWS_ENDPOINT_URL, AWS_REGION)? Try again."
+        }
+        StoreError::Silent { kind: StoreKind::Gcs, .. } => {
+            "Is the store up, and the endpoint in the environment right, if there is one (GOOGLE_BASE_URL)? Outside of Google's \
+             machines, GOOGLE_SERVICE_ACCOUNT names the file of an account's key. Try again."
+        }
+        StoreError::Silent { kind: StoreKind::Azure, .. } => {
+            "Is the store up, and the endpoint in the environment right, if there is one (AZURE_STORAGE_ENDPOINT)? Try again."
+        }
+        _ => "Try again, once the store is well.",
     }
 }
 

@@ -1,6 +1,9 @@
 //! Recordings in an object store: read by every command, written so that nothing half is ever seen, and gone on with after a
 //! kill at any request.
 
+mod azure;
+mod bucket;
+mod google;
 mod server;
 
 use std::collections::BTreeMap;
@@ -22,7 +25,56 @@ use rehearsal::samples::{Broker, fill};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use server::{Act, BUCKET, KEY, SECRET, Server, Victim};
+use server::{Act, KEY, Kind, SECRET, Server, Victim};
+
+/// Has each of these tests run against a server of every kind.
+macro_rules! on_every_store {
+    ($($test:ident)*) => {
+        on_every_store! { s3 S3: $($test)* }
+        on_every_store! { gs Google: $($test)* }
+        on_every_store! { az Azure: $($test)* }
+    };
+    ($scheme:ident $kind:ident: $($test:ident)*) => {
+        mod $scheme {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(super::Kind::$kind);
+                }
+            )*
+        }
+    };
+}
+
+on_every_store! {
+    every_command_that_reads_a_recording_reads_it_from_a_store
+    a_scenario_runs_on_a_recording_in_a_store_and_its_report_names_the_address
+    a_slice_and_an_import_are_in_the_store_whole_or_not_at_all
+    a_writer_killed_at_any_write_to_the_store_goes_on_without_loss_and_without_a_repetition
+    a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command
+    an_import_killed_at_any_write_is_made_again_and_was_never_seen
+    a_lost_spool_is_gone_on_without_from_what_the_store_holds
+    of_two_writers_the_one_that_was_taken_over_from_writes_nothing_any_more
+    a_spool_that_others_have_gone_on_without_is_refused_by_name
+    a_store_that_ignores_conditions_holds_off_a_second_writer_too
+    a_claim_that_is_there_when_made_and_gone_when_read_ends_in_an_error
+    an_import_that_fails_leaves_what_belongs_to_whoever_took_over
+    whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too
+    a_capture_in_the_place_of_a_killed_import_says_that_its_events_count
+    a_claim_that_was_written_before_the_store_failed_is_gone_on_with
+    an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out
+    a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool
+    a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back
+    an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure
+    connections_that_are_cut_now_and_then_are_made_again
+    a_write_on_a_condition_that_was_cut_off_is_made_again
+    a_recording_that_was_cut_off_is_rebuilt_in_the_store
+    what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said
+    a_segment_that_ends_ahead_of_what_is_asked_for_is_damaged_and_the_store_is_well
+    a_segment_is_scanned_with_few_requests
+    a_recording_is_masked_from_store_to_store
+    a_capture_to_a_store_that_is_told_to_stop_is_sealed_there
+}
 
 fn small() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/small")
@@ -76,10 +128,6 @@ fn ended(output: &Output, code: i32) -> (String, String) {
         assert!(!said.contains(secret) && !errors.contains(secret), "a secret was told:\n{said}\n{errors}");
     }
     (said, errors)
-}
-
-fn address(prefix: &str) -> String {
-    format!("s3://{BUCKET}/{prefix}")
 }
 
 /// Puts the files of a recording under a prefix, as they are.
@@ -203,9 +251,8 @@ fn holds_all(server: &Server, prefix: &str, last: i64) {
     assert_eq!(others, ["manifest.json"], "{prefix}");
 }
 
-#[test]
-fn every_command_that_reads_a_recording_reads_it_from_a_store() {
-    let server = Server::start();
+fn every_command_that_reads_a_recording_reads_it_from_a_store(kind: Kind) {
+    let server = Server::start(kind);
     put(&server, &small(), "a/small");
     let machine = Machine::of(&server);
     let small_text = small().display().to_string();
@@ -217,22 +264,21 @@ fn every_command_that_reads_a_recording_reads_it_from_a_store() {
             told["recording"] = Json::Null;
             told
         };
-        assert_eq!(of(&address("a/small")), of(&small_text));
+        assert_eq!(of(&server.address("a/small")), of(&small_text));
     }
     let events = |recording: &str| machine.run(0, ["inspect", recording, "--events"]).0;
-    assert_eq!(events(&address("a/small")), events(&small_text));
-    let drafted = machine.run(0, ["init", &address("a/small"), "--out", "-"]).0;
-    assert!(drafted.contains("recording = \"s3://recordings/a/small\""), "{drafted}");
+    assert_eq!(events(&server.address("a/small")), events(&small_text));
+    let drafted = machine.run(0, ["init", &server.address("a/small"), "--out", "-"]).0;
+    assert!(drafted.contains(&format!("recording = \"{}\"", server.address("a/small"))), "{drafted}");
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("outcome");
-    let replayed = ["replay", &address("a/small"), "--out", out.to_str().unwrap(), "--json", "--"];
+    let replayed = ["replay", &server.address("a/small"), "--out", out.to_str().unwrap(), "--json", "--"];
     machine.run(0, replayed.into_iter().chain(["cat"]));
     assert!(out.join("ending.json").is_file());
 }
 
-#[test]
-fn a_scenario_runs_on_a_recording_in_a_store_and_its_report_names_the_address() {
-    let server = Server::start();
+fn a_scenario_runs_on_a_recording_in_a_store_and_its_report_names_the_address(kind: Kind) {
+    let server = Server::start(kind);
     put(&server, &small(), "small");
     let machine = Machine::of(&server);
     let folder = TempDir::new().unwrap();
@@ -243,52 +289,51 @@ fn a_scenario_runs_on_a_recording_in_a_store_and_its_report_names_the_address() 
              [drive]\npayload = \"envelope\"\n"
         )
     };
-    fs::write(&scenario, text(&address("small"))).unwrap();
+    fs::write(&scenario, text(&server.address("small"))).unwrap();
     let scenario_text = scenario.to_str().unwrap();
     let planned: Json = serde_json::from_str(&machine.run(0, ["plan", scenario_text, "--json"]).0).unwrap();
     assert_eq!(planned["plan"]["deliveries"], 300);
     let out = folder.path().join("run");
     let run = machine.run(0, ["run", scenario_text, "--out", out.to_str().unwrap(), "--json"]).0;
     let run: Json = serde_json::from_str(&run).unwrap();
-    assert_eq!((&run["verdict"], &run["recording"]["path"]), (&"agree".into(), &address("small").into()));
+    assert_eq!((&run["verdict"], &run["recording"]["path"]), (&"agree".into(), &server.address("small").into()));
     for file in objects(&out).into_values() {
         let text = String::from_utf8_lossy(&file);
         assert!(!text.contains(SECRET) && !text.contains(KEY));
     }
     // What is wrong with the address is wrong with the key; a store that fails is nobody's mistake.
     for (recording, code, said) in [
-        ("s3://recordings/none", 2, "manifest.json is missing"),
-        ("s3://recordings/small?x=1", 2, "the address holds a query"),
-        ("ftp://recordings/small", 2, "`ftp://` is no store"),
+        (server.address("none"), 2, "manifest.json is missing"),
+        (server.address("small?x=1"), 2, "the address holds a query"),
+        ("ftp://recordings/small".to_owned(), 2, "`ftp://` is no store"),
     ] {
-        fs::write(&scenario, text(recording)).unwrap();
+        fs::write(&scenario, text(&recording)).unwrap();
         let errors = machine.run(code, ["plan", scenario_text]).1;
         assert!(errors.contains(said) && errors.contains("scenario.toml:1:"), "{errors}");
     }
-    fs::write(&scenario, text(&address("small"))).unwrap();
+    fs::write(&scenario, text(&server.address("small"))).unwrap();
     server.about_each(|_| Act::Answer(403, "AccessDenied"));
-    let errors = machine.run(4, ["plan", scenario_text]).1;
+    let errors = machine.run(2, ["plan", scenario_text]).1;
     assert!(errors.contains("the store refuses access (403 Forbidden AccessDenied)"), "{errors}");
 }
 
-#[test]
-fn a_slice_and_an_import_are_in_the_store_whole_or_not_at_all() {
-    let server = Server::start();
+fn a_slice_and_an_import_are_in_the_store_whole_or_not_at_all(kind: Kind) {
+    let server = Server::start(kind);
     put(&server, &small(), "small");
     let machine = Machine::of(&server);
     let folder = TempDir::new().unwrap();
     let local = folder.path().join("slice");
-    let sliced = |out: &str| machine.run(0, ["slice", &address("small"), "--share", "0.5", "--out", out]);
-    sliced(&address("half"));
+    let sliced = |out: &str| machine.run(0, ["slice", &server.address("small"), "--share", "0.5", "--out", out]);
+    sliced(&server.address("half"));
     sliced(local.to_str().unwrap());
     let half = Recording::open(server.folder("half")).unwrap();
     assert_eq!(same_events(&half, &Recording::open(&local).unwrap()).unwrap(), None);
     assert_eq!(half.verify().unwrap(), []);
     let lines = folder.path().join("small.ndjson");
-    let events = machine.run(0, ["inspect", &address("small"), "--events"]).0;
+    let events = machine.run(0, ["inspect", &server.address("small"), "--events"]).0;
     fs::write(&lines, events).unwrap();
     let import = |code: i32, prefix: &str| {
-        machine.run(code, ["import", lines.to_str().unwrap(), "--format", "kcat", "--out", &address(prefix)])
+        machine.run(code, ["import", lines.to_str().unwrap(), "--format", "kcat", "--out", &server.address(prefix)])
     };
     server.calls();
     import(0, "deep/er/imported");
@@ -314,7 +359,7 @@ fn a_slice_and_an_import_are_in_the_store_whole_or_not_at_all() {
     server.about_each(|call| {
         if call.object.ends_with(".parquet") && call.writes() { Act::Answer(403, "AccessDenied") } else { Act::Pass }
     });
-    let errors = import(4, "refused").1;
+    let errors = import(2, "refused").1;
     assert!(errors.contains("could not upload") && errors.contains("403 Forbidden AccessDenied"), "{errors}");
     server.about_each(|_| Act::Pass);
     assert_eq!(objects(&server.folder("")), before);
@@ -351,13 +396,12 @@ fn killed_at_each(
     kills
 }
 
-#[test]
-fn a_writer_killed_at_any_write_to_the_store_goes_on_without_loss_and_without_a_repetition() {
+fn a_writer_killed_at_any_write_to_the_store_goes_on_without_loss_and_without_a_repetition(kind: Kind) {
     const LAST: i64 = 135;
-    let server = Server::start();
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let kills = killed_at_each(&server, server::Call::writes, |prefix, victim, was_killed| {
-        let job = format!("write {} {LAST}", address(prefix));
+        let job = format!("write {} {LAST}", server.address(prefix));
         let first = victim.run(&mut machine.child(&job));
         let kept = acknowledged(&first);
         if was_killed() {
@@ -378,16 +422,15 @@ fn a_writer_killed_at_any_write_to_the_store_goes_on_without_loss_and_without_a_
     assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command() {
-    let server = Server::start();
+fn a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let whole = Recording::open(small()).unwrap();
     let broker = Broker::start_for(&whole).unwrap();
     fill(broker.brokers(), &whole, &mut |_| {}).unwrap();
     let writes = |call: &server::Call| call.writes();
     let kills = killed_at_each(&server, writes, |prefix, victim, was_killed| {
-        let out = address(prefix);
+        let out = server.address(prefix);
         let capture = ["capture", "--brokers", broker.brokers(), "--topic", "payments", "--out", &out];
         let first = victim.run(&mut machine.program(capture));
         if was_killed() {
@@ -398,7 +441,7 @@ fn a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command() {
         } else {
             let (said, notes) = ended(&first, 0);
             assert!(said.contains("Captured 300 events") && said.contains(&out), "{said}");
-            assert!(notes.contains("rehearsal/spool/s3-recordings-killed-"), "{notes}");
+            assert!(notes.contains(&format!("rehearsal/spool/{}-recordings-killed-", kind.scheme())), "{notes}");
         }
         let captured = Recording::open(server.folder(prefix)).unwrap();
         assert_eq!(same_events(&whole, &captured).unwrap(), None, "{prefix}");
@@ -410,13 +453,12 @@ fn a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command() {
     assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn an_import_killed_at_any_write_is_made_again_and_was_never_seen() {
-    let server = Server::start();
+fn an_import_killed_at_any_write_is_made_again_and_was_never_seen(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let lines = small().with_extension("ndjson");
     let kills = killed_at_each(&server, server::Call::writes, |prefix, victim, was_killed| {
-        let out = address(prefix);
+        let out = server.address(prefix);
         let import = ["import", lines.to_str().unwrap(), "--out", &out];
         let first = victim.run(&mut machine.program(import));
         if was_killed() {
@@ -436,18 +478,17 @@ fn an_import_killed_at_any_write_is_made_again_and_was_never_seen() {
     assert!(kills >= 6, "{kills}");
 }
 
-#[test]
-fn a_lost_spool_is_gone_on_without_from_what_the_store_holds() {
-    let server = Server::start();
+fn a_lost_spool_is_gone_on_without_from_what_the_store_holds(kind: Kind) {
+    let server = Server::start(kind);
     let (lost, other) = (Machine::of(&server), Machine::of(&server));
-    let job = format!("write {} 250", address("lost"));
+    let job = format!("write {} 250", server.address("lost"));
     // Two segments are in the store; the third one is on the machine that is lost.
     let (victim, killer) = (Victim::default(), Victim::default());
     let seen = victim.clone();
     let mut uploads = 0;
     server.about_each(move |call| {
         // The last word of an upload in parts.
-        let ends = call.method == Method::POST && call.query.contains("uploadId");
+        let ends = call.ends_parts();
         uploads += usize::from(call.answered && call.object.ends_with("000001.parquet") && ends);
         if uploads > 0 && call.object.ends_with("manifest.json") && call.writes() && call.answered {
             seen.kill();
@@ -462,7 +503,7 @@ fn a_lost_spool_is_gone_on_without_from_what_the_store_holds() {
     let host = host.nodename().to_string_lossy();
     assert!(refused.contains("is being written by process") && refused.contains(&*host), "{refused}");
     // The program says what to do about it.
-    let errors = other.run(2, ["inspect", &address("lost"), "--rebuild"]).1;
+    let errors = other.run(2, ["inspect", &server.address("lost"), "--rebuild"]).1;
     assert!(errors.contains("is being written by process") && errors.contains("--take-over"), "{errors}");
     let again = killer.run(&mut other.child(&format!("{job} take-over")));
     assert_eq!(last_word(&again), "sealed");
@@ -475,9 +516,8 @@ fn a_lost_spool_is_gone_on_without_from_what_the_store_holds() {
     holds_all(&server, "lost", 250);
 }
 
-#[test]
-fn of_two_writers_the_one_that_was_taken_over_from_writes_nothing_any_more() {
-    let server = Server::start();
+fn of_two_writers_the_one_that_was_taken_over_from_writes_nothing_any_more(kind: Kind) {
+    let server = Server::start(kind);
     let (slow, quick) = (Machine::of(&server), Machine::of(&server));
     let held = Arc::new((Mutex::new((false, false)), Condvar::new()));
     let watch = Arc::clone(&held);
@@ -493,7 +533,7 @@ fn of_two_writers_the_one_that_was_taken_over_from_writes_nothing_any_more() {
         }
         Act::Pass
     });
-    let address = address("taken");
+    let address = server.address("taken");
     let (slow_victim, quick_victim) = (Victim::default(), Victim::default());
     let (slow_said, quick_said) = std::thread::scope(|scope| {
         let slow_one = scope.spawn(|| slow_victim.run(&mut slow.child(&format!("write {address} 4000"))));
@@ -517,11 +557,10 @@ fn of_two_writers_the_one_that_was_taken_over_from_writes_nothing_any_more() {
     assert!(others.count() <= 1, "{named:?}");
 }
 
-#[test]
-fn a_spool_that_others_have_gone_on_without_is_refused_by_name() {
-    let server = Server::start();
+fn a_spool_that_others_have_gone_on_without_is_refused_by_name(kind: Kind) {
+    let server = Server::start(kind);
     let (stale, other) = (Machine::of(&server), Machine::of(&server));
-    let (address, victim) = (address("stale"), Victim::default());
+    let (address, victim) = (server.address("stale"), Victim::default());
     killed_where(&server, &mut stale.child(&format!("write {address} 100")), false, |call| {
         call.object.ends_with("000000.parquet")
     });
@@ -561,11 +600,10 @@ fn killed_where(
     output
 }
 
-#[test]
-fn a_store_that_ignores_conditions_holds_off_a_second_writer_too() {
-    let server = Server::start();
+fn a_store_that_ignores_conditions_holds_off_a_second_writer_too(kind: Kind) {
+    let server = Server::start(kind);
     let (first, second) = (Machine::of(&server), Machine::of(&server));
-    let job = format!("write {} 150", address("ignored"));
+    let job = format!("write {} 150", server.address("ignored"));
     killed_where(&server, &mut first.child(&job), false, |call| call.object.ends_with(".parquet"));
     // Whatever is to be made is made, as if nothing had been there.
     let claim = server.folder("ignored/writer.json");
@@ -580,22 +618,20 @@ fn a_store_that_ignores_conditions_holds_off_a_second_writer_too() {
     assert_eq!(second.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn a_claim_that_is_there_when_made_and_gone_when_read_ends_in_an_error() {
-    let server = Server::start();
+fn a_claim_that_is_there_when_made_and_gone_when_read_ends_in_an_error(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     server.about_each(|call| match (&call.method, call.object.ends_with("writer.json")) {
         (&Method::PUT, true) => Act::Answer(412, "PreconditionFailed"),
         (_, true) => Act::Answer(404, "NoSuchKey"),
         _ => Act::Pass,
     });
-    let refused = last_word(&Victim::default().run(&mut machine.child(&format!("write {} 10", address("odd")))));
+    let refused = last_word(&Victim::default().run(&mut machine.child(&format!("write {} 10", server.address("odd")))));
     assert!(refused.contains("could not write") && refused.contains("writer.json"), "{refused}");
 }
 
-#[test]
-fn an_import_that_fails_leaves_what_belongs_to_whoever_took_over() {
-    let server = Server::start();
+fn an_import_that_fails_leaves_what_belongs_to_whoever_took_over(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let folder = server.folder("lost-to");
     let theirs = folder.clone();
@@ -612,18 +648,17 @@ fn an_import_that_fails_leaves_what_belongs_to_whoever_took_over() {
         Act::Answer(403, "AccessDenied")
     });
     let lines = small().with_extension("ndjson");
-    let errors = machine.run(4, ["import", lines.to_str().unwrap(), "--out", &address("lost-to")]).1;
+    let errors = machine.run(2, ["import", lines.to_str().unwrap(), "--out", &server.address("lost-to")]).1;
     assert!(errors.contains("403 Forbidden AccessDenied"), "{errors}");
     let left: Vec<String> = objects(&folder).into_keys().collect();
     assert_eq!(left, ["segments/000001.parquet", "writer.json"]);
     assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too() {
-    let server = Server::start();
+fn whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too(kind: Kind) {
+    let server = Server::start(kind);
     let (slow, quick) = (Machine::of(&server), Machine::of(&server));
-    let job = format!("write {} 150", address("names"));
+    let job = format!("write {} 150", server.address("names"));
     let parquet = |call: &server::Call| call.object.ends_with(".parquet");
     let claim = |call: &server::Call| call.object.ends_with("writer.json");
     killed_where(&server, &mut slow.child(&job), false, parquet);
@@ -635,14 +670,14 @@ fn whoever_took_over_leaves_the_other_ones_last_name_alone_after_a_kill_too() {
     assert!(!named.contains(&"000000.parquet".to_owned()) && !named.is_empty(), "{named:?}");
 }
 
-#[test]
-fn a_capture_in_the_place_of_a_killed_import_says_that_its_events_count() {
-    let server = Server::start();
+fn a_capture_in_the_place_of_a_killed_import_says_that_its_events_count(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
-    let out = address("instead");
+    let out = server.address("instead");
     let claim = server.folder("instead/writer.json");
     let counts = || -> Json { serde_json::from_slice::<Json>(&fs::read(&claim).unwrap()).unwrap()["whole"].clone() };
-    let parquet = |call: &server::Call| call.object.ends_with(".parquet");
+    // What takes away the import's segment is another matter.
+    let parquet = |call: &server::Call| call.object.ends_with(".parquet") && call.method != Method::DELETE;
     let lines = small().with_extension("ndjson");
     let import = ["import", lines.to_str().unwrap(), "--out", &out];
     killed_where(&server, &mut machine.program(import), true, parquet);
@@ -654,11 +689,10 @@ fn a_capture_in_the_place_of_a_killed_import_says_that_its_events_count() {
     holds_all(&server, "instead", 150);
 }
 
-#[test]
-fn a_claim_that_was_written_before_the_store_failed_is_gone_on_with() {
-    let server = Server::start();
+fn a_claim_that_was_written_before_the_store_failed_is_gone_on_with(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
-    let job = format!("write {} 150", address("claimed"));
+    let job = format!("write {} 150", server.address("claimed"));
     let mut writes = 0;
     server.about_each(move |call| {
         writes += usize::from(call.method == Method::PUT && !call.answered);
@@ -672,11 +706,10 @@ fn a_claim_that_was_written_before_the_store_failed_is_gone_on_with() {
     holds_all(&server, "claimed", 150);
 }
 
-#[test]
-fn an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out() {
-    let server = Server::start();
+fn an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out(kind: Kind) {
+    let server = Server::start(kind);
     let (slow, quick) = (Machine::of(&server), Machine::of(&server));
-    let job = format!("write {} 150", address("late"));
+    let job = format!("write {} 150", server.address("late"));
     let parquet = |call: &server::Call| call.object.ends_with(".parquet");
     killed_where(&server, &mut slow.child(&job), false, parquet);
     let spool = slow.state.path().join("rehearsal/spool").join(&slow.spools()[0]);
@@ -692,11 +725,10 @@ fn an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out() {
     holds_all(&server, "late", 150);
 }
 
-#[test]
-fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool() {
-    let server = Server::start();
+fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
-    let (address, victim) = (address("damaged"), Victim::default());
+    let (address, victim) = (server.address("damaged"), Victim::default());
     let job = format!("write {address} 150");
     let object = server.folder("damaged/segments/000000.parquet");
     killed_where(&server, &mut machine.child(&job), false, |call| call.object.ends_with("manifest.json"));
@@ -715,13 +747,12 @@ fn a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_th
     holds_all(&server, "damaged", 150);
 }
 
-#[test]
-fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back() {
+fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back(kind: Kind) {
     for (status, code) in [(503, "SlowDown"), (500, "InternalError"), (403, "AccessDenied")] {
-        let server = Server::start();
+        let server = Server::start(kind);
         let machine = Machine::of(&server);
         let prefix = format!("fails-{status}");
-        let job = format!("write {} 230", address(&prefix));
+        let job = format!("write {} 230", server.address(&prefix));
         server.about_each(move |call| {
             if call.writes() && call.object.ends_with(".parquet") && !call.answered {
                 Act::Answer(status, code)
@@ -749,50 +780,64 @@ fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back() {
     }
 }
 
-#[test]
-fn an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure() {
-    let server = Server::start();
+fn an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
-    let ends = |call: &server::Call| call.method == Method::POST && call.query.contains("uploadId=");
+    let ends = |call: &server::Call| call.ends_parts();
+    let (status, code) = kind.no_upload();
     // Done, but the answer was lost: asked again, the store knows no such upload.
-    server.about_each(
-        move |call| {
-            if ends(call) && call.answered { Act::Answer(404, "NoSuchUpload") } else { Act::Pass }
-        },
-    );
-    let written = machine.child(&format!("write {} 101", address("heard"))).output().unwrap();
+    server.about_each(move |call| if ends(call) && call.answered { Act::Answer(status, code) } else { Act::Pass });
+    let written = machine.child(&format!("write {} 101", server.address("heard"))).output().unwrap();
     assert_eq!(last_word(&written), "sealed");
     assert!(server.calls().iter().any(ends), "nothing was uploaded in parts");
     holds_all(&server, "heard", 101);
     // Not done, and thrown away.
-    server.about_each(move |call| if ends(call) { Act::Answer(404, "NoSuchUpload") } else { Act::Pass });
-    let written = machine.child(&format!("write {} 101", address("lost"))).output().unwrap();
+    server.about_each(move |call| if ends(call) { Act::Answer(status, code) } else { Act::Pass });
+    let written = machine.child(&format!("write {} 101", server.address("lost"))).output().unwrap();
     let said = last_word(&written);
-    assert!(said.contains("the store failed (404 Not Found NoSuchUpload)"), "{said}");
+    assert!(said.contains(&format!("the store failed ({status} ")) && said.contains(code), "{said}");
     server.about_each(|_| Act::Pass);
-    machine.child(&format!("write {} 101", address("lost"))).output().unwrap();
+    machine.child(&format!("write {} 101", server.address("lost"))).output().unwrap();
     holds_all(&server, "lost", 101);
 }
 
-#[test]
-fn connections_that_are_cut_now_and_then_are_made_again() {
-    let server = Server::start();
+fn connections_that_are_cut_now_and_then_are_made_again(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let mut count = 0;
     server.about_each(move |call| {
         count += usize::from(!call.answered);
         if !call.answered && count % 5 == 0 { Act::Cut } else { Act::Pass }
     });
-    let written = Victim::default().run(&mut machine.child(&format!("write {} 230", address("cut"))));
+    let written = Victim::default().run(&mut machine.child(&format!("write {} 230", server.address("cut"))));
     assert_eq!(last_word(&written), "sealed");
     holds_all(&server, "cut", 230);
-    let (said, _) = machine.run(0, ["inspect", &address("cut"), "--verify"]);
+    let (said, _) = machine.run(0, ["inspect", &server.address("cut"), "--verify"]);
     assert!(said.contains("every hash verified"), "{said}");
 }
 
-#[test]
-fn a_recording_that_was_cut_off_is_rebuilt_in_the_store() {
-    let server = Server::start();
+fn a_write_on_a_condition_that_was_cut_off_is_made_again(kind: Kind) {
+    let server = Server::start(kind);
+    let machine = Machine::of(&server);
+    for file in ["writer.json", "manifest.json"] {
+        for answered in [false, true] {
+            let mut cuts = 0;
+            server.about_each(move |call| {
+                let cut = call.method == Method::PUT && call.object.ends_with(file) && call.answered == answered;
+                cuts += usize::from(cut);
+                if cut && cuts <= 2 { Act::Cut } else { Act::Pass }
+            });
+            let prefix = format!("{answered}-{file}");
+            let written = machine.child(&format!("write {} 130", server.address(&prefix))).output().unwrap();
+            assert_eq!(last_word(&written), "sealed", "{prefix}");
+            holds_all(&server, &prefix, 130);
+        }
+    }
+    assert_eq!(machine.spools(), Vec::<String>::new());
+}
+
+fn a_recording_that_was_cut_off_is_rebuilt_in_the_store(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let victim = Victim::default();
     let seen = victim.clone();
@@ -803,20 +848,19 @@ fn a_recording_that_was_cut_off_is_rebuilt_in_the_store() {
         }
         Act::Pass
     });
-    let kept = acknowledged(&victim.run(&mut machine.child(&format!("write {} 4000", address("cut-off")))));
+    let kept = acknowledged(&victim.run(&mut machine.child(&format!("write {} 4000", server.address("cut-off")))));
     server.about_each(|_| Act::Pass);
-    let errors = machine.run(2, ["inspect", &address("cut-off")]).1;
+    let errors = machine.run(2, ["inspect", &server.address("cut-off")]).1;
     assert!(errors.contains("not sealed") && errors.contains("--rebuild"), "{errors}");
-    machine.run(0, ["inspect", &address("cut-off"), "--rebuild", "--verify"]);
+    machine.run(0, ["inspect", &server.address("cut-off"), "--rebuild", "--verify"]);
     let recording = Recording::open(server.folder("cut-off")).unwrap();
     assert!(recording.len() as i64 >= kept - 1 && kept >= 100, "{} {kept}", recording.len());
     assert_eq!(recording.verify().unwrap(), []);
     assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said() {
-    let server = Server::start();
+fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said(kind: Kind) {
+    let server = Server::start(kind);
     put(&server, &small(), "small");
     let machine = Machine::of(&server);
     let segment = server.folder("small/segments/000000.parquet");
@@ -824,64 +868,86 @@ fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said() {
     let mut damaged = sound.clone();
     damaged[40] ^= 1;
     fs::write(&segment, &damaged).unwrap();
-    let errors = machine.run(2, ["inspect", &address("small"), "--verify"]).1;
-    assert!(errors.contains("s3://recordings/small/segments/000000.parquet: wrong hash"), "{errors}");
+    let errors = machine.run(2, ["inspect", &server.address("small"), "--verify"]).1;
+    let wrong = format!("{}: wrong hash", server.address("small/segments/000000.parquet"));
+    assert!(errors.contains(&wrong), "{errors}");
     fs::write(&segment, &sound[..sound.len() - 1]).unwrap();
-    let errors = machine.run(2, ["inspect", &address("small")]).1;
+    let errors = machine.run(2, ["inspect", &server.address("small")]).1;
     assert!(errors.contains("is cut or was changed"), "{errors}");
     fs::write(&segment, []).unwrap();
-    let errors = machine.run(2, ["inspect", &address("small")]).1;
+    let errors = machine.run(2, ["inspect", &server.address("small")]).1;
     assert!(errors.contains("is cut or was changed"), "{errors}");
     fs::remove_file(&segment).unwrap();
-    let errors = machine.run(2, ["inspect", &address("small")]).1;
+    let errors = machine.run(2, ["inspect", &server.address("small")]).1;
     assert!(errors.contains("the store has no such object (404"), "{errors}");
     fs::write(&segment, &sound).unwrap();
     for (prefix, code, said) in [
-        ("s3://recordings/nothing", 2, "manifest.json is missing"),
-        ("s3://user:hunter2@recordings/small", 2, "credentials and endpoints come from the environment"),
-        ("s4://recordings/small", 2, "`s4://` is no store"),
+        (server.address("nothing"), 2, "manifest.json is missing"),
+        (
+            format!("{}://user:hunter2@recordings/small", kind.scheme()),
+            2,
+            "credentials and endpoints come from the environment",
+        ),
+        ("s4://recordings/small".to_owned(), 2, "`s4://` is no store"),
     ] {
-        let errors = machine.run(code, ["inspect", prefix]).1;
+        let errors = machine.run(code, ["inspect", &prefix]).1;
         assert!(errors.contains(said) && !errors.contains("hunter2"), "{errors}");
     }
     // Where there is no bucket, it is the bucket that is missing.
     let lines = small().with_extension("ndjson");
-    let errors = machine.run(2, ["import", lines.to_str().unwrap(), "--out", "s3://nobody/small"]).1;
-    assert!(errors.contains("there is no such bucket (404 Not Found NoSuchBucket)"), "{errors}");
+    let nobody = format!("{}://nobody/small", kind.scheme());
+    let errors = machine.run(2, ["import", lines.to_str().unwrap(), "--out", &nobody]).1;
+    let (bucket, code) =
+        if kind == Kind::Azure { ("container", "ContainerNotFound") } else { ("bucket", "NoSuchBucket") };
+    assert!(errors.contains(&format!("there is no such {bucket} (404 Not Found {code})")), "{errors}");
     assert_eq!(machine.spools(), Vec::<String>::new());
-    let mut stranger = machine.program(["inspect", &address("small")]);
-    stranger.env("AWS_SECRET_ACCESS_KEY", "another-secret");
-    let errors = ended(&stranger.output().unwrap(), 4).1;
-    assert!(errors.contains("refuses access (403 Forbidden SignatureDoesNotMatch)"), "{errors}");
-    assert!(errors.contains("AWS_SECRET_ACCESS_KEY") && !errors.contains("another-secret"), "{errors}");
-    let mut nobody = machine.program(["inspect", &address("small")]);
-    nobody.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    // Credentials that are refused are whoever asks' to mend, as those of a broker are.
+    let mut stranger = machine.program(["inspect", &server.address("small")]);
+    stranger.env(kind.secret(), "YW5vdGhlci1zZWNyZXQ=");
+    let errors = ended(&stranger.output().unwrap(), 2).1;
+    let answer = match kind {
+        Kind::S3 => "403 Forbidden SignatureDoesNotMatch",
+        Kind::Google => "401 Unauthorized AuthenticationRequired",
+        Kind::Azure => "403 Forbidden AuthenticationFailed",
+    };
+    assert!(errors.contains(&format!("refuses access ({answer})")), "{errors}");
+    assert!(!errors.contains("YW5vdGhlci1zZWNyZXQ="), "{errors}");
+    names_settings_of(kind, &errors);
+    let mut nobody = machine.program(["inspect", &server.address("small")]);
+    nobody.env(kind.endpoint(), "http://127.0.0.1:1");
     let errors = ended(&nobody.output().unwrap(), 4).1;
     assert!(errors.contains("the store does not answer") && errors.contains("Try again"), "{errors}");
+    names_settings_of(kind, &errors);
 }
 
-#[test]
-fn a_segment_that_ends_ahead_of_what_is_asked_for_is_damaged_and_the_store_is_well() {
-    let server = Server::start();
+/// Checks that a hint names settings of this kind of store, and of no other.
+fn names_settings_of(kind: Kind, errors: &str) {
+    for (other, start) in [(Kind::S3, "AWS_"), (Kind::Google, "GOOGLE_"), (Kind::Azure, "AZURE_")] {
+        assert_eq!(errors.contains(start), other == kind, "{errors}");
+    }
+}
+
+fn a_segment_that_ends_ahead_of_what_is_asked_for_is_damaged_and_the_store_is_well(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
-    machine.child(&format!("write {} 101", address("long"))).output().unwrap();
+    machine.child(&format!("write {} 101", server.address("long"))).output().unwrap();
     let segment = server.folder("long/segments/000000.parquet");
     let length = fs::metadata(&segment).unwrap().len();
     for kept in [100_000, 0] {
         assert!(kept + (600 << 10) < length);
         fs::File::options().write(true).open(&segment).unwrap().set_len(kept).unwrap();
-        let errors = machine.run(2, ["inspect", &address("long")]).1;
+        let errors = machine.run(2, ["inspect", &server.address("long")]).1;
         assert!(errors.contains("is cut or was changed") && !errors.contains("Try again"), "{errors}");
     }
 }
 
 #[test]
 fn what_is_set_so_that_no_store_can_be_asked_is_refused_by_name() {
-    let server = Server::start();
+    let server = Server::start(Kind::S3);
     put(&server, &small(), "small");
     let machine = Machine::of(&server);
     let asked = |name: &str, value: &str| {
-        let mut inspect = machine.program(["inspect", &address("small")]);
+        let mut inspect = machine.program(["inspect", &server.address("small")]);
         let errors = ended(&inspect.env(name, value).output().unwrap(), 2).1;
         assert!(errors.contains("the store cannot be asked"), "{name}={value}: {errors}");
         assert!(!errors.contains("hunter2") && !errors.contains("fault"), "{name}={value}: {errors}");
@@ -909,13 +975,13 @@ fn what_is_set_so_that_no_store_can_be_asked_is_refused_by_name() {
         assert!(asked("AWS_UNSIGNED_PAYLOAD", value).contains("failed to parse"));
     }
     // A setting of another program's is none of this one's.
-    let mut inspect = machine.program(["inspect", &address("small")]);
+    let mut inspect = machine.program(["inspect", &server.address("small")]);
     ended(&inspect.env("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000").env("AWS_PROFILE", "a\n").output().unwrap(), 0);
 }
 
 #[test]
 fn an_object_with_a_name_that_no_recording_s_has_is_something_else_and_no_outage() {
-    let server = Server::start();
+    let server = Server::start(Kind::S3);
     let machine = Machine::of(&server);
     let lines = machine.state.path().join("one.ndjson");
     fs::write(&lines, "{\"topic\":\"t\",\"partition\":0,\"offset\":0,\"value\":\"1\"}\n").unwrap();
@@ -928,7 +994,7 @@ fn an_object_with_a_name_that_no_recording_s_has_is_something_else_and_no_outage
              <IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>w//</Prefix></CommonPrefixes></ListBucketResult>",
         )
     });
-    let import = ["import", lines.to_str().unwrap(), "--out", &address("w")];
+    let import = ["import", lines.to_str().unwrap(), "--out", &server.address("w")];
     let errors = machine.run(2, import).1;
     assert!(
         errors.contains("s3://recordings/w") && errors.contains("a name that none of a recording's has"),
@@ -939,14 +1005,14 @@ fn an_object_with_a_name_that_no_recording_s_has_is_something_else_and_no_outage
 
 #[test]
 fn what_only_a_store_has_is_refused_where_a_recording_is_written_to_a_folder() {
-    let server = Server::start();
+    let server = Server::start(Kind::S3);
     put(&server, &small(), "small");
     let machine = Machine::of(&server);
     let folder = TempDir::new().unwrap();
     let (out, spool) = (folder.path().join("out"), folder.path().join("spool"));
     let (out, spool) = (out.to_str().unwrap(), spool.to_str().unwrap());
     for option in [&["--spool", spool][..], &["--take-over"]] {
-        let small = address("small");
+        let small = server.address("small");
         let slice = ["slice", &small, "--share", "0.5", "--out", out];
         let errors = machine.run(2, slice.iter().chain(option)).1;
         assert!(errors.contains(option[0]) && errors.contains("s3://"), "{errors}");
@@ -956,9 +1022,8 @@ fn what_only_a_store_has_is_refused_where_a_recording_is_written_to_a_folder() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-#[test]
-fn a_segment_is_scanned_with_few_requests() {
-    let server = Server::start();
+fn a_segment_is_scanned_with_few_requests(kind: Kind) {
+    let server = Server::start(kind);
     let folder = TempDir::new().unwrap();
     let mut writer = RecordingWriter::create(folder.path(), Source::default()).unwrap();
     for group in 0..20 {
@@ -970,12 +1035,12 @@ fn a_segment_is_scanned_with_few_requests() {
     put(&server, folder.path(), "long");
     let machine = Machine::of(&server);
     server.calls();
-    let (events, _) = machine.run(0, ["inspect", &address("long"), "--events"]);
+    let (events, _) = machine.run(0, ["inspect", &server.address("long"), "--events"]);
     assert_eq!(events.lines().count(), 40_000);
     let calls = server.calls();
     // The manifest, the footer, and one for each row group.
     assert!(calls.len() <= 2 + 20 + 2, "{} requests", calls.len());
-    let (said, _) = machine.run(0, ["inspect", &address("long"), "--verify"]);
+    let (said, _) = machine.run(0, ["inspect", &server.address("long"), "--verify"]);
     assert!(said.contains("every hash verified"), "{said}");
     let verified = server.calls().len();
     assert!(verified <= 2 * 20 + 8, "{verified} requests");
@@ -983,12 +1048,12 @@ fn a_segment_is_scanned_with_few_requests() {
 
 #[test]
 fn a_store_that_knows_no_conditions_is_written_to_and_the_capture_says_so() {
-    let server = Server::start();
+    let server = Server::start(Kind::S3);
     let machine = Machine::of(&server);
     let whole = Recording::open(small()).unwrap();
     let broker = Broker::start_for(&whole).unwrap();
     fill(broker.brokers(), &whole, &mut |_| {}).unwrap();
-    let out = address("unconditional");
+    let out = server.address("unconditional");
     let mut capture = machine.program(["capture", "--brokers", broker.brokers(), "--topic", "payments", "--out", &out]);
     capture.env("AWS_CONDITIONAL_PUT", "disabled");
     let (_, notes) = ended(&capture.output().unwrap(), 0);
@@ -999,7 +1064,7 @@ fn a_store_that_knows_no_conditions_is_written_to_and_the_capture_says_so() {
 
 #[test]
 fn what_azure_s_store_needs_is_asked_for_by_name() {
-    let server = Server::start();
+    let server = Server::start(Kind::S3);
     let machine = Machine::of(&server);
     let mut inspect = machine.program(["inspect", "az://container/recording"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AZURE_")) {
@@ -1015,15 +1080,15 @@ fn what_azure_s_store_needs_is_asked_for_by_name() {
     assert!(errors.contains("the store does not answer") && !errors.contains("c2VjcmV0"), "{errors}");
 }
 
-#[test]
-fn a_recording_is_masked_from_store_to_store() {
-    let server = Server::start();
+fn a_recording_is_masked_from_store_to_store(kind: Kind) {
+    let server = Server::start(kind);
     put(&server, &small(), "open");
     let machine = Machine::of(&server);
     let folder = TempDir::new().unwrap();
     let policy = folder.path().join("mask.toml");
     fs::write(&policy, "[[rule]]\nvalue = [\"$..*\"]\nmethod = \"redact\"\n").unwrap();
-    let mask = ["mask", &address("open"), "--policy", policy.to_str().unwrap(), "--out", &address("masked")];
+    let mask =
+        ["mask", &server.address("open"), "--policy", policy.to_str().unwrap(), "--out", &server.address("masked")];
     machine.run(0, mask);
     let masked = Recording::open(server.folder("masked")).unwrap();
     assert_eq!((masked.len(), masked.verify().unwrap()), (300, vec![]));
@@ -1035,14 +1100,13 @@ fn a_recording_is_masked_from_store_to_store() {
     assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
-#[test]
-fn a_capture_to_a_store_that_is_told_to_stop_is_sealed_there() {
-    let server = Server::start();
+fn a_capture_to_a_store_that_is_told_to_stop_is_sealed_there(kind: Kind) {
+    let server = Server::start(kind);
     let machine = Machine::of(&server);
     let whole = Recording::open(small()).unwrap();
     let broker = Broker::start_for(&whole).unwrap();
     fill(broker.brokers(), &whole, &mut |_| {}).unwrap();
-    let out = address("stopped");
+    let out = server.address("stopped");
     let spool = TempDir::new().unwrap();
     let folder = spool.path().join("named");
     let capture =

@@ -5,6 +5,8 @@ use std::io;
 
 use object_store::Error;
 
+use crate::recording::location::StoreKind;
+
 /// Why a store did not do what it was asked. It stands in an [`io::Error`], as what is wrong with a file does.
 ///
 /// It holds the status and the code of the answer, never more of it: answers and requests repeat keys and signatures.
@@ -28,6 +30,8 @@ pub enum StoreError {
     /// Who asks is not known, or may not do this.
     #[error("the store refuses access ({answer})")]
     Refused {
+        /// Which store.
+        kind: StoreKind,
         /// Status and code.
         answer: String,
     },
@@ -49,6 +53,8 @@ pub enum StoreError {
     /// The settings in the environment are not enough to ask it.
     #[error("the store cannot be asked: {problem}")]
     Setting {
+        /// Which store.
+        kind: StoreKind,
         /// What is wrong with them.
         problem: String,
     },
@@ -61,6 +67,8 @@ pub enum StoreError {
     /// Nobody answered, as often as was asked.
     #[error("the store does not answer: {reason}")]
     Silent {
+        /// Which store.
+        kind: StoreKind,
         /// What went wrong last.
         reason: String,
     },
@@ -103,8 +111,8 @@ impl From<StoreError> for io::Error {
     }
 }
 
-/// Says what went wrong with a request; `bucket` is what a bucket is called there.
-pub(super) fn answer(error: &Error, bucket: &'static str) -> StoreError {
+/// Says what went wrong with a request.
+pub(super) fn answer(error: &Error, kind: StoreKind) -> StoreError {
     let Words { status, code, reason } = Words::of(error);
     let answer = match (&status, &code) {
         (Some(status), Some(code)) => format!("{status} {code}"),
@@ -118,21 +126,31 @@ pub(super) fn answer(error: &Error, bucket: &'static str) -> StoreError {
     });
     match error {
         _ if names_no_object(error) => StoreError::OtherObject,
-        _ if no_bucket => StoreError::NoBucket { bucket, answer },
+        _ if no_bucket => StoreError::NoBucket { bucket: kind.bucket(), answer },
         Error::NotFound { .. } => StoreError::NoObject { answer: or("404") },
-        Error::PermissionDenied { .. } => StoreError::Refused { answer: or("403") },
-        Error::Unauthenticated { .. } => StoreError::Refused { answer: or("401") },
+        Error::PermissionDenied { .. } => StoreError::Refused { kind, answer: or("403") },
+        Error::Unauthenticated { .. } => StoreError::Refused { kind, answer: or("401") },
         Error::AlreadyExists { .. } | Error::Precondition { .. } => StoreError::Changed { answer: or("412") },
         Error::NotSupported { .. } | Error::NotImplemented { .. } => {
             StoreError::Unable { what: "do what it was asked".to_owned() }
         }
         // A bucket of another region redirects; a key that is not known is a bad request to some stores.
         _ if status.as_deref().is_some_and(|status| status.starts_with("401") || status.starts_with("403")) => {
-            StoreError::Refused { answer }
+            StoreError::Refused { kind, answer }
         }
         _ if status.is_some() => StoreError::Failed { answer },
-        _ => StoreError::Silent { reason },
+        _ => StoreError::Silent { kind, reason },
     }
+}
+
+/// Whether the store does not know an upload that is to be ended, or no longer: that says nothing of whether it was ended before.
+/// Google's answer comes as any other error does, and Azure knows no uploads, but blocks that were named already.
+pub(super) fn knows_no_upload(error: &Error) -> bool {
+    let Words { status, code, .. } = Words::of(error);
+    let code = code.as_deref();
+    matches!(error, Error::NotFound { .. })
+        || code == Some("InvalidBlockList")
+        || status.is_some_and(|status| status.starts_with("404")) && code != Some("NoSuchBucket")
 }
 
 /// Says that an upload was not ended: the store no longer knows it, and has nothing of it either.
@@ -144,14 +162,14 @@ pub(super) fn unfinished(error: &Error) -> StoreError {
 
 /// Says why no requests can be made. What stands between the first quote and the last is left out: it may be the value of a
 /// setting, which may have quotes of its own.
-pub(super) fn unusable(error: &Error) -> StoreError {
+pub(super) fn unusable(error: &Error, kind: StoreKind) -> StoreError {
     let reason = innermost(error).to_string();
     let problem = match (reason.split_once('"'), reason.rsplit_once('"')) {
         (Some((before, _)), Some((_, behind))) if reason.matches('"').count() > 1 => format!("{before}…{behind}"),
         (Some((before, _)), _) => format!("{before}…"),
         _ => reason,
     };
-    StoreError::Setting { problem: without_queries(&problem) }
+    StoreError::Setting { kind, problem: without_queries(&problem) }
 }
 
 /// Whether a name in a listing is one that the store's client has no path for.
@@ -235,7 +253,7 @@ mod tests {
             ),
             (Error::NotFound { path: "p".into(), source: "gone".into() }, "the store has no such object (404)"),
         ] {
-            assert_eq!(answer(&error, "bucket").to_string(), said);
+            assert_eq!(answer(&error, StoreKind::S3).to_string(), said);
         }
     }
 
@@ -247,30 +265,30 @@ mod tests {
             let error =
                 Error::Generic { store: "Config", source: format!("failed to parse \"{value}\" as boolean").into() };
             assert_eq!(
-                unusable(&error).to_string(),
+                unusable(&error, StoreKind::S3).to_string(),
                 "the store cannot be asked: failed to parse … as boolean",
                 "{value}"
             );
         }
         let error = Error::Generic { store: "Config", source: "failed at \"SECRET".into() };
-        assert_eq!(unusable(&error).to_string(), "the store cannot be asked: failed at …");
+        assert_eq!(unusable(&error, StoreKind::S3).to_string(), "the store cannot be asked: failed at …");
     }
 
     #[test]
     fn a_name_that_no_object_of_a_recording_has_is_no_outage() {
         let listed = || object_store::path::Path::parse("w//x").unwrap_err();
         for error in [listed().into(), Error::Generic { store: "S3", source: Box::new(Error::from(listed())) }] {
-            assert_eq!(answer(&error, "bucket"), StoreError::OtherObject);
+            assert_eq!(answer(&error, StoreKind::S3), StoreError::OtherObject);
         }
         assert!(StoreError::OtherObject.is_absence());
     }
 
     #[test]
     fn the_answer_of_a_store_is_found_behind_other_errors_and_has_the_kind_of_a_file_s() {
-        let error: io::Error = StoreError::Refused { answer: "403".into() }.into();
+        let error: io::Error = StoreError::Refused { kind: StoreKind::S3, answer: "403".into() }.into();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         let outer = crate::recording::RecordingError::file("read", std::path::Path::new("s3://b/p"))(error);
-        assert_eq!(StoreError::of(&outer), Some(&StoreError::Refused { answer: "403".into() }));
+        assert_eq!(StoreError::of(&outer), Some(&StoreError::Refused { kind: StoreKind::S3, answer: "403".into() }));
         assert_eq!(StoreError::of(&io::Error::other("a disk")), None);
     }
 }

@@ -98,7 +98,7 @@ impl Store {
     /// Prepares to ask the store, with credentials and endpoint from the environment; nothing is sent yet.
     pub(super) fn connect(url: &StoreUrl, patience: Patience) -> Result<Self, StoreError> {
         settings::check(url.kind(), std::env::vars_os())?;
-        let unusable = |error: Error| answer::unusable(&error);
+        let unusable = |error: Error| answer::unusable(&error, url.kind());
         let retry =
             RetryConfig { max_retries: patience.retries, retry_timeout: patience.timeout, ..RetryConfig::default() };
         let crypto = Arc::new(crypto::OpenSsl);
@@ -267,8 +267,13 @@ impl Store {
         let done = sent.and_then(|()| agreed()).and_then(|()| match block_on(upload.complete())? {
             Ok(_) => Ok(()),
             // Where the answer was lost that said it is done, the request that is made again finds no upload any more.
-            Err(Error::NotFound { .. }) if self.holds(file, &local, length, part_bytes)? => Ok(()),
-            Err(error @ Error::NotFound { .. }) => Err(io::Error::from(answer::unfinished(&error)).into()),
+            Err(error) if answer::knows_no_upload(&error) => {
+                if self.holds(file, &local, length, part_bytes)? {
+                    Ok(())
+                } else {
+                    Err(io::Error::from(answer::unfinished(&error)).into())
+                }
+            }
             Err(error) => Err(self.failed(&error).into()),
         });
         if done.is_err() {
@@ -363,7 +368,7 @@ impl Store {
     }
 
     fn failed(&self, error: &Error) -> io::Error {
-        answer::answer(error, self.url.kind().bucket()).into()
+        answer::answer(error, self.url.kind()).into()
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn check(
         if is_setting(kind, name)
             && let Some(problem) = problem(name, value)
         {
-            return Err(StoreError::Setting { problem: format!("`{name}` {problem}") });
+            return Err(StoreError::Setting { kind, problem: format!("`{name}` {problem}") });
         }
     }
     Ok(())
