@@ -118,7 +118,10 @@ fn said(resumed: &Resumed, events: u64) -> Vec<String> {
         notes.push(format!("{} was torn; it is cut back to what is whole.", file.display()));
     }
     for file in &resumed.lost {
-        notes.push(format!("{} holds nothing whole and is no part of the recording.", file.display()));
+        notes.push(format!(
+            "{} holds nothing whole and is no part of the recording; it stays to be looked at, and may be removed.",
+            file.display()
+        ));
     }
     notes
 }
@@ -154,6 +157,9 @@ fn check_source(
     };
     if let Some(isolation) = recorded.isolation.as_deref().filter(|isolation| *isolation != settings.isolation()) {
         return otherwise("the isolation".to_owned(), isolation, settings.isolation());
+    }
+    for name in cluster.topics.keys().filter(|name| recorded.topics.iter().all(|topic| topic.name != **name)) {
+        notes.push(format!("Topic `{name}` is taken from now on: the recording was begun without it."));
     }
     for topic in &recorded.topics {
         let Some(chosen) = cluster.topics.get(&topic.name) else {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::args::{CaptureArguments, CaptureEndArguments, RegistryArguments};
-use super::capture_words::{Telling, error_line};
+use super::capture_words::Telling;
 use super::exit::{Code, Failure};
 use super::mask::{detection, policy, warn};
 use super::printer::Printer;
@@ -17,14 +17,7 @@ use crate::recording::Role;
 use crate::settings::Span;
 
 pub(super) fn capture(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Failure> {
-    let done = captured(arguments, printer);
-    if let Err(failure) = &done
-        && arguments.json
-        && let Some(line) = error_line(failure)
-    {
-        printer.result(&line.to_string())?;
-    }
-    done
+    super::told(arguments.json, captured(arguments, printer), printer)
 }
 
 fn captured(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Failure> {
@@ -33,9 +26,7 @@ fn captured(arguments: &CaptureArguments, printer: &Printer) -> Result<Code, Fai
     raise_on_interrupt(&stop);
     let mut telling = Telling::new(arguments, printer);
     let target = arguments.spool.target(&arguments.out)?;
-    if let Some(spool) = target.spool()? {
-        printer.note(&format!("What is captured is safe in {} until it is in the store.", spool.display()));
-    }
+    telling.spool = target.spool()?;
     let report =
         capture_topics(&settings, target, &SystemClock::start(), &stop, &mut |progress| telling.take(progress));
     telling.end();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -32,6 +32,8 @@ pub(super) struct Telling<'a> {
     said: Option<Duration>,
     /// Notes that were said on the way.
     noted: Vec<String>,
+    /// Folder that what is captured is safe in on its way to a store; said once there is something.
+    pub(super) spool: Option<PathBuf>,
     /// The reader of standard output has gone, or it is full: the capture goes on, and the end says so.
     refused: Option<io::Error>,
 }
@@ -40,11 +42,24 @@ impl<'a> Telling<'a> {
     pub(super) fn new(arguments: &'a CaptureArguments, printer: &'a Printer) -> Self {
         let bar = printer.bar("capturing", None);
         let (out, json) = (arguments.out.shown(), arguments.json);
-        Self { printer, out, json, bar, speed: Speed::default(), said: None, noted: Vec::new(), refused: None }
+        Self {
+            printer,
+            out,
+            json,
+            bar,
+            speed: Speed::default(),
+            said: None,
+            noted: Vec::new(),
+            spool: None,
+            refused: None,
+        }
     }
 
     /// Takes note of one step.
     pub(super) fn take(&mut self, progress: &CaptureProgress) {
+        if let Some(spool) = self.spool.take() {
+            self.printer.note(&format!("What is captured is safe in {} until it is in the store.", spool.display()));
+        }
         self.speed.take(progress);
         self.bar.set_message(self.speed.in_words(progress));
         if let Some(note) = &progress.note {

@@ -146,6 +146,10 @@ const CLAIMED: &str = "Let it end, or end it and go on where it ran; if it is go
 const OVERTAKEN: &str = "With --allow-gaps it goes on at what is left and the ledger of gaps names what is not; \
     `rehearsal inspect RECORDING --rebuild` ends one that was begun where it is.";
 
+/// What to do where a registry refuses who asks.
+const REGISTRY_LOGIN: &str = "Write basic.auth.user.info=USER:PASSWORD to a file for --registry-config, or USER:PASSWORD to \
+    REHEARSAL_REGISTRY_AUTH.";
+
 /// Whether beside this manifest stand segments from which it could be written again.
 fn has_segments(manifest: &Path) -> bool {
     manifest.with_file_name("segments").is_dir()
@@ -180,6 +184,10 @@ impl From<SliceError> for Failure {
             SliceError::Nothing => {
                 Self::wrong(error, "`rehearsal inspect` shows the span, the topics and the partitions.")
             }
+            SliceError::Setting { setting: "--key", .. } => Self::wrong(
+                error,
+                "`rehearsal inspect RECORDING --events` shows keys; those of a masked recording are asked for as they stand there.",
+            ),
             SliceError::Setting { setting: "slice", .. } => {
                 Self::wrong(error, "Give --from and --to, --around and --span, --topic, --key or --share.")
             }
@@ -200,9 +208,19 @@ impl From<CaptureError> for Failure {
                 format!("{hint} Then choose another --out: what was taken until then is sealed."),
             );
         }
+        if let CaptureError::Interrupted { source, .. } = &error
+            && let CaptureError::Registry(cause) = &**source
+        {
+            let (code, hint) = registry_midway(cause);
+            return Self { code, error: Some(error.into()), hint };
+        }
         match error {
+            CaptureError::UnknownTopic { .. } => Self::wrong(
+                error,
+                "Is the name right, in upper and lower case too, and is this the cluster? `--topic '^PATTERN'` takes topics by a \
+                 regular expression.",
+            ),
             CaptureError::NoTopic
-            | CaptureError::UnknownTopic { .. }
             | CaptureError::NothingMatches { .. }
             | CaptureError::TwoRoles { .. }
             | CaptureError::UnknownPartition { .. }
@@ -281,17 +299,26 @@ impl From<CaptureError> for Failure {
     }
 }
 
+/// How a capture ends that a registry ended on its way, and what to do: the same --out is refused from now on.
+fn registry_midway(cause: &RegistryError) -> (Code, String) {
+    let (code, mend) = match cause {
+        RegistryError::Unreachable { .. } => (Code::Surroundings, "Is the registry up, and is --registry right?"),
+        RegistryError::Missing { .. } => {
+            (Code::Wrong, "Register it there, or leave --require-schemas away: what it frames stays bytes then.")
+        }
+        RegistryError::Refused { .. } => (Code::Wrong, REGISTRY_LOGIN),
+        _ => (Code::Wrong, "Is --registry right?"),
+    };
+    (code, format!("{mend} Then choose another --out: what was taken until then is sealed."))
+}
+
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Unreachable { .. } => {
                 Self::surroundings(error, "Is the registry up, and is --registry right? Try again.")
             }
-            RegistryError::Refused { .. } => Self::wrong(
-                error,
-                "Write basic.auth.user.info=USER:PASSWORD to a file for --registry-config, or USER:PASSWORD to \
-                 REHEARSAL_REGISTRY_AUTH.",
-            ),
+            RegistryError::Refused { .. } => Self::wrong(error, REGISTRY_LOGIN),
             error => Self::wrong(error, ""),
         }
     }
@@ -465,6 +492,24 @@ mod tests {
             let failure = Failure::from(error);
             assert_eq!((failure.code, failure.hint.as_str()), (Code::Surroundings, "Run it again for a verdict."));
             assert!(failure.error.unwrap().to_string().starts_with("stopped before there was a verdict"));
+        }
+    }
+
+    #[test]
+    fn a_registry_that_ends_a_capture_on_its_way_leaves_a_recording_that_is_sealed() {
+        let of = |cause: RegistryError| {
+            let source = Box::new(CaptureError::Registry(cause));
+            Failure::from(CaptureError::Interrupted { events: 1, out: "out".into(), source })
+        };
+        let (url, what) = ("http://r".to_owned(), "schema 1".to_owned());
+        let missing = of(RegistryError::Missing { url: url.clone(), what: what.clone() });
+        assert_eq!(missing.code, Code::Wrong);
+        assert!(missing.hint.contains("leave --require-schemas away"), "{}", missing.hint);
+        let unreachable = of(RegistryError::Unreachable { url, what, reason: "503".to_owned() });
+        assert_eq!(unreachable.code, Code::Surroundings);
+        for failure in [missing, unreachable] {
+            let sealed = "Then choose another --out: what was taken until then is sealed.";
+            assert!(failure.hint.ends_with(sealed) && !failure.hint.contains("Try again"), "{}", failure.hint);
         }
     }
 

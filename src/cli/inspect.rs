@@ -12,7 +12,7 @@ use super::mask;
 use super::printer::Printer;
 use crate::mask::Sighting;
 use crate::recording::{
-    CauseFacts, Columns, GapCause, LineFormat, Location, Manifest, PartitionSummary, Problem, Recording,
+    CauseFacts, Columns, GapCause, LineFormat, Location, Manifest, Mask, PartitionSummary, Problem, Recording,
     RecordingError, Summary, Target, TimeSpan, TopicSummary, print_decoded, print_event,
 };
 use crate::schema::Schemas;
@@ -69,13 +69,16 @@ fn opened_or_rebuilt(target: &Target, printer: &Printer) -> Result<Recording, Fa
         opened => return Ok(opened?),
     }
     let rebuilt = Recording::rebuild(target)?;
-    let segments = rebuilt.manifest.segments.len();
-    printer.note(&format!("Wrote the manifest of {location} again from {segments} segments."));
+    let segments = counted(rebuilt.manifest.segments.len() as u64, "segment");
+    printer.note(&format!("Wrote the manifest of {location} again from {segments}."));
     for file in &rebuilt.cut {
         printer.note(&format!("{} was cut: what comes after its last whole row group is lost.", file.display()));
     }
     for file in &rebuilt.lost {
-        printer.note(&format!("{} holds no whole row group and is no part of the recording.", file.display()));
+        printer.note(&format!(
+            "{} holds no whole row group and is no part of the recording; it stays to be looked at, and may be removed.",
+            file.display()
+        ));
     }
     Ok(Recording::open(location)?)
 }
@@ -138,6 +141,13 @@ fn missing_in_words(manifest: &Manifest, text: &mut String) {
     }
 }
 
+/// Says what a mask did: `$.email of orders by token, 1,200 times`.
+fn mask_in_words(mask: &Mask) -> String {
+    let topic = mask.topic.as_ref().map(|topic| format!(" of {topic}")).unwrap_or_default();
+    let times = mask.count.map(|count| format!(", {}", counted(count, "time"))).unwrap_or_default();
+    format!("{}{topic} by {}{times}", mask.what, mask.method)
+}
+
 /// Headings of the table; `per hour` is over the partition's own span.
 const HEADINGS: [&str; 10] =
     ["topic", "partition", "role", "events", "offsets", "gaps", "missing", "per hour", "out of order", "late by"];
@@ -164,6 +174,9 @@ fn in_words(name: &str, summary: &Summary, manifest: &Manifest, verified: bool) 
         let _ = writeln!(text, "{} events have no timestamp", grouped(summary.without_timestamp));
     }
     missing_in_words(manifest, &mut text);
+    for mask in &manifest.masks {
+        let _ = writeln!(text, "masked: {}", mask_in_words(mask));
+    }
     text.push('\n');
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(
@@ -196,10 +209,20 @@ fn row(topic: &TopicSummary, partition: &PartitionSummary) -> [String; 10] {
         format!("{}..{}", partition.first, partition.last),
         grouped(partition.gaps),
         grouped(partition.missing),
-        if hours > 0.0 { format!("{:.1}", partition.events as f64 / hours) } else { "–".into() },
+        per_hour(partition.events, hours),
         grouped(partition.disorder.events),
         length(TimeSpan { first_ms: 0, last_ms: partition.disorder.max_ms as i64 }),
     ]
+}
+
+/// Events an hour; of less than a second, that would be a figure of nothing that was seen.
+fn per_hour(events: u64, hours: f64) -> String {
+    let rate = events as f64 / hours;
+    match hours * 3_600.0 {
+        seconds if seconds < 1.0 => "–".to_owned(),
+        _ if rate < 1_000.0 => format!("{rate:.1}"),
+        _ => grouped(rate.round() as u64),
+    }
 }
 
 fn table(rows: &[[String; 10]]) -> String {
@@ -281,6 +304,15 @@ mod tests {
     fn thousands_stand_apart() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (53_402, "53,402"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn events_an_hour_are_told_where_there_is_a_time_to_speak_of() {
+        for (events, seconds, text) in
+            [(500, 0.001, "–"), (3, 0.0, "–"), (2, 1.0, "7,200"), (2, 3_600.0, "2.0"), (1_234, 3_600.0, "1,234")]
+        {
+            assert_eq!(per_hour(events, seconds / 3_600.0), text);
         }
     }
 

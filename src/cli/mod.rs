@@ -71,9 +71,9 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Demo(arguments) => demo::demo(arguments, printer),
         Command::Capture(arguments) => capture::capture(arguments, printer),
         Command::Import(arguments) => import::import(arguments, printer),
-        Command::Inspect(arguments) => inspect::inspect(arguments, printer),
-        Command::Slice(arguments) => slice::slice(arguments, printer),
-        Command::Mask(arguments) => mask::mask(arguments, printer),
+        Command::Inspect(arguments) => told(arguments.json, inspect::inspect(arguments, printer), printer),
+        Command::Slice(arguments) => told(arguments.json, slice::slice(arguments, printer), printer),
+        Command::Mask(arguments) => told(arguments.json, mask::mask(arguments, printer), printer),
         Command::Plan(arguments) => plan::plan(arguments, printer),
         Command::Run(arguments) => run::run(arguments, printer),
         Command::Replay(arguments) => replay::replay(arguments, printer),
@@ -84,4 +84,15 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Schema => schema::schema(printer),
         Command::Sample(arguments) => sample::sample(arguments, printer),
     }
+}
+
+/// Where JSON is asked for, an error is told in JSON too, beside what standard error says.
+fn told(json: bool, done: Result<Code, Failure>, printer: &Printer) -> Result<Code, Failure> {
+    if let Err(failure) = &done
+        && json
+        && let Some(line) = capture_words::error_line(failure)
+    {
+        printer.result(&line.to_string())?;
+    }
+    done
 }

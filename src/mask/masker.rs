@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::credentials::{self, HEADERS};
@@ -114,6 +115,8 @@ struct Counts {
     credentials: [u64; HEADERS.len()],
     /// Keys and values that were redacted as they were no JSON.
     no_json: [u64; 2],
+    /// Of those, what begins as something framed by a schema does.
+    framed: [u64; 2],
 }
 
 /// Numbers of the targets that touch a topic, in order.
@@ -190,7 +193,7 @@ impl Masker {
             values: Editor::default(),
             schemas: Schemas::default(),
             sightings: Sightings::default(),
-            counts: Counts { targets, credentials: [0; HEADERS.len()], no_json: [0; 2] },
+            counts: Counts { targets, credentials: [0; HEADERS.len()], no_json: [0; 2], framed: [0; 2] },
         }
     }
 
@@ -257,7 +260,7 @@ impl Masker {
                 && !chosen.value.is_empty()
             {
                 let edited = fields((policy, schemas), &chosen.value, values, bytes, entity, counts);
-                value = Some(finished(policy, parts, bytes, values, edited, ("value", &mut counts.no_json[1]))?);
+                value = Some(finished(policy, parts, bytes, values, edited, ("value", counts, 1))?);
             }
         }
         let masked = Masked { key, value, headers };
@@ -325,13 +328,23 @@ impl Masker {
 
     /// Says how many keys and values went as a whole since nobody could read in them the fields that rules name: as sentences.
     pub fn unread(&self) -> Vec<String> {
-        let parts = ["key", "value"].into_iter().zip(self.counts.no_json).filter(|(_, count)| *count > 0);
-        let sentence = |(part, count)| {
-            let many = if count == 1 { "" } else { "s" };
-            format!(
-                "Redacted as a whole: {count} {part}{many} in which nobody could read the fields that rules name (no JSON, or of a \
+        let counts = self.counts.no_json.into_iter().zip(self.counts.framed);
+        let parts = ["key", "value"].into_iter().zip(counts).filter(|(_, (count, _))| *count > 0);
+        let sentence = |(part, (count, framed)): (&str, (u64, u64))| {
+            let (many, number) = (if count == 1 { "" } else { "s" }, grouped(count));
+            let mut text = format!(
+                "Redacted as a whole: {number} {part}{many} in which nobody could read the fields that rules name (no JSON, or of a \
                  schema that is not at hand or does not fit)."
-            )
+            );
+            if framed > 0 && self.schemas.is_empty() {
+                let _ = write!(
+                    text,
+                    " {} of them begin as what a schema frames does: with `capture --registry URL` their schemas are kept, and the \
+                     fields can be read.",
+                    grouped(framed)
+                );
+            }
+            text
         };
         parts.map(sentence).collect()
     }
@@ -453,7 +466,7 @@ fn masked_key<'m>(
         return Ok(Some(Cow::Borrowed(bytes)));
     }
     let edited = fields((policy, schemas), &chosen.key_fields, editor, bytes, entity, counts);
-    finished(policy, parts, bytes, editor, edited, ("key", &mut counts.no_json[0])).map(Some)
+    finished(policy, parts, bytes, editor, edited, ("key", counts, 0)).map(Some)
 }
 
 fn fields(
@@ -487,6 +500,13 @@ fn fields(
     }
 }
 
+/// Writes a number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&parts.join(&b',')).into_owned()
+}
+
 /// What is kept of a key or value of which fields were to be masked.
 fn finished<'m>(
     policy: &Policy,
@@ -494,7 +514,7 @@ fn finished<'m>(
     bytes: &'m [u8],
     editor: &'m Editor,
     edited: Edited,
-    (part, no_json): (&'static str, &mut u64),
+    (part, counts, at): (&'static str, &mut Counts, usize),
 ) -> Result<Cow<'m, [u8]>, MaskError> {
     match edited {
         Edited::Same => Ok(Cow::Borrowed(bytes)),
@@ -513,7 +533,8 @@ fn finished<'m>(
         Edited::NoJson => match policy.otherwise {
             Otherwise::Keep if frame(bytes).is_none() => Ok(Cow::Borrowed(bytes)),
             Otherwise::Redact | Otherwise::Keep => {
-                *no_json += 1;
+                counts.no_json[at] += 1;
+                counts.framed[at] += u64::from(frame(bytes).is_some());
                 Ok(Cow::Borrowed(REDACTED.as_bytes()))
             }
             Otherwise::Refuse => {

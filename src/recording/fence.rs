@@ -48,6 +48,19 @@ impl Fence {
     }
 }
 
+/// Says who writes the recording in `directory`, where somebody does.
+pub(super) fn holder(directory: &Path) -> Option<Holder> {
+    let mut file = File::open(directory.join(FILE)).ok()?;
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            Some(Holder(holder.trim().parse().ok()))
+        }
+        _ => None,
+    }
+}
+
 fn name_holder(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;

@@ -84,10 +84,16 @@ impl Recording {
     ///
     /// Names the file and the cause.
     pub fn open(location: impl Into<Location>) -> Result<Self, RecordingError> {
-        let home = Home::of(&location.into())?;
+        let location = location.into();
+        let home = Home::of(&location)?;
         let path = home.shown();
         let mut manifest = home.manifest()?;
         if !manifest.sealed {
+            if let Location::Directory(folder) = &location
+                && let Some(holder) = super::fence::holder(folder)
+            {
+                return Err(RecordingError::Fenced { path: folder.clone(), holder });
+            }
             return Err(RecordingError::Unsealed { path: path.join(manifest::FILE) });
         }
         let mut tracker = Tracker::default();

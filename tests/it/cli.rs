@@ -705,10 +705,20 @@ fn a_recording_without_a_sealed_manifest_is_made_whole_where_it_is_asked_for() {
         assert_eq!(refused.status.code(), Some(2));
         let message = text(&refused.stderr);
         assert!(message.contains(&format!("rehearsal inspect {name} --rebuild")), "{message}");
+        // Told in JSON where that is asked for.
+        let refused = desk.rehearsal(&["inspect", name, "--json"]);
+        let line: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+        assert_eq!((&line["event"], &line["exit"]), (&"error".into(), &2.into()));
+        assert!(line["hint"].as_str().unwrap().contains("--rebuild"), "{line}");
         desk.write("cut.toml", &scenario(SAME, SAME, "").replace("'orders'", &format!("'{name}'")));
         let message = text(&desk.rehearsal(&["run", "cut.toml"]).stderr);
         assert!(message.contains("--rebuild"), "{message}");
-        let shown = desk.expect(0, &["inspect", name, "--rebuild", "--verify"]);
+        let (code, shown) = {
+            let output = desk.rehearsal(&["inspect", name, "--rebuild", "--verify"]);
+            assert!(text(&output.stderr).contains("again from 1 segment."), "{}", text(&output.stderr));
+            (output.status.code(), text(&output.stdout))
+        };
+        assert_eq!(code, Some(0));
         assert!(shown.contains("60 events in 2 partitions") && shown.contains("every hash verified"), "{shown}");
     }
     // What is whole stays as it is, and what is no recording does not become one.
@@ -755,7 +765,7 @@ fn a_capture_that_cannot_take_place_says_what_to_do() {
     };
     let (code, message) = capture("order", "captured", &[]);
     assert_eq!(code, Some(2), "{message}");
-    assert!(message.contains("topic `order` does not exist"), "{message}");
+    assert!(message.contains("topic `order` does not exist") && message.contains("Is the name right"), "{message}");
     assert!(!desk.path().join("captured").exists());
     // A recording that is there is the user's to move, and another try would not help.
     let (code, message) = capture("orders", "orders", &[]);

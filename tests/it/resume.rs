@@ -185,6 +185,19 @@ fn what_is_no_recording_to_go_on_with_is_the_users_to_mend() {
 }
 
 #[test]
+fn a_topic_that_is_taken_from_a_resume_on_is_said_to_be() {
+    let broker = Broker::start([("payments", 3), ("more", 1)]).unwrap();
+    fill(broker.brokers(), &small(), &mut |_| {}).unwrap();
+    let (_folder, out) = cut_off(&broker, 20);
+    let report = captured(&settings(&broker, &["payments", "more"]), &out).unwrap();
+    let taken = "Topic `more` is taken from now on: the recording was begun without it.";
+    assert_eq!(report.notes.iter().filter(|note| *note == taken).count(), 1, "{:?}", report.notes);
+    unseal(&out);
+    let report = captured(&settings(&broker, &["payments", "more"]), &out).unwrap();
+    assert!(!report.notes.iter().any(|note| note == taken), "{:?}", report.notes);
+}
+
+#[test]
 fn a_partition_that_was_added_since_is_taken_from_its_start() {
     let broker = full_broker();
     // As if the last partition had not been there: nothing of it is recorded.
@@ -354,8 +367,15 @@ fn a_second_capture_to_the_same_recording_is_refused_by_the_process_that_writes_
     assert!(said(&second).contains(&format!("is being written by process {}", first.id())), "{}", said(&second));
     let rebuilt = rehearsal().args(["inspect", "--rebuild"]).arg(&out).output().unwrap();
     assert_eq!(rebuilt.status.code(), Some(2), "{}", said(&rebuilt));
+    // So is who looks into it: nothing was cut off, and there is nothing to make whole.
+    let inspected = rehearsal().arg("inspect").arg(&out).output().unwrap();
+    assert_eq!(inspected.status.code(), Some(2), "{}", said(&inspected));
+    assert!(said(&inspected).contains(&format!("is being written by process {}", first.id())), "{}", said(&inspected));
+    assert!(!said(&inspected).contains("--rebuild"), "{}", said(&inspected));
     // The lock dies with its holder, however that dies.
     drop(first);
+    let inspected = rehearsal().arg("inspect").arg(&out).output().unwrap();
+    assert!(said(&inspected).contains("--rebuild"), "{}", said(&inspected));
     let third = rehearsal().args(arguments(&broker, "payments", &out)).output().unwrap();
     assert_eq!(third.status.code(), Some(0), "{}", said(&third));
     assert_eq!(same_events(&small(), &Recording::open(&out).unwrap()).unwrap(), None);

@@ -893,6 +893,11 @@ fn what_is_damaged_in_a_store_is_found_and_what_it_refuses_is_said(kind: Kind) {
         let errors = machine.run(code, ["inspect", &prefix]).1;
         assert!(errors.contains(said) && !errors.contains("hunter2"), "{errors}");
     }
+    // Nothing is safe of what never began.
+    let broker = Broker::start([("payments", 1)]).unwrap();
+    let out = server.address("never");
+    let errors = machine.run(2, ["capture", "--brokers", broker.brokers(), "--topic", "nope", "--out", &out]).1;
+    assert!(errors.contains("`nope` does not exist") && !errors.contains("is safe in"), "{errors}");
     // Where there is no bucket, it is the bucket that is missing.
     let lines = small().with_extension("ndjson");
     let nobody = format!("{}://nobody/small", kind.scheme());
