@@ -420,7 +420,7 @@ pub(super) struct SliceArguments {
     /// Topic to keep; may stand several times; default: all
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Vec<String>,
-    /// Key to keep; may stand several times; default: all
+    /// Key to keep; may stand several times; refused where no event of the slice has any; default: all
     #[arg(long, value_name = "KEY")]
     pub(super) key: Vec<String>,
     /// Share of keys to keep, above 0 and at most 1; a key is kept in all topics or in none

@@ -11,6 +11,7 @@ use super::inspect::{counted, sound};
 
 use super::printer::Printer;
 use super::signal::raise_on_interrupt;
+use super::slice::refuse_inside;
 use crate::clock::Stop;
 use crate::mask::{Detection, MaskError, Masker, Policy, RewriteError, Sighting, rewrite};
 use crate::recording::{Mask, RecordingError};
@@ -19,6 +20,7 @@ use crate::scenario::read_policy;
 pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code, Failure> {
     let target = arguments.spool.target(&arguments.out)?;
     let policy = policy(Some(&arguments.policy))?;
+    refuse_inside(&arguments.recording, &arguments.out)?;
     let recording = sound(&arguments.recording)?;
     let stop = Stop::new();
     raise_on_interrupt(&stop);

@@ -1,5 +1,7 @@
 //! `rehearsal slice`: part of a recording as a recording of its own.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::args::SliceArguments;
@@ -7,12 +9,13 @@ use super::exit::{Code, Failure};
 use super::inspect::{counted, grouped, sound};
 use super::printer::Printer;
 
-use crate::recording::{SliceSettings, slice as slice_recording};
+use crate::recording::{Location, SliceSettings, slice as slice_recording};
 use crate::settings::{Moment, Span};
 
 pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Code, Failure> {
     let target = arguments.spool.target(&arguments.out)?;
     let settings = settings(arguments)?;
+    refuse_inside(&arguments.recording, &arguments.out)?;
     let recording = sound(&arguments.recording)?;
     let bar = printer.bar("slicing", Some(recording.len()));
     let report = slice_recording(&recording, &settings, target, &mut |report| {
@@ -20,9 +23,15 @@ pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Cod
     });
     bar.finish_and_clear();
     let report = report?;
+    if !report.keys_missing.is_empty() {
+        let named = report.keys_missing.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        printer.note(&format!("No event of the slice has the key {named}."));
+    }
     if arguments.json {
-        let shown =
-            json!({ "out": arguments.out.shown(), "read": report.read, "kept": report.kept, "tables": report.tables });
+        let shown = json!({
+            "out": arguments.out.shown(), "read": report.read, "kept": report.kept, "tables": report.tables,
+            "keys_missing": report.keys_missing,
+        });
         printer.result(&shown.to_string())?;
     } else {
         let tables = match report.tables {
@@ -33,6 +42,20 @@ pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Cod
         printer.result(&format!("Kept {kept} of {read}{tables}: {}", arguments.out))?;
     }
     Ok(Code::Agree)
+}
+
+/// Refuses to write a recording into the folder of the one that it is made of: that is to stay as it is.
+pub(super) fn refuse_inside(recording: &Location, out: &Location) -> Result<(), Failure> {
+    let (Location::Directory(source), Location::Directory(folder)) = (recording, out) else { return Ok(()) };
+    let mut there = folder.ancestors().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let there = there.find_map(|above| above.canonicalize().ok());
+    match (source.canonicalize(), there) {
+        (Ok(source), Some(there)) if there.starts_with(&source) && !(there == source && folder.exists()) => {
+            let problem = format!("--out {out} lies inside of {recording}, which stays as it is");
+            Err(Failure::wrong(problem, "Choose another folder with --out."))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn settings(arguments: &SliceArguments) -> Result<SliceSettings, Failure> {

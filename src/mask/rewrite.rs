@@ -79,6 +79,9 @@ fn write(
     }
     writer.write(&batch.finish())?;
     writer.carry_gaps(&manifest.gaps);
+    if let Some(why) = &manifest.ended_early {
+        writer.set_ended_early(why.clone());
+    }
     // What was masked before is masked still.
     *writer.masks_mut() = manifest.masks.iter().cloned().chain(masker.masks()).collect();
     // Where any is refused, nothing is written.

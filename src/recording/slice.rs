@@ -37,7 +37,7 @@ pub struct SliceSettings {
 }
 
 /// What a slice came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SliceReport {
     /// Events looked at.
     pub read: u64,
@@ -45,6 +45,8 @@ pub struct SliceReport {
     pub kept: u64,
     /// Of those, events of tables and changelogs from ahead of the slice.
     pub tables: u64,
+    /// Keys that were asked for and that no event within the slice has, as text.
+    pub keys_missing: Vec<String>,
 }
 
 /// Why there is no slice.
@@ -98,8 +100,11 @@ fn slice_bounded(
     }
     let mut source = recording.manifest().source.clone();
     source.topics.retain(|topic| kept_topic(settings, &topic.name, topic.role) != LaneRole::Out);
-    // Where capture began says nothing of where a slice does.
+    // Where capture began says nothing of where a slice does, nor does what came behind its end, before that end is reached.
     source.topics.iter_mut().for_each(|topic| topic.starts.clear());
+    for topic in &mut source.topics {
+        topic.held_back.clear();
+    }
     if settings.from_us.is_some() {
         source.topics.iter_mut().for_each(|topic| topic.windows.clear());
     }
@@ -111,6 +116,7 @@ fn slice_bounded(
     let mut batch = EventBatchBuilder::new();
     let mut report = SliceReport::default();
     let mut times = Times::new(settings, lanes.len());
+    let mut keys = Keys::new(settings);
     let keyed = !settings.keys.is_empty() || settings.share.is_some();
     for (segment, group) in groups(&recording.inner) {
         // Coordinates first: most of a long recording lies outside of the slice, and its values are never decoded.
@@ -124,7 +130,9 @@ fn slice_bounded(
                 let kept = match lanes[lane].role {
                     LaneRole::Table if within == When::Ahead && last.has(segment, row) => Keep::AheadOfIt,
                     LaneRole::Table if within == When::Within => Keep::Within,
-                    LaneRole::Event if within == When::Within && is_picked(settings, event) => Keep::Within,
+                    LaneRole::Event if within == When::Within && keys.has(event) && is_of_share(settings, event) => {
+                        Keep::Within
+                    }
                     _ => Keep::Not,
                 };
                 keeps.push(kept);
@@ -155,6 +163,12 @@ fn slice_bounded(
         }
         progress(&report);
     }
+    report.keys_missing = keys.missing();
+    if !settings.keys.is_empty() && report.keys_missing.len() == settings.keys.len() {
+        let named = report.keys_missing.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        let problem = format!("no event of the slice has the key {named}");
+        return Err(SliceError::Setting { setting: "--key", problem });
+    }
     if report.kept == 0 {
         return Err(SliceError::Nothing);
     }
@@ -167,9 +181,29 @@ fn slice_bounded(
             topic.windows.insert(lane.partition.partition, begin);
         }
     }
+    carry_ends(recording, &lanes, &times, &mut writer);
     writer.seal()?;
     draft.publish()?;
     Ok(report)
+}
+
+/// Takes over what came behind the end of the capture and is not in the recording, where the slice reaches that end.
+fn carry_ends(recording: &Recording, lanes: &[Lane], times: &Times, writer: &mut RecordingWriter) {
+    let is_cut = |topic: &str, partition: i32| {
+        let lane = lanes.iter().position(|lane| lane.partition.topic == topic && lane.partition.partition == partition);
+        lane.is_some_and(|lane| times.before[lane] == When::Behind)
+    };
+    let manifest = recording.manifest();
+    for topic in &mut writer.source_mut().topics {
+        let Some(before) = manifest.source.topics.iter().find(|before| before.name == topic.name) else { continue };
+        let held_back = before.held_back.iter().filter(|(partition, _)| !is_cut(&before.name, **partition));
+        topic.held_back = held_back.map(|(&partition, &offset)| (partition, offset)).collect();
+    }
+    let mut kept = lanes.iter().filter(|lane| lane.role != LaneRole::Out);
+    let reaches_an_end = kept.any(|lane| !is_cut(&lane.partition.topic, lane.partition.partition));
+    if let Some(why) = manifest.ended_early.clone().filter(|_| reaches_an_end) {
+        writer.set_ended_early(why);
+    }
 }
 
 /// Where the slice of a partition begins, once what stood in a table ahead of it was kept.
@@ -307,18 +341,49 @@ impl Times {
     }
 }
 
-fn is_picked(settings: &SliceSettings, event: EventView<'_>) -> bool {
-    let named =
-        settings.keys.is_empty() || event.key.is_some_and(|key| settings.keys.iter().any(|wanted| wanted == key));
-    named
-        && settings.share.is_none_or(|share| {
-            let hash = match event.key {
-                Some(key) => xxh3_64(key),
-                None => xxh3_64(format!("{}/{}@{}", event.topic, event.partition, event.offset).as_bytes()),
-            };
-            // The upper 53 bits are all that a double holds: a number from 0 up to, not including, 1.
-            ((hash >> 11) as f64) < share * 9_007_199_254_740_992.0
-        })
+/// The keys that are asked for, and which of them were met.
+struct Keys<'s> {
+    wanted: &'s [Vec<u8>],
+    met: Vec<bool>,
+}
+
+impl<'s> Keys<'s> {
+    fn new(settings: &'s SliceSettings) -> Self {
+        Self { wanted: &settings.keys, met: vec![false; settings.keys.len()] }
+    }
+
+    /// Whether the event has one of them, where any is asked for.
+    fn has(&mut self, event: EventView<'_>) -> bool {
+        if self.wanted.is_empty() {
+            return true;
+        }
+        let Some(key) = event.key else { return false };
+        let mut has = false;
+        // One that is named twice is met twice.
+        for (wanted, met) in self.wanted.iter().zip(&mut self.met) {
+            let is_it = wanted == key;
+            has |= is_it;
+            *met |= is_it;
+        }
+        has
+    }
+
+    fn missing(self) -> Vec<String> {
+        let missing = self.wanted.iter().zip(self.met).filter(|(_, met)| !met);
+        missing.map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect()
+    }
+}
+
+/// Whether the event's key is in the share that is asked for.
+fn is_of_share(settings: &SliceSettings, event: EventView<'_>) -> bool {
+    settings.share.is_none_or(|share| {
+        let hash = match event.key {
+            Some(key) => xxh3_64(key),
+            None => xxh3_64(format!("{}/{}@{}", event.topic, event.partition, event.offset).as_bytes()),
+        };
+        // The upper 53 bits are all that a double holds: a number from 0 up to, not including, 1.
+        ((hash >> 11) as f64) < share * 9_007_199_254_740_992.0
+    })
 }
 
 /// Rows that are kept, a bit each.

@@ -517,6 +517,36 @@ fn what_goes_as_a_whole_and_tables_without_keys_are_warned_of() {
     let err = warned("token", "[[rule]]\nvalue = ['$.a']\nmethod = 'redact'");
     assert!(!err.contains("takes the keys"), "{err}");
     assert!(err.contains("warning: Redacted as a whole: 2 values in which nobody could read"), "{err}");
+    assert!(!err.contains("--registry"), "{err}");
+}
+
+#[test]
+fn what_a_capture_left_out_is_told_of_the_masked_recording_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let topic =
+        TopicSource { name: "t".to_owned(), partitions: 1, held_back: [(0, 7)].into(), ..TopicSource::default() };
+    let source = Source { topics: vec![topic], ..Source::default() };
+    let mut writer = RecordingWriter::create(folder.path().join("all"), source).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    // What a schema frames, of which nobody knows the schema.
+    for offset in 0..1_200 {
+        let value = Some(b"\x00\x00\x00\x00\x07abc".to_vec());
+        batch.push_event(&Event { topic: "t".to_owned(), offset, value, ..Event::default() });
+    }
+    writer.write(&batch.finish()).unwrap();
+    writer.set_ended_early("the topic is gone".to_owned());
+    writer.seal().unwrap();
+    fs::write(folder.path().join("mask.toml"), "[[rule]]\nvalue = ['$.a']\nmethod = 'redact'\n").unwrap();
+    let err = rehearsal(&folder, 0, &["mask", "all", "--policy", "mask.toml", "--out", "masked"]).1;
+    assert!(err.contains("Redacted as a whole: 1,200 values in which"), "{err}");
+    assert!(
+        err.contains("1,200 of them begin as what a schema frames does") && err.contains("--registry URL"),
+        "{err}"
+    );
+    let masked = Recording::open(folder.path().join("masked")).unwrap();
+    let original = Recording::open(folder.path().join("all")).unwrap();
+    assert_eq!(masked.manifest().left_out(), original.manifest().left_out());
+    assert_eq!(masked.manifest().left_out().len(), 2);
 }
 
 #[test]

@@ -147,11 +147,17 @@ proptest! {
         settings.topics.retain(|topic| events.iter().any(|event| event.topic == *topic));
         let out = folder.path().join("slice");
         let expected = expected(&events, &settings);
+        let is_met = |key: &Vec<u8>| {
+            let asked = |event: &Event| matches!(role(&event.topic), Role::Input | Role::Output);
+            expected.iter().any(|event| asked(event) && event.key.as_ref() == Some(key))
+        };
         match slice(&recording, &settings, &out, &mut |_| {}) {
             Ok(report) => {
                 let sliced = Recording::open(&out).unwrap();
                 prop_assert_eq!(sliced.verify().unwrap(), []);
                 prop_assert_eq!(read(&sliced), expected.clone());
+                let missing = settings.keys.iter().filter(|key| !is_met(key)).count();
+                prop_assert_eq!(report.keys_missing.len(), missing);
                 let read = events.len() as u64;
                 prop_assert_eq!((report.read, report.kept), (read, expected.len() as u64));
                 for topic in &sliced.manifest().source.topics {
@@ -167,6 +173,10 @@ proptest! {
                 }
             }
             Err(SliceError::Nothing) => prop_assert!(expected.is_empty() && !out.exists()),
+            Err(SliceError::Setting { setting: "--key", .. }) => {
+                prop_assert!(!settings.keys.is_empty() && !out.exists());
+                prop_assert!(settings.keys.iter().all(|key| !is_met(key)));
+            }
             Err(error) => prop_assert!(false, "{error}"),
         }
     }
@@ -298,4 +308,114 @@ fn the_command_cuts_an_incident_out() {
     assert_eq!((report["kept"].as_u64(), report["tables"].as_u64()), (Some(expected.len() as u64), Some(0)));
     let (code, _, message) = run(&["--topic", "flights"]);
     assert!(code == Some(2) && message.contains("--out"), "{message}");
+}
+
+#[test]
+fn a_key_that_no_event_of_the_slice_has_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |offset, key: &str| Event {
+        topic: "flights".to_owned(),
+        offset,
+        timestamp_ms: Some(offset),
+        key: Some(key.into()),
+        ..Event::default()
+    };
+    let table = Event { topic: "airports".to_owned(), key: Some(b"nope".to_vec()), ..event(0, "") };
+    let recording = recorded(&folder.path().join("all"), &[event(0, "a"), event(1, "b"), table]);
+    let of = |keys: &[&str], to_us| {
+        let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let out = folder.path().join(format!("slice-{keys:?}-{to_us:?}"));
+        let settings = SliceSettings { keys, to_us, ..SliceSettings::default() };
+        slice(&recording, &settings, &out, &mut |_| {}).map_err(|error| {
+            assert!(!out.exists());
+            error.to_string()
+        })
+    };
+    // What a table holds is no event that was asked for by its key.
+    assert_eq!(of(&["nope"], None).unwrap_err(), "--key: no event of the slice has the key `nope`");
+    assert_eq!(of(&["nope", "x"], None).unwrap_err(), "--key: no event of the slice has the key `nope`, `x`");
+    assert_eq!(of(&["b"], Some(1_000)).unwrap_err(), "--key: no event of the slice has the key `b`");
+    let some = of(&["a", "nope", "a"], None).unwrap();
+    assert_eq!((some.kept, some.keys_missing), (2, vec!["nope".to_owned()]));
+    let program = |key: &[&str], out: &str| {
+        let mut slice = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        slice.current_dir(folder.path()).args(["slice", "all", "--out", out, "--json"]);
+        slice.args(key.iter().flat_map(|key| ["--key", key])).output().unwrap()
+    };
+    let refused = program(&["nope"], "none");
+    assert_eq!(refused.status.code(), Some(2));
+    let line: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((&line["event"], &line["exit"]), (&"error".into(), &2.into()));
+    assert_eq!(line["message"], "--key: no event of the slice has the key `nope`");
+    let noted = program(&["a", "nope"], "some");
+    let errors = String::from_utf8(noted.stderr).unwrap();
+    assert!(noted.status.success() && errors.contains("No event of the slice has the key `nope`."), "{errors}");
+    let line: serde_json::Value = serde_json::from_slice(&noted.stdout).unwrap();
+    assert_eq!(line["keys_missing"], serde_json::json!(["nope"]));
+}
+
+#[test]
+fn what_lies_behind_the_end_of_a_capture_is_told_of_slices_that_reach_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let held_back = BTreeMap::from([(0, 10), (1, 10), (2, 0)]);
+    let topic = TopicSource { name: "t".to_owned(), partitions: 3, held_back, ..TopicSource::default() };
+    let source = Source { topics: vec![topic], ..Source::default() };
+    let mut writer = RecordingWriter::create(folder.path().join("all"), source).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    for (partition, times) in [(0, [1, 2]), (1, [2, 9])] {
+        for (offset, time) in (0..).zip(times) {
+            let timestamp_ms = Some(time);
+            batch.push_event(&Event { topic: "t".to_owned(), partition, offset, timestamp_ms, ..Event::default() });
+        }
+    }
+    writer.write(&batch.finish()).unwrap();
+    writer.set_ended_early("the topic is gone".to_owned());
+    writer.seal().unwrap();
+    let recording = Recording::open(folder.path().join("all")).unwrap();
+    let left_out = |from_ms: Option<i64>, to_ms: Option<i64>| {
+        let us = |ms: Option<i64>| ms.map(|ms| ms * 1_000);
+        let settings =
+            SliceSettings { from_us: us(from_ms), to_us: us(to_ms), share: Some(1.0), ..SliceSettings::default() };
+        let out = folder.path().join(format!("slice-{from_ms:?}-{to_ms:?}"));
+        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        let sliced = Recording::open(&out).unwrap();
+        let manifest = sliced.manifest();
+        let partitions: Vec<i32> = manifest.source.topics[0].held_back.keys().copied().collect();
+        (manifest.ended_early.clone(), partitions)
+    };
+    let why = Some("the topic is gone".to_owned());
+    assert_eq!(left_out(None, None), (why.clone(), vec![0, 1, 2]));
+    assert_eq!(left_out(Some(2), None), (why.clone(), vec![0, 1, 2]));
+    // The second partition goes on behind the slice; of the third, nobody knows when it begins.
+    assert_eq!(left_out(None, Some(5)), (why, vec![0, 2]));
+    assert_eq!(left_out(None, Some(2)), (None, vec![2]));
+}
+
+#[test]
+fn a_recording_is_never_written_inside_of_the_one_it_is_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = Event { topic: "flights".to_owned(), key: Some(b"a".to_vec()), ..Event::default() };
+    recorded(&folder.path().join("all"), &[event]);
+    std::fs::write(folder.path().join("mask.toml"), "[[rule]]\nkey = true\nmethod = \"redact\"\n").unwrap();
+    std::os::unix::fs::symlink("all", folder.path().join("other")).unwrap();
+    let run = |out: &str, command: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+        let output = program.current_dir(folder.path()).args(command).args(["--out", out]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let slice = ["slice", "all", "--share", "1"];
+    let mask = ["mask", "all", "--policy", "mask.toml"];
+    for command in [&slice[..], &mask] {
+        for out in ["all/part", "./all/segments/deep/er", "other/part"] {
+            let (code, errors) = run(out, command);
+            assert_eq!(code, Some(2), "{errors}");
+            assert!(errors.contains("lies inside of all") && errors.contains("--out"), "{errors}");
+        }
+        assert!(run("all", command).1.contains("exists and is not empty"));
+        assert_eq!(run(&format!("all-{}", command[0]), command).0, Some(0));
+    }
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let inspected = inspect.current_dir(folder.path()).args(["inspect", "all-mask"]).output().unwrap();
+    let said = String::from_utf8(inspected.stdout).unwrap();
+    assert!(said.contains("\nmasked: key by redact, 1 time\n"), "{said}");
 }
