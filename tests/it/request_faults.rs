@@ -277,9 +277,17 @@ fn polls_of_one_event_are_borne() {
 
 /// A build that bears a fault as old, one that does not as new.
 fn breaks(new: &str, fault: &str) -> Made {
+    let made = shows(new, fault);
+    assert_eq!(made.report.verdict, Verdict::Differ, "{:?} {:#?}", made.report.reasons, made.report.patterns);
+    made
+}
+
+/// As [`breaks`], where requests that no two drives make alike decide what is touched: what does not come again where new is driven
+/// once more may stay suspected, which is never green.
+fn shows(new: &str, fault: &str) -> Made {
     let made = rehearse(["", new], &format!("[[fault]]\n{fault}\n"));
     let report = &made.report;
-    assert_eq!(report.verdict, Verdict::Differ, "{:?} {:#?}", report.reasons, report.patterns);
+    assert_ne!(report.verdict, Verdict::Agree, "{:?} {:#?}", report.reasons, report.patterns);
     assert!(report.drives.iter().all(|drive| drive.ending == Ending::Finished), "{:?}", report.drives);
     assert_eq!(report.noise.as_ref().and_then(|noise| noise.get(&Kind::Repeated)), None);
     made
@@ -316,7 +324,7 @@ fn a_producer_that_does_not_number_what_it_writes_repeats_where_answers_are_lost
 #[test]
 fn a_build_that_forgets_what_it_paid_repeats_where_its_group_is_visited() {
     let made =
-        breaks("forgets", "kind = 'rebalance'\nevery = 1\nmost = 12\nlength = '50ms'\nrequests = ['OffsetCommit']");
+        shows("forgets", "kind = 'rebalance'\nevery = 1\nmost = 12\nlength = '50ms'\nrequests = ['OffsetCommit']");
     let idempotency = made.report.idempotency.as_ref().unwrap();
     assert!(idempotency.new.repeated_effects > 0 && idempotency.old.repeated_effects == 0, "{idempotency:?}");
     assert!(made.differences()[&Kind::Repeated] > 0);
@@ -332,7 +340,7 @@ fn a_build_that_gives_up_loses_what_it_writes_where_connections_are_lost() {
 
 #[test]
 fn a_build_that_gives_up_loses_what_it_writes_while_the_broker_is_gone() {
-    let made = breaks("gives-up", "kind = 'broker-down'\nevery = 4\nlength = '40ms'\nrequests = ['Produce']");
+    let made = shows("gives-up", "kind = 'broker-down'\nevery = 4\nlength = '40ms'\nrequests = ['Produce']");
     assert!(made.differences()[&Kind::Missing] > 0);
 }
 
