@@ -44,15 +44,18 @@ impl Merge {
         (length_us, ratio): (i64, u32),
         standing: Standing,
     ) -> i64 {
+        // With a single one there is nothing to merge, and holding it back would be a delay.
+        if standing.partitions < 2 {
+            return 0;
+        }
         let (stretch, into_us) = (due_us.div_euclid(length_us), due_us.rem_euclid(length_us));
         let left_us = length_us - into_us;
         let drawn = |of: usize| of_all.between(stretch, Purpose::Choice, 0, of as i64 - 1) as usize;
         match self {
             Self::Uniform => of_event.between(offset, Purpose::Amount, 0, length_us),
-            // With a single one there is nothing to merge.
-            Self::Skewed if standing.partitions < 2 || drawn(standing.partitions) == standing.partition => 0,
+            Self::Skewed if drawn(standing.partitions) == standing.partition => 0,
             Self::Skewed => into_us.saturating_mul(i64::from(ratio)).min(length_us) - into_us,
-            Self::Starved if standing.partitions >= 2 && drawn(standing.partitions) == standing.partition => left_us,
+            Self::Starved if drawn(standing.partitions) == standing.partition => left_us,
             Self::TopicFirst if standing.topics >= 2 && drawn(standing.topics) != standing.topic => left_us,
             Self::Starved | Self::TopicFirst => 0,
         }

@@ -502,7 +502,7 @@ fn an_interleaving_changes_which_partition_comes_first_and_none_of_their_orders(
     }
     // One alone has nothing to be merged with: nothing fires, which a run calls no verdict.
     let alone = Synthetic::even(400, 10);
-    for mode in ["skewed", "starved", "topic-first"] {
+    for mode in ["uniform", "skewed", "starved", "topic-first"] {
         let plan = planned(&alone, &format!("[[fault]]\nkind = 'interleave'\nmode = '{mode}'\nlength = '500ms'"));
         assert_eq!(
             (deliveries(&plan), plan.summary().unwrap().faults[0].planned),
