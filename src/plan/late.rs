@@ -24,12 +24,14 @@ pub(super) struct Late {
     pub(super) beyond: f64,
 }
 
-/// Events by how late they came: inside the bound, at it by a millisecond, beyond it.
+/// Events by how late they came: inside the bound, at it by a millisecond, beyond it; and those that were held back and came ahead of
+/// any later event all the same, so that nothing about them was late.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lateness {
     pub(super) inside: u64,
     pub(super) at_bound: u64,
     pub(super) beyond: u64,
+    pub(super) in_time: u64,
 }
 
 impl Late {
@@ -64,10 +66,14 @@ impl Late {
 }
 
 impl Lateness {
-    /// Counts an event that came `us` behind the watermark.
-    pub(super) fn count(&mut self, late: Late, us: i64) {
+    /// Counts an event that came `us` behind the watermark; `in_order` says that none of its partition came ahead of it that lies
+    /// behind it. Whether it was late.
+    pub(super) fn count(&mut self, late: Late, us: i64, in_order: bool) -> bool {
+        let in_time = us <= 0 && in_order;
         let over_us = us - late.bound_us;
-        let place = if over_us.abs() <= STEP_US {
+        let place = if in_time {
+            &mut self.in_time
+        } else if over_us.abs() <= STEP_US {
             &mut self.at_bound
         } else if over_us < 0 {
             &mut self.inside
@@ -75,5 +81,6 @@ impl Lateness {
             &mut self.beyond
         };
         *place += 1;
+        !in_time
     }
 }

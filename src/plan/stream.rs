@@ -98,6 +98,8 @@ struct Lane {
     flow_us: i64,
     /// First attempts that came in, for distances in events.
     counted: i64,
+    /// Largest recorded offset of what came on time, or was held back by a `late` and came since.
+    furthest: i64,
     stalls: Vec<Stall>,
     tail: Option<LogTail>,
     /// Moment of the latest mark at which it is set back.
@@ -298,7 +300,7 @@ impl Deliveries {
             let (stretch, passed) = (clock_us - self.clock_us, entry.key - self.clock_us);
             let share = i128::from(due_us - self.frontier_us) * i128::from(passed) / i128::from(stretch.max(1));
             let moment_us = self.frontier_us + share as i64;
-            self.count_late(entry, self.watermark_us);
+            let entry = self.count_late(entry, self.watermark_us);
             self.settle(entry, moment_us, entry.key)?;
         }
         Ok(())
@@ -306,7 +308,7 @@ impl Deliveries {
 
     /// Lets an event come that a `late` held back, behind the one at `clock_us`.
     fn come_behind(&mut self, entry: Entry, clock_us: i64, due_us: i64) -> Result<(), PlanError> {
-        self.count_late(entry, self.watermark_us.max(clock_us));
+        let entry = self.count_late(entry, self.watermark_us.max(clock_us));
         self.settle(entry, due_us.saturating_add(1), clock_us)
     }
 
@@ -330,18 +332,27 @@ impl Deliveries {
         lates.any(|fault| entry.key == clock_us || is_beyond(fault))
     }
 
-    /// Notes how far behind the watermark an event comes that waited for event time because of a `late`.
-    fn count_late(&mut self, entry: Entry, watermark_us: i64) {
+    /// Notes how far behind the watermark an event comes that waited for event time because of a `late`. A fault that did not make it
+    /// late did not touch it: where events are rare, the next one may be further away than it was held back.
+    fn count_late(&mut self, mut entry: Entry, watermark_us: i64) -> Entry {
         let faults = &self.checked.faults;
         if entry.attempt > 0 {
-            return;
+            return entry;
         }
         for fault in bits(entry.faults & faults.lates) {
             let Some(late) = faults.late(fault) else { continue };
             let drawn_us = faults.amount(fault, entry.partition as usize, entry.offset).value;
             let own_us = entry.key - drawn_us;
-            self.lateness.entry(fault).or_default().count(late, watermark_us - own_us);
+            let furthest = &mut self.lanes[entry.partition as usize].furthest;
+            let in_order = *furthest <= entry.offset;
+            if !self.lateness.entry(fault).or_default().count(late, watermark_us - own_us, in_order) {
+                entry.faults &= !(1 << fault);
+                // It is like any other now: what comes behind it is late because of it.
+                self.watermark_us = self.watermark_us.max(own_us);
+            }
+            *furthest = entry.offset.max(*furthest);
         }
+        entry
     }
 
     /// Past the last event: what waits for a number of events comes at once, then what waits for event time, at the pace.
@@ -353,11 +364,11 @@ impl Deliveries {
             }
         }
         for entry in std::mem::take(&mut self.overdue) {
-            self.count_late(entry, self.watermark_us);
+            let entry = self.count_late(entry, self.watermark_us);
             self.settle(entry, self.frontier_us, self.clock_us)?;
         }
         if let Some(entry) = self.by_time.pop_below(i64::MAX)? {
-            self.count_late(entry, self.watermark_us);
+            let entry = self.count_late(entry, self.watermark_us);
             let due_us = self.frontier_us.saturating_add(self.checked.pace.tail_us(entry.key - self.clock_us));
             self.clock_us = entry.key;
             self.frontier_us = due_us;
@@ -399,6 +410,7 @@ impl Deliveries {
         let turn_us = lane.flow_us.max(free_us);
         let straggles = behind_us > 0 || later_us > 0;
         if !straggles {
+            lane.furthest = lane.furthest.max(item.offset);
             lane.flow_us = turn_us;
         }
         lane.counted += 1;
@@ -608,6 +620,7 @@ impl Lane {
         Self {
             flow_us: 0,
             counted: 0,
+            furthest: -1,
             stalls: Vec::new(),
             tail,
             set_back_us: 0,

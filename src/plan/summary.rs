@@ -106,8 +106,9 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     let requests = Resolved::new(&deliveries.asking, &checked.requests, checked.seed, checked.origin_us);
     let at_events = |index: usize| {
         let PlannedFault { name, kind, legality, .. } = checked.named[index].clone();
-        let (planned, coverage) =
-            (deliveries.fired()[index], coverage.figures(checked, index, deliveries.lateness.get(&index)));
+        let lateness = deliveries.lateness.get(&index);
+        let in_time = lateness.map_or(0, |lateness| lateness.in_time);
+        let (planned, coverage) = (deliveries.fired()[index] - in_time, coverage.figures(checked, index, lateness));
         FaultSummary { name, kind, legality, planned, coverage, at_requests: None }
     };
     let fault = |(at_requests, place): &(bool, usize)| {
@@ -213,7 +214,7 @@ impl Coverage {
                 ("partitions", coverage.partitions.len() as f64),
             ],
             Kind::Late => {
-                let Lateness { inside, at_bound, beyond } = lateness.copied().unwrap_or_default();
+                let Lateness { inside, at_bound, beyond, .. } = lateness.copied().unwrap_or_default();
                 vec![
                     ("share", coverage.touched as f64 / self.first_attempts.max(1) as f64),
                     ("inside", inside as f64),
