@@ -158,6 +158,35 @@ fn faults_that_rest_touch_nothing_and_go_on_with_their_counting() {
 }
 
 #[test]
+fn whoever_is_held_back_goes_on_when_faults_rest() {
+    let hour = Duration::from_secs(3_600);
+    let slow = [
+        StageFaultKind::SlowSink { latency: hour, bytes_per_second: None },
+        StageFaultKind::SlowSink { latency: Duration::ZERO, bytes_per_second: Some(1) },
+        StageFaultKind::Throttle { time: hour },
+    ];
+    for kind in slow {
+        let (stage, _folder, arm) = with(&[("out", 1)]);
+        put(&stage, vec![at(StageFault::always(kind.clone()), ["Produce"])]);
+        let producer = arm.producer(&[("linger.ms", "0"), ("max.in.flight.requests.per.connection", "2")]);
+        let send = |value: &str| {
+            producer.send(BaseRecord::<str, str>::to("out").partition(0).payload(value)).unwrap();
+        };
+        send("0");
+        let clock = SystemClock::start();
+        while stands(&stage, "out").is_empty() {
+            assert!(clock.now() < WAIT, "{kind:?}");
+            producer.poll(Duration::from_millis(10));
+        }
+        // Answered late, or its client not heard afterwards.
+        send("1");
+        stage.rest_faults(true);
+        producer.flush(WAIT / 2).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert_eq!(stands(&stage, "out"), numbers(2), "{kind:?}");
+    }
+}
+
+#[test]
 fn whoever_visits_a_group_leaves_it_when_faults_rest() {
     let (stage, _folder, arm) = with(&[("in", 2)]);
     let consumer = arm.consumer("g", &[("client.id", "build")]);

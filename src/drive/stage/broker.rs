@@ -52,9 +52,9 @@ pub(super) struct Broker {
     pub(super) faults: Faults,
     control: Mutex<Control>,
     changed: Condvar,
-    /// Locked by those who pause; rung when the stage closes.
+    /// Locked by those who pause; rung when the stage closes and when faults come to rest.
     pausing: Mutex<()>,
-    closed: Condvar,
+    go_on: Condvar,
     closing: AtomicBool,
     asked: Mutex<BTreeMap<Asked, u64>>,
     failures: Mutex<BTreeMap<String, u64>>,
@@ -75,7 +75,7 @@ impl Broker {
             control: Mutex::new(Control { groups, transactions: Transactions::default() }),
             changed: Condvar::new(),
             pausing: Mutex::default(),
-            closed: Condvar::new(),
+            go_on: Condvar::new(),
             closing: AtomicBool::new(false),
             asked: Mutex::default(),
             failures: Mutex::default(),
@@ -114,14 +114,22 @@ impl Broker {
         self.changed.notify_all();
     }
 
-    /// Waits until `due`, or until the stage is closed.
-    pub(super) fn pause(&self, due: Duration) {
+    /// Waits until `due`, or until the stage is closed or faults come to rest, who have done so `rests` times: an ending is the build's
+    /// own only where nothing is held back any more.
+    pub(super) fn pause(&self, due: Duration, rests: u64) {
         let mut pausing = lock(&self.pausing);
         while !self.is_closing()
+            && self.faults.rests() == rests
             && let Some(left) = due.checked_sub(self.clock.now()).filter(|left| !left.is_zero())
         {
-            pausing = self.closed.wait_timeout(pausing, left).unwrap_or_else(PoisonError::into_inner).0;
+            pausing = self.go_on.wait_timeout(pausing, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Wakes those who pause, to see whether they still have to.
+    pub(super) fn end_pauses(&self) {
+        drop(lock(&self.pausing));
+        self.go_on.notify_all();
     }
 
     /// Does what time asks for until the stage is closed: sessions, rebalances and transactions that took too long, and faults;
@@ -299,8 +307,7 @@ impl Broker {
         let _control = lock(&self.control);
         self.closing.store(true, Ordering::SeqCst);
         self.changed.notify_all();
-        drop(lock(&self.pausing));
-        self.closed.notify_all();
+        self.end_pauses();
         for topic in self.topics.all() {
             topic.partitions().iter().for_each(|partition| partition.close());
         }

@@ -359,15 +359,17 @@ impl Stage {
     /// is none, moments out of order.
     pub fn arm(&self, faults: Vec<StageFault>, start: Duration) -> Result<(), StageError> {
         self.broker.faults.arm(faults, start)?;
+        self.broker.end_pauses();
         self.broker.wake();
         Ok(())
     }
 
-    /// Has all faults rest: they touch nothing and begin nothing, whoever visits a group leaves it, and moments pass; or has them act
-    /// again. Whatever they touch next goes on being counted.
+    /// Has all faults rest: they touch nothing and begin nothing, who is held back goes on at once, whoever visits a group leaves it, and
+    /// moments pass; or has them act again. Whatever they touch next goes on being counted.
     pub fn rest_faults(&self, resting: bool) {
         self.broker.faults.rest(resting);
         if resting {
+            self.broker.end_pauses();
             self.broker.control(|control, now| control.groups.end_visits(now));
         }
         self.broker.wake();

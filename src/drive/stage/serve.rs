@@ -285,8 +285,11 @@ fn converse_badly(
         Some(answer) => vec![answer],
         None => answer(broker, &request, peer)?,
     };
-    broker.pause(acting.due(&request, &answer, broker.clock.now()));
+    broker.pause(acting.due(&request, &answer, broker.clock.now()), acting.rests);
     let throttled = acting.throttle.filter(|time| {
+        if broker.faults.rests() != acting.rests {
+            return false;
+        }
         let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         put_throttle(&request, &mut answer, millis)
     });
@@ -297,7 +300,7 @@ fn converse_badly(
     write_all(stream, &answer)?;
     // Told to wait, and not heard meanwhile, as Kafka does with clients that do not know what they are told.
     if let Some(time) = throttled {
-        broker.pause(broker.clock.now() + time);
+        broker.pause(broker.clock.now() + time, acting.rests);
     }
     Ok(true)
 }

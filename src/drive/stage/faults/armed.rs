@@ -1,7 +1,7 @@
 //! Faults in force: what each request, partition and moment meets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use super::{StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigge
 pub(in crate::drive::stage) struct Faults {
     /// Whether any may touch something: a stage without faults asks nothing further.
     any: AtomicBool,
+    /// How often they came to rest, or others were put into force.
+    rests: AtomicU64,
     armed: RwLock<Arc<Vec<Armed>>>,
     lines: Mutex<FaultLines>,
     happening: Mutex<Vec<Happening>>,
@@ -91,6 +93,8 @@ pub(in crate::drive::stage) struct Acting {
     pub(in crate::drive::stage) room: Option<usize>,
     /// How long its client is not heard afterwards.
     pub(in crate::drive::stage) throttle: Option<Duration>,
+    /// What [`Faults::rests`] was when it came: from the next rest on, nothing holds it back any more.
+    pub(in crate::drive::stage) rests: u64,
     late: Duration,
     /// Faults that bound bytes, by their places in the list.
     rates: Vec<usize>,
@@ -122,6 +126,7 @@ impl Faults {
         let any = !armed.is_empty();
         *self.armed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(armed);
         self.any.store(any, Ordering::SeqCst);
+        self.rests.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -131,7 +136,16 @@ impl Faults {
         self.any.store(any && !resting, Ordering::SeqCst);
         if resting {
             lock(&self.happening).clear();
+            self.rests.fetch_add(1, Ordering::SeqCst);
+            // What goes at once now is no debt of what comes when they act again.
+            let armed = self.armed.read().unwrap_or_else(PoisonError::into_inner);
+            armed.iter().filter_map(|one| one.rate.as_ref()).for_each(Rate::forget);
         }
+    }
+
+    /// How often they came to rest so far, or others were put into force.
+    pub(in crate::drive::stage) fn rests(&self) -> u64 {
+        self.rests.load(Ordering::SeqCst)
     }
 
     /// Whether an instance that has a length goes on.
@@ -156,8 +170,10 @@ impl Faults {
         request: &Request,
         now: Duration,
     ) -> Option<Acting> {
+        // Ahead of asking whether any is in force: a rest in between is not missed.
+        let rests = self.rests();
         let armed = self.armed()?;
-        let mut acting = Acting { armed: Arc::clone(&armed), ..Acting::default() };
+        let mut acting = Acting { armed: Arc::clone(&armed), rests, ..Acting::default() };
         let mut named: Option<Vec<(String, i32)>> = None;
         for (place, one) in armed.iter().enumerate() {
             if one.fault.kind.is_of_partitions() || !one.aims_at(request) {

@@ -28,6 +28,11 @@ impl Rate {
         *free
     }
 
+    /// Owes nothing for what was let go so far.
+    pub(super) fn forget(&self) {
+        *lock(&self.free) = Duration::ZERO;
+    }
+
     /// Bytes that one answer may have.
     pub(super) fn at_once(&self) -> usize {
         usize::try_from(self.bytes_per_second / AT_ONCE).unwrap_or(usize::MAX).max(1)
@@ -46,5 +51,8 @@ mod tests {
         assert_eq!(rate.take(100, millis(20)), millis(200));
         assert_eq!(rate.take(100, millis(5_000)), millis(5_100));
         assert_eq!(rate.at_once(), 250);
+        assert_eq!(rate.take(100_000, millis(6_000)), millis(106_000));
+        rate.forget();
+        assert_eq!(rate.take(100, millis(7_000)), millis(7_100));
     }
 }
