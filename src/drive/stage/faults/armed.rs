@@ -246,7 +246,7 @@ impl Faults {
         let touch = one.touch(Some((topic, index)), request.key, now)?;
         let mut line = StageFired::of(now, &one.fault.name, touch.instance, &one.fault.kind, request);
         line.partitions = vec![(topic.to_owned(), index)];
-        lock(&self.lines).add(line, touch.begins, Some((topic, index)));
+        lock(&self.lines).add(line, touch.begins, one.key(Some((topic, index))));
         Some(touch)
     }
 
@@ -443,13 +443,17 @@ impl Armed {
         of_the_stage && matches!(self.fault.trigger, StageTrigger::At(_))
     }
 
+    /// What its instances are counted by: one that a moment began touches whatever it aims at, one that a partition began that
+    /// partition.
+    fn key<'s>(&self, spot: Option<(&'s str, i32)>) -> Option<(&'s str, i32)> {
+        spot.filter(|_| !matches!(self.fault.trigger, StageTrigger::At(_)))
+    }
+
     /// Whether a request, or a partition of one, that it aims at is touched.
     fn touch(&self, spot: Option<(&str, i32)>, call: i16, now: Duration) -> Option<Touch> {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        // An instance that a moment began touches whatever it aims at, one that a partition began that partition.
-        let by_moment = matches!(self.fault.trigger, StageTrigger::At(_));
-        let key = spot.filter(|_| !by_moment).map(|(topic, index)| (topic.to_owned(), index));
+        let key = self.key(spot).map(|(topic, index)| (topic.to_owned(), index));
         let progress = state.progress.entry(key).or_default();
         progress.count += 1;
         let count = progress.count;
@@ -582,6 +586,22 @@ mod tests {
         assert_eq!(touched(at(), SECOND * 2, u64::MAX, each_second), [5, 6, 21, 22]);
         // Nobody comes while the second of them lasts.
         assert_eq!(touched(at(), SECOND * 2, u64::MAX, |number| each_second(number * 6)), [1]);
+    }
+
+    #[test]
+    fn an_instance_that_a_moment_began_counts_once_whatever_partitions_it_touches() {
+        let of = |trigger| {
+            let faults = Faults::default();
+            let fault = StageFault { trigger, length: SECOND, ..StageFault::always(StageFaultKind::NotLeader) };
+            faults.arm(vec![fault], Duration::ZERO).unwrap();
+            let request = Request { key: ApiKey::Produce as i16, version: 7, ..Request::default() };
+            let refused = (0..3).filter(|index| faults.refuses(&request, "t", *index, SECOND).is_some()).count();
+            let count = faults.counts()["not-leader"];
+            (refused, count.instances, count.touched)
+        };
+        assert_eq!(of(StageTrigger::At(vec![SECOND / 2])), (3, 1, 3));
+        // What partitions begin, each begins for itself.
+        assert_eq!(of(StageTrigger::Nth([1].into())), (3, 3, 3));
     }
 
     #[test]
