@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compare::{Comparison, Idempotency, Judgement, Redelivery};
-use crate::plan::PlanSummary;
+use crate::plan::{FaultSummary, PlanSummary};
 use crate::report::{
     BuildFacts, DriveFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
 };
@@ -27,7 +27,8 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Makes the report of a comparison that comes from here.
-    pub(super) fn report(self, comparison: Comparison, judgement: Judgement) -> Report {
+    pub(super) fn report(self, comparison: Comparison, mut judgement: Judgement) -> Report {
+        judgement.warnings.extend(comparison.idempotency.as_ref().and_then(|_| lost_connections(&self.plan)));
         Report {
             format: FORMAT.to_owned(),
             tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,6 +62,21 @@ impl Origin {
             reproduce: self.reproduce,
         }
     }
+}
+
+/// Faults that lose connections may make builds write, or be handed, something once more as well. They are in the drives without
+/// redelivery all the same: a build that loses what it writes with its connection would else seem to do so for redelivery.
+fn lost_connections(plan: &PlanSummary) -> Option<String> {
+    let loses =
+        |fault: &&FaultSummary| fault.at_requests.is_some() && ["disconnect", "broker-down"].contains(&&*fault.kind);
+    let names: Vec<String> = plan.faults.iter().filter(loses).map(|fault| format!("`{}`", fault.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "a fault that ends connections ({}) acts with redelivery and without it: what a build repeats because of a lost \
+             connection may count among what it repeats because of redelivery; drive it without to tell them apart",
+            names.join(" and ")
+        )
+    })
 }
 
 /// Says which relations each build keeps; `redelivers` says whether redelivery was to be looked at.
