@@ -174,6 +174,10 @@ pub struct FaultCount {
     pub instances: u64,
     /// Requests, partitions of requests, connections and groups that were touched.
     pub touched: u64,
+    /// Instances that can have made a build write, or be handed, something once more: each that lost the answer to a `Produce`, and each
+    /// rebalance if events were handed out again because of none but faults.
+    #[serde(default)]
+    pub provoked: u64,
 }
 
 /// A committed position.

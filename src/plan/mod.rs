@@ -321,7 +321,7 @@ pub fn is_at_requests(kind: &str) -> bool {
 }
 
 /// Whether a kind of fault at requests, by its name, makes clients write, or be handed, something once more.
-pub fn repeats_requests(kind: &str) -> bool {
+fn repeats_requests(kind: &str) -> bool {
     RequestKind::named(kind).is_some_and(RequestKind::redelivers)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::{drive_of, provoked_by_touches, quoted};
+use super::facts::{drive_of, provoked, quoted};
 use super::origin::Origin;
 use super::run::{Terms, compared};
 use super::source::shown;
@@ -60,8 +60,8 @@ pub fn compare_outcomes(
     comparison.wants_new_again = false;
     if let Some(found) = &mut comparison.idempotency {
         let of = |name: &str| drives.iter().find(|(drive, _)| drive == name).map(|(_, outcome)| outcome);
-        let provoked = |name: &str| of(name).map_or(Ok(0), |outcome| provoked_by_touches(outcome, stop));
-        (found.old.provoked, found.new.provoked) = (provoked("old")?, provoked("new")?);
+        let provoked = |name: &str| of(name).map_or(0, provoked);
+        (found.old.provoked, found.new.provoked) = (provoked("old"), provoked("new"));
     }
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();

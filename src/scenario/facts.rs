@@ -1,6 +1,6 @@
 //! Everything a run found, gathered into one [`Report`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::clock::Stop;
 use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::{FaultSummary, PaceMode, PaceSettings, PlanSummary, repeats_requests};
+use crate::plan::{FaultSummary, PaceMode, PaceSettings, PlanSummary};
 use crate::recording::Recording;
 use crate::report::{
     BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, Report, RequestFacts, ScenarioFacts,
@@ -335,26 +335,9 @@ pub(super) fn touched(drives: &[(String, Outcome)], stop: &Stop) -> Result<Touch
     Ok(Touched(all))
 }
 
-/// Instances of faults at requests that redeliver, in a drive whose plan nobody knows: by what they touched.
-pub(super) fn provoked_by_touches(drive: &Outcome, stop: &Stop) -> Result<u64, ScenarioError> {
-    let mut names = BTreeSet::new();
-    for touch in drive.touches()?.into_iter().flatten() {
-        if stop.raised() {
-            return Err(CompareError::Stopped.into());
-        }
-        let touch = touch?;
-        if repeats_requests(&touch.kind) && !names.contains(&touch.fault) {
-            names.insert(touch.fault);
-        }
-    }
-    Ok(names.iter().filter_map(|name| drive.ending().faults.get(name)).map(|count| count.instances).sum())
-}
-
-/// Instances of faults at requests that redeliver, in one drive.
-pub(super) fn provoked(summary: &PlanSummary, drive: &Outcome) -> u64 {
-    let redelivers = |fault: &&FaultSummary| fault.at_requests.as_ref().is_some_and(|at| at.redelivers);
-    let counts = summary.faults.iter().filter(redelivers).filter_map(|fault| drive.ending().faults.get(&fault.name));
-    counts.map(|count| count.instances).sum()
+/// Instances of faults at requests that can have made a build write, or be handed, something once more, in one drive.
+pub(super) fn provoked(drive: &Outcome) -> u64 {
+    drive.ending().faults.values().map(|count| count.provoked).sum()
 }
 
 /// Counts the instances of each fault at events that were handed over in a drive.

@@ -130,6 +130,22 @@ fn determinism(comparison: &Comparison) -> RelationFacts {
 /// Whether redelivery changes what each build does.
 fn redelivery(found: &Idempotency) -> RelationFacts {
     let broken = |build: &Redelivery| build.repeated_effects > 0 || build.changed_finals > 0;
+    let spared = |build: &Redelivery| build.redelivered + build.provoked == 0;
+    let nothing_came = match (spared(&found.old), spared(&found.new)) {
+        (true, true) => Some("either build"),
+        (true, false) => Some("old"),
+        (false, true) => Some("new"),
+        (false, false) => None,
+    };
+    if let Some(build) = nothing_came.filter(|_| !broken(&found.old) && !broken(&found.new)) {
+        return RelationFacts {
+            name: "redelivery".into(),
+            result: "not judged".into(),
+            note: format!(
+                "Cannot tell: nothing was handed over, and no answer to a write lost, that {build} could repeat."
+            ),
+        };
+    }
     let (result, note) = match (broken(&found.old), broken(&found.new)) {
         (false, false) => {
             ("kept by both", "Neither build does anything twice when events are handed over again.".to_owned())

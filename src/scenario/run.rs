@@ -82,7 +82,7 @@ pub fn run(
     let touched = facts::touched(&drives, stop).map_err(unfinished)?;
     if let (Some(found), Some(old), Some(new)) = (&mut comparison.idempotency, one(&drives, "old"), one(&drives, "new"))
     {
-        (found.old.provoked, found.new.provoked) = (facts::provoked(&summary, old), facts::provoked(&summary, new));
+        (found.old.provoked, found.new.provoked) = (facts::provoked(old), facts::provoked(new));
     }
     let bounds = checked.bounds();
     let facts = Facts {

@@ -304,6 +304,7 @@ fn a_producer_that_does_not_number_what_it_writes_repeats_where_answers_are_lost
     assert!(idempotency.new.repeated_effects > 5 && idempotency.new.provoked > 5, "{idempotency:?}");
     let relation = report.relations.iter().find(|relation| relation.name == "redelivery").unwrap();
     assert_eq!(relation.result, "broken by new");
+    assert!(!report.warnings.iter().any(|warning| warning.contains("ends connections")), "{:?}", report.warnings);
     let drives: Vec<&str> = report.drives.iter().map(|drive| drive.drive.as_str()).collect();
     assert!(drives.contains(&"new-once"), "{drives:?}");
     let fired = if drives.contains(&"new-again") {
@@ -322,11 +323,33 @@ fn a_producer_that_does_not_number_what_it_writes_repeats_where_answers_are_lost
 }
 
 #[test]
+fn whether_redelivery_is_borne_cannot_be_told_where_nothing_came_twice() {
+    let commits = "kind = 'lost-ack'\nnth = 1\nrequests = ['OffsetCommit']";
+    let made = rehearse(
+        ["", ""],
+        &format!("[[fault]]\n{commits}\n[[fault]]\nkind = 'disconnect'\nnth = 3\nrequests = ['Produce']\n"),
+    );
+    let report = &made.report;
+    assert!(report.faults.iter().all(|fault| fault.fired > 0), "{:?}", report.faults);
+    let idempotency = report.idempotency.as_ref().unwrap();
+    assert_eq!((idempotency.old.provoked, idempotency.new.provoked, idempotency.new.redelivered), (0, 0, 0));
+    let relation = report.relations.iter().find(|relation| relation.name == "redelivery").unwrap();
+    assert_eq!(relation.result, "not judged", "{}", relation.note);
+    assert!(relation.note.starts_with("Cannot tell"), "{}", relation.note);
+    let shown = rehearsal::report::render(report, rehearsal::report::Format::Markdown);
+    assert!(shown.contains("Cannot tell: none was redelivered") && !shown.contains("No effect is repeated"), "{shown}");
+    // What loses connections is in the drives without redelivery as well.
+    let said = |warning: &&String| warning.contains("ends connections (`disconnect-1`)");
+    assert_eq!(report.warnings.iter().filter(said).count(), 1, "{:?}", report.warnings);
+}
+
+#[test]
 fn a_build_that_forgets_what_it_paid_repeats_where_its_group_is_visited() {
     let made =
         shows("forgets", "kind = 'rebalance'\nevery = 1\nmost = 12\nlength = '50ms'\nrequests = ['OffsetCommit']");
     let idempotency = made.report.idempotency.as_ref().unwrap();
     assert!(idempotency.new.repeated_effects > 0 && idempotency.old.repeated_effects == 0, "{idempotency:?}");
+    assert!(idempotency.new.provoked > 0, "{idempotency:?}");
     assert!(made.differences()[&Kind::Repeated] > 0);
 }
 

@@ -498,7 +498,10 @@ fn at_requests(redelivers: bool, by_time: bool, drives: &[(&str, u64)]) -> Run {
         run.plan.as_mut().unwrap().faults.push(fault);
         for (drive, instances) in drives {
             let report = run.endings.entry((*drive).to_owned()).or_insert_with(finished);
-            report.faults.insert("lost".to_owned(), FaultCount { instances: *instances, touched: *instances });
+            report.faults.insert(
+                "lost".to_owned(),
+                FaultCount { instances: *instances, touched: *instances, provoked: *instances },
+            );
         }
     })
 }

@@ -11,7 +11,9 @@ use super::super::{DeliverySource, DriveError};
 use super::KafkaRules;
 use super::broker::Broker;
 use super::lanes::is_internal;
-use crate::drive::stage::{ChunkBuilder, StageAim, StageFault, StageFaultKind, StageFired, StageTrigger};
+use crate::drive::stage::{
+    ChunkBuilder, StageAim, StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigger,
+};
 use crate::outcome::{FaultCount, OutcomeError, Touch, TouchedPartition, TouchesWriter};
 use crate::plan::{FaultSettings, ReadRate, RequestEffect, RequestFault, RequestTrigger};
 use crate::recording::{Columns, Place, Recording, RecordingError};
@@ -181,8 +183,8 @@ impl Log<'_> {
     pub(super) fn counts(&self, broker: &dyn Broker) -> BTreeMap<String, FaultCount> {
         let fired = broker.fault_counts();
         let count = |name: &String| {
-            let fired = fired.get(name).copied().unwrap_or_default();
-            (name.clone(), FaultCount { instances: fired.instances, touched: fired.touched })
+            let StageFaultCount { instances, touched, provoked } = fired.get(name).copied().unwrap_or_default();
+            (name.clone(), FaultCount { instances, touched, provoked })
         };
         self.names.iter().map(count).collect()
     }

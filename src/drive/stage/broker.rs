@@ -276,6 +276,13 @@ impl Broker {
         self.faults.refuses(request, topic, index, self.clock.now())
     }
 
+    /// How many positions of planned partitions consumers were handed once more without having been set back.
+    pub(super) fn handed_again(&self) -> u64 {
+        let again = |log: &Log| if let Log::Planned(log) = log { log.handed_again() } else { 0 };
+        let planned = self.topics.all().into_iter().filter(|topic| topic.planned);
+        planned.flat_map(|topic| topic.partitions()).map(|partition| partition.look(again)).sum()
+    }
+
     /// A partition by topic and number.
     pub(super) fn partition(&self, topic: &str, index: i32) -> Result<(Arc<Topic>, Arc<Partition>), ResponseError> {
         let topic = self.topics.named(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;

@@ -358,7 +358,7 @@ impl Stage {
     /// [`StageError::Fault`] for one that makes no sense: a call that Kafka does not have or that the kind cannot touch, a share that
     /// is none, moments out of order.
     pub fn arm(&self, faults: Vec<StageFault>, start: Duration) -> Result<(), StageError> {
-        self.broker.faults.arm(faults, start)?;
+        self.broker.faults.arm(faults, start, self.broker.handed_again())?;
         self.broker.end_pauses();
         self.broker.wake();
         Ok(())
@@ -393,7 +393,7 @@ impl Stage {
 
     /// How often each fault fired, by name; one that touched nothing is not among them.
     pub fn fault_counts(&self) -> BTreeMap<String, StageFaultCount> {
-        self.broker.faults.counts()
+        self.broker.faults.counts(self.broker.handed_again())
     }
 
     /// What went wrong with the stage's own files or the recording, with how often: what clients were told of it was no word of a

@@ -14,7 +14,7 @@ use super::super::partition::lock;
 use super::super::sessions::Sessions;
 use super::super::topics::Topics;
 use super::super::wire::Request;
-use super::log::FaultLines;
+use super::log::{Count, FaultLines};
 use super::rate::Rate;
 use super::{StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigger, spots};
 
@@ -25,6 +25,8 @@ pub(in crate::drive::stage) struct Faults {
     any: AtomicBool,
     /// How often they came to rest, or others were put into force.
     rests: AtomicU64,
+    /// Positions that had been handed out once more when they were put into force.
+    again_before: AtomicU64,
     armed: RwLock<Arc<Vec<Armed>>>,
     lines: Mutex<FaultLines>,
     happening: Mutex<Vec<Happening>>,
@@ -120,8 +122,15 @@ enum Needs {
 }
 
 impl Faults {
-    /// Puts faults into force in place of those that were; moments are counted from `start`.
-    pub(in crate::drive::stage) fn arm(&self, faults: Vec<StageFault>, start: Duration) -> Result<(), StageError> {
+    /// Puts faults into force in place of those that were; moments are counted from `start`. So many positions had been handed out
+    /// `again` by then.
+    pub(in crate::drive::stage) fn arm(
+        &self,
+        faults: Vec<StageFault>,
+        start: Duration,
+        again: u64,
+    ) -> Result<(), StageError> {
+        self.again_before.store(again, Ordering::SeqCst);
         let armed: Vec<Armed> = faults.into_iter().map(|fault| Armed::new(fault, start)).collect::<Result<_, _>>()?;
         let any = !armed.is_empty();
         *self.armed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(armed);
@@ -306,8 +315,12 @@ impl Faults {
         lock(&self.lines).lines.clone()
     }
 
-    pub(in crate::drive::stage) fn counts(&self) -> BTreeMap<String, StageFaultCount> {
-        lock(&self.lines).counts.clone()
+    /// How often each fired, where positions were handed out `again` so many times by now.
+    pub(in crate::drive::stage) fn counts(&self, again: u64) -> BTreeMap<String, StageFaultCount> {
+        let since = again > self.again_before.load(Ordering::SeqCst);
+        let counts = lock(&self.lines).counts.clone();
+        let with = |(name, count): (String, Count)| (name, count.told(since));
+        counts.into_iter().map(with).collect()
     }
 
     /// Notes what a request met, once it has its answer.
@@ -593,10 +606,10 @@ mod tests {
         let of = |trigger| {
             let faults = Faults::default();
             let fault = StageFault { trigger, length: SECOND, ..StageFault::always(StageFaultKind::NotLeader) };
-            faults.arm(vec![fault], Duration::ZERO).unwrap();
+            faults.arm(vec![fault], Duration::ZERO, 0).unwrap();
             let request = Request { key: ApiKey::Produce as i16, version: 7, ..Request::default() };
             let refused = (0..3).filter(|index| faults.refuses(&request, "t", *index, SECOND).is_some()).count();
-            let count = faults.counts()["not-leader"];
+            let count = faults.counts(0)["not-leader"];
             (refused, count.instances, count.touched)
         };
         assert_eq!(of(StageTrigger::At(vec![SECOND / 2])), (3, 1, 3));

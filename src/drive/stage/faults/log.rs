@@ -84,13 +84,38 @@ pub struct StageFaultCount {
     pub instances: u64,
     /// Requests, partitions of requests, connections and groups that were touched.
     pub touched: u64,
+    /// Instances that can have made a client write, or be handed, something once more: each that lost the answer to a `Produce`, and
+    /// each visit to a group if events were handed out again without having been set back since the fault is in force. Who handed a
+    /// position out again is not known: of several groups that read one topic, each visit counts.
+    pub provoked: u64,
+}
+
+/// How often a fault fired, and did what may make something repeat.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    instances: u64,
+    touched: u64,
+    /// Instances that lost the answer to a write.
+    lost_writes: u64,
+    /// Instances in which somebody came into a group.
+    visits: u64,
+    /// Highest instance among those of lost answers.
+    highest_lost: u64,
+}
+
+impl Count {
+    /// What is said of it, where positions were handed out `again` or not.
+    pub(super) fn told(self, again: bool) -> StageFaultCount {
+        let provoked = self.lost_writes + if again { self.visits } else { 0 };
+        StageFaultCount { instances: self.instances, touched: self.touched, provoked }
+    }
 }
 
 /// See the top of the file.
 #[derive(Debug, Default)]
 pub(super) struct FaultLines {
     pub(super) lines: Vec<StageFired>,
-    pub(super) counts: BTreeMap<String, StageFaultCount>,
+    pub(super) counts: BTreeMap<String, Count>,
     /// Highest instance that is counted, by fault and, where it touches partitions one by one, by partition.
     counted: BTreeMap<(String, Option<(String, i32)>), u64>,
 }
@@ -103,17 +128,51 @@ impl FaultLines {
         // What began an instance may have come to nothing, or be noted behind what came later.
         let key = (line.fault.clone(), spot.map(|(topic, index)| (topic.to_owned(), index)));
         let counted = self.counted.entry(key).or_default();
-        count.instances += u64::from(line.instance > *counted || begins && line.instance < *counted);
-        *counted = line.instance.max(*counted);
+        let first = counts_first(counted, line.instance, begins);
+        count.instances += u64::from(first);
+        if line.kind == StageFaultKind::Rebalance.name() {
+            count.visits += u64::from(first);
+        }
+        // What only commits, beats or asks is done again without anything being written or handed over twice.
+        if line.kind == StageFaultKind::LostAck.name() && line.call == format!("{:?}", ApiKey::Produce) {
+            count.lost_writes += u64::from(counts_first(&mut count.highest_lost, line.instance, begins));
+        }
         if self.lines.len() < LINES_MAX {
             self.lines.push(line);
         }
     }
 }
 
+/// Whether an instance is touched for the first time, where those up to `highest` have been.
+fn counts_first(highest: &mut u64, instance: u64, begins: bool) -> bool {
+    let first = instance > *highest || begins && instance < *highest;
+    *highest = instance.max(*highest);
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_can_repeat_something_counts_as_provoking_it() {
+        let provoked = |kind: StageFaultKind, calls: &[ApiKey], again| {
+            let mut lines = FaultLines::default();
+            for (number, call) in calls.iter().enumerate() {
+                let request = Request { key: *call as i16, ..Request::default() };
+                lines.add(StageFired::of(Duration::ZERO, "f", number as u64 + 1, &kind, &request), true, None);
+            }
+            let count = lines.counts["f"].told(again);
+            assert_eq!(count.instances, calls.len() as u64);
+            count.provoked
+        };
+        let lost = |calls: &[ApiKey]| [true, false].map(|again| provoked(StageFaultKind::LostAck, calls, again));
+        assert_eq!(lost(&[ApiKey::OffsetCommit, ApiKey::Heartbeat, ApiKey::Metadata]), [0, 0]);
+        assert_eq!(lost(&[ApiKey::Produce, ApiKey::OffsetCommit, ApiKey::Produce]), [2, 2]);
+        let visits = |again| provoked(StageFaultKind::Rebalance, &[ApiKey::OffsetCommit; 3], again);
+        assert_eq!((visits(true), visits(false)), (3, 0));
+        assert_eq!(provoked(StageFaultKind::Throttle { time: Duration::ZERO }, &[ApiKey::Produce], true), 0);
+    }
 
     #[test]
     fn an_instance_counts_once_whatever_of_it_is_noted_and_when() {
@@ -123,7 +182,7 @@ mod tests {
                 let line = StageFired::by_itself(Duration::ZERO, "f", *instance, &StageFaultKind::Loading);
                 lines.add(line, *begins, None);
             }
-            let count = lines.counts["f"];
+            let count = lines.counts["f"].told(false);
             assert_eq!(count.touched, touches.len() as u64);
             count.instances
         };

@@ -27,17 +27,24 @@ pub(super) struct Handed {
     next: i64,
     /// Consumers have been set back, and none has come back for it yet.
     awaited: bool,
+    /// Positions that were handed out once more without having been set back.
+    again: u64,
     stretches: VecDeque<Stretch>,
 }
 
 impl Handed {
     pub(super) fn new(start: i64) -> Self {
-        Self { round: 0, next: start, awaited: false, stretches: VecDeque::new() }
+        Self { round: 0, next: start, awaited: false, again: 0, stretches: VecDeque::new() }
     }
 
     /// Whether consumers have been set back and none has asked for that position, or one ahead of it, since.
     pub(super) fn is_awaited(&self) -> bool {
         self.awaited
+    }
+
+    /// How many positions were handed out once more, though nobody had been set back: to whoever took a partition over, or restarted.
+    pub(super) fn again(&self) -> u64 {
+        self.again
     }
 
     /// A consumer asks for `position`.
@@ -47,7 +54,11 @@ impl Handed {
 
     /// A consumer that asked for `position` at `asked_us` gets what stands there up to `to` at `handed_us`.
     pub(super) fn note_handed(&mut self, position: i64, to: i64, asked_us: i64, handed_us: i64) {
-        if self.awaited || to <= self.next {
+        if self.awaited {
+            return;
+        }
+        self.again += u64::try_from(to.min(self.next) - position).unwrap_or(0);
+        if to <= self.next {
             return;
         }
         // Whoever seeks ahead is not handed what lies between.
@@ -101,6 +112,7 @@ mod tests {
         handed.note_handed(103, 112, 0, 3);
         handed.note_handed(112, 112, 0, 4);
         assert_eq!(taken(&mut handed), [(0, 100, 110, 1), (0, 110, 112, 3)]);
+        assert_eq!(handed.again(), 5 + 7);
         assert_eq!(taken(&mut handed), []);
     }
 
@@ -124,6 +136,7 @@ mod tests {
         assert!(!handed.is_awaited());
         handed.note_handed(4, 12, 0, 3);
         assert_eq!(taken(&mut handed), [(0, 0, 10, 1), (1, 4, 12, 3)]);
+        assert_eq!(handed.again(), 0);
     }
 
     #[test]

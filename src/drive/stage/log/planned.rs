@@ -90,6 +90,11 @@ impl PlannedLog {
         }
     }
 
+    /// How many positions consumers were handed once more without having been set back.
+    pub(in crate::drive::stage) fn handed_again(&self) -> u64 {
+        self.handed.again()
+    }
+
     /// Notes that a consumer that asked for `position` gets what stands there up to `to`.
     pub(in crate::drive::stage) fn note_handed(&mut self, position: i64, to: i64, asked_us: i64, handed_us: i64) {
         self.handed.note_handed(position, to, asked_us, handed_us);
