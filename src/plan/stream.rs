@@ -300,7 +300,7 @@ impl Deliveries {
             let (stretch, passed) = (clock_us - self.clock_us, entry.key - self.clock_us);
             let share = i128::from(due_us - self.frontier_us) * i128::from(passed) / i128::from(stretch.max(1));
             let moment_us = self.frontier_us + share as i64;
-            let entry = self.count_late(entry, self.watermark_us);
+            let entry = self.count_late(entry, self.watermark_us, moment_us);
             self.settle(entry, moment_us, entry.key)?;
         }
         Ok(())
@@ -308,7 +308,7 @@ impl Deliveries {
 
     /// Lets an event come that a `late` held back, behind the one at `clock_us`.
     fn come_behind(&mut self, entry: Entry, clock_us: i64, due_us: i64) -> Result<(), PlanError> {
-        let entry = self.count_late(entry, self.watermark_us.max(clock_us));
+        let entry = self.count_late(entry, self.watermark_us.max(clock_us), due_us);
         self.settle(entry, due_us.saturating_add(1), clock_us)
     }
 
@@ -334,7 +334,7 @@ impl Deliveries {
 
     /// Notes how far behind the watermark an event comes that waited for event time because of a `late`. A fault that did not make it
     /// late did not touch it: where events are rare, the next one may be further away than it was held back.
-    fn count_late(&mut self, mut entry: Entry, watermark_us: i64) -> Entry {
+    fn count_late(&mut self, mut entry: Entry, watermark_us: i64, due_us: i64) -> Entry {
         let faults = &self.checked.faults;
         if entry.attempt > 0 {
             return entry;
@@ -343,14 +343,16 @@ impl Deliveries {
             let Some(late) = faults.late(fault) else { continue };
             let drawn_us = faults.amount(fault, entry.partition as usize, entry.offset).value;
             let own_us = entry.key - drawn_us;
-            let furthest = &mut self.lanes[entry.partition as usize].furthest;
-            let in_order = *furthest <= entry.offset;
+            let partition = &mut self.lanes[entry.partition as usize];
+            let in_order = partition.furthest <= entry.offset;
             if !self.lateness.entry(fault).or_default().count(late, watermark_us - own_us, in_order) {
                 entry.faults &= !(1 << fault);
-                // It is like any other now: what comes behind it is late because of it.
+                // It is like any other now: nothing overtakes it, and what comes behind it is late because of it.
+                entry.origin_us = entry.origin_us.max(partition.flow_us);
+                partition.flow_us = due_us.max(entry.origin_us);
                 self.watermark_us = self.watermark_us.max(own_us);
             }
-            *furthest = entry.offset.max(*furthest);
+            partition.furthest = partition.furthest.max(entry.offset);
         }
         entry
     }
@@ -364,12 +366,12 @@ impl Deliveries {
             }
         }
         for entry in std::mem::take(&mut self.overdue) {
-            let entry = self.count_late(entry, self.watermark_us);
+            let entry = self.count_late(entry, self.watermark_us, self.frontier_us);
             self.settle(entry, self.frontier_us, self.clock_us)?;
         }
         if let Some(entry) = self.by_time.pop_below(i64::MAX)? {
-            let entry = self.count_late(entry, self.watermark_us);
             let due_us = self.frontier_us.saturating_add(self.checked.pace.tail_us(entry.key - self.clock_us));
+            let entry = self.count_late(entry, self.watermark_us, due_us);
             self.clock_us = entry.key;
             self.frontier_us = due_us;
             return self.settle(entry, due_us, entry.key);
