@@ -2,6 +2,7 @@
 //!
 //! Three answers: kept, broken, cannot be told. The third is never taken for the first.
 
+use super::behind;
 use super::family;
 use super::figure::Figure;
 use super::gates::{Gate, Limit};
@@ -65,8 +66,8 @@ fn look(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds) -> Seen {
         (Figure::SlowDown, Limit::Share(limit)) => {
             timing::replay(facts, gate, limit, |lateness| lateness.slow_down, percent)
         }
-        (Figure::LagEvents, _) => Seen::untold(gate, "lag is not measured by this transport"),
-        (Figure::FreshnessP99, _) => Seen::untold(gate, "freshness is not measured by this transport"),
+        (Figure::LagEvents, Limit::Count(limit)) => behind::lag(facts, gate, bounds, limit),
+        (Figure::FreshnessP99, Limit::Time(limit)) => behind::freshness(facts, gate, bounds, limit.us()),
         // `Gates::check` gives each figure a limit in its own unit.
         _ => Seen::untold(gate, "its limit has another unit"),
     }

@@ -30,14 +30,14 @@ pub enum Figure {
     LatenessP99,
     /// Slow-down of the replay.
     SlowDown,
-    /// Events that wait to be processed.
+    /// Largest number of events that waited to be processed by new.
     LagEvents,
-    /// 99th percentile of the age of what the build has processed.
+    /// 99th percentile of the age of the oldest event that waited to be processed by new.
     FreshnessP99,
 }
 
 /// Every figure, gravest first; gates and reasons stand in this order.
-const FIGURES: [Figure; 33] = [
+const FIGURES: [Figure; 35] = [
     Figure::Kind(Kind::Died),
     Figure::Kind(Kind::NoProgress),
     Figure::RepeatedEffectsIncrease,
@@ -71,10 +71,9 @@ const FIGURES: [Figure; 33] = [
     Figure::MatchedShareMin,
     Figure::LatenessP99,
     Figure::SlowDown,
+    Figure::LagEvents,
+    Figure::FreshnessP99,
 ];
-
-/// Figures that may be limited before anything measures them: their gates cannot be judged.
-const UNMEASURED: [Figure; 2] = [Figure::LagEvents, Figure::FreshnessP99];
 
 /// Figures gated at 0 unless the scenario writes its own.
 pub(super) const DEFAULTS: [Figure; 11] = [
@@ -102,7 +101,7 @@ pub(super) enum Unit {
 impl Figure {
     /// Returns every figure that may be limited, gravest first.
     pub fn all() -> impl Iterator<Item = Self> {
-        FIGURES.into_iter().chain(UNMEASURED)
+        FIGURES.into_iter()
     }
 
     /// Returns the figure that is written `name`.
@@ -168,8 +167,13 @@ impl Figure {
             Self::SlowDown => {
                 "Most by which the replay may be longer than planned; bounds every gate on timing".to_owned()
             }
-            Self::LagEvents => "Most events that may wait to be processed; not measured over stdio".to_owned(),
-            Self::FreshnessP99 => "Highest p99 age of what new has processed; not measured over stdio".to_owned(),
+            Self::LagEvents => {
+                "Most events that may wait to be processed by new; known of builds that commit".to_owned()
+            }
+            Self::FreshnessP99 => {
+                "Highest p99 age of the oldest event that waits to be processed by new; known of builds that commit"
+                    .to_owned()
+            }
         }
     }
 }

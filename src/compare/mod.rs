@@ -6,6 +6,7 @@
 mod align;
 mod arrivals;
 mod assess;
+mod behind;
 mod bootstrap;
 mod bounds;
 mod buckets;
@@ -36,6 +37,7 @@ mod values;
 mod verdict;
 mod watched;
 
+pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use family::settle;
@@ -385,6 +387,9 @@ pub struct Comparison {
     pub idempotency: Option<Idempotency>,
     /// Latency of each build; none where unpaced.
     pub latency: Option<Latency>,
+    /// How far each drive was behind, as far as it is known.
+    #[serde(default)]
+    pub behind: Behind,
 }
 
 /// How far the order of new is from old's, over all outputs that are equal in both (RFC 4737).

@@ -6,8 +6,11 @@ use super::stdio::grouped;
 use super::{Job, Progress};
 use crate::outcome::{GaugesWriter, OutcomeError};
 
-/// Microseconds between figures.
+/// Microseconds between figures of the process.
 const GAUGES_US: i64 = 1_000_000;
+
+/// Microseconds between figures of lag and freshness: a build falls behind and catches up within a second.
+const LAG_US: i64 = 100_000;
 
 /// Microseconds between reports of progress.
 const PROGRESS_US: i64 = 100_000;
@@ -22,6 +25,7 @@ pub(super) struct Figures<'a, 'b> {
     progress: &'a (dyn Fn(Progress<'_>) + Sync),
     gauges: &'b mut GaugesWriter,
     sampled_us: i64,
+    lagged_us: i64,
     told_us: i64,
     saved_us: i64,
 }
@@ -34,7 +38,16 @@ impl<'a, 'b> Figures<'a, 'b> {
         gauges: &'b mut GaugesWriter,
         now_us: i64,
     ) -> Self {
-        Self { job, shared, progress, gauges, sampled_us: i64::MIN, told_us: i64::MIN, saved_us: now_us }
+        Self {
+            job,
+            shared,
+            progress,
+            gauges,
+            sampled_us: i64::MIN,
+            lagged_us: i64::MIN,
+            told_us: i64::MIN,
+            saved_us: now_us,
+        }
     }
 
     /// Tells the progress, where that is due.
@@ -64,16 +77,19 @@ impl<'a, 'b> Figures<'a, 'b> {
         process: &Process,
         more: impl FnOnce() -> I,
     ) -> Result<(), OutcomeError> {
+        let time_us = self.shared.relative_us(now_us);
+        if last || now_us.saturating_sub(self.lagged_us) >= LAG_US {
+            self.lagged_us = now_us;
+            if let Some(lag) = self.shared.lag() {
+                let age_us = lag.since_us.map_or(0, |since| (now_us - since).max(0));
+                self.gauges.append(time_us, "lag", lag.positions as f64)?;
+                self.gauges.append(time_us, "freshness-us", age_us as f64)?;
+            }
+        }
         if !last && now_us.saturating_sub(self.sampled_us) < GAUGES_US {
             return Ok(());
         }
         self.sampled_us = now_us;
-        let time_us = self.shared.relative_us(now_us);
-        if let Some(lag) = self.shared.lag() {
-            let age_us = lag.since_us.map_or(0, |since| (now_us - since).max(0));
-            self.gauges.append(time_us, "lag", lag.positions as f64)?;
-            self.gauges.append(time_us, "freshness-us", age_us as f64)?;
-        }
         for (name, value) in more() {
             self.gauges.append(time_us, &name, value)?;
         }

@@ -207,10 +207,15 @@ impl Ledger {
 
     /// Lag over all partitions; none where the build never named a position.
     pub(super) fn lag(&self) -> Option<Lag> {
-        self.logs.iter().any(|log| log.acknowledged.is_some()).then(|| Lag {
+        self.logs.iter().any(|log| log.acknowledged.is_some()).then(|| self.pending())
+    }
+
+    /// Lag over all partitions of a build that will name positions: what it has named none of is pending.
+    pub(super) fn pending(&self) -> Lag {
+        Lag {
             positions: self.logs.iter().map(Log::lag).sum(),
             since_us: self.logs.iter().filter_map(|log| log.moments.front().map(|(_, at)| *at)).min(),
-        })
+        }
     }
 
     /// Commits, in order of topic and partition.
@@ -437,6 +442,7 @@ mod tests {
         announce(&mut ledger, vec![delivery(10, 10, 0), delivery(11, 11, 0)], vec![None; 2], 5);
         announce(&mut ledger, vec![delivery(12, 12, 0)], vec![None], 9);
         assert_eq!(ledger.lag(), None);
+        assert_eq!(ledger.pending(), Lag { positions: 3, since_us: Some(5) });
         assert!(ledger.at("t", 0, 11).is_some());
         assert_eq!(ledger.lag(), Some(Lag { positions: 1, since_us: Some(9) }));
         assert!(ledger.commit("t", 0, 13));

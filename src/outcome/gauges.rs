@@ -89,9 +89,15 @@ impl GaugesWriter {
     }
 }
 
-/// Reads all gauges of `file`; there are a few a second.
+/// Reads all gauges of `file`; there are some twenty a second.
 pub(super) fn read(file: &Opened) -> Result<Vec<Gauge>, OutcomeError> {
     let mut gauges = Vec::new();
+    each(file, |time_us, name, value| gauges.push(Gauge { time_us, name: name.to_owned(), value }))?;
+    Ok(gauges)
+}
+
+/// Shows all gauges of `file` to `look`, in order: time, name, value.
+pub(super) fn each(file: &Opened, mut look: impl FnMut(i64, &str, f64)) -> Result<(), OutcomeError> {
     for batch in file.batches(None)? {
         let batch = file.batch(batch)?;
         let columns = Columns { batch: &batch, path: &file.path };
@@ -101,11 +107,7 @@ pub(super) fn read(file: &Opened) -> Result<Vec<Gauge>, OutcomeError> {
         let values = values
             .as_primitive_opt::<Float64Type>()
             .ok_or_else(|| OutcomeError::format(&file.path, "column `value` is no Float64"))?;
-        gauges.extend((0..batch.num_rows()).map(|row| Gauge {
-            time_us: times.value(row),
-            name: names.value(row).to_owned(),
-            value: values.value(row),
-        }));
+        (0..batch.num_rows()).for_each(|row| look(times.value(row), names.value(row), values.value(row)));
     }
-    Ok(gauges)
+    Ok(())
 }

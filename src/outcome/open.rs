@@ -121,6 +121,16 @@ impl Outcome {
         if path.exists() { gauges::read(&Opened::open(path)?) } else { Ok(Vec::new()) }
     }
 
+    /// Shows each gauge to `look`, in the order they were taken: microseconds since the schedule's start, name, figure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::gauges`].
+    pub fn each_gauge(&self, look: impl FnMut(i64, &str, f64)) -> Result<(), OutcomeError> {
+        let path = self.path.join("gauges.parquet");
+        if path.exists() { gauges::each(&Opened::open(path)?, look) } else { Ok(()) }
+    }
+
     /// What faults at requests touched, in the order it was noted; none where the outcome has no `faults.ndjson`.
     ///
     /// # Errors

@@ -138,9 +138,7 @@ fn how_far_behind(report: &Report) -> Answer {
         (None, None) => "Not measured".to_owned(),
     };
     lines.extend(report.latency.as_ref().and_then(increase_line));
-    if report.lag.is_none() {
-        lines.push("lag in events was not measured".to_owned());
-    }
+    lines.push(lag_line(report).unwrap_or_else(|| "lag in events was not measured".to_owned()));
     let tone = match (stopped.is_some() || slower, off_schedule, figures) {
         (true, _, _) => Tone::Bad,
         (false, true, _) => Tone::Unsure,
@@ -148,6 +146,16 @@ fn how_far_behind(report: &Report) -> Answer {
         (false, false, None) => Tone::Quiet,
     };
     Answer { question, headline, lines, tone }
+}
+
+/// Writes how far new was behind at most, and for how long the oldest event waited.
+fn lag_line(report: &Report) -> Option<String> {
+    let (lag, freshness) = (report.lag.as_ref()?, report.freshness.as_ref()?);
+    let (new, fresh) = (lag.get("new")?, freshness.get("new")?);
+    let old = lag.get("old").map(|old| format!(", old {}", count(old.largest))).unwrap_or_default();
+    let old_fresh = freshness.get("old").map(|old| format!(", old {}", time(old.p99_us))).unwrap_or_default();
+    let largest = counted(new.largest, "event", "events");
+    Some(format!("lag at most {largest}{old}; p99 freshness {}{old_fresh}", time(fresh.p99_us)))
 }
 
 /// Writes the highest quantile that is slower, else the highest there is.

@@ -4,7 +4,7 @@
 
 use super::Report;
 use super::answers::{answers, builds_line, quantile};
-use super::figures::{Lines, change, count, cut, figure, share, time, visible};
+use super::figures::{Lines, change, count, counted, cut, figure, share, time, visible};
 use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
 use crate::compare::{Example, Pattern, Shown, Verdict};
 use crate::outcome::Ending;
@@ -24,8 +24,8 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 10] =
-        [head, answer_table, patterns, idempotency, latency, faults, drives, gates, warnings, foot];
+    let sections: [fn(&Report) -> String; 12] =
+        [head, answer_table, patterns, idempotency, latency, behind, fidelity, faults, drives, gates, warnings, foot];
     let mut text = String::new();
     for section in sections {
         let written = section(report);
@@ -185,6 +185,48 @@ fn latency(report: &Report) -> String {
         );
     }
     text
+}
+
+fn behind(report: &Report) -> String {
+    let rows = words::behind(report);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let heading = format!(
+        "\n### Lag in events and freshness\n\nWhat was visible and not committed, and its age.\n\n| {} |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        words::BEHIND.join(" | ")
+    );
+    heading + &listed(&rows, "drives", |row| format!("| {} |\n", row.each_ref().map(|cell| prose(cell)).join(" | ")))
+}
+
+/// The certificate of how well the schedule was kept.
+fn fidelity(report: &Report) -> String {
+    let fidelity = &report.fidelity;
+    let kept = match fidelity.on_schedule {
+        Some(true) => "yes",
+        Some(false) => "**no: timing is not judged**",
+        None => "does not apply: no schedule was kept",
+    };
+    let bounds = given(&fidelity.bounds).map(|bounds| format!(" ({})", prose(bounds))).unwrap_or_default();
+    let mut text = format!("\n### Fidelity\n\n- On schedule: {kept}{bounds}\n");
+    let facts = [("Pace", &fidelity.pace), ("Clock", &fidelity.clock), ("Enforced", &fidelity.enforced)];
+    for (label, fact) in facts.into_iter().filter_map(|(label, fact)| Some((label, given(fact)?))) {
+        let _ = writeln!(text, "- {label}: {}", prose(fact));
+    }
+    if fidelity.gaps_cut > 0 {
+        let cut = counted(fidelity.gaps_cut, "silence", "silences");
+        let _ = writeln!(text, "- Cut: {cut}, {} of replay time", time(fidelity.gaps_cut_us));
+    }
+    if fidelity.lateness.is_empty() {
+        return text;
+    }
+    let lateness: Vec<_> = fidelity.lateness.iter().collect();
+    let rows = listed(&lateness, "drives", |(drive, late)| {
+        let times = [late.p50_us, late.p99_us, late.p999_us, late.max_us].map(time).join(" | ");
+        format!("| {} | {times} | {} | {} |\n", prose(drive), share(late.beyond_5ms), share(late.slow_down))
+    });
+    text + "\n| late by | p50 | p99 | p99.9 | largest | beyond 5 ms | slow-down |\n|---|--:|--:|--:|--:|--:|--:|\n"
+        + &rows
 }
 
 fn faults(report: &Report) -> String {

@@ -24,7 +24,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Causes, GateResult, Idempotency, Kind, Latency, Pattern, Verdict};
+use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
 use crate::outcome::{Ending, Lateness};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
@@ -152,10 +152,10 @@ pub struct Report {
     pub relations: Vec<RelationFacts>,
     /// Latency of each build, from due time to arrival; none where unpaced.
     pub latency: Option<Latency>,
-    /// Lag in events; none where it was not measured.
-    pub lag: Option<serde_json::Value>,
-    /// Freshness; none where it was not measured.
-    pub freshness: Option<serde_json::Value>,
+    /// Lag in events, by drive (`old`, `old_again`, `new`, …); none where no build committed anything, or without a schedule.
+    pub lag: Option<BTreeMap<String, LagFigures>>,
+    /// Freshness, likewise.
+    pub freshness: Option<BTreeMap<String, FreshnessFigures>>,
     /// Processor time and memory of each build; none where they were not measured.
     pub resources: Option<serde_json::Value>,
     /// Layers of isolation, enforced or not, and attempts to leave it; none where drives are not isolated.

@@ -15,6 +15,9 @@ use crate::outcome::Ending;
 /// How many items of any other list are printed.
 const LIST_MAX: usize = 30;
 
+/// How many drives are printed with what they were behind.
+const BEHIND_MAX: usize = 8;
+
 /// Characters of a command.
 const COMMAND_MAX: usize = 400;
 
@@ -47,6 +50,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     idempotency(report, &mut out);
     relations(report, &mut out);
     latency(report, &mut out);
+    behind(report, &mut out);
     fidelity(report, &mut out);
     faults(report, &mut out);
     drives(report, &mut out);
@@ -189,6 +193,28 @@ fn latency(report: &Report, out: &mut Printed) {
         out.columns(paint, &[&label, &or_dash(old.map(time)), &or_dash(new.map(time)), &or_dash(text)], &widths);
     }
     out.columns(Paint::Quiet, &["outputs", &count(old.count), &count(new.count), ""], &widths);
+}
+
+fn behind(report: &Report, out: &mut Printed) {
+    let rows = words::behind(report);
+    if rows.is_empty() {
+        return;
+    }
+    let widths = [14, 18, 16, 16, 18];
+    for (heading, of) in [
+        ("Lag: events that were visible and not committed", 1..5),
+        ("Freshness: age of the oldest event that was visible and not committed", 5..9),
+    ] {
+        out.heading(heading, "");
+        out.columns(Paint::Quiet, &["", "largest", "p99 over time", "at the end", "largest at"], &widths);
+        for row in rows.iter().take(BEHIND_MAX) {
+            let cells: Vec<&str> = row[..1].iter().chain(&row[of.clone()]).map(String::as_str).collect();
+            out.columns(Paint::Plain, &cells, &widths);
+        }
+    }
+    if let Some(left @ 1..) = rows.len().checked_sub(BEHIND_MAX) {
+        out.wrapped(2, Paint::Quiet, &format!("{} more drives not printed; run.json has all.", count(left as u64)));
+    }
 }
 
 fn fidelity(report: &Report, out: &mut Printed) {

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use super::figures::{count, counted, date, share, time};
 use super::{BuildFacts, FaultFacts, FiredFacts, RecordingFacts, Report};
-use crate::compare::{Causes, Example, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict};
+use crate::compare::{
+    Causes, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
+};
 use crate::recording::CauseFacts;
 
 /// Requests, or clients, of a fault that are named where many would have to be.
@@ -288,6 +290,33 @@ pub(super) fn missing(recording: &RecordingFacts) -> Option<String> {
     let causes: Vec<String> = recording.missing.iter().map(one).collect();
     (!causes.is_empty()).then(|| causes.join(", "))
 }
+
+/// Headings of [`behind`].
+pub(super) const BEHIND: [&str; 9] =
+    ["drive", "lag", "p99", "at the end", "largest at", "freshness", "p99", "at the end", "largest at"];
+
+/// Writes how far each drive was behind, a row each: its name; lag in events, largest, p99, at the end, and when it was largest;
+/// freshness likewise.
+pub(super) fn behind(report: &Report) -> Vec<[String; 9]> {
+    let (lag, freshness) = (report.lag.iter().flatten(), report.freshness.as_ref());
+    lag.map(|(drive, lag)| {
+        let fresh = freshness.and_then(|freshness| freshness.get(drive));
+        let aged = |of: fn(&FreshnessFigures) -> i64| or_dash(fresh.map(|fresh| time(of(fresh))));
+        [
+            drive.replace('_', "-"),
+            count(lag.largest),
+            count(lag.p99),
+            count(lag.at_end),
+            time(lag.peak_us),
+            aged(|fresh| fresh.largest_us),
+            aged(|fresh| fresh.p99_us),
+            aged(|fresh| fresh.at_end_us),
+            aged(|fresh| fresh.peak_us),
+        ]
+    })
+    .collect()
+}
+
 /// Says for each drive what share of its outputs has a cause, and by which way.
 pub(super) fn causes(report: &Report) -> Vec<String> {
     let of_drive = |(drive, causes): (&String, &Causes)| {

@@ -53,8 +53,8 @@ impl Origin {
             silenced: comparison.silenced,
             idempotency: comparison.idempotency,
             latency: comparison.latency,
-            lag: None,
-            freshness: None,
+            lag: known(comparison.behind.lag),
+            freshness: known(comparison.behind.freshness),
             resources: None,
             isolation: None,
             gates: judgement.gates,
@@ -62,6 +62,11 @@ impl Origin {
             reproduce: self.reproduce,
         }
     }
+}
+
+/// None where nothing is known.
+fn known<T>(by_drive: BTreeMap<String, T>) -> Option<BTreeMap<String, T>> {
+    Some(by_drive).filter(|by_drive| !by_drive.is_empty())
 }
 
 /// Faults that lose connections may make builds write, or be handed, something once more as well. They are in the drives without

@@ -10,7 +10,7 @@ use super::facts::{self, Found};
 use super::folder::{Destination, RunFolder};
 use crate::clock::Stop;
 use crate::compare::{
-    CompareError, Comparison, Facts, Gates, Redelivered, Rules, compare, idempotency, judge, latency, settle,
+    CompareError, Comparison, Facts, Gates, Redelivered, Rules, behind, compare, idempotency, judge, latency, settle,
     unsteadiness,
 };
 use crate::drive::{ClusterError, DriveError, Job, LeftBehind, drive_all, look_around};
@@ -216,6 +216,8 @@ pub(super) fn compared(
     }
     // The draws of its bootstrap are keyed by the scenario's seed.
     comparison.latency = latency(&old, &new[0], &seed.draws("latency"), &spill)?;
+    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once"));
+    comparison.behind = behind(named.map(|(name, outcome)| (name.replace('-', "_"), outcome)))?;
     settle(&mut comparison, gates);
     Ok(comparison)
 }

@@ -13,6 +13,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use rehearsal::clock::{Clock, Stop, SystemClock};
+use rehearsal::compare::behind;
 use rehearsal::drive::stage::StageError;
 use rehearsal::drive::{
     BuildSettings, DriveError, DriveRules, DriveSettings, Flag, Job, Lineage, LineageSettings, Transport, drive,
@@ -79,7 +80,9 @@ fn a_build_of_these_tests() {
                     std::fs::File::create(segment.unwrap().path()).unwrap();
                 }
                 consumer.seek("orders", 0, rdkafka::Offset::Offset(100), WAIT).unwrap();
-            } else if does != "commits-nothing" && does != "damages" && taken > 0 {
+            } else if !["commits-nothing", "damages"].contains(&&*does)
+                && taken > if does == "commits-late" { LATE - 1 } else { 0 }
+            {
                 // Whoever was put out of the group is told so here, and goes on where the group stands.
                 let _ = consumer.commit_consumer_state(CommitMode::Sync);
             }
@@ -130,6 +133,9 @@ fn a_build_of_these_tests() {
 
 /// Events after which a build that damages the recording does so: with 4 kB each, more than a stage and a recording hold in memory.
 const DAMAGED_AFTER: i32 = 20_000;
+
+/// Events that a build takes before its first commit, where it commits late.
+const LATE: i32 = 150;
 
 /// A recording and room for outcomes.
 struct Desk {
@@ -437,6 +443,31 @@ fn a_drive_that_is_stopped_keeps_what_was_written() {
     });
     assert!(matches!(stopped, Err(DriveError::Stopped { .. })), "{stopped:?}");
     assert!(Outcome::open(desk.folder.path().join("outcome")).unwrap().ending().reason.contains("stopped on request"));
+}
+
+#[test]
+fn how_far_a_build_was_behind_is_known_where_it_commits_and_the_replay_is_paced() {
+    let desk = Desk::numbered(i64::from(LATE));
+    let known = |settings: &str, does: &str, more: &str| {
+        let outcome = desk.drive(&desk.plan(settings), does, more);
+        assert_eq!(outcome.ending().ending, Ending::Finished, "{}", outcome.ending().reason);
+        let found = behind([("new".to_owned(), &outcome)].into_iter()).unwrap();
+        std::fs::remove_dir_all(outcome.path()).unwrap();
+        (found.lag.get("new").copied(), found.freshness.get("new").copied())
+    };
+    let recorded = "[pace]\nmode = 'recorded'\n";
+    let (lag, freshness) = known(recorded, "commits-late", "");
+    let (lag, freshness) = (lag.unwrap(), freshness.unwrap());
+    // All of it is visible 1.49 s after the first, and committed then; it is looked at ten times a second.
+    assert!((120..=150).contains(&lag.largest) && lag.p99 > 100 && lag.at_end == 0, "{lag:?}");
+    assert!(lag.peak_us > 1_200_000, "{lag:?}");
+    assert!(freshness.largest_us > 1_200_000 && freshness.p99_us > 1_000_000, "{freshness:?}");
+    assert_eq!(freshness.at_end_us, 0);
+    let (lag, _) = known(recorded, "mirrors", "");
+    assert!(lag.unwrap().p99 < 100, "{lag:?}");
+    assert_eq!(known(UNPACED, "mirrors", ""), (None, None), "without a schedule nothing is late");
+    let quiet = known(recorded, "commits-nothing", "finished = 'quiet'");
+    assert_eq!(quiet, (None, None), "what commits elsewhere does not say what it dealt with");
 }
 
 #[test]

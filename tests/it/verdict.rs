@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    CompareError, Comparison, Facts, FidelityBounds, GateResult, GateSettings, Gates, Idempotency, Judgement, Kind,
-    Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing, Statistics, Verdict, judge,
-    latency, off_schedule,
+    CompareError, Comparison, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings, Gates, Idempotency,
+    Judgement, Kind, LagFigures, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing,
+    Statistics, Verdict, judge, latency, off_schedule,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -87,6 +87,16 @@ impl Run {
         self.with(|run| {
             let report = run.endings.get_mut(drive).unwrap();
             (report.ending, report.reason) = (ending, "exit code 3 after 1,204 of 26,398 deliveries".to_owned());
+        })
+    }
+
+    fn behind(self, drive: &str, lag: u64, freshness_us: i64) -> Self {
+        self.with(|run| {
+            let lag = LagFigures { largest: lag, p99: lag / 2, ..LagFigures::default() };
+            run.comparison.behind.lag.insert(drive.to_owned(), lag);
+            let freshness =
+                FreshnessFigures { largest_us: 2 * freshness_us, p99_us: freshness_us, ..FreshnessFigures::default() };
+            run.comparison.behind.freshness.insert(drive.to_owned(), freshness);
         })
     }
 
@@ -897,7 +907,35 @@ fn figures_that_end_in_min_are_minima() {
 #[test]
 fn a_written_gate_that_nothing_measures_is_no_verdict() {
     for figure in ["lag-events = 50_000", "freshness-p99 = \"5s\""] {
-        check(&Run::agreeing(), figure, NoVerdict, "is not measured");
+        check(&Run::agreeing(), figure, NoVerdict, "nobody can tell how far it was behind");
+    }
+}
+
+#[test]
+fn a_gate_on_lag_or_freshness_holds_the_worst_drive_of_new() {
+    let kept = Run::agreeing().behind("old", 40, 900).behind("new", 50, 1_000).behind("new_again", 30, 800);
+    for (text, gate) in [("lag-events = 50", "lag-events"), ("freshness-p99 = \"1ms\"", "freshness-p99")] {
+        check_gate(&kept, text, Agree, "", gate, Some(true));
+    }
+    let broken = kept.clone().behind("new_again", 51, 1_010);
+    check_gate(
+        &broken,
+        "lag-events = 50",
+        Differ,
+        "the largest lag of new is 51 events (40 events in old)",
+        "lag-events",
+        Some(false),
+    );
+    let reason = "p99 freshness of new is 1.01ms (900us in old)";
+    check_gate(&broken, "freshness-p99 = \"1ms\"", Differ, reason, "freshness-p99", Some(false));
+    // What drives of old differ by from each other may be all that is beyond the limit.
+    let unsteady = broken.clone().behind("old_again", 41, 910);
+    for (text, gate) in [("lag-events = 50", "lag-events"), ("freshness-p99 = \"1ms\"", "freshness-p99")] {
+        check_gate(&unsteady, text, NoVerdict, "perhaps by chance", gate, None);
+        let strayed = broken.clone().late("new", 60_000, 0.0);
+        check_gate(&strayed, text, NoVerdict, "off its schedule", gate, None);
+        let unpaced = broken.clone().with(|run| run.paced = false);
+        check_gate(&unpaced, text, NoVerdict, "not paced", gate, None);
     }
 }
 
@@ -918,7 +956,7 @@ fn warnings_change_no_verdict() {
         ("lag-events", None),
     ];
     assert_eq!(passes, expected);
-    assert!(judgement.warnings.iter().any(|warning| warning.contains("lag is not measured")));
+    assert!(judgement.warnings.iter().any(|warning| warning.contains("gate lag-events could not be judged")));
     assert!(judgement.warnings.iter().any(|warning| warning.contains("asks for at least 99999")));
 }
 

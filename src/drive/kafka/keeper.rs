@@ -15,9 +15,9 @@ use super::super::listen::phase_of;
 use super::super::pace::Timing;
 use super::super::shared::Shared;
 use super::super::{DriveError, DriveRules};
-use super::Known;
 use super::broker::Broker;
 use super::fifo::{Fifo, Row};
+use super::{Finished, Known};
 use crate::clock::Clock;
 use crate::drive::stage::{Stretch, WrittenEvent};
 use crate::outcome::{CauseBy, Channel, Committed, DeliveriesWriter, Lateness, OutcomeError, OutputRow, OutputsWriter};
@@ -411,7 +411,9 @@ impl<'a> Keeper<'a> {
                 self.visible.commit(&spot.topic, spot.partition, position);
             }
         }
-        self.shared.set_lag(self.visible.lag());
+        // Who says that it commits has everything ahead of it until it does.
+        let commits_here = self.rules.kafka.as_ref().is_some_and(|kafka| kafka.finished == Finished::Committed);
+        self.shared.set_lag(if commits_here { Some(self.visible.pending()) } else { self.visible.lag() });
         if self.known.note_commits(commits) {
             self.shared.note_taken(Duration::from_micros(now_us.max(0) as u64));
         }

@@ -8,7 +8,7 @@ use crate::compare::Latency;
 use crate::report::Report;
 use crate::report::answers::quantile;
 use crate::report::figures::{change, count, counted, probability, share, time};
-use crate::report::words::{given, or_dash};
+use crate::report::words::{self, given, or_dash};
 
 /// Bytes of one table of gauges.
 const GAUGES_BYTES: usize = 40_000;
@@ -130,20 +130,28 @@ pub(super) fn fidelity(report: &Report, page: &mut Page) {
 /// Writes lag, freshness, resources and isolation, each as far as it was measured.
 pub(super) fn gauges(report: &Report, page: &mut Page) {
     page.section("section id=\"gauges\"", "Lag, freshness, resources, isolation", |page| {
-        let gauges = [
-            ("Lag", &report.lag),
-            ("Freshness", &report.freshness),
-            ("Resources", &report.resources),
-            ("Isolation", &report.isolation),
-        ];
+        let behind = words::behind(report);
+        if !behind.is_empty() {
+            page.leaf("p class=\"about\"", "Lag: events that were visible and not committed. Freshness: the age of the oldest of them. p99: over time.");
+            let mut headings = words::BEHIND.map(|heading| format!("#{heading}"));
+            headings[0].remove(0);
+            let mut written = usize::MAX;
+            page.table("Lag in events and freshness", &headings.each_ref().map(String::as_str), |page| {
+                written = page.within(GAUGES_BYTES, behind.iter(), |page, row| page.row_of_figures(&row[0], &row[1..]));
+            });
+            page.left_out(written, behind.len(), "drives");
+        }
+        let gauges = [("Resources", &report.resources), ("Isolation", &report.isolation)];
         for (title, gauge) in gauges {
             if let Some(value) = gauge {
                 page.leaf("h3", title);
                 gauge_table(title, value, page);
             }
         }
+        let unknown = [("Lag", behind.is_empty()), ("Freshness", behind.is_empty())].into_iter();
+        let unknown = unknown.chain(gauges.map(|(title, gauge)| (title, gauge.is_none())));
         let missing: Vec<String> =
-            gauges.iter().filter(|(_, gauge)| gauge.is_none()).map(|(title, _)| title.to_lowercase()).collect();
+            unknown.filter(|(_, missing)| *missing).map(|(title, _)| title.to_lowercase()).collect();
         if !missing.is_empty() {
             page.leaf("p", &format!("Not measured in this run: {}.", missing.join(", ")));
         }

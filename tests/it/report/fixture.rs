@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Causes, Change, Example, GateResult, Idempotency, Kind, Latency, LatencyFigures, LatencyIncrease, LatencyNoise,
-    Pattern, Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
+    Causes, Change, Example, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, LatencyFigures,
+    LatencyIncrease, LatencyNoise, Pattern, Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
 };
 use rehearsal::outcome::{Ending, Lateness};
 use rehearsal::plan::PlanSummary;
@@ -23,6 +23,8 @@ pub(crate) fn differ() -> Report {
             "changed in payouts at $.amount: 214 outputs, proven beyond noise (gate changed, limit 0).".into(),
             "repeated in payouts: 38 outputs, proven beyond noise (gate repeated, limit 0).".into(),
         ],
+        lag: Some(lag()),
+        freshness: Some(freshness()),
         differences: BTreeMap::from([(Kind::Repeated, 38), (Kind::Changed, 215), (Kind::BenignReorder, 61)]),
         patterns: vec![rounding(), paid_twice(), suspicion(), timestamps(), reordering()],
         idempotency: Some(Idempotency {
@@ -55,7 +57,7 @@ pub(crate) fn differ() -> Report {
             gate("extra", "0", Some("0"), Some(true), true, None),
             gate("final-state", "0", Some("0"), Some(true), true, None),
             gate("p99-latency-increase", "20%", Some("3.1%"), Some(true), false, None),
-            gate("lag-events", "50,000", None, None, false, Some("lag was not measured")),
+            gate("lag-events", "50,000", Some("52,000"), Some(false), false, Some("1,204 events in old")),
             GateResult { warning: true, ..gate("freshness-p99", "5s", Some("6.2s"), Some(false), false, None) },
         ],
         warnings: vec!["The builds may act on their own clock: what a timer caused cannot be told under an accelerated pace.".into()],
@@ -155,6 +157,27 @@ pub(crate) fn agree() -> Report {
         warnings: Vec::new(),
         reproduce: "rehearsal run scenarios/compensation/scenario.toml --seed 7".into(),
     }
+}
+
+fn lag() -> BTreeMap<String, LagFigures> {
+    BTreeMap::from([
+        ("old".to_owned(), LagFigures { largest: 1_204, p99: 900, at_end: 0, peak_us: 61_000_000 }),
+        ("old_again".to_owned(), LagFigures { largest: 1_190, p99: 911, at_end: 0, peak_us: 61_100_000 }),
+        ("new".to_owned(), LagFigures { largest: 52_000, p99: 48_100, at_end: 3, peak_us: 92_000_000 }),
+    ])
+}
+
+fn freshness() -> BTreeMap<String, FreshnessFigures> {
+    BTreeMap::from([
+        (
+            "old".to_owned(),
+            FreshnessFigures { largest_us: 812_000, p99_us: 640_000, at_end_us: 0, peak_us: 61_200_000 },
+        ),
+        (
+            "new".to_owned(),
+            FreshnessFigures { largest_us: 7_100_000, p99_us: 6_200_000, at_end_us: 40_000, peak_us: 92_100_000 },
+        ),
+    ])
 }
 
 /// New hung, and nothing was redelivered before it did.
@@ -312,7 +335,7 @@ pub(crate) fn monstrous() -> Report {
     report.faults = vec![fault(&sentence, "duplicate", 1, &[("share", 0.5)]); 2_000];
     report.relations = vec![relation(&sentence, "broken by new", &sentence); 2_000];
     report.silenced = (0..2_000).map(|n| (format!("{sentence}{n}"), 1)).collect();
-    report.lag = Some(serde_json::json!(vec![sentence.as_str(); 2_000]));
+    report.lag = Some((0..2_000).map(|n| (format!("old_again_{n}"), LagFigures::default())).collect());
     for drive in &mut report.drives {
         drive.ending = Ending::Died;
         drive.stderr_tail = vec![sentence.clone(); 1_000];
