@@ -2,10 +2,10 @@
 //!
 //! Text from recordings and builds stands in code spans, in which nothing is a link, a mention or markup.
 
-use super::Report;
 use super::answers::{answers, builds_line, quantile};
 use super::figures::{Lines, change, count, counted, cut, figure, share, time, visible};
 use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
+use super::{DriveFacts, Report};
 use crate::compare::{Example, Pattern, Shown, Verdict};
 use crate::outcome::Ending;
 use std::fmt::Write as _;
@@ -255,20 +255,21 @@ fn faults(report: &Report) -> String {
     format!("\n### Faults\n\n| name | kind | class | planned | fired | coverage |\n|---|---|---|--:|--:|---|\n{rows}")
 }
 
+/// How each drive ended and why: those that did not finish first, as the list may be cut.
 fn drives(report: &Report) -> String {
-    let failed: Vec<_> = report.drives.iter().filter(|drive| drive.ending != Ending::Finished).collect();
-    if failed.is_empty() {
-        return String::new();
+    let (finished, failed): (Vec<_>, Vec<_>) = report.drives.iter().partition(|drive| drive.ending == Ending::Finished);
+    let row = |drive: &&DriveFacts| {
+        let reason = given(&drive.reason).or((drive.ending != Ending::Finished).then_some("no reason is known"));
+        let reason = reason.map(|reason| format!(": {}", prose(reason))).unwrap_or_default();
+        format!("- **{}** {}{reason}\n", prose(&drive.drive), name(drive.ending))
+    };
+    let mut text = String::new();
+    for (heading, drives) in [("Drives that did not finish", failed), ("Drives that finished", finished)] {
+        if !drives.is_empty() {
+            let _ = write!(text, "\n### {heading}\n\n{}", listed(&drives, "drives", row));
+        }
     }
-    let rows = listed(&failed, "drives", |drive| {
-        format!(
-            "- **{}** {}: {}\n",
-            prose(&drive.drive),
-            name(drive.ending),
-            prose(given(&drive.reason).unwrap_or("no reason is known"))
-        )
-    });
-    format!("\n### Drives that did not finish\n\n{rows}")
+    text
 }
 
 fn gates(report: &Report) -> String {

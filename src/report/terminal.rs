@@ -296,6 +296,8 @@ fn drives(report: &Report, out: &mut Printed) {
             out.wrapped(4, Paint::Plain, given(&drive.reason).unwrap_or("no reason is known"));
             let skipped = drive.stderr_tail.len().saturating_sub(5);
             drive.stderr_tail.iter().skip(skipped).for_each(|line| out.line(4, Paint::Quiet, &format!("│ {line}")));
+        } else if let Some(reason) = given(&drive.reason) {
+            out.wrapped(4, Paint::Quiet, reason);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! it finds a broker in its environment.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +69,15 @@ fn a_build_of_these_tests() {
     }
     if does == "transactions" {
         producer.init_transactions(WAIT).unwrap();
+    }
+    if does == "asks-more" {
+        // `DescribeAcls` version 1: correlation 7, client `asks`, no fields.
+        let mut stream = TcpStream::connect(env("KAFKA_BOOTSTRAP_SERVERS").unwrap()).unwrap();
+        stream.write_all(&[0, 0, 0, 14, 0, 29, 0, 1, 0, 0, 0, 7, 0, 4, b'a', b's', b'k', b's']).unwrap();
+        let mut answer = [0; 14];
+        stream.read_exact(&mut answer).unwrap();
+        // After size, correlation and throttling the protocol's own error: 35, UNSUPPORTED_VERSION.
+        assert_eq!(answer[4..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 35]);
     }
     consumer.subscribe(&inputs.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let mut taken = 0;
@@ -418,6 +429,12 @@ fn what_is_written_to_a_topic_that_nobody_named_is_told() {
     let reason = "; it also wrote to `other`, which `outputs` does not name";
     let outcome = desk.ends("writes-elsewhere", "", Ending::Finished, reason);
     assert_eq!(outcome.output_count(), 0);
+}
+
+#[test]
+fn what_the_stage_does_not_serve_is_told() {
+    let reason = "; asked for what the stage does not serve: DescribeAcls version 1, by client `asks`, once";
+    Desk::numbered(9).ends("asks-more", "", Ending::Finished, reason);
 }
 
 #[test]

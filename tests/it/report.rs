@@ -301,6 +301,21 @@ fn a_monstrous_report_stays_small_and_says_what_it_left_out() {
 }
 
 #[test]
+fn why_a_drive_ended_as_it_did_and_how_well_it_kept_its_schedule_stand_in_every_format() {
+    let mut report = fixture::agree();
+    report.drives[0].reason = "committed everything; asked for what the stage does not serve: DescribeAcls".into();
+    for format in Format::ALL {
+        let shown = render(&report, format).replace("\n    ", " ");
+        assert!(shown.contains("asked for what the stage does not serve: DescribeAcls"), "{format}");
+        let clock = report.fidelity.clock.split(' ').take(3).collect::<Vec<_>>().join(" ");
+        assert!(
+            !clock.is_empty() && shown.replace("&apos;", "'").replace("&#39;", "'").contains(&clock),
+            "{format}: {clock}"
+        );
+    }
+}
+
+#[test]
 fn hostile_text_stays_text_in_every_format() {
     let report = fixture::hostile();
     for format in [Format::Html, Format::Junit] {

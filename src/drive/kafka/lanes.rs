@@ -167,7 +167,10 @@ impl Broker for Lanes<'_> {
         let asked = self.stage.asked();
         if !asked.is_empty() {
             let named = asked.iter().take(NAMED_MAX);
-            let calls = named.map(|(asked, count)| format!("{asked}, {} times", grouped(*count)));
+            let calls = named.map(|(asked, count)| match count {
+                1 => format!("{asked}, once"),
+                count => format!("{asked}, {} times", grouped(*count)),
+            });
             let calls: Vec<String> = calls.collect();
             remarks.push(format!("asked for what the stage does not serve: {}", calls.join("; ")));
         }
