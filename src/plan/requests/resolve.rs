@@ -212,9 +212,9 @@ impl RequestFault {
             RequestTrigger::OnceEach => "with the first request of each call".to_owned(),
             RequestTrigger::Moments(moments) => match &moments[..] {
                 [] => "at no moment of the replay".to_owned(),
-                [moment] => format!("at {} of the replay", Span(micros(*moment))),
+                [moment] => format!("at {} of the replay", Span(moment_of(*moment))),
                 [first, .., last] => {
-                    let (first, last) = (Span(micros(*first)), Span(micros(*last)));
+                    let (first, last) = (Span(moment_of(*first)), Span(moment_of(*last)));
                     format!("at {} moments of the replay, {first} to {last}", moments.len())
                 }
             },
@@ -231,4 +231,10 @@ fn percent(chance: f64) -> f64 {
 
 fn micros(us: i64) -> std::time::Duration {
     std::time::Duration::from_micros(us.unsigned_abs())
+}
+
+/// A moment as people read it: to the millisecond, but for the very first.
+fn moment_of(us: i64) -> std::time::Duration {
+    let rounded = us.saturating_add(500) / 1_000 * 1_000;
+    micros(if us >= 1_000 { rounded } else { us })
 }
