@@ -13,7 +13,7 @@ use super::checked::Checked;
 use super::origin::Origin;
 use super::source::shown;
 use crate::clock::Stop;
-use crate::compare::{CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
+use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{FaultSummary, PaceMode, PaceSettings, PlanSummary};
@@ -77,7 +77,21 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report.warnings.extend(unknown(checked));
+    report.warnings.extend(lost_lineage(checked, &report.causes));
     report
+}
+
+/// Warns of a lineage that found the cause of no output.
+fn lost_lineage(checked: &Checked, causes: &BTreeMap<String, Causes>) -> Option<String> {
+    checked.drive.lineage.as_ref()?;
+    let all = causes.values();
+    let (found, wrote) =
+        all.fold((0, 0), |(found, wrote), one| (found + one.lineage, wrote + one.lineage + one.inferred + one.unknown));
+    (found == 0 && wrote > 0).then(|| {
+        "`[lineage]` found the event behind no output: what it names stands in no event that was handed over ahead of them, or in no \
+         output. Causes are at most inferred from keys."
+            .to_owned()
+    })
 }
 
 /// Says what a recording is; `path` is how it was named.

@@ -105,6 +105,10 @@ fn a_lineage_shows_the_event_behind_a_difference_and_its_share_is_told() {
     let found = Causes { lineage: 20, ..Causes::default() };
     assert_eq!((report.causes["old"], report.causes["new"]), (found, found));
     assert!(render(&report, Format::Terminal).contains("new 100 % (20 by lineage)"));
+    let silent =
+        |report: &Report| !report.warnings.iter().any(|warning| warning.contains("found the event behind no output"));
+    assert!(silent(&report));
+    assert!(!silent(&rehearse(desk.path(), "['cat']", &new, &format!("{VALUES}[lineage]\nheader = 'trace'\n"))));
     let text = "recording = 'orders'\nold.command = ['cat']\nnew.command = ['cat']\n[lineage]\nevent = 'order_id'\n";
     fs::write(desk.path().join("scenario.toml"), text).unwrap();
     let refused = check(Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap(), None).unwrap_err().to_string();
