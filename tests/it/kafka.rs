@@ -106,7 +106,11 @@ fn a_build_of_these_tests() {
         let value = value.to_string();
         let headers = OwnedHeaders::new().insert(Header { key: "n", value: Some(taken.to_string().as_str()) });
         let key = event.key().unwrap_or_default();
-        let record = || BaseRecord::to("seen").key(key).payload(&value).headers(headers.clone()).timestamp(77);
+        let record = || {
+            let record = BaseRecord::to("seen").key(key).payload(&value).headers(headers.clone());
+            // The client's clock has the word where nobody gives a timestamp.
+            if does == "gives-no-timestamp" { record } else { record.timestamp(77) }
+        };
         match does.as_str() {
             "transactions" => {
                 producer.begin_transaction().unwrap();
@@ -429,6 +433,13 @@ fn what_is_written_to_a_topic_that_nobody_named_is_told() {
     let reason = "; it also wrote to `other`, which `outputs` does not name";
     let outcome = desk.ends("writes-elsewhere", "", Ending::Finished, reason);
     assert_eq!(outcome.output_count(), 0);
+}
+
+#[test]
+fn a_timestamp_that_nobody_gave_is_none() {
+    let desk = Desk::numbered(9);
+    let outcome = desk.ends("gives-no-timestamp", "", Ending::Finished, "");
+    assert_eq!(outputs(&outcome).iter().map(|output| output.timestamp_ms).collect::<Vec<_>>(), [None; 9]);
 }
 
 #[test]

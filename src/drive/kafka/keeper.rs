@@ -33,6 +33,9 @@ const LOOK_BYTES: usize = 8 << 20;
 /// Microseconds between looks at what groups have committed.
 const COMMITS_US: i64 = 10_000;
 
+/// Milliseconds by which a client's clock, or a broker's, may be off.
+const SKEW_MS: i64 = 1_000;
+
 /// Microseconds between footers that make what was written readable.
 const CHECKPOINT_US: i64 = 20_000_000;
 
@@ -104,6 +107,8 @@ pub(super) struct Keeper<'a> {
     timing: Timing,
     bytes: u64,
     followed_us: i64,
+    /// Date at which the drive began, in milliseconds since the Unix epoch.
+    begun_ms: i64,
     kept: Kept,
 }
 
@@ -159,6 +164,7 @@ impl<'a> Keeper<'a> {
             timing,
             bytes: 0,
             followed_us: i64::MIN,
+            begun_ms: clock.date_us() / 1_000,
             kept: Kept::default(),
         }
     }
@@ -389,13 +395,20 @@ impl<'a> Keeper<'a> {
             channel: Channel::Output,
             topic,
             partition: *partition,
-            timestamp_ms: event.timestamp_ms,
+            timestamp_ms: event.timestamp_ms.filter(|timestamp_ms| self.is_given(*timestamp_ms)),
             key,
             value,
             headers: &headers,
             cause: cause.map(|(found, by)| found.view(topics, by)),
             malformed: None,
         })
+    }
+
+    /// Whether somebody gave this timestamp to an output: one of the very time of the drive is that of a clock, the client's or the
+    /// brokers', and no two drives have it in common.
+    fn is_given(&self, timestamp_ms: i64) -> bool {
+        let now_ms = self.clock.date_us() / 1_000;
+        !(self.begun_ms - SKEW_MS..=now_ms + SKEW_MS).contains(&timestamp_ms)
     }
 
     /// Learns every now and then what groups have committed.
