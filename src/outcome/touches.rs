@@ -43,6 +43,10 @@ pub struct Touch {
     /// Partitions that it was about, if any.
     #[serde(default)]
     pub partitions: Vec<TouchedPartition>,
+    /// Where a number of requests began the instance with this: which one it was, from 1 on, of those that the fault may touch (of this
+    /// partition, where it touches partitions one by one).
+    #[serde(default)]
+    pub request: Option<u64>,
 }
 
 /// A partition that a request was about.
@@ -145,6 +149,7 @@ mod tests {
             correlation: Some(12),
             group: None,
             partitions: vec![TouchedPartition { topic: "refunds".to_owned(), partition: 0 }],
+            request: Some(4),
         };
         let mut writer = TouchesWriter::create(folder.path()).unwrap();
         writer.append(&touch).unwrap();

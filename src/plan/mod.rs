@@ -57,7 +57,7 @@ pub use extent::{Extent, SetBack};
 pub use fault::{BurstSettings, FaultSettings, Preset, StallScope, Within};
 pub use interleave::Merge;
 pub use jitter::Distribution;
-pub use log::{FaultLog, FaultLogError, fault_log};
+pub use log::{BegunInstance, FaultLog, FaultLogError, fault_log, request_log};
 pub use pace::{Order, PaceMode, PaceSettings};
 pub use requests::{AtRequests, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes};
 pub use seed::Seed;
@@ -233,7 +233,7 @@ fn plan_bounded(
 ) -> Result<Plan, PlanError> {
     let slice = settings.select.check()?;
     let pace = settings.pace.check()?;
-    let CheckedFaults { events: mut all, requests, order } = fault::check_all(&settings.faults)?;
+    let CheckedFaults { events: mut all, mut requests, order } = fault::check_all(&settings.faults)?;
     requests.iter().try_for_each(|fault| fault.check_pace(&pace))?;
     let partitions = settings.select.partitions(source.as_ref())?;
     for fault in &all {
@@ -259,6 +259,10 @@ fn plan_bounded(
     let mut faults = Faults::new(all, &partitions, seed, gaps_us);
     if let Some(log) = &settings.replay_log {
         faults.replay(log, &partitions)?;
+        log.check_requests(&requests, pace.waits())?;
+        for fault in &mut requests {
+            fault.replay(log.requests.get(&fault.name));
+        }
     }
     let mut topics: Vec<String> = partitions.iter().map(|partition| partition.topic.clone()).collect();
     topics.dedup();

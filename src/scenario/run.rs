@@ -1,7 +1,8 @@
 //! The whole pipeline on one page: plan, drive, compare, judge, report.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
 use std::path::Path;
 
 use super::ScenarioError;
@@ -15,7 +16,7 @@ use crate::compare::{
 };
 use crate::drive::{ClusterError, DriveError, Job, LeftBehind, drive_all, look_around};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::{Phase, Seed, fault_log, write as write_plan};
+use crate::plan::{BegunInstance, Phase, Seed, fault_log, request_log, write as write_plan};
 use crate::recording::Recording;
 use crate::report::{Format, Report, render};
 use crate::spill::SpillSpace;
@@ -80,6 +81,7 @@ pub fn run(
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
     let fired = facts::fired(&summary, one(&drives, "new"), stop).map_err(unfinished)?;
     let touched = facts::touched(&drives, stop).map_err(unfinished)?;
+    log_requests(checked, one(&drives, "new"), &folder)?;
     if let (Some(found), Some(old), Some(new)) = (&mut comparison.idempotency, one(&drives, "old"), one(&drives, "new"))
     {
         (found.old.provoked, found.new.provoked) = (facts::provoked(old), facts::provoked(new));
@@ -98,6 +100,26 @@ pub fn run(
         facts::report(Found { checked, summary, drives: &drives, fired, touched, comparison, judgement, bounds });
     write_report(&folder, &report)?;
     Ok(Run { folder, report })
+}
+
+/// Adds to the fault log what began faults at requests in the drive of new: requests are the build's own, so nobody knew ahead of it.
+fn log_requests(checked: &Checked, new: Option<&Outcome>, folder: &RunFolder) -> Result<(), ScenarioError> {
+    let Some(touches) = new.map(Outcome::touches).transpose()?.flatten() else { return Ok(()) };
+    let mut unread = None;
+    let touches = touches.map_while(|touch| touch.map_err(|error| unread = Some(error)).ok());
+    let begun = touches.map(|touch| BegunInstance {
+        fault: touch.fault,
+        request: touch.request,
+        partition: touch.partitions.into_iter().next().map(|first| (first.topic, first.partition)),
+        at_us: touch.at_us,
+    });
+    let name = "faults.ndjson";
+    folder.fill(name, |file| {
+        let failed = |source| ScenarioError::Folder { path: folder.path().join(name), source };
+        io::copy(&mut File::open(folder.path().join(name)).map_err(failed)?, file).map_err(failed)?;
+        request_log(&checked.plan, begun, BufWriter::new(file)).map_err(ScenarioError::from)
+    })?;
+    unread.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Looks at what drives will take place on, before anything is made: nothing is ever produced to the cluster that the recording came

@@ -323,6 +323,41 @@ fn a_producer_that_does_not_number_what_it_writes_repeats_where_answers_are_lost
 }
 
 #[test]
+fn a_run_is_repeated_with_some_of_its_instances() {
+    let faults = "[[fault]]\nkind = 'lost-ack'\nname = 'lost'\nprobability = 0.3\nrequests = ['Produce']\n\
+                  [[fault]]\nkind = 'broker-slow'\nname = 'slow'\ntimes = 2\nlength = '100ms'\nlatency = '20ms'\n";
+    let made = rehearse(["", ""], faults);
+    let path = made.desk.path().join("run/faults.ndjson");
+    let log = fs::read_to_string(&path).unwrap();
+    let of = |fault: &str| log.lines().filter(|line| line.contains(fault)).collect::<Vec<_>>();
+    let begun = |made: &Made, fault: &str| {
+        let touches = made.touches("new").into_iter().filter(|touch| touch.fault == fault);
+        touches.filter_map(|touch| touch.request).collect::<Vec<u64>>()
+    };
+    let (lost, slow) = (of("\"lost\""), of("\"slow\""));
+    let requests = begun(&made, "lost");
+    assert!(requests.len() > 3 && lost.len() == requests.len(), "{log}");
+    assert!((1..=2).contains(&slow.len()) && slow.iter().all(|line| line.contains("\"moment_us\":")), "{log}");
+    // Two of the lost answers alone: where no client tries again, none counts further.
+    fs::write(&path, format!("{}\n{}\n", lost[0], lost[2])).unwrap();
+    let desk = &made.desk;
+    let scenario = Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap();
+    let checked = check(scenario, Some(&path)).unwrap();
+    fs::remove_dir_all(desk.path().join("run/outcomes")).unwrap();
+    let again = Destination::Folder { path: desk.path().join("again"), force: false };
+    let report = run(&checked, &again, &Silent, &Stop::new()).unwrap().report;
+    let outcome = Outcome::open(desk.path().join("again/outcomes/new")).unwrap();
+    let touches = outcome.touches().unwrap().unwrap().map(Result::unwrap);
+    let suffered: Vec<(String, Option<u64>)> = touches.map(|touch| (touch.fault, touch.request)).collect();
+    assert_eq!(suffered, [("lost".to_owned(), Some(requests[0])), ("lost".to_owned(), Some(requests[2]))]);
+    assert!(report.reasons.iter().any(|reason| reason.contains("slow")), "{:?}", report.reasons);
+    assert_eq!(
+        fs::read_to_string(desk.path().join("again/faults.ndjson")).unwrap(),
+        fs::read_to_string(&path).unwrap()
+    );
+}
+
+#[test]
 fn whether_redelivery_is_borne_cannot_be_told_where_nothing_came_twice() {
     let commits = "kind = 'lost-ack'\nnth = 1\nrequests = ['OffsetCommit']";
     let made = rehearse(

@@ -40,6 +40,7 @@ fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<StageFault, R
             RequestTrigger::Always => StageTrigger::Always,
             RequestTrigger::Probability { chance, seed } => StageTrigger::Share { share: *chance, seed: *seed },
             RequestTrigger::Nth(number) => StageTrigger::Nth([*number].into()),
+            RequestTrigger::These(which) => StageTrigger::These(which.clone()),
             RequestTrigger::Every(number) => StageTrigger::Every(*number),
             RequestTrigger::OnceEach => StageTrigger::FirstOfEach,
             RequestTrigger::Moments(moments) => {
@@ -207,6 +208,7 @@ fn touch(fired: &StageFired, shared: &Shared) -> Touch {
         correlation: asked.then_some(fired.correlation),
         group: fired.group.clone(),
         partitions: fired.partitions.iter().map(partition).collect(),
+        request: fired.request,
     }
 }
 

@@ -141,9 +141,9 @@ impl Broker {
             for happening in self.faults.happening(now) {
                 match happening {
                     Happening::Sever => sever(),
-                    Happening::Visit { fault, instance, groups, stays } => {
+                    Happening::Visit { fault, instance, request, groups, stays } => {
                         for group in control.groups.visit(&groups, stays, now) {
-                            self.faults.visited(&fault, instance, &group, now);
+                            self.faults.visited(&fault, (instance, request), &group, now);
                         }
                     }
                 }

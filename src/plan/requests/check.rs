@@ -41,6 +41,7 @@ impl Check<'_, RequestKind> {
             partitions: selector.partitions.unwrap_or_default(),
             clients: selector.clients.unwrap_or_default(),
             groups: selector.groups.unwrap_or_default(),
+            replayed: None,
         })
     }
 

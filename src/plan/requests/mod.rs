@@ -15,6 +15,8 @@ pub use rate::Rate;
 pub(super) use resolve::{Asking, Resolved};
 pub use sizes::Sizes;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::trigger::At;
@@ -133,6 +135,8 @@ pub enum RequestTrigger {
     },
     /// With this one.
     Nth(u64),
+    /// With these, as a fault log has them: by partition where the fault touches partitions one by one, else under none.
+    These(BTreeMap<Option<(String, i32)>, BTreeSet<u64>>),
     /// With every so many.
     Every(u64),
     /// With the first of each call.
@@ -172,6 +176,18 @@ pub(super) struct CheckedRequest {
     partitions: Vec<i32>,
     clients: Vec<String>,
     groups: Vec<String>,
+    /// What a fault log has of it, in place of what is written.
+    replayed: Option<LoggedRequests>,
+}
+
+/// What a fault log has of a fault at requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LoggedRequests {
+    pub(super) kind: String,
+    /// Moments since the schedule's start.
+    pub(super) moments_us: BTreeSet<i64>,
+    /// Requests, by partition where the fault touches partitions one by one.
+    pub(super) requests: BTreeMap<Option<(String, i32)>, BTreeSet<u64>>,
 }
 
 /// By how much a fault does what it does; each kind reads its own.
@@ -211,6 +227,11 @@ impl When {
 }
 
 impl CheckedRequest {
+    /// Takes instances from a log: none where it has none.
+    pub(super) fn replay(&mut self, logged: Option<&LoggedRequests>) {
+        self.replayed = Some(logged.cloned().unwrap_or_default());
+    }
+
     pub(super) fn legality(&self) -> Legality {
         self.kind.legality()
     }

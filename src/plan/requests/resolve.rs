@@ -1,5 +1,7 @@
 //! Faults at requests against the schedule: moments become replay time, and a slow reader learns how fast its input comes.
 
+use std::collections::BTreeSet;
+
 use super::super::seed::{DrawKey, Purpose, Seed};
 use super::super::summary::FaultSummary;
 use super::super::trigger::At;
@@ -89,6 +91,15 @@ impl Asking {
     }
 
     fn trigger(&self, fault: &CheckedRequest, seed: Seed, origin_us: i64) -> RequestTrigger {
+        // What always acts has no instances that could be others.
+        if let Some(logged) = fault.replayed.as_ref().filter(|_| fault.when != When::Always) {
+            let by_time = fault.when.is_by_time() || !logged.moments_us.is_empty();
+            return if by_time && logged.requests.is_empty() {
+                RequestTrigger::Moments(logged.moments_us.iter().copied().collect())
+            } else {
+                RequestTrigger::These(logged.requests.clone())
+            };
+        }
         match &fault.when {
             When::Always => RequestTrigger::Always,
             When::Probability(chance) => RequestTrigger::Probability { chance: *chance, seed },
@@ -174,6 +185,11 @@ impl Resolved {
 }
 
 impl RequestFault {
+    /// Whether it touches partitions of requests one by one, and counts the requests of each by themselves.
+    pub(in crate::plan) fn touches_partitions(&self) -> bool {
+        matches!(self.effect, RequestEffect::PartialLoss | RequestEffect::NotLeader | RequestEffect::Batch { .. })
+    }
+
     /// Moments at which instances begin; none where a number of requests begins them.
     pub fn moments_us(&self) -> Option<&[i64]> {
         if let RequestTrigger::Moments(moments) = &self.trigger { Some(moments) } else { None }
@@ -208,6 +224,10 @@ impl RequestFault {
                 format!("with each request{of} by a chance of {}%", percent(*chance))
             }
             RequestTrigger::Nth(number) => format!("with request {number}{of}"),
+            RequestTrigger::These(which) => {
+                let all: usize = which.values().map(BTreeSet::len).sum();
+                format!("with {all} request{}{of} that a fault log names", if all == 1 { "" } else { "s" })
+            }
             RequestTrigger::Every(number) => format!("with one request{of} in {number}"),
             RequestTrigger::OnceEach => "with the first request of each call".to_owned(),
             RequestTrigger::Moments(moments) => match &moments[..] {

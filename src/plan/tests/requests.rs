@@ -217,3 +217,82 @@ fn a_slow_reader_learns_how_fast_its_input_comes() {
         format!("{asking:?}").contains("sample: None")
     );
 }
+
+#[test]
+fn a_log_takes_the_place_of_what_begins_instances() {
+    let source = Arc::new(Synthetic::even(1_000, 1_000));
+    let replayed = |text: &str, log: &str| {
+        let mut settings = settings(text);
+        settings.replay_log = Some(FaultLog::read(log.as_bytes()).map_err(|error| error.to_string())?);
+        let plan = plan_over(Arc::clone(&source) as Arc<_>, &settings, Seed(7), spill());
+        let plan =
+            plan.map_err(|error| std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string))?;
+        let faults = plan.request_faults().unwrap();
+        Ok::<_, String>((faults[0].trigger.clone(), plan.summary().unwrap().faults[0].clone()))
+    };
+    let lost = fault("kind = 'lost-ack'\nname = 'l'\nprobability = 0.5");
+    let line = |more: &str| format!("{{\"fault\":\"l\",\"kind\":\"lost-ack\",{more}}}\n");
+    let (trigger, summary) = replayed(&lost, &(line("\"request\":9") + &line("\"request\":2"))).unwrap();
+    assert_eq!(trigger, RequestTrigger::These([(None, [2, 9].into())].into()));
+    assert_eq!(summary.at_requests.unwrap().begins, "with 2 requests that a fault log names");
+    // Nothing of it in the log is no instance of it.
+    assert_eq!(replayed(&lost, "").unwrap().0, RequestTrigger::These([].into()));
+    let (trigger, summary) = replayed(&lost, &line("\"moment_us\":5001400")).unwrap();
+    assert_eq!((trigger, summary.planned), (RequestTrigger::Moments(vec![5_001_400]), 1));
+    assert_eq!(summary.at_requests.unwrap().begins, "at 5001ms of the replay");
+    // What always acts has no instances.
+    let always = fault("kind = 'slow-sink'\nname = 'l'");
+    assert_eq!(replayed(&always, "").unwrap().0, RequestTrigger::Always);
+    let partitions = fault("kind = 'not-leader'\nname = 'l'\nevery = 3");
+    let log = "{\"fault\":\"l\",\"kind\":\"not-leader\",\"topic\":\"a\",\"partition\":1,\"request\":3}";
+    let expected = RequestTrigger::These([(Some(("a".to_owned(), 1)), [3].into())].into());
+    assert_eq!(replayed(&partitions, log).unwrap().0, expected);
+    for (text, log, problem) in [
+        (&lost, log.to_owned(), "the log holds the not-leader `l`"),
+        (&lost, line("\"request\":0"), "a `request` from 1 on"),
+        (&lost, line("\"moment_us\":-1"), "a `moment_us` from 0 on"),
+        (&lost, line("\"partition\":0"), "stand together"),
+        (&lost, line("\"offset\":0"), "one of a `topic`"),
+        (&lost, line("\"request\":3,\"replay_us\":5"), "has an amount"),
+        (&lost, line("\"request\":3") + &line("\"moment_us\":3"), "line 2 is no instance of a fault: requests begin"),
+        (&format!("{lost}{UNPACED}"), line("\"moment_us\":3"), "`unpaced` waits for none"),
+    ] {
+        let error = replayed(text, &log).unwrap_err();
+        assert!(error.contains(problem), "{log}: {error}");
+    }
+}
+
+#[test]
+fn what_a_drive_suffered_comes_back_as_a_log() {
+    let text = fault("kind = 'broker-down'\nname = 'down'\ntimes = 3")
+        + &fault("kind = 'lost-ack'\nname = 'lost'\nevery = 2")
+        + &fault("kind = 'partial-loss'\nname = 'some'\nevery = 2")
+        + &fault("kind = 'slow-sink'\nname = 'slow'");
+    let plan = planned(&Synthetic::even(1_000, 1_000), &text);
+    let moments = plan.request_faults().unwrap()[0].moments_us().unwrap().to_vec();
+    let begun = |fault: &str, request, at_us| BegunInstance {
+        fault: fault.to_owned(),
+        request,
+        partition: Some(("a".to_owned(), 2)),
+        at_us,
+    };
+    let all = [
+        begun("down", None, moments[1] + 20),
+        begun("down", None, moments[1] + 900_000),
+        begun("lost", Some(4), 7),
+        begun("lost", None, 8),
+        begun("some", Some(6), 9),
+        begun("slow", Some(1), 10),
+        begun("other", Some(1), 11),
+    ];
+    let mut log = Vec::new();
+    request_log(&plan, all.into_iter(), &mut log).unwrap();
+    let expected = format!(
+        "{{\"fault\":\"down\",\"kind\":\"broker-down\",\"moment_us\":{}}}\n\
+         {{\"fault\":\"lost\",\"kind\":\"lost-ack\",\"request\":4}}\n\
+         {{\"fault\":\"some\",\"kind\":\"partial-loss\",\"topic\":\"a\",\"partition\":2,\"request\":6}}\n",
+        moments[1]
+    );
+    assert_eq!(String::from_utf8(log).unwrap(), expected);
+    assert!(FaultLog::read(expected.as_bytes()).is_ok());
+}

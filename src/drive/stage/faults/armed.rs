@@ -38,7 +38,7 @@ pub(in crate::drive::stage) enum Happening {
     /// All connections are lost.
     Sever,
     /// Somebody visits these groups, or all that have members.
-    Visit { fault: String, instance: u64, groups: BTreeSet<String>, stays: Duration },
+    Visit { fault: String, instance: u64, request: Option<u64>, groups: BTreeSet<String>, stays: Duration },
 }
 
 /// A fault in force.
@@ -80,6 +80,8 @@ struct Touch {
     instance: u64,
     /// How many requests, or partitions of requests, there were up to this one.
     count: u64,
+    /// The same where it is what began the instance.
+    request: Option<u64>,
 }
 
 /// What a request meets.
@@ -196,13 +198,14 @@ impl Faults {
             }
             let Some(touch) = one.touch(None, request.key, now) else { continue };
             if one.fault.kind == StageFaultKind::Rebalance {
-                self.happens(one.visit(touch.instance));
+                self.happens(one.visit(touch.instance, touch.request));
                 continue;
             }
             if one.fault.kind == StageFaultKind::BrokerDown && touch.begins {
                 self.happens(Happening::Sever);
             }
             let mut line = StageFired::of(now, &one.fault.name, touch.instance, &one.fault.kind, request);
+            line.request = touch.request;
             line.partitions.clone_from(named.get_or_insert_with(|| spots::of(topics, sessions, request)));
             let needs = acting.add(one, place);
             acting.lines.push(Line { fired: line, begins: touch.begins, needs });
@@ -255,6 +258,7 @@ impl Faults {
         let touch = one.touch(Some((topic, index)), request.key, now)?;
         let mut line = StageFired::of(now, &one.fault.name, touch.instance, &one.fault.kind, request);
         line.partitions = vec![(topic.to_owned(), index)];
+        line.request = touch.request;
         lock(&self.lines).add(line, touch.begins, one.key(Some((topic, index))));
         Some(touch)
     }
@@ -289,7 +293,7 @@ impl Faults {
         for one in self.armed().iter().flat_map(|armed| armed.iter()) {
             for instance in one.begin_by_clock(now) {
                 if one.fault.kind == StageFaultKind::Rebalance {
-                    all.push(one.visit(instance));
+                    all.push(one.visit(instance, None));
                 } else {
                     let line = StageFired::by_itself(now, &one.fault.name, instance, &one.fault.kind);
                     lock(&self.lines).add(line, true, None);
@@ -301,9 +305,15 @@ impl Faults {
     }
 
     /// Notes that somebody came into a group.
-    pub(in crate::drive::stage) fn visited(&self, fault: &str, instance: u64, group: &str, now: Duration) {
+    pub(in crate::drive::stage) fn visited(
+        &self,
+        fault: &str,
+        (instance, request): (u64, Option<u64>),
+        group: &str,
+        now: Duration,
+    ) {
         let line = StageFired::by_itself(now, fault, instance, &StageFaultKind::Rebalance);
-        lock(&self.lines).add(StageFired { group: Some(group.to_owned()), ..line }, true, None);
+        lock(&self.lines).add(StageFired { group: Some(group.to_owned()), request, ..line }, true, None);
     }
 
     /// Takes the lines that were noted since.
@@ -467,6 +477,7 @@ impl Armed {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let key = self.key(spot).map(|(topic, index)| (topic.to_owned(), index));
+        let listed = if let StageTrigger::These(which) = &self.fault.trigger { which.get(&key) } else { None };
         let progress = state.progress.entry(key).or_default();
         progress.count += 1;
         let count = progress.count;
@@ -476,6 +487,7 @@ impl Armed {
                 begins: false,
                 instance: progress.instance,
                 count,
+                request: None,
             });
         }
         if self.is_by_clock() || state.begun >= self.fault.most {
@@ -485,6 +497,7 @@ impl Armed {
         let begins = match &self.fault.trigger {
             StageTrigger::Always => true,
             StageTrigger::Nth(which) => which.contains(&count),
+            StageTrigger::These(_) => listed.is_some_and(|which| which.contains(&count)),
             StageTrigger::Every(every) => count.is_multiple_of(*every),
             StageTrigger::FirstOfEach => state.came.insert(call),
             StageTrigger::Share { share, seed } => {
@@ -513,7 +526,8 @@ impl Armed {
         }
         state.begun += 1;
         (progress.until, progress.instance) = (until, state.begun);
-        Some(Touch { begins: true, instance: state.begun, count })
+        let request = (!matches!(self.fault.trigger, StageTrigger::At(_))).then_some(count);
+        Some(Touch { begins: true, instance: state.begun, count, request })
     }
 
     /// Begins the instances whose moments have come; returns their numbers.
@@ -560,9 +574,9 @@ impl Armed {
         !self.fault.length.is_zero() && lock(&self.state).progress.values().any(|progress| now < progress.until)
     }
 
-    fn visit(&self, instance: u64) -> Happening {
+    fn visit(&self, instance: u64, request: Option<u64>) -> Happening {
         let (fault, groups) = (self.fault.name.clone(), self.fault.aim.groups.clone());
-        Happening::Visit { fault, instance, groups, stays: self.fault.length }
+        Happening::Visit { fault, instance, request, groups, stays: self.fault.length }
     }
 }
 
@@ -594,6 +608,9 @@ mod tests {
         assert_eq!(touched(nth(), none, u64::MAX, each_second), [3, 50]);
         assert_eq!(touched(nth(), SECOND * 3, u64::MAX, each_second), [3, 4, 5, 50, 51, 52]);
         assert_eq!(touched(nth(), SECOND * 3, 1, each_second), [3, 4, 5]);
+        let of = |index, which: [u64; 2]| (Some(("t".to_owned(), index)), which.into());
+        let these = StageTrigger::These([of(0, [3, 50]), of(1, [4, 5])].into());
+        assert_eq!(touched(these, none, u64::MAX, each_second), [3, 50]);
         assert_eq!(touched(StageTrigger::Every(40), none, u64::MAX, each_second), [40, 80]);
         assert_eq!(touched(at(), none, u64::MAX, each_second), [5, 21]);
         assert_eq!(touched(at(), SECOND * 2, u64::MAX, each_second), [5, 6, 21, 22]);

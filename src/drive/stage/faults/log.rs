@@ -42,6 +42,9 @@ pub struct StageFired {
     pub partitions: Vec<(String, i32)>,
     /// The group that it touched, if it is about one.
     pub group: Option<String>,
+    /// Where a number of requests began the instance with this: which one it was of those that it may touch, from 1 on, of the
+    /// partition where partitions are touched one by one.
+    pub request: Option<u64>,
 }
 
 impl StageFired {
@@ -61,6 +64,7 @@ impl StageFired {
             correlation: 0,
             partitions: Vec::new(),
             group: None,
+            request: None,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) use armed::{Acting, Faults, Happening};
 pub use log::{StageFaultCount, StageFired};
 pub(super) use throttle::put as put_throttle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
@@ -209,6 +209,8 @@ pub enum StageTrigger {
     Always,
     /// With these.
     Nth(BTreeSet<u64>),
+    /// With these, of each partition where the fault touches partitions one by one; else under none.
+    These(BTreeMap<Option<(String, i32)>, BTreeSet<u64>>),
     /// With every so many.
     Every(u64),
     /// With the first request of each call.
