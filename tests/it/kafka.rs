@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message};
+use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use rehearsal::clock::{Clock, Stop, SystemClock};
 use rehearsal::compare::behind;
 use rehearsal::drive::stage::StageError;
@@ -70,14 +70,10 @@ fn a_build_of_these_tests() {
     if does == "transactions" {
         producer.init_transactions(WAIT).unwrap();
     }
-    if does == "asks-more" {
-        // `DescribeAcls` version 1: correlation 7, client `asks`, no fields.
-        let mut stream = TcpStream::connect(env("KAFKA_BOOTSTRAP_SERVERS").unwrap()).unwrap();
-        stream.write_all(&[0, 0, 0, 14, 0, 29, 0, 1, 0, 0, 0, 7, 0, 4, b'a', b's', b'k', b's']).unwrap();
-        let mut answer = [0; 14];
-        stream.read_exact(&mut answer).unwrap();
-        // After size, correlation and throttling the protocol's own error: 35, UNSUPPORTED_VERSION.
-        assert_eq!(answer[4..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 35]);
+    match does.as_str() {
+        "commits-for-two" => commit_for_another(&config),
+        "asks-more" => ask_more(),
+        _ => {}
     }
     consumer.subscribe(&inputs.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let mut taken = 0;
@@ -144,6 +140,25 @@ fn a_build_of_these_tests() {
             }
         }
     }
+}
+
+/// Commits offset 105 for another group.
+fn commit_for_another(config: &ClientConfig) {
+    let other: BaseConsumer = config.clone().set("group.id", "other").create().unwrap();
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset("orders", 0, rdkafka::Offset::Offset(105)).unwrap();
+    other.commit(&place, CommitMode::Sync).unwrap();
+}
+
+/// Asks for what the stage does not serve.
+fn ask_more() {
+    // `DescribeAcls` version 1: correlation 7, client `asks`, no fields.
+    let mut stream = TcpStream::connect(env("KAFKA_BOOTSTRAP_SERVERS").unwrap()).unwrap();
+    stream.write_all(&[0, 0, 0, 14, 0, 29, 0, 1, 0, 0, 0, 7, 0, 4, b'a', b's', b'k', b's']).unwrap();
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    // After size, correlation and throttling the protocol's own error: 35, UNSUPPORTED_VERSION.
+    assert_eq!(answer[4..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 35]);
 }
 
 /// Events after which a build that damages the recording does so: with 4 kB each, more than a stage and a recording hold in memory.
@@ -393,6 +408,12 @@ fn a_build_that_commits_nothing_is_not_taken_to_have_finished() {
     let desk = Desk::numbered(50);
     let reason = "but did not commit the end of it; a build that commits elsewhere wants `finished = \"quiet\"`";
     desk.ends("commits-nothing", "drain-timeout = '1s'", Ending::TimedOut, reason);
+}
+
+#[test]
+fn a_group_that_does_not_come_to_the_end_is_named() {
+    let reason = "but did not commit the end of it: group `other` is 4 behind; nothing came of it";
+    Desk::numbered(9).ends("commits-for-two", "drain-timeout = '2s'", Ending::TimedOut, reason);
 }
 
 #[test]

@@ -23,6 +23,9 @@ use crate::settings::Span;
 /// How often the drive looks at its build.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Groups that a reason names.
+const GROUPS_NAMED: usize = 5;
+
 /// How long a build that is told to stop may take for it: to flush, commit and leave its group.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -268,13 +271,26 @@ impl<'a, 'b> Watch<'a, 'b> {
                 let reason = format!("committed nothing more for {limit} {}, and not the end of it", self.after());
                 return Cut::Ending(Ending::StoppedReading, reason);
             }
-            (0, Finished::Committed) => {
-                "but did not commit the end of it; a build that commits elsewhere wants `finished = \"quiet\"`"
-            }
-            _ => "but left a transaction open",
+            (0, Finished::Committed) => match self.lagging() {
+                Some(groups) => format!("but did not commit the end of it: {groups}"),
+                None => "but did not commit the end of it; a build that commits elsewhere wants `finished = \"quiet\"`"
+                    .to_owned(),
+            },
+            _ => "but left a transaction open".to_owned(),
         };
         let reason = format!("was handed everything {}, {what}; nothing came of it for {limit}", self.after());
         Cut::Ending(Ending::TimedOut, reason)
+    }
+
+    /// Groups that have committed something and not all of it, the first few by name; none where nothing is committed.
+    fn lagging(&self) -> Option<String> {
+        let lag = self.broker.lag(&self.broker.commits());
+        let behind = lag.iter().filter(|(_, lag)| **lag > 0);
+        let named: Vec<String> = behind
+            .take(GROUPS_NAMED)
+            .map(|(group, lag)| format!("group `{group}` is {} behind", grouped(lag.unsigned_abs())))
+            .collect();
+        (!named.is_empty()).then(|| named.join(", "))
     }
 
     /// Whether the build has dealt with all that is visible, by what the scenario goes by.
