@@ -1,8 +1,8 @@
 //! Pacing: how late deliveries are at 10,000 a second, sleeping and spinning.
 //!
-//! Not a timed benchmark: it drives `cat` with events of 50 seconds at five times the speed and prints what the drive itself
-//! measured: the time from when a delivery was due to when its line had been taken by the pipe, and by how much the whole
-//! replay took longer than planned.
+//! Not a timed benchmark: it drives `cat` with `REHEARSAL_BENCH_EVENTS` events (100,000 by default, which take ten seconds; 6,000,000 take
+//! ten minutes) at five times their speed, and prints what the drive itself measured: the time from when a delivery was due to when the
+//! write began that handed its line over, and by how much the whole replay took longer than planned.
 
 #![expect(clippy::print_stdout, reason = "what was measured is shown where it was asked for")]
 
@@ -16,15 +16,16 @@ use rehearsal::recording::{EventBatchBuilder, Recording, RecordingWriter, Source
 use rehearsal::spill::SpillSpace;
 
 const PARTITIONS: i64 = 6;
-const EVENTS: i64 = 100_000;
 const EVENTS_PER_SECOND: i64 = 2_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let events =
+        std::env::var("REHEARSAL_BENCH_EVENTS").ok().map(|text| text.parse()).transpose()?.unwrap_or(100_000_i64);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("recording");
     let mut writer = RecordingWriter::create(&path, Source::default())?;
     let mut builder = EventBatchBuilder::new();
-    for number in 0..EVENTS {
+    for number in 0..events {
         let time_ms = 1_357_000_000_000 + number * 1_000 / EVENTS_PER_SECOND;
         let value = format!(r#"{{"payment":{number},"amount":{}}}"#, number * 7_919 % 10_007);
         let (partition, offset) = ((number % PARTITIONS) as i32, number / PARTITIONS);
@@ -43,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pace = toml::from_str("mode = 'accelerated'\nspeed = 5")?;
     let plan = PlanSettings { pace, ..PlanSettings::default() };
     let plan = rehearsal::plan::plan(&recording, &plan, Seed(1), Arc::new(SpillSpace::system()))?;
-    for (name, spin) in [("sleep", "0s"), ("spin", "1ms")] {
-        let rules = toml::from_str::<DriveSettings>(&format!("payload = 'value'\nspin = '{spin}'"))?.check()?;
+    for (name, spin) in [("sleep", false), ("spin", true)] {
+        let rules = toml::from_str::<DriveSettings>(&format!("payload = 'value'\nspin = {spin}"))?.check()?;
         let job = Job {
             name,
             plan: &plan,

@@ -52,6 +52,7 @@ mod process;
 mod reply;
 mod settings;
 mod shared;
+mod spin;
 pub mod stage;
 mod stdio;
 
@@ -61,6 +62,7 @@ pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
+pub use spin::Spin;
 
 use std::collections::BTreeMap;
 use std::fmt;

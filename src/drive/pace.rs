@@ -61,6 +61,8 @@ pub(super) struct Pace<'a> {
     /// Takes the memory of chunks that have been handed over.
     pub(super) used: SyncSender<Vec<u8>>,
     pub(super) timing: Timing,
+    /// When the write began that took the last bytes.
+    pub(super) written_at: Duration,
 }
 
 /// How well the schedule is kept.
@@ -191,13 +193,13 @@ impl Pace<'_> {
 
     fn note(&mut self, batch: &Batch, rows: Range<usize>, warm_up: bool, sent_us: &mut Vec<Option<i64>>) {
         self.shared.add_sent(rows.len());
-        let now_us = self.shared.relative_us(self.clock.now().as_micros() as i64);
+        let written_us = self.shared.relative_us(self.written_at.as_micros() as i64);
         if warm_up {
             self.timing.warm_up += rows.len() as u64;
         } else if self.paced {
-            batch.deliveries[rows.clone()].iter().for_each(|delivery| self.timing.note(delivery.due_us, now_us));
+            batch.deliveries[rows.clone()].iter().for_each(|delivery| self.timing.note(delivery.due_us, written_us));
         }
-        sent_us.extend(rows.map(|_| Some(now_us)));
+        sent_us.extend(rows.map(|_| Some(written_us)));
     }
 
     fn due(&self, due_us: i64) -> Result<i64, PaceEnd> {
@@ -208,8 +210,12 @@ impl Pace<'_> {
     fn write(&mut self, lines: &[u8], written: &mut usize) -> Result<(), PaceEnd> {
         let mut blocked: Option<i64> = None;
         while *written < lines.len() {
+            // Lines are handed over when the write begins that takes their end: the build can read and answer them before the call
+            // returns, which first wakes it. What a full pipe holds up is waited for ahead of that, and so counts as late.
+            let began = self.clock.now();
             match self.stdin.write(&lines[*written..]) {
                 Ok(Some(count)) => {
+                    self.written_at = began;
                     *written += count;
                     if blocked.take().is_some() {
                         self.shared.note_taken(self.clock.now());
@@ -288,5 +294,73 @@ impl Pace<'_> {
     fn receipt(&self, batch: &Arc<Batch>, from: usize, sent_us: Vec<Option<i64>>) {
         // Nobody listens only where the drive has failed already.
         let _ = self.notes.send(Note::Receipts { batch: Arc::clone(batch), from, sent_us });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::drive::DriveSettings;
+
+    /// A clock that moves on by a millisecond each time somebody looks.
+    struct Ticking(AtomicU64);
+
+    impl Clock for Ticking {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+
+        fn wait_until(&self, _: Duration) {}
+
+        fn date_us(&self) -> i64 {
+            0
+        }
+    }
+
+    /// Writes so many bytes to a build that reads all; returns at which look at the clock they count as handed over, and how many looks
+    /// there were.
+    fn handed_over(bytes: usize) -> (u128, u64) {
+        let (mut reading, writing) = std::io::pipe().unwrap();
+        let rules = toml::from_str::<DriveSettings>("").unwrap().check().unwrap();
+        let (shared, clock) = (Shared::new(Duration::ZERO, Duration::MAX), Ticking(AtomicU64::new(0)));
+        let ((notes, _), (used, _)) = (sync_channel(1), sync_channel(1));
+        let mut pace = Pace {
+            stdin: Pipe::writing(writing).unwrap(),
+            rules: &rules,
+            paced: true,
+            shared: &shared,
+            clock: &clock,
+            notes,
+            used,
+            timing: Timing::new().unwrap(),
+            written_at: Duration::MAX,
+        };
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || reading.read_to_end(&mut Vec::new()).unwrap());
+            let mut written = 0;
+            assert!(pace.write(&vec![b'x'; bytes], &mut written).is_ok());
+            let looks = clock.0.load(Ordering::SeqCst);
+            let at = pace.written_at.as_millis();
+            drop(pace);
+            assert_eq!((reader.join().unwrap(), written), (bytes, bytes));
+            (at, looks)
+        })
+    }
+
+    #[test]
+    fn a_line_is_handed_over_when_the_write_begins_that_takes_it() {
+        assert_eq!(handed_over(10), (0, 1));
+    }
+
+    #[test]
+    fn what_a_full_pipe_holds_up_is_handed_over_when_there_is_room() {
+        // More than any pipe holds.
+        let (at, looks) = handed_over(32 << 20);
+        // Behind the last write nobody looks again, but to note that the build goes on.
+        assert!(at > 0 && at + 2 >= u128::from(looks), "{at} of {looks}");
     }
 }

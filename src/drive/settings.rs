@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::cluster::PropertySettings;
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
+use super::spin::Spin;
 use crate::mask::Policy;
 use crate::plan::{FaultSettings, is_at_requests};
 use crate::schema::Schemas;
@@ -88,8 +89,9 @@ pub struct DriveSettings {
     pub lateness_p99_max: Span,
     /// Largest slow-down of the whole schedule at which timing still counts, such as `"1%"`.
     pub slow_down_max: Percent,
-    /// How long before each due time to watch the clock instead of sleeping: exact to a microsecond, at the price of a core.
-    pub spin: Span,
+    /// How long before each due time to watch the clock instead of sleeping: exact to a microsecond, at the price of a core. `true`
+    /// stands for `"1ms"`.
+    pub spin: Spin,
     /// Most bytes of one line that are kept; what is beyond is cut off and the line is malformed.
     pub line_bytes_max: u64,
     /// Most bytes that a build may write to standard output before it is ended.
@@ -125,7 +127,7 @@ impl Default for DriveSettings {
             not_an_output: None,
             lateness_p99_max: Span(Duration::from_millis(50)),
             slow_down_max: Percent(0.01),
-            spin: Span(Duration::ZERO),
+            spin: Spin::default(),
             line_bytes_max: 16 << 20,
             output_bytes_max: 64 << 30,
             stderr_bytes_max: 2 << 20,

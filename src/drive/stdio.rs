@@ -68,8 +68,17 @@ pub(super) fn drive(
         let (used, used_chunks) = sync_channel(CHUNKS_WAITING);
         let feed = Feed::new(job.plan, job.recording, format, job.rules, shared, used_chunks);
         scope.spawn(move || feed.run(&chunk_sender));
-        let pace =
-            Pace { stdin, rules: job.rules, paced: job.plan.paced(), shared, clock, notes: note_sender, used, timing };
+        let pace = Pace {
+            stdin,
+            rules: job.rules,
+            paced: job.plan.paced(),
+            shared,
+            clock,
+            notes: note_sender,
+            used,
+            timing,
+            written_at: Duration::ZERO,
+        };
         scope.spawn(move || pace.run(&chunks));
         let listener = Listener::new(job.rules, shared, clock, topics, outputs);
         let listening = scope.spawn(move || listener.run(&mut stdout));
