@@ -83,7 +83,7 @@ struct Log {
 #[derive(Debug)]
 pub(super) struct Ledger {
     logs: Vec<Log>,
-    places: HashMap<(u32, i32), usize>,
+    places: BTreeMap<(u32, i32), usize>,
     topics: Vec<String>,
     runs: usize,
     keys: LastOf,
@@ -125,7 +125,7 @@ impl Ledger {
     pub(super) fn new(topics: &[String]) -> Self {
         Self {
             logs: Vec::new(),
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             topics: topics.to_vec(),
             runs: 0,
             keys: LastOf::default(),

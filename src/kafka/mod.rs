@@ -15,7 +15,7 @@ pub use properties::{Owner, Properties, PropertyError};
 pub(crate) use asking::{AskError, ask};
 pub(crate) use listening::Listening;
 pub(crate) use native::{
-    AskedIds, CLEANUP_POLICY, Described, NewTopic, Polled, Reader, Received, Refusal, ask_for_topic_ids,
-    configurations, create_topics, delete_group, delete_topics, members_of, topic_ids,
+    AskedIds, CLEANUP_POLICY, Described, NewTopic, Outgoing, Polled, Reader, Received, Refusal, Report, Writer,
+    ask_for_topic_ids, configurations, create_topics, delete_group, delete_topics, members_of, reports, topic_ids,
 };
 pub(crate) use properties::{check_brokers, is_secret};

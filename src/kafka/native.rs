@@ -1,7 +1,8 @@
 //! Events straight from librdkafka, many at a time.
 //!
 //! rdkafka's own consumer needs a group to be assigned partitions, hands over one event at a time, and panics at the name of a
-//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. This file and those below it are
+//! header that is no UTF-8. librdkafka's simple consumer needs no group and fills an array. Producing many a second is of the same kind
+//! (`produce.rs`). This file and those below it are
 //! the only ones of the room with foreign calls; why each is sound is said where it stands.
 
 #![expect(
@@ -12,6 +13,7 @@
 mod asked;
 mod describe;
 mod operate;
+mod produce;
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_void;
@@ -24,6 +26,7 @@ use rdkafka::types::RDKafkaRespErr as Code;
 
 pub(crate) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
 pub(crate) use self::operate::{NewTopic, Refusal, create_topics, delete_group, delete_topics, members_of};
+pub(crate) use self::produce::{Outgoing, Report, Writer, reports};
 use super::listening::Listening;
 use crate::recording::TimestampType;
 

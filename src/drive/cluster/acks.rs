@@ -2,20 +2,21 @@
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
 use super::error::{ClusterError, is_passing};
 use crate::clock::Clock;
 use crate::drive::kafka::Spot;
 use crate::drive::stage::Stretch;
-use crate::kafka::{Listening, Properties};
+use crate::kafka::{Listening, Properties, Report, reports};
 
 /// One partition.
 #[derive(Debug, Default)]
@@ -33,6 +34,10 @@ pub(super) struct Acks {
     spots: Vec<Spot>,
     properties: Properties,
     lanes: Mutex<Vec<Lane>>,
+    /// Held by whoever listens: what two heard at once would be in no order.
+    ear: Mutex<()>,
+    /// Whether the thread that produces listens, too.
+    producing: AtomicBool,
     taken: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<ClusterError>>,
@@ -47,6 +52,8 @@ impl Acks {
             spots,
             properties: properties.clone(),
             lanes: Mutex::new(lanes),
+            ear: Mutex::default(),
+            producing: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -83,25 +90,52 @@ impl Acks {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// An event came to stand at `offset`, or where the broker does not say.
-    fn note(&self, index: usize, offset: i64) {
+    /// Waits up to `wait` for word of the brokers, and takes note of it; returns whether there was any. Somebody else who listens
+    /// already is left to it.
+    pub(super) fn listen(&self, client: &Client<Self>, wait: Duration) -> bool {
+        let _ear = match self.ear.try_lock() {
+            Ok(ear) => ear,
+            Err(TryLockError::Poisoned(ear)) => ear.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        reports(client, wait, |report| self.note(&report))
+    }
+
+    /// Whether the thread that produces listens, too, from now on: an event is freed where it was made, and nobody is woken for it.
+    pub(super) fn set_producing(&self, producing: bool) {
+        self.producing.store(producing, Ordering::Release);
+    }
+
+    pub(super) fn is_producing(&self) -> bool {
+        self.producing.load(Ordering::Acquire)
+    }
+
+    /// Events of a partition came to stand there, or were not taken.
+    fn note(&self, report: &Report) {
+        let index = report.mark;
+        let spot = || self.spots[index].clone();
+        if let Some(code) = report.error {
+            let Spot { topic, partition, .. } = spot();
+            let reason = self.properties.scrub(&KafkaError::MessageProduction(code).to_string());
+            return self.fail(ClusterError::NotTaken { topic, partition, reason, passing: is_passing(Some(code)) });
+        }
         let now_us = self.clock.now().as_micros() as i64;
         let mut lanes = lock(&self.lanes);
         let lane = &mut lanes[index];
         let at = lane.next;
-        if offset >= 0 && offset != at {
-            let Spot { topic, partition, .. } = self.spots[index].clone();
+        if report.offset >= 0 && report.offset != at {
             drop(lanes);
-            return self.fail(ClusterError::Shared { topic, partition, wanted: at, found: offset });
+            let Spot { topic, partition, .. } = spot();
+            return self.fail(ClusterError::Shared { topic, partition, wanted: at, found: report.offset });
         }
-        lane.next += 1;
+        lane.next += report.count;
         match lane.stretches.last_mut().filter(|last| last.handed_us == now_us) {
             Some(last) => last.to = lane.next,
             // Nobody knows when a consumer asked: always, for all that this can tell.
             None => lane.stretches.push(Stretch { round: 0, from: at, to: lane.next, asked_us: 0, handed_us: now_us }),
         }
         drop(lanes);
-        self.taken.fetch_add(1, Ordering::Release);
+        self.taken.fetch_add(report.count as u64, Ordering::Release);
     }
 }
 
@@ -120,19 +154,10 @@ impl ClientContext for Acks {
 }
 
 impl ProducerContext for Acks {
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
-        match result {
-            Ok(event) => self.note(lane, event.offset()),
-            Err((error, _)) => {
-                let Spot { topic, partition, .. } = self.spots[lane].clone();
-                let passing = is_passing(error.rdkafka_error_code());
-                let reason = self.properties.scrub(&error.to_string());
-                self.fail(ClusterError::NotTaken { topic, partition, reason, passing });
-            }
-        }
-    }
+    /// Only what is thrown away with the producer comes this way, when nobody listens any more.
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -141,6 +166,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
+
     use super::*;
     use crate::clock::SimulatedClock;
     use crate::kafka::Owner;
@@ -153,13 +180,13 @@ mod tests {
     #[test]
     fn events_that_are_acknowledged_together_are_one_stretch() {
         let acks = acks();
-        for (lane, offset) in [(0, 0), (1, 0), (0, 1), (1, -1), (0, 2)] {
-            acks.note(lane, offset);
+        for (mark, offset, count) in [(0, 0, 1), (1, 0, 1), (0, 1, 2), (1, -1, 3), (0, 3, 1)] {
+            acks.note(&Report { mark, offset, count, error: None });
         }
         let mut stretches = Vec::new();
         acks.take(0, &mut stretches);
-        assert_eq!(stretches.iter().map(|one| (one.from, one.to)).collect::<Vec<_>>(), [(0, 3)]);
-        assert_eq!((acks.end(0), acks.end(1), acks.taken(), acks.has_failed()), (3, 2, 5, false));
+        assert_eq!(stretches.iter().map(|one| (one.from, one.to)).collect::<Vec<_>>(), [(0, 4)]);
+        assert_eq!((acks.end(0), acks.end(1), acks.taken(), acks.has_failed()), (4, 4, 8, false));
         stretches.clear();
         acks.take(0, &mut stretches);
         assert!(stretches.is_empty());
@@ -168,9 +195,18 @@ mod tests {
     #[test]
     fn an_event_that_stands_elsewhere_than_planned_ends_the_drive() {
         let acks = acks();
-        acks.note(1, 0);
-        acks.note(1, 2);
+        acks.note(&Report { mark: 1, offset: 0, count: 1, error: None });
+        acks.note(&Report { mark: 1, offset: 2, count: 5, error: None });
         let said = acks.take_failure().unwrap().to_string();
         assert!(said.contains("at 2 instead of 1") && acks.has_failed(), "{said}");
+    }
+
+    #[test]
+    fn an_event_that_was_not_taken_ends_the_drive_and_stands_nowhere() {
+        let acks = acks();
+        let error = Some(RDKafkaErrorCode::MessageSizeTooLarge);
+        acks.note(&Report { mark: 1, offset: -1, count: 2, error });
+        assert!(matches!(acks.take_failure(), Some(ClusterError::NotTaken { partition: 1, passing: false, .. })));
+        assert_eq!((acks.end(1), acks.taken(), acks.has_failed()), (0, 0, true));
     }
 }

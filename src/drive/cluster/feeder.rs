@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord};
+use rdkafka::producer::BaseProducer;
 
 use super::acks::Acks;
 use super::board::Board;
@@ -18,6 +18,7 @@ use crate::drive::feed::{Batch, Then, take};
 use crate::drive::kafka::{PaceEnd, Schedule, Spot};
 use crate::drive::shared::Shared;
 use crate::drive::{DeliverySource, DriveError, DriveRules};
+use crate::kafka::{Outgoing, Writer};
 use crate::plan::{Delivery, Phase, PlanError};
 use crate::recording::{Columns, EventView, Lookup, Place, Recording, RecordingError};
 
@@ -32,6 +33,12 @@ pub(super) const LOADS_WAITING: usize = 4;
 
 /// Pause between looks at what is waited for.
 const LOOK: Duration = Duration::from_micros(200);
+
+/// Longest wait for word of the brokers where nothing else can be done.
+const LISTEN: Duration = Duration::from_millis(1);
+
+/// Events that are produced between two looks at what the brokers say, where the same thread does both.
+const UNHEARD: u64 = 256;
 
 /// Deliveries with their events.
 #[derive(Debug)]
@@ -70,6 +77,14 @@ pub(super) struct Reader<'a> {
     shared: &'a Shared,
     ahead: Vec<Ahead>,
     count: usize,
+    used: Receiver<Memory>,
+}
+
+/// Memory of a load that was produced. It is used again: fresh pages would cost more than what is written into them.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
 }
 
 impl<'a> Reader<'a> {
@@ -79,10 +94,11 @@ impl<'a> Reader<'a> {
         board: &'a Board<'a>,
         rules: &'a DriveRules,
         shared: &'a Shared,
+        used: Receiver<Memory>,
     ) -> Self {
         let lookup = recording.lookup(Columns { key: true, value: true, headers: true });
         let ahead = vec![Ahead::default(); board.inputs.spots.len()];
-        Self { deliveries: plan.deliveries(), lookup, board, rules, shared, ahead, count: LOOK_AHEAD / 16 }
+        Self { deliveries: plan.deliveries(), lookup, board, rules, shared, ahead, count: LOOK_AHEAD / 16, used }
     }
 
     /// Sends all deliveries of the plan, at the positions that they will have on the cluster; ends early where nobody takes them.
@@ -120,7 +136,7 @@ impl<'a> Reader<'a> {
             lanes.push(lane);
         }
         let (mut keys, mut marks) = (Vec::with_capacity(deliveries.len()), Vec::new());
-        let (mut bytes, mut rows) = (Vec::new(), Vec::with_capacity(deliveries.len()));
+        let Memory { mut bytes, mut rows } = self.used.try_recv().unwrap_or_default();
         if self.shared.is_cut() {
             keys.resize(deliveries.len(), None);
             let batch = Arc::new(Batch { deliveries, keys, marks, ends: Vec::new() });
@@ -181,15 +197,17 @@ pub(super) fn producer(link: &Link<'_>, acks: Acks, paced: bool) -> Result<BaseP
     config.create_with_context(acks).map_err(|error| link.rules.properties.refused(error).into())
 }
 
-/// Produces by an absolute schedule.
+/// Produces by an absolute schedule. A plan that waits for nothing leaves no time for word of the brokers to be late: this thread listens
+/// to them itself then.
 pub(super) struct Pace<'a> {
     pub(super) schedule: Schedule<'a>,
     pub(super) board: &'a Board<'a>,
     pub(super) link: &'a Link<'a>,
-    pub(super) producer: &'a BaseProducer<Acks>,
+    pub(super) client: &'a Client<Acks>,
     pub(super) acks: &'a Acks,
-    /// Names of the plan's topics on the cluster, by partition.
-    pub(super) topics: Vec<String>,
+    /// Knows the topics on the cluster by the indexes of the plan's partitions.
+    pub(super) writer: Writer<'a, Acks>,
+    pub(super) used: SyncSender<Memory>,
     /// Events handed to the producer.
     pub(super) sent: u64,
 }
@@ -197,7 +215,9 @@ pub(super) struct Pace<'a> {
 impl Pace<'_> {
     /// Produces everything and waits until the brokers have it. Deliveries that are not produced are announced all the same.
     pub(super) fn run(mut self, loads: &Receiver<Result<Load, DriveError>>) -> PaceEnd {
+        self.acks.set_producing(self.listens());
         let mut end = self.produce_all(loads).err();
+        self.acks.set_producing(false);
         for load in loads {
             match load {
                 Ok(load) => self.schedule.announce(&load.batch, 0..load.batch.deliveries.len()),
@@ -214,8 +234,8 @@ impl Pace<'_> {
             thread::park_timeout(LOOK);
         }
         let mut warm_up = false;
-        for load in loads {
-            let load = load.map_err(PaceEnd::Failed)?;
+        while let Some(load) = self.next(loads) {
+            let mut load = load.map_err(PaceEnd::Failed)?;
             let mut row = 0;
             while row < load.batch.deliveries.len() {
                 if let Err(end) = self.produce_group(&load, &mut row, &mut warm_up) {
@@ -223,9 +243,47 @@ impl Pace<'_> {
                     return Err(end);
                 }
             }
+            load.bytes.clear();
+            load.rows.clear();
+            // Where it is not wanted back it is simply freed.
+            let _ = self.used.try_send(Memory { bytes: load.bytes, rows: load.rows });
         }
         self.wait_for_acks()?;
         self.schedule.start(warm_up).map(drop)
+    }
+
+    /// Whether this thread listens to the brokers.
+    fn listens(&self) -> bool {
+        !self.schedule.paced
+    }
+
+    /// The next load, as soon as it is there; none at the end.
+    fn next(&self, loads: &Receiver<Result<Load, DriveError>>) -> Option<Result<Load, DriveError>> {
+        if !self.listens() {
+            return loads.recv().ok();
+        }
+        loop {
+            self.listen();
+            match loads.recv_timeout(LOOK) {
+                Ok(load) => return Some(load),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Takes note of all that the brokers have said.
+    fn listen(&self) {
+        while self.acks.listen(self.client, Duration::ZERO) {}
+    }
+
+    /// Lets a little time pass, or less where there is word of the brokers.
+    fn pause(&self) {
+        if self.listens() {
+            self.acks.listen(self.client, LISTEN);
+        } else {
+            thread::park_timeout(LOOK);
+        }
     }
 
     /// Produces the deliveries from `row` on that are due together.
@@ -270,29 +328,23 @@ impl Pace<'_> {
             Some(ms) => ms,
         };
         let part = |range: &Option<Range<usize>>| range.clone().map(|range| &bytes[range]);
-        let topic = &self.topics[row.lane];
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, row.lane);
-        record = record.partition(spot.partition).timestamp(timestamp);
-        (record.key, record.payload) = (part(&row.key), part(&row.value));
-        if !row.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(row.headers.len());
-            for (name, value) in &row.headers {
-                headers = headers.insert(Header { key: name, value: part(value) });
-            }
-            record = record.headers(headers);
-        }
+        let (key, value) = (part(&row.key), part(&row.value));
+        let event = Outgoing { partition: spot.partition, timestamp_ms: timestamp, key, value, mark: row.lane };
         loop {
-            match self.producer.send(record) {
+            let headers = row.headers.iter().map(|(name, value)| (name.as_str(), part(value)));
+            match self.writer.send(row.lane, &event, headers) {
                 Ok(()) => {
                     self.sent += 1;
+                    if self.sent.is_multiple_of(UNHEARD) && self.listens() {
+                        self.listen();
+                    }
                     return Ok(());
                 }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                    record = again;
+                Err(RDKafkaErrorCode::QueueFull) => {
                     self.go_on()?;
-                    thread::park_timeout(LOOK);
+                    self.pause();
                 }
-                Err((error, _)) => return Err(refuse(error.to_string())),
+                Err(error) => return Err(refuse(KafkaError::MessageProduction(error).to_string())),
             }
         }
     }
@@ -301,7 +353,7 @@ impl Pace<'_> {
     fn wait_for_acks(&self) -> Result<(), PaceEnd> {
         while self.acks.taken() < self.sent {
             self.go_on()?;
-            thread::park_timeout(LOOK);
+            self.pause();
         }
         Ok(())
     }

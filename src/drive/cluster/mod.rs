@@ -42,11 +42,12 @@ use link::Link;
 use lodging::{Leftover, Lodging, Names, Room, leftovers};
 use outputs::Outputs;
 
-use super::kafka::{Between, Broker, Desk, KafkaRules, Schedule, Spot, configuration};
+use super::kafka::{Between, Broker, Desk, KafkaRules, PaceEnd, Schedule, Spot, configuration};
 use super::placeholders::Address;
 use super::shared::Shared;
 use super::{DriveError, DriveRules, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
+use crate::kafka::Writer;
 use crate::outcome::Outcome;
 use crate::recording::Recording;
 
@@ -91,7 +92,12 @@ pub(super) fn drive(
         let _ending = Ending(board);
         scope.spawn(move || {
             while !board.is_over() {
-                producer.poll(POLL);
+                // Where the thread that produces listens itself, this one would take the word from it.
+                if acks.is_producing() {
+                    thread::park_timeout(POLL);
+                } else {
+                    acks.listen(producer.client(), POLL);
+                }
             }
         });
         scope.spawn(move || group.follow(board, shared, job.rules, clock));
@@ -102,9 +108,15 @@ pub(super) fn drive(
         let pace = |revealed| {
             let (broker, paced): (&dyn Broker, _) = (board, job.plan.paced());
             let schedule = Schedule { rules: job.rules, paced, broker, shared, clock, revealed };
-            let reader = Reader::new(job.plan, job.recording, board, job.rules, shared);
-            let topics = board.inputs.spots.iter().map(|spot| names.topic(&spot.topic)).collect();
-            let pace = Pace { schedule, board, link, producer, acks, topics, sent: 0 };
+            let (used, used_loads) = sync_channel(LOADS_WAITING);
+            let reader = Reader::new(job.plan, job.recording, board, job.rules, shared, used_loads);
+            let topics: Vec<String> = board.inputs.spots.iter().map(|spot| names.topic(&spot.topic)).collect();
+            let client = producer.client();
+            let writer = match Writer::new(client, topics.iter().map(String::as_str)) {
+                Ok(writer) => writer,
+                Err(reason) => return PaceEnd::Failed(link.no_answer("a topic", &reason).into()),
+            };
+            let pace = Pace { schedule, board, link, client, acks, writer, used, sent: 0 };
             thread::scope(|scope| {
                 let (load_sender, loads) = sync_channel(LOADS_WAITING);
                 scope.spawn(move || reader.run(&load_sender));
