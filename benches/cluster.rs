@@ -97,6 +97,17 @@ fn driven(cluster: &Cluster, recording: &Recording, plan: &Plan, out: &Path) -> 
     Ok(drive(&job, &SystemClock::start(), &Stop::new(), &|_| {})?)
 }
 
+/// Processor time of this process so far, which no neighbour on the machine lengthens as it does the time that passes: that of its
+/// children, the brokers' too, is not in it.
+fn processor() -> Done<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("a process has no name")?;
+    let ticks = |at: usize| fields.split_whitespace().nth(at).and_then(|field| field.parse::<u64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).ok_or("a process has no times")?;
+    // Linux counts them in hundredths of a second, whatever its own clock does.
+    Ok(Duration::from_millis(10 * (user + system)))
+}
+
 /// Time from the begin of the schedule to the last acknowledgement.
 fn length(outcome: &Outcome) -> Done<Duration> {
     let mut last_us = 0;
@@ -139,6 +150,11 @@ fn rate(count: i64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
+/// Microseconds an event.
+fn cost(count: i64, time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
+
 fn median(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates[rates.len() / 2]
@@ -154,12 +170,17 @@ fn main() -> Done<()> {
     let recording = recorded(folder.path(), count)?;
     let plan = planned(&recording, "mode = 'unpaced'")?;
     let (mut drives, mut bares, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut drive_costs, mut bare_costs) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
+        let before = processor()?;
         let outcome = driven(&cluster, &recording, &plan, &folder.path().join(format!("outcome-{round}")))?;
+        drive_costs.push(cost(count, processor()?.saturating_sub(before)));
         let drive = rate(count, length(&outcome)?);
         let topic = format!("bare-{round}");
         cluster.create(&topic, PARTITIONS, &[("retention.ms", "-1")]);
+        let before = processor()?;
         let bare = rate(count, bare(&cluster, &topic, count)?);
+        bare_costs.push(cost(count, processor()?.saturating_sub(before)));
         cluster.delete(&topic);
         println!("cluster, round {round}: drive {:.0} k/s, bare producer {:.0} k/s", drive / 1e3, bare / 1e3);
         drives.push(drive);
@@ -171,6 +192,11 @@ fn main() -> Done<()> {
         median(drives) / 1e3,
         median(bares) / 1e3,
         median(shares) * 100.0
+    );
+    println!(
+        "cluster, processor time without the brokers', medians: drive {:.2} us an event, bare producer {:.2} us",
+        median(drive_costs),
+        median(bare_costs)
     );
     let recording = recorded(folder.path(), PACED)?;
     let paced = planned(&recording, "mode = 'recorded'")?;
