@@ -10,7 +10,7 @@ use rdkafka::metadata::{MetadataBroker, MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::topics::{Chosen, choose};
-use super::{CaptureError, CaptureSettings};
+use super::{CaptureError, CaptureSettings, Until};
 use crate::clock::{Clock, Stop};
 use crate::kafka::{
     AskError, AskedIds, CLEANUP_POLICY, Listening, Properties, ask, ask_for_topic_ids, check_brokers, configurations,
@@ -195,7 +195,8 @@ impl<'a> Cluster<'a> {
     }
 
     /// Returns how many offsets behind the end that a `read_committed` consumer sees an open transaction holds back, of each of
-    /// `places` (topic, partition) that has such; nothing of those that are not told within `wait` in all.
+    /// `places` (topic, partition) that has such; nothing of those that are not told within `wait` in all. Where the window ends at
+    /// a time, only offsets ahead of it count: who reads what is committed is told of none of them, so that end is asked for anew.
     pub(super) fn held_back(
         &self,
         settings: &CaptureSettings,
@@ -207,14 +208,27 @@ impl<'a> Cluster<'a> {
         let Ok(other) = consumer(&uncommitted) else { return Vec::new() };
         // The first token is asked for at once, ahead of any question.
         while other.poll(Duration::ZERO).is_some() {}
+        let left = || due.saturating_sub(self.clock.now());
+        let ends = match settings.until {
+            Until::Time(time_ms) => {
+                let Ok(wanted) = at_time(places.iter().copied(), time_ms) else { return Vec::new() };
+                let Ok(found) = other.offsets_for_times(wanted, left()) else { return Vec::new() };
+                if found.elements().iter().any(|element| element.error().is_err()) {
+                    return Vec::new();
+                }
+                found_at_time(&found)
+            }
+            Until::End | Until::Stopped | Until::Count(_) | Until::Duration(_) => BTreeMap::new(),
+        };
         let mut held = Vec::new();
         for &(topic, partition) in places {
-            let left = || due.saturating_sub(self.clock.now());
             // The newest first: where more is committed meanwhile, less is told, and never what is not held back.
             let Ok((_, newest)) = other.fetch_watermarks(topic, partition, left()) else { break };
             let Ok((_, stable)) = self.consumer.fetch_watermarks(topic, partition, left()) else { break };
-            if stable < newest {
-                held.push((topic.to_owned(), partition, stable, stable.abs_diff(newest)));
+            let end = ends.get(&(topic.to_owned(), partition)).copied().flatten();
+            let behind = end.map_or(newest, |end| end.min(newest));
+            if stable < behind {
+                held.push((topic.to_owned(), partition, stable, stable.abs_diff(behind)));
             }
         }
         held
@@ -233,23 +247,12 @@ impl<'a> Cluster<'a> {
         time_ms: i64,
     ) -> Result<BTreeMap<(String, i32), Option<i64>>, CaptureError> {
         let what = || "the offsets at a time".to_owned();
-        let mut wanted = TopicPartitionList::new();
-        for (topic, partition) in places {
-            wanted
-                .add_partition_offset(topic, partition, Offset::Offset(time_ms))
-                .map_err(|error| self.no_answer(what(), &error.to_string()))?;
-        }
+        let wanted = at_time(places, time_ms).map_err(|error| self.no_answer(what(), &error.to_string()))?;
         let found = self.ask(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
-        let mut offsets = BTreeMap::new();
         for element in found.elements() {
             element.error().map_err(|error| self.no_answer(what(), &error.to_string()))?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            offsets.insert((element.topic().to_owned(), element.partition()), offset);
         }
-        Ok(offsets)
+        Ok(found_at_time(&found))
     }
 
     /// Asks until there is an answer, the time is over, or it is told to stop. Whoever is not let in is told so at once: no later
@@ -273,6 +276,28 @@ impl<'a> Cluster<'a> {
     fn no_answer(&self, what: String, reason: &str) -> CaptureError {
         CaptureError::NoAnswer { brokers: self.brokers.to_owned(), what, reason: self.properties.scrub(reason) }
     }
+}
+
+/// The question for the first offset at or after `time_ms`, of each of `places`.
+fn at_time<'p>(places: impl Iterator<Item = (&'p str, i32)>, time_ms: i64) -> KafkaResult<TopicPartitionList> {
+    let mut wanted = TopicPartitionList::new();
+    for (topic, partition) in places {
+        wanted.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
+    }
+    Ok(wanted)
+}
+
+/// The answer to it; none where no event is as late.
+fn found_at_time(found: &TopicPartitionList) -> BTreeMap<(String, i32), Option<i64>> {
+    let elements = found.elements();
+    let offset = |offset| match offset {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    elements
+        .iter()
+        .map(|element| ((element.topic().to_owned(), element.partition()), offset(element.offset())))
+        .collect()
 }
 
 /// Returns why offsets of a topic that lie within its log have no event, by its configuration.

@@ -7,6 +7,7 @@ mod capture;
 mod cluster;
 mod conformance;
 mod drive;
+mod growing;
 mod pair;
 mod source;
 mod stage;

@@ -44,8 +44,10 @@ impl Taking<'_> {
         });
         for (topic, partition, stable, offsets) in held_back {
             let note = format!(
-                "Topic `{topic}`, partition {partition}: an open transaction holds back {offsets} offsets from {stable} on; \
-                 --uncommitted takes them."
+                "Topic `{topic}`, partition {partition}: an open transaction holds back {offsets} offset{} from {stable} on; \
+                 --uncommitted takes {}.",
+                if offsets == 1 { "" } else { "s" },
+                if offsets == 1 { "it" } else { "them" },
             );
             self.tell(CaptureStep::Noted, note, progress);
             self.writer.note_held_back(&topic, partition, stable);

@@ -61,7 +61,8 @@ pub(in crate::capture) fn take(
     let writer = Writing::start(out, writer, masker)?;
     let mut taking = Taking::begin(cluster, window, (writer, schemas), (events, state), clock)?;
     let ending = taking.run(settings, stop, progress);
-    if let Ok(Ran::To(_)) = ending {
+    // Whoever wanted so many events has them: what stands behind was not wanted.
+    if let Ok(Ran::To(CaptureEnding::Ended | CaptureEnding::Stopped | CaptureEnding::TimeOver)) = ending {
         taking.tell_held_back(settings, progress);
     }
     let ending = taking.judge(ending, out, &mut notes);
