@@ -1,5 +1,6 @@
 //! Masks in keys and values that schemas describe: while capturing, over a recording, and in what builds write.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rehearsal::capture::{CaptureError, CaptureReport, CaptureSettings, RegistryError, capture};
@@ -239,13 +240,24 @@ fn what_looks_personal_is_found_by_its_path_in_what_a_schema_describes() {
 }
 
 fn captured(registry: &Served, folder: &Path, rules: &str) -> (Result<CaptureReport, CaptureError>, PathBuf) {
-    let source = recorded(&source_events(), &folder.join("source"));
+    let masked = |settings: &mut CaptureSettings| settings.mask = Some(policy(rules));
+    captured_of(&source_events(), registry, folder, masked)
+}
+
+fn captured_of(
+    source: &[Event],
+    registry: &Served,
+    folder: &Path,
+    change: impl FnOnce(&mut CaptureSettings),
+) -> (Result<CaptureReport, CaptureError>, PathBuf) {
+    let topics: BTreeSet<&str> = source.iter().map(|event| event.topic.as_str()).collect();
+    let source = recorded(source, &folder.join("source"));
     let broker = Broker::start_for(&source).unwrap();
     fill(broker.brokers(), &source, &mut |_| {}).unwrap();
-    let mut settings = CaptureSettings::new(broker.brokers(), ["customers", "orders", "notes"]);
+    let mut settings = CaptureSettings::new(broker.brokers(), topics);
     settings.properties.set("fetch.wait.max.ms", "10").unwrap();
-    settings.mask = Some(policy(rules));
     settings.registry = Some(registry.settings());
+    change(&mut settings);
     let out = folder.join("out");
     (capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}), out)
 }
@@ -277,4 +289,54 @@ fn a_capture_stops_where_a_schema_is_not_to_be_had_whose_values_it_must_mask() {
     assert!(matches!(**source, CaptureError::Registry(RegistryError::Unreachable { .. })), "{source}");
     let recording = Recording::open(&out).unwrap();
     assert!(!holds(&events(&recording), CITY) && recording.verify().unwrap().is_empty());
+}
+
+#[test]
+fn a_strict_capture_whose_first_event_is_refused_leaves_nothing_of_the_schemas_it_has_fetched() {
+    let personal = customer(0, 5, Some("ann.smith@example.org"));
+    let plain = customer(1, 5, None);
+    let refuse = |settings: &mut CaptureSettings| settings.detection = Detection::Refuse;
+    let (served, folder) = (Served::new(), TempDir::new().unwrap());
+    // Fetched by the capture that is refused, and again by those that follow.
+    serve_customers(&served, 3);
+
+    let refused = [event("customers", 0, b"c", personal.clone()), event("customers", 1, b"c", plain.clone())];
+    let (report, out) = captured_of(&refused, &served, folder.path(), refuse);
+    let error = report.unwrap_err();
+    assert!(matches!(&error, CaptureError::Mask(MaskError::Personal { offset: 0, .. })), "{error:?}");
+    assert!(!out.exists());
+
+    // So another capture begins there, as if nothing had been.
+    let again = [event("customers", 0, b"c", plain.clone())];
+    std::fs::remove_dir_all(folder.path().join("source")).unwrap();
+    let (report, taken) = captured_of(&again, &served, folder.path(), refuse);
+    assert_eq!((report.unwrap().events, kept_schemas(&taken)), (1, vec![7]));
+
+    // Where the second is refused the first stays, and with it the schema that it refers to.
+    let second = [event("customers", 0, b"c", plain), event("customers", 1, b"c", personal)];
+    let second_folder = TempDir::new().unwrap();
+    let (report, taken) = captured_of(&second, &served, second_folder.path(), refuse);
+    let error = report.unwrap_err();
+    let CaptureError::Interrupted { events: 1, source, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(**source, CaptureError::Mask(MaskError::Personal { offset: 1, .. })), "{source}");
+    assert_eq!(kept_schemas(&taken), [7]);
+    assert!(!holds(&events(&Recording::open(&taken).unwrap()), "ann.smith"));
+}
+
+/// Serves the schema of customers, which is to be fetched so many times.
+fn serve_customers(served: &Served, times: u64) {
+    let reference = json!([{"name": "shop.common.Address", "subject": "address", "version": 2}]);
+    served.answers("/schemas/types", &json!(["AVRO"]), times);
+    served.answers("/schemas/ids/7", &json!({"schema": CUSTOMER, "references": reference}), times);
+    served.answers("/schemas/ids/7/versions", &json!([{"subject": "customers-value", "version": 3}]), times);
+    served.answers("/subjects/address/versions/2", &json!({"schema": ADDRESS, "id": 5, "version": 2}), times);
+}
+
+/// Ids of the schemas that a recording holds and that all of its files vouch for.
+fn kept_schemas(out: &Path) -> Vec<i32> {
+    let recording = Recording::open(out).unwrap();
+    assert_eq!(recording.verify().unwrap(), []);
+    let kept: Vec<i32> = recording.manifest().schema_files.iter().map(|schema| schema.id).collect();
+    assert_eq!(std::fs::read_dir(out.join("schemas")).unwrap().count(), kept.len());
+    kept
 }
