@@ -7,7 +7,7 @@ use super::cluster::{Cluster, Topic};
 use super::error::in_words;
 use super::schemas::SchemasMet;
 use super::window::{Stretch, Window};
-use super::{CaptureError, CaptureSettings};
+use super::{CaptureError, CaptureSettings, TopicChoice, TopicNames};
 use crate::clock::Clock;
 use crate::mask::{Detection, Masker};
 use crate::recording::{
@@ -84,7 +84,8 @@ impl<'c> Beginning<'c> {
         writer.note_overtaken(&[]);
         writer.set_strict_privacy(settings.detection == Detection::Refuse);
         let known = std::mem::take(writer.source_mut());
-        *writer.source_mut() = joined(known, source(cluster, window, settings));
+        *writer.source_mut() =
+            joined(known, source(cluster, window, settings), |topic| is_gone(topic, cluster, settings));
         // Where each partition begins is on the disk before anything of it is.
         writer.write_manifest()?;
         for (topic, partition, missing) in overtaken {
@@ -162,6 +163,13 @@ fn check_source(
         notes.push(format!("Topic `{name}` is taken from now on: the recording was begun without it."));
     }
     for topic in &recorded.topics {
+        if is_gone(&topic.name, cluster, settings) {
+            notes.push(format!(
+                "Topic `{}` is there no more: what was taken of it stays, and the capture goes on with the others.",
+                topic.name
+            ));
+            continue;
+        }
         let Some(chosen) = cluster.topics.get(&topic.name) else {
             return Err(CaptureError::TopicLeftOut { out: out.to_owned(), topic: topic.name.clone() });
         };
@@ -189,6 +197,15 @@ fn check_source(
         }
     }
     Ok(())
+}
+
+/// Whether a topic that a pattern chose was deleted since: of those that are there none that it matches is left out.
+fn is_gone(topic: &str, cluster: &Cluster<'_>, settings: &CaptureSettings) -> bool {
+    let matches = |choice: &TopicChoice| match &choice.names {
+        TopicNames::Name(_) => false,
+        TopicNames::Pattern(pattern) => pattern.is_match(topic),
+    };
+    !cluster.topics.contains_key(topic) && settings.topics.iter().any(matches)
 }
 
 /// Refuses to go on where part of the recording would be masked otherwise than the rest: not at all, or with tokens that do not
@@ -282,13 +299,17 @@ fn begin_behind(
     Ok(overtaken)
 }
 
-/// What is known of the source by now: where partitions began stays, all else is as the cluster says.
-fn joined(known: Source, now: Source) -> Source {
+/// What is known of the source by now: where partitions began stays, and so do topics that are gone; all else is as the cluster
+/// says.
+fn joined(known: Source, now: Source, is_gone: impl Fn(&str) -> bool) -> Source {
     let mut joined = Source {
         cluster: now.cluster.or(known.cluster),
         isolation: now.isolation.or(known.isolation),
         topics: now.topics,
     };
+    for gone in known.topics.iter().filter(|topic| is_gone(&topic.name)) {
+        joined.add(TopicSource { deleted: true, ..gone.clone() });
+    }
     for topic in &mut joined.topics {
         let Some(before) = known.topics.iter().find(|before| before.name == topic.name) else { continue };
         topic.recreated.clone_from(&before.recreated);
@@ -324,6 +345,7 @@ fn source(cluster: &Cluster<'_>, window: &Window, settings: &CaptureSettings) ->
                 .collect(),
             recreated: None,
             held_back: BTreeMap::new(),
+            deleted: false,
             role: topic.role,
             windows: window
                 .partitions

@@ -30,6 +30,8 @@ pub(super) struct Writing {
     acknowledged: Acknowledged,
     /// Topics that became others, by name.
     recreated: Vec<(String, Recreation)>,
+    /// Topics that were deleted.
+    deleted: Vec<String>,
     /// Offsets from which on open transactions hold events back, with topic and partition.
     held_back: Vec<(String, i32, i64)>,
     /// What ends the capture ahead of the end of its window.
@@ -102,6 +104,7 @@ impl Writing {
             resumed,
             acknowledged,
             recreated: Vec::new(),
+            deleted: Vec::new(),
             held_back: Vec::new(),
             ended_early: None,
             gaps: Vec::new(),
@@ -131,6 +134,11 @@ impl Writing {
     /// Notes in the manifest, once it is sealed, that a topic became another one.
     pub(super) fn note_recreated(&mut self, topic: &str, recreation: Recreation) {
         self.recreated.push((topic.to_owned(), recreation));
+    }
+
+    /// Notes in the manifest, once it is sealed, that a topic was deleted and the capture goes on without it.
+    pub(super) fn note_deleted(&mut self, topic: &str) {
+        self.deleted.push(topic.to_owned());
     }
 
     /// Notes a topic, or partitions of a topic, that came up; the manifest on the disk says so ahead of their events.
@@ -207,6 +215,9 @@ impl Writing {
             if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {
                 topic.recreated = Some(recreation);
             }
+        }
+        for topic in &mut writer.source_mut().topics {
+            topic.deleted |= self.deleted.contains(&topic.name);
         }
         for (name, partition, offset) in std::mem::take(&mut self.held_back) {
             if let Some(topic) = writer.source_mut().topics.iter_mut().find(|topic| topic.name == name) {

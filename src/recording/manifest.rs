@@ -116,12 +116,30 @@ pub struct TopicSource {
     /// Offset at which the capture of each partition began; empty where imported.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub starts: BTreeMap<i32, i64>,
-    /// Set where the topic was deleted and made again while it was captured, and events of the new one may be among the old.
+    /// Set where the topic was deleted and made again while it was captured, and events of the new one may be among the old, or
+    /// were not taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recreated: Option<Recreation>,
     /// First offset of each partition that an open transaction held back when the capture ended: from there on nothing was taken.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held_back: BTreeMap<i32, i64>,
+    /// Whether the topic was deleted while it was captured: what came of it behind the last event of each partition nobody has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+impl TopicSource {
+    /// What was lost with the topic, as a sentence, where it was deleted.
+    fn lost(&self) -> Option<String> {
+        let again = match &self.recreated {
+            Some(Recreation { id, doubtful }) if doubtful.is_empty() => {
+                format!(" It was made again (its id is {id} since), and of the new one nothing was taken.")
+            }
+            _ => String::new(),
+        };
+        let said = "was deleted while it was captured: what came of it behind its last events here is lost.";
+        self.deleted.then(|| format!("Topic {} {said}{again}", self.name))
+    }
 }
 
 /// What became of a topic while it was captured.
@@ -226,7 +244,8 @@ pub struct Masking {
     pub key: Option<String>,
 }
 
-/// What looks personal in one place of the events of one topic, and was kept.
+/// What looks personal in one place of the events of one topic, and was kept. A slice has it of the recording it was cut from, with
+/// count and first event of that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonalFacts {
     /// Topic.
@@ -357,7 +376,7 @@ impl Manifest {
     /// stand among those of the one before.
     pub fn doubts(&self) -> Vec<String> {
         let one = |topic: &TopicSource| {
-            let Recreation { id, doubtful } = topic.recreated.as_ref()?;
+            let Recreation { id, doubtful } = topic.recreated.as_ref().filter(|new| !new.doubtful.is_empty())?;
             let places: Vec<String> = doubtful
                 .iter()
                 .map(|(partition, offset)| format!("partition {partition} from offset {offset} on"))
@@ -372,7 +391,7 @@ impl Manifest {
     }
 
     /// Returns what the window holds and the recording does not, as sentences: what came behind the event or the failure that ended
-    /// the capture, and what open transactions held back. What lies between the events stands in [`Manifest::gaps`].
+    /// the capture, what open transactions held back, and what was lost with topics that were deleted. What lies between the events stands in [`Manifest::gaps`].
     pub fn left_out(&self) -> Vec<String> {
         let one = |topic: &TopicSource| {
             let places: Vec<String> = topic
@@ -388,7 +407,8 @@ impl Manifest {
         };
         let early =
             self.ended_early.iter().map(|why| format!("The capture ended ahead of the end of its window: {why}."));
-        early.chain(self.source.topics.iter().filter_map(one)).collect()
+        let topics = &self.source.topics;
+        early.chain(topics.iter().filter_map(one)).chain(topics.iter().filter_map(TopicSource::lost)).collect()
     }
 
     /// Returns what is missing of all partitions, by cause, the gravest first.

@@ -12,7 +12,9 @@ use super::accounts::Accounts;
 use super::draft::Draft;
 use super::opened::Opened;
 use super::store::Target;
-use super::{Columns, EventBatchBuilder, EventView, Partition, Recording, RecordingError, RecordingWriter, Role};
+use super::{
+    Columns, EventBatchBuilder, EventView, Partition, PersonalFacts, Recording, RecordingError, RecordingWriter, Role,
+};
 
 /// Keys of tables remembered at once: some 100 MB. Where there are more, the events ahead of the slice are read once for each
 /// such part of the keys.
@@ -104,6 +106,7 @@ fn slice_bounded(
     source.topics.iter_mut().for_each(|topic| topic.starts.clear());
     for topic in &mut source.topics {
         topic.held_back.clear();
+        topic.deleted = false;
     }
     if settings.from_us.is_some() {
         source.topics.iter_mut().for_each(|topic| topic.windows.clear());
@@ -113,6 +116,7 @@ fn slice_bounded(
     let (masks, masking) = (recording.manifest().masks.clone(), recording.manifest().masking.clone());
     let mut writer = RecordingWriter::create_masked(&draft.path, source, masks, masking)?;
     writer.keep_schemas_of(recording, |topic, role| kept_topic(settings, topic, role) != LaneRole::Out)?;
+    carry_personal(recording, &mut writer);
     let mut batch = EventBatchBuilder::new();
     let mut report = SliceReport::default();
     let mut times = Times::new(settings, lanes.len());
@@ -182,9 +186,30 @@ fn slice_bounded(
         }
     }
     carry_ends(recording, &lanes, &times, &mut writer);
+    drop_personal_of_none(&lanes, &mut writer);
     writer.seal()?;
     draft.publish()?;
     Ok(report)
+}
+
+/// Takes over what looks personal in the topics of the slice: of values nothing is looked at here, so all of it may be in there.
+fn carry_personal(recording: &Recording, writer: &mut RecordingWriter) {
+    let manifest = recording.manifest();
+    let kept = |facts: &&PersonalFacts| writer.source().topics.iter().any(|topic| topic.name == facts.topic);
+    let personal = manifest.personal.iter().filter(kept).cloned().collect();
+    *writer.personal_mut() = personal;
+    writer.set_strict_privacy(manifest.strict_privacy);
+}
+
+/// Says nothing of topics of which no event is in the slice.
+fn drop_personal_of_none(lanes: &[Lane], writer: &mut RecordingWriter) {
+    let has_events = |topic: &str| {
+        let mut places = lanes.iter().map(|lane| &lane.partition).filter(|place| place.topic == topic);
+        places.any(|place| writer.last_offset(topic, place.partition).is_some())
+    };
+    let mut personal = writer.personal().to_vec();
+    personal.retain(|facts| has_events(&facts.topic));
+    *writer.personal_mut() = personal;
 }
 
 /// Takes over what came behind the end of the capture and is not in the recording, where the slice reaches that end.
@@ -198,6 +223,8 @@ fn carry_ends(recording: &Recording, lanes: &[Lane], times: &Times, writer: &mut
         let Some(before) = manifest.source.topics.iter().find(|before| before.name == topic.name) else { continue };
         let held_back = before.held_back.iter().filter(|(partition, _)| !is_cut(&before.name, **partition));
         topic.held_back = held_back.map(|(&partition, &offset)| (partition, offset)).collect();
+        let mut partitions = lanes.iter().map(|lane| &lane.partition).filter(|place| place.topic == before.name);
+        topic.deleted = before.deleted && partitions.any(|place| !is_cut(&place.topic, place.partition));
     }
     let mut kept = lanes.iter().filter(|lane| lane.role != LaneRole::Out);
     let reaches_an_end = kept.any(|lane| !is_cut(&lane.partition.topic, lane.partition.partition));

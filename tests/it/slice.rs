@@ -7,6 +7,7 @@ use assert_cmd::Command;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use rehearsal::mask::{Detection, Masker, rewrite};
 use rehearsal::recording::{
     Columns, Event, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Role, SliceError, SliceSettings,
     Source, TopicSource, slice,
@@ -358,7 +359,7 @@ fn a_key_that_no_event_of_the_slice_has_is_named() {
 fn what_lies_behind_the_end_of_a_capture_is_told_of_slices_that_reach_it() {
     let folder = tempfile::tempdir().unwrap();
     let held_back = BTreeMap::from([(0, 10), (1, 10), (2, 0)]);
-    let topic = TopicSource { name: "t".to_owned(), partitions: 3, held_back, ..TopicSource::default() };
+    let topic = TopicSource { name: "t".to_owned(), partitions: 3, held_back, deleted: true, ..TopicSource::default() };
     let source = Source { topics: vec![topic], ..Source::default() };
     let mut writer = RecordingWriter::create(folder.path().join("all"), source).unwrap();
     let mut batch = EventBatchBuilder::new();
@@ -381,14 +382,52 @@ fn what_lies_behind_the_end_of_a_capture_is_told_of_slices_that_reach_it() {
         let sliced = Recording::open(&out).unwrap();
         let manifest = sliced.manifest();
         let partitions: Vec<i32> = manifest.source.topics[0].held_back.keys().copied().collect();
-        (manifest.ended_early.clone(), partitions)
+        assert_eq!(
+            manifest.source.topics[0].deleted,
+            manifest.left_out().iter().any(|said| said.contains("was deleted"))
+        );
+        (manifest.ended_early.clone(), partitions, manifest.source.topics[0].deleted)
     };
     let why = Some("the topic is gone".to_owned());
-    assert_eq!(left_out(None, None), (why.clone(), vec![0, 1, 2]));
-    assert_eq!(left_out(Some(2), None), (why.clone(), vec![0, 1, 2]));
+    assert_eq!(left_out(None, None), (why.clone(), vec![0, 1, 2], true));
+    assert_eq!(left_out(Some(2), None), (why.clone(), vec![0, 1, 2], true));
     // The second partition goes on behind the slice; of the third, nobody knows when it begins.
-    assert_eq!(left_out(None, Some(5)), (why, vec![0, 2]));
-    assert_eq!(left_out(None, Some(2)), (None, vec![2]));
+    assert_eq!(left_out(None, Some(5)), (why, vec![0, 2], true));
+    assert_eq!(left_out(None, Some(2)), (None, vec![2], false));
+}
+
+#[test]
+fn what_looks_personal_is_told_of_slices_that_may_hold_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mail = |topic: &str, offset: i64| Event {
+        topic: topic.to_owned(),
+        offset,
+        timestamp_ms: Some(offset),
+        value: Some(br#"{"mail":"ann.smith@example.org"}"#.to_vec()),
+        ..Event::default()
+    };
+    recorded(&folder.path().join("plain"), &[mail("flights", 1), mail("payouts", 2), mail("payouts", 3)]);
+    let plain = Recording::open(folder.path().join("plain")).unwrap();
+    let all = folder.path().join("all");
+    rewrite(&plain, &mut Masker::new(None, Detection::Warn), &all, &mut |_| true).unwrap();
+    let recording = Recording::open(&all).unwrap();
+    assert_eq!(recording.manifest().personal.len(), 2);
+    let personal = |settings: SliceSettings| {
+        let out = tempfile::tempdir().unwrap();
+        slice(&recording, &settings, out.path().join("slice"), &mut |_| {}).unwrap();
+        let told = Recording::open(out.path().join("slice")).unwrap().manifest().personal.clone();
+        // The footers say no less.
+        std::fs::remove_file(out.path().join("slice/manifest.json")).unwrap();
+        Recording::rebuild(out.path().join("slice")).unwrap();
+        let rebuilt = Recording::open(out.path().join("slice")).unwrap();
+        assert!(told.iter().all(|facts| rebuilt.manifest().personal.contains(facts)));
+        told
+    };
+    let facts = &recording.manifest().personal;
+    assert_eq!(personal(SliceSettings { share: Some(1.0), ..SliceSettings::default() }), *facts);
+    assert_eq!(personal(SliceSettings { topics: vec!["payouts".to_owned()], ..SliceSettings::default() }), facts[1..]);
+    // No event of the other topic is as early.
+    assert_eq!(personal(SliceSettings { to_us: Some(2_000), ..SliceSettings::default() }), facts[..1]);
 }
 
 #[test]

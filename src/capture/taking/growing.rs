@@ -10,7 +10,7 @@ use crate::capture::cluster::cause_of_gaps;
 use crate::capture::topics::{Chosen, TopicNames};
 use crate::capture::window::Stretch;
 use crate::capture::{CaptureError, CaptureProgress, CaptureSettings, CaptureStep};
-use crate::recording::TopicSource;
+use crate::recording::{Recreation, TopicSource};
 
 /// Time between two looks for topics that patterns choose.
 const LOOK_FOR_TOPICS_EVERY: Duration = Duration::from_secs(20);
@@ -24,11 +24,13 @@ pub(super) struct Looked {
     at: Duration,
     /// Topics that came up and are dealt with.
     met: BTreeSet<String>,
+    /// Those of them that were deleted again.
+    gone: BTreeSet<String>,
 }
 
 impl Looked {
     pub(super) fn begin(now: Duration) -> Self {
-        Self { at: now, met: BTreeSet::new() }
+        Self { at: now, met: BTreeSet::new(), gone: BTreeSet::new() }
     }
 }
 
@@ -89,6 +91,9 @@ impl Taking<'_> {
         }
         self.looked.at = now;
         for (topic, chosen) in self.cluster.new_topics(settings, LOOK_WAIT) {
+            if self.looked.gone.remove(&topic) {
+                self.leave_made_again(&topic, progress);
+            }
             if self.looked.met.contains(&topic) {
                 continue;
             }
@@ -180,8 +185,20 @@ impl Taking<'_> {
             }
         }
         self.watching.forget(topic);
-        let note =
-            format!("Topic `{topic}`, which was made after this capture began, is deleted: what came of it is taken.");
+        self.looked.gone.insert(topic.to_owned());
+        self.writer.note_deleted(topic);
+        let note = format!(
+            "Topic `{topic}`, which was made after this capture began, is deleted: what came of it until then stays, and the \
+             capture goes on."
+        );
+        self.tell(CaptureStep::Noted, note, progress);
+    }
+
+    /// Says that a topic that was let go was made again: its offsets stand for other events than those that are taken.
+    fn leave_made_again(&mut self, topic: &str, progress: &mut dyn FnMut(&CaptureProgress)) {
+        let id = self.cluster.describe(&[topic]).0.remove(topic).unwrap_or_else(|| "unknown".to_owned());
+        self.writer.note_recreated(topic, Recreation { id, doubtful: BTreeMap::new() });
+        let note = format!("Topic `{topic}` was made again: nothing of the new one is taken; a new capture takes it.");
         self.tell(CaptureStep::Noted, note, progress);
     }
 }
