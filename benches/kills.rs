@@ -1,5 +1,7 @@
 //! Captures killed at random instants, by the thousand: no acknowledged event may be lost, none may stand twice.
 //!
+//! Inputs and tables, to directories and to a store; some go on without their manifest, some are rebuilt from their segments.
+//!
 //! `cargo bench --bench kills`; `REHEARSAL_KILLS` says how many (10,000), `REHEARSAL_KILLS_SEED` with which seed. Ends with 1 where
 //! anything was lost or repeated, or failed otherwise. Linux with glibc only: the steps of the killed are known by the calls of
 //! its C library.
@@ -15,7 +17,7 @@ mod harness;
 
 use std::process::{Command, ExitCode};
 
-use harness::{Figures, Near};
+use harness::{Figures, Near, Sort};
 use rehearsal::clock::{Clock, SystemClock};
 
 fn main() -> ExitCode {
@@ -50,8 +52,16 @@ fn main() -> ExitCode {
 
 fn print(figures: &Figures) {
     let Figures { kills, blind, stood, power_lost, bytes_lost, names_lost, recordings, events, .. } = figures;
-    let near = |near| figures.near(near);
+    let Figures { at_requests, without_manifest, rebuilt, .. } = figures;
+    let (near, of) = (|near| figures.near(near), |sort| figures.of(sort));
     println!("  {kills} kills, {blind} of them at instants that time alone chose, {stood} between two steps on a file");
+    println!(
+        "  captured: {} an input to a directory, {} with a table, {} to a store, {at_requests} of these at a request",
+        of(Sort::Input),
+        of(Sort::Table),
+        of(Sort::Store),
+    );
+    println!("  manifest taken away: {without_manifest} gone on with without it, {rebuilt} rebuilt from the segments");
     println!(
         "  within a millisecond: {} of a row group's flush, {} of a rotation, {} of a seal, {} of a start",
         near(Near::Flush),

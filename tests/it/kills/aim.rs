@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::sort::Sort;
 use super::steps::{Act, Object, Place, Since, There};
 
 /// Bounds the wait for a place that was drawn.
 const PATIENCE: Duration = Duration::from_millis(800);
 
+/// Bounds the wait for a request to a store: several segments have to end ahead of it.
+pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What a kill is meant to come next to; what it came next to is told by the records alone.
 pub(super) enum Aim {
     /// Nothing: this long after the child was started.
     Blind(Duration),
+    /// The write to a store of this number, ahead of it or when it is answered.
+    Request { number: u64, answered: bool },
     /// A place, and how long behind it. The child is asked to seal after so many checkpoints, if at all.
     ///
     /// It may never come there; after `patience` it is killed where it is.
@@ -19,7 +25,7 @@ pub(super) enum Aim {
 }
 
 impl Aim {
-    pub(super) fn draw(chance: &mut Chance) -> Self {
+    pub(super) fn draw(chance: &mut Chance, sort: Sort) -> Self {
         const OF_SEGMENT: [(Act, Object); 4] = [
             (Act::Create, Object::Segment),
             (Act::Sync, Object::Segments),
@@ -43,6 +49,9 @@ impl Aim {
             (Act::Write, Object::Lock),
             (Act::MakeFolder, Object::Folder),
         ];
+        if sort == Sort::Store && chance.below(3) == 0 {
+            return Self::Request { number: 1 + chance.below(6), answered: chance.below(2) == 0 };
+        }
         let ((act, object), count, since) = match chance.below(20) {
             0..5 => return Self::Blind(Duration::from_micros(chance.below(200_000))),
             5..9 => (chance.one_of(&OF_SEGMENT), 1 + chance.below(8), Since::Segment),

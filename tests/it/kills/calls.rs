@@ -147,6 +147,22 @@ unsafe fn watched(path: *const c_char) -> Option<(&'static Watch, String)> {
     watch.holds(path).then(|| (watch, path.to_owned()))
 }
 
+/// The path, taken from an open folder where it does not begin at the root, where it is watched.
+///
+/// # Safety
+///
+/// As of [`watched`].
+unsafe fn watched_in(folder: c_int, path: *const c_char) -> Option<(&'static Watch, String)> {
+    // SAFETY: as promised.
+    let name = unsafe { CStr::from_ptr(path) }.to_str().ok()?;
+    if folder == libc::AT_FDCWD || name.starts_with('/') {
+        // SAFETY: as promised.
+        return unsafe { watched(path) };
+    }
+    let (watch, above) = watched_file(folder)?;
+    Some((watch, format!("{above}/{name}")))
+}
+
 /// The path of an open file, where it is watched.
 fn watched_file(file: c_int) -> Option<(&'static Watch, String)> {
     let watch = WATCH.get()?;
@@ -256,6 +272,24 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
         None => act(),
     };
     result as c_int
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn unlinkat(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: as in `open64`.
+    let act = || unsafe { libc::syscall(libc::SYS_unlinkat, folder, path, flags) };
+    // SAFETY: as above.
+    let result = match unsafe { watched_in(folder, path) } {
+        Some((watch, name)) => watch.take(Step::new(Act::Remove, name), act),
+        None => act(),
+    };
+    result as c_int
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
+    // SAFETY: as in `open64`.
+    unsafe { unlinkat(libc::AT_FDCWD, path, libc::AT_REMOVEDIR) }
 }
 
 #[unsafe(no_mangle)]

@@ -5,11 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rehearsal::capture::{CaptureProgress, CaptureSettings, Until, capture};
+use rehearsal::capture::{CaptureProgress, CaptureSettings, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
+use rehearsal::recording::{Location, Recording, Role, Target};
 
+use super::bucket::ADDRESS;
 use super::calls;
-use super::feed::TOPIC;
+use super::feed::{PARTITIONS, TABLE, TABLE_BEGIN, TOPIC};
+use super::sort::Sort;
 use super::steps::Place;
 
 /// Row groups of a segment, so that rotations are frequent.
@@ -19,8 +22,19 @@ const SEGMENT_GROUPS: usize = 3;
 /// environment names nothing.
 pub(crate) fn child() -> bool {
     let Ok(arguments) = std::env::var("REHEARSAL_KILLED") else { return false };
-    let [brokers, folder, until, place] = arguments.split('\n').collect::<Vec<_>>()[..] else { return false };
+    let [brokers, folder, until, sort, place] = arguments.split('\n').collect::<Vec<_>>()[..] else { return false };
+    let sort = Sort::parse(sort);
+    let target = target(Path::new(folder), sort);
+    calls::watch(folder, Place::parse(place));
+    if until == "rebuilt" {
+        Recording::rebuild(target).unwrap();
+        return true;
+    }
     let mut settings = CaptureSettings::new(brokers, [TOPIC]);
+    if sort == Sort::Table {
+        settings.topics.push(TopicChoice::named(TABLE, Role::Table));
+        settings.offsets = (0..PARTITIONS).map(|partition| ((TABLE.to_owned(), partition), TABLE_BEGIN)).collect();
+    }
     if until == "stopped" {
         settings.until = Until::Stopped;
     }
@@ -36,27 +50,53 @@ pub(crate) fn child() -> bool {
             asked.raise();
         }
     });
-    calls::watch(folder, Place::parse(place));
     let mut tell = |progress: &CaptureProgress| {
-        let next = progress.acknowledged.iter().map(|one| format!("{}={}", one.partition, one.next));
+        let next = progress.acknowledged.iter().map(|one| format!("{}/{}={}", one.topic, one.partition, one.next));
         calls::say(next.collect::<Vec<_>>().join(","));
     };
-    capture(&settings, out_of(Path::new(folder)), &SystemClock::start(), &stop, &mut tell).unwrap();
+    capture(&settings, target, &SystemClock::start(), &stop, &mut tell).unwrap();
     true
+}
+
+/// Where the recording goes.
+fn target(folder: &Path, sort: Sort) -> Target {
+    match sort {
+        Sort::Input | Sort::Table => out_of(folder).into(),
+        Sort::Store => {
+            let address = Location::parse(ADDRESS).unwrap();
+            Target::from(address).spooled_in(Some(spool_of(folder)))
+        }
+    }
 }
 
 pub(super) fn out_of(folder: &Path) -> PathBuf {
     folder.join("recordings/out")
 }
 
-/// Offsets wanted next, by partition.
+fn spool_of(folder: &Path) -> PathBuf {
+    folder.join("spools/out")
+}
+
+/// The manifest of the recording as it lies on this machine.
+pub(super) fn manifest_of(folder: &Path, sort: Sort) -> PathBuf {
+    match sort {
+        Sort::Input | Sort::Table => out_of(folder).join("manifest.json"),
+        Sort::Store => spool_of(folder).join("recording/manifest.json"),
+    }
+}
+
+/// Offsets wanted next, by topic and partition.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Acknowledged(pub(super) BTreeMap<i32, i64>);
+pub(super) struct Acknowledged(pub(super) BTreeMap<(String, i32), i64>);
 
 impl Acknowledged {
     pub(super) fn parse(text: &str) -> Self {
-        let next = text.split(',').filter_map(|one| one.split_once('='));
-        Self(next.map(|(partition, next)| (partition.parse().unwrap(), next.parse().unwrap())).collect())
+        let one = |one: &str| {
+            let (place, next) = one.split_once('=')?;
+            let (topic, partition) = place.split_once('/')?;
+            Some(((topic.to_owned(), partition.parse().unwrap()), next.parse().unwrap()))
+        };
+        Self(text.split(',').filter_map(one).collect())
     }
 
     /// Adds what is said now; returns whether that is less than what was said before.

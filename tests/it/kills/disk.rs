@@ -200,6 +200,16 @@ impl Disk {
         }
     }
 
+    /// Takes a file away for good, as somebody may who is not the process; returns whether it was there.
+    pub(crate) fn remove(&mut self, path: &Path) -> bool {
+        let there = fs::remove_file(path).is_ok();
+        if there {
+            self.apply(Step::new(Act::Remove, path.to_str().unwrap()));
+            self.sync(path.parent().unwrap().to_str().unwrap());
+        }
+        there
+    }
+
     /// Loses power: what is sure stays, of everything else what `chance` leaves. That is then in the folder, and sure.
     pub(crate) fn lose_power(&mut self, chance: &mut Chance) -> Taken {
         let mut names = self.sure.clone();

@@ -3,12 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::near::Near;
+use super::sort::Sort;
 
 /// What came of the kills.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     /// Children that ended by the signal.
     pub(crate) kills: u64,
+    /// Kills by what was captured, and where to.
+    pub(crate) sorts: BTreeMap<Sort, u64>,
+    /// Kills at a request to a store, ahead of it or behind it.
+    pub(crate) at_requests: u64,
+    /// Kills behind which the manifest was lost and the next capture went on without it, and behind which the recording was rebuilt
+    /// from its segments and held against what was acknowledged.
+    pub(crate) without_manifest: u64,
+    pub(crate) rebuilt: u64,
     /// Kills near something, each counted once, under the rarest.
     pub(crate) near: BTreeMap<Near, u64>,
     /// Kills at instants that nothing but time chose.
@@ -39,8 +48,18 @@ impl Figures {
         self.near.get(&near).copied().unwrap_or(0)
     }
 
+    pub(crate) fn of(&self, sort: Sort) -> u64 {
+        self.sorts.get(&sort).copied().unwrap_or(0)
+    }
+
     /// Adds what came of other kills.
     pub(crate) fn add(&mut self, other: Self) {
+        for (sort, count) in other.sorts {
+            *self.sorts.entry(sort).or_default() += count;
+        }
+        self.at_requests += other.at_requests;
+        self.without_manifest += other.without_manifest;
+        self.rebuilt += other.rebuilt;
         for (near, count) in other.near {
             *self.near.entry(near).or_default() += count;
         }

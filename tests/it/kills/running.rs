@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rehearsal::clock::{Clock, SystemClock};
+use rustix::process::Pid;
 
+use super::bucket::Bucket;
 use super::calls;
 use super::steps::{Place, Record};
 
@@ -20,12 +21,16 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(command: &Command, brokers: &str, folder: &Path, until: &str, place: Option<Place>) -> Self {
+    /// Starts a child that does what the rest of the arguments, a line each, tell it to.
+    pub(super) fn start(command: &Command, store: Option<&Bucket>, arguments: [&str; 4], place: Option<Place>) -> Self {
         let (socket, of_child) = UnixStream::pair().unwrap();
         let place = place.map(Place::to_text).unwrap_or_default();
-        let arguments = format!("{brokers}\n{}\n{until}\n{place}", folder.display());
+        let arguments = format!("{}\n{place}", arguments.join("\n"));
         let mut again = Command::new(command.get_program());
         again.args(command.get_args()).env("REHEARSAL_KILLED", arguments);
+        if let Some(store) = store {
+            store.serve(&mut again);
+        }
         again.stdin(Stdio::from(OwnedFd::from(of_child))).stdout(Stdio::null()).stderr(Stdio::inherit());
         Self { child: again.spawn().unwrap(), socket, heard: Vec::new() }
     }
@@ -50,6 +55,10 @@ impl Running {
                 _ => return None,
             }
         }
+    }
+
+    pub(super) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub(super) fn ask_to_seal(&mut self) {
