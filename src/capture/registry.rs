@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use crate::clock::Clock;
+use crate::kafka::{NO_NAME, fill_in, is_name};
 use crate::schema::{Reference, SchemaKind, SchemaText, SubjectVersion};
 
 /// Media types that registries answer with.
@@ -87,12 +88,17 @@ impl RegistrySettings {
     }
 
     /// Takes lines of `name=value` as other clients of registries do: `basic.auth.user.info`, `bearer.auth.token`,
-    /// `ssl.ca.location`, `ssl.certificate.location` and `ssl.key.location`; `#` begins a comment.
+    /// `ssl.ca.location`, `ssl.certificate.location` and `ssl.key.location`, with or without `schema.registry.` ahead of them; `#` begins
+    /// a comment, `${VAR}` and `${VAR:-default}` stand for environment variables, as in [`crate::kafka::Properties::from_file`].
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Setting`] with the line's number where a name is not known; no value is repeated.
+    /// [`RegistryError::Setting`] with the line's number where a name is not known, or a variable is not set; no value is repeated.
     pub fn properties(&mut self, text: &str) -> Result<(), RegistryError> {
+        self.read(text, |name| std::env::var(name).ok())
+    }
+
+    fn read(&mut self, text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<(), RegistryError> {
         let (mut certificate, mut key) = (None, None);
         for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
@@ -101,8 +107,16 @@ impl RegistrySettings {
             let Some((name, value)) = line.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
                 return Err(RegistryError::setting(format!("line {number}"), "has no `=`; write name=value"));
             };
-            match name {
+            let refused = |problem: String| RegistryError::setting(format!("line {number}"), problem);
+            if !is_name(name) {
+                // A value may stand in it, as in `bearer.auth.token: …`, so it is not repeated.
+                return Err(refused(NO_NAME.to_owned()));
+            }
+            let value = &*fill_in(value, &variable).map_err(refused)?;
+            match name.strip_prefix("schema.registry.").unwrap_or(name) {
                 "basic.auth.user.info" => self.basic_auth(value)?,
+                // Where Java's clients look for them; there is no other place here.
+                "basic.auth.credentials.source" if value == "USER_INFO" => {}
                 "bearer.auth.token" => self.authorization = Some(format!("Bearer {value}")),
                 "ssl.ca.location" => self.authority = Some(value.into()),
                 "ssl.certificate.location" => certificate = Some(PathBuf::from(value)),
@@ -410,10 +424,19 @@ mod tests {
             ("\npassword=hunter2", "line 2: password is no property"),
             ("basic.auth.user.info=hunter2", "basic.auth.user.info has no colon"),
             ("ssl.key.location=hunter2", "ssl.certificate.location belongs with"),
+            ("bearer.auth.token: hunter2=", "line 1 has more than a name"),
+            ("basic.auth.user.info: me:hunter2 = x", "line 1 has more than a name"),
+            ("basic.auth.credentials.source=hunter2", "line 1: basic.auth.credentials.source is no property"),
+            ("bearer.auth.token=hunter2${REHEARSAL_NOBODY}", "line 1 names the environment variable REHEARSAL_NOBODY"),
         ] {
             let said = settings.properties(text).unwrap_err().to_string();
             assert!(said.starts_with(place) && !said.contains("hunter2"), "{said}");
         }
+        // As Java's clients have it, with the secret elsewhere.
+        let text = "basic.auth.credentials.source=USER_INFO\nschema.registry.basic.auth.user.info=me:${PW}";
+        settings.authorization = None;
+        settings.read(text, |name| (name == "PW").then(|| "hunter2".to_owned())).unwrap();
+        assert_eq!(settings.authorization.as_deref(), Some("Basic bWU6aHVudGVyMg=="));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn registry(arguments: &RegistryArguments) -> Result<Option<RegistrySettings>, F
     if let Some(path) = &arguments.registry_config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::wrong(format!("--registry-config {}: {error}", path.display()), ""))?;
-        settings.properties(&text)?;
+        settings.properties(&text).map_err(|error| Failure::wrong(format!("{}: {error}", path.display()), ""))?;
     }
     Ok(Some(settings))
 }

@@ -18,4 +18,4 @@ pub(crate) use native::{
     AskedIds, CLEANUP_POLICY, Described, NewTopic, Outgoing, Polled, Reader, Received, Refusal, Report, Writer,
     ask_for_topic_ids, configurations, create_topics, delete_group, delete_topics, members_of, reports, topic_ids,
 };
-pub(crate) use properties::{check_brokers, is_secret};
+pub(crate) use properties::{NO_NAME, check_brokers, fill_in, is_name, is_secret};

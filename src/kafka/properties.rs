@@ -149,6 +149,11 @@ impl Properties {
     /// [`PropertyError::Property`] where the property belongs to the owner of the list, or is one of Java's.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), PropertyError> {
         let refuse = |problem: String| Err(PropertyError::Property { name: name.to_owned(), problem });
+        if !is_name(name) {
+            // A value may stand in it, as in `sasl.password: …`, so it is not repeated.
+            let name = "a property".to_owned();
+            return Err(PropertyError::Property { name, problem: NO_NAME.to_owned() });
+        }
         let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
         let known = alias.map_or(name, |(_, name)| name);
         if self.owner.reserved().contains(&known) {
@@ -252,6 +257,16 @@ impl Properties {
     }
 }
 
+/// What is wrong with a text that is no name of a property.
+pub(crate) const NO_NAME: &str =
+    "has more than a name ahead of its first `=`; write name=value, the name of letters, digits, `.`, `-` and `_`";
+
+/// Whether a text may be the name of a property, and nothing else.
+pub(crate) fn is_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
 /// Whether a text names a property whose value is a secret.
 pub(crate) fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|part| name.contains(part))
@@ -294,7 +309,7 @@ fn of_java(name: &str) -> Option<&'static str> {
 }
 
 /// Puts the values of variables in the place of `${VAR}` and `${VAR:-default}`.
-fn fill_in(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+pub(crate) fn fill_in(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((ahead, behind)) = rest.split_once("${") {
@@ -318,6 +333,15 @@ mod tests {
         let properties: Properties = Properties::parse("sasl.password=hunter2", Owner::Capture).unwrap();
         assert_eq!(format!("{properties:?}"), r#"["sasl.password"]"#);
         assert!(!Properties::parse("hunter2", Owner::Capture).unwrap_err().to_string().contains("hunter2"));
+        // As Java's properties may be written; secrets in base64 end so.
+        for text in ["sasl.password: hunter2=", "sasl.password hunter2=", "=hunter2"] {
+            for owner in [Owner::Capture, Owner::Drive] {
+                let refused = Properties::parse(text, owner).unwrap_err().to_string();
+                assert!(!refused.contains("hunter2") && refused.contains("write name=value"), "{refused}");
+            }
+            let refused = Properties::read(text, Path::new("f"), Owner::Capture, |_| None).unwrap_err().to_string();
+            assert!(!refused.contains("hunter2") && refused.starts_with("f:1: a property has more"), "{refused}");
+        }
     }
 
     #[test]
