@@ -43,8 +43,8 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r#"(?xi-u)
         (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*(?:,|\bvalue\b)\s*)
           [^\r\n]+
-        | (?<sent> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? \s*:\s*) [^\r\n]+
-        | (?<sign> (?:authorization|cookies?) (?:\s+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) \]? (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
+        | (?<sent> (?:authorization|cookie[s2]?) (?:[\s_-]+(?:headers?|values?|jar))? \s*:\s*) [^\r\n]+
+        | (?<sign> (?:authorization|cookie[s2]?) (?:[\s_-]+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) \]? (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
           (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
         | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) > (?:<!\[CDATA\[)?) [^<]+
         | (?<bearer> \bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
@@ -52,18 +52,24 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// What is called a secret and given a value, as settings, logs and queries write it: `password=…`, `"access_token": "…"`,
-/// `<apiKey>…`; and the password of an address, `postgres://user:…@host`.
+/// What is called a secret and given a value, as settings, logs and queries write it: `password=…`, `"access_token": "…"`, `secret => …`,
+/// `<apiKey>…`; as an argument, `--token …` and `-u user:…`; beside its name in quotation marks, `password "…"`; and the password of an
+/// address, `postgres://user:…@host`.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
-        (?<sign> [a-z0-9_.-]*
-          (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)
-          (?<quote>(?:\\*["'])?) \s*[:=]\s*)
-          (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | [^\s,;&)\]}<>"'\\]+)
+        (?<sign> (?: [a-z0-9_.-]*
+            (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?)
+            | (?:[a-z0-9_.-]*[_.-]|\b) pass )
+          (?<quote>(?:\\*["'])?) \s*(?::?=>?|:|->)\s*
+          | \B--?[a-z0-9-]*
+            (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)-?key|credentials?) \s+
+          | (?:^|\s)(?:-u|--user)[\s=]+ [^\s:"']+: )
+          (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | \[[^\]]*\]? | [^\s,;&)\]}<>"'\\]+)
+        | (?<told> \b(?:password|passwd|passphrase|secret)\s+) (?<quoted> "[^"]+"? | '[^']+'?)
         | (?<element> <[a-z0-9_.:-]*
-          (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)>) [^<]+
-        | (?<address> ://[^\s/:@"']*:) [^\s/@"']+ (?<behind>@)"#,
+          (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key)>) [^<]+
+        | (?<address> ://[^\s/:@"']*:) [^\s/"']+ (?<behind>@)"#,
     )
     .ok()
 });
@@ -71,7 +77,7 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Names of secrets as [`NAMED`] has them, of members of JSON.
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)$",
+        r"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?|(?:^|[_.-])pass)$",
     )
     .ok()
 });
@@ -79,7 +85,7 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The name of a secret as a text of its own, which may stand beside its value.
 static SECRET_TEXT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r#"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)\\*["']"#,
+        r#"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?|pass)\\*["']"#,
     )
     .ok()
 });
@@ -191,8 +197,8 @@ fn redact(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
 /// What stands for a finding: what is ahead of its value, and behind it, stays; a value that was quoted is still.
 fn replacement(found: &Captures<'_>) -> Vec<u8> {
     let part = |name| found.name(name).map_or(&b""[..], |part| part.as_bytes());
-    let ahead: Vec<&[u8]> = ["pair", "sent", "sign", "element", "bearer", "address"].map(part).to_vec();
-    let (value, name_quote) = (part("value"), part("quote"));
+    let ahead: Vec<&[u8]> = ["pair", "sent", "sign", "told", "element", "bearer", "address"].map(part).to_vec();
+    let (value, name_quote) = ([part("value"), part("quoted")].concat(), part("quote"));
     let backslashes = value.iter().take_while(|byte| **byte == b'\\').count();
     let quote = match value.get(backslashes) {
         Some(b'"' | b'\'') => &value[..=backslashes],
@@ -251,7 +257,8 @@ fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
                     index(content.trim()).is_some() && name.is_none_or(|name| NAMES.contains(&&*name))
                 }
                 (Sought::Secrets, Some(name)) => NAMES.contains(&&*name) && sought.is_named(content),
-                (Sought::Secrets, None) => false,
+                // The first of two alone: in longer lists names stand beside names.
+                (Sought::Secrets, None) => sought.is_named(content) && is_first_of_two(&tape, node),
             }
     };
     for node in 0..tape.len() {
@@ -266,7 +273,7 @@ fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
         names.is_some_and(|(parent, name)| name < node || tape.node(parent).kind == Kind::Object)
             && matches!(found.kind, Kind::Text | Kind::Array | Kind::Object)
             && !names_others(node)
-            && (sought == Sought::Headers || tape.name(text, node).is_some_and(|name| VALUES.contains(&&*name)))
+            && (sought == Sought::Headers || tape.name(text, node).is_none_or(|name| VALUES.contains(&&*name)))
     };
     let mut node = 0;
     while node < tape.len() {
@@ -301,6 +308,14 @@ fn redact_json(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
     }
     kept.extend_from_slice(&text[at..]);
     kept
+}
+
+/// Whether a node is the first of two elements.
+fn is_first_of_two(tape: &Tape, node: usize) -> bool {
+    let Some(parent) = tape.parent(node) else { return false };
+    let next = tape.inside(node).end;
+    let inside = tape.inside(parent);
+    inside.start + 1 == node && next < inside.end && tape.inside(next).end == inside.end
 }
 
 fn in_json(text: &[u8]) -> Vec<u8> {
@@ -361,6 +376,8 @@ mod tests {
             (r"\u{1b}[3mauthorization\u{1b}[0m=Basic a", "authorization=[redacted]"),
             ("Authorization header: Basic a", "Authorization header: [redacted]"),
             ("Cookie[sid]=1", "Cookie[sid]=[redacted]"),
+            ("authorization_header=Basic a", "authorization_header=[redacted]"),
+            ("Cookie2: sid=1", "Cookie2: [redacted]"),
             ("'Cookie' => 'sid=1'", "'Cookie' =[redacted]"),
             ("%22Authorization%22%3A%22Basic%20a%22", "%22Authorization%22%3A[redacted]"),
             ("<Authorization>Basic a</Authorization>", "<Authorization>[redacted]</Authorization>"),
@@ -397,6 +414,20 @@ mod tests {
             (r#"{"pwd":12345,"token":null}"#, r#"{"pwd":"[redacted]","token":null}"#),
             (r#"broken {"pwd":12345,"#, r#"broken {"pwd":"[redacted]","#),
             ("\x1b[1mpassword\x1b[0m=x", "password=[redacted]"),
+            // As arguments, settings of other languages, and lists.
+            ("run --password hunter2 --host h", "run --password [redacted] --host h"),
+            ("run --api-key=x --token 'a b' -v", "run --api-key=[redacted] --token '[redacted]' -v"),
+            ("curl -u bob:hunter2 http://h/", "curl -u bob:[redacted] http://h/"),
+            ("password => \"x\", secretKey -> y", "password => \"[redacted]\", secretKey -> [redacted]"),
+            ("secret-key=x DB_PASS=y pass=z", "secret-key=[redacted] DB_PASS=[redacted] pass=[redacted]"),
+            ("passphrase \"a b\" given", "passphrase \"[redacted]\" given"),
+            ("secret: [a, b], n: 1", "secret: [redacted], n: 1"),
+            (r#"{"db_pass":"x","compass":"n"}"#, r#"{"db_pass":"[redacted]","compass":"n"}"#),
+            (r#"[["password","x"],["n","y"]]"#, r#"[["password","[redacted]"],["n","y"]]"#),
+            ("to amqp://u:a@b@host/v", "to amqp://u:[redacted]@host/v"),
+            ("compass: n, bypass=1, passed: 3", "compass: n, bypass=1, passed: 3"),
+            ("-- the password of user jo: none", "-- the password of user jo: none"),
+            (r#"{"columns":["user","password","id"]}"#, r#"{"columns":["user","password","id"]}"#),
             ("tokens: 5, secretary: x", "tokens: 5, secretary: x"),
             ("the password is wrong", "the password is wrong"),
             ("took http://host:80/a@b at 10:15", "took http://host:80/a@b at 10:15"),

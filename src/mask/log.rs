@@ -79,11 +79,12 @@ impl LogMask {
     pub fn finish(&mut self) -> Vec<u8> {
         let line = std::mem::take(&mut self.line);
         credentials::in_plain(&line, |line| {
-            // Ahead of the policy: its rules may change the name of a header, and leave the value.
-            let mut line = credentials::redact_line(line);
+            // Ahead of the policy: its rules may change the name of a header or a secret, and leave the value.
+            let line = credentials::redact_line(line);
             let Some(policy) = self.policy.clone() else { return line };
+            let mut line = credentials::redact_named(&line);
             self.apply(&policy, &mut line);
-            self.redact(&credentials::redact_named(&line))
+            self.redact(&line)
         })
     }
 
@@ -216,6 +217,11 @@ mod tests {
         assert_eq!(
             String::from_utf8(kept).unwrap(),
             "{\"name\":\"[redacted]\", \"value\":\"[redacted]\", \"n\": null}\n"
+        );
+        let kept = log.take(b"{\"name\":\"DB_PASSWORD\", \"value\":\"hunter2\"} {\"n\":{\"password\":\"x\"}}\n");
+        assert_eq!(
+            String::from_utf8(kept).unwrap(),
+            "{\"name\":\"[redacted]\", \"value\":\"[redacted]\"} {\"n\":null}\n"
         );
         // Colours part what the rules and the looks are for.
         let kept = log.take(b"\x1b[1m{\"na\x1b[0mme\": \"Jo\"} jo@ex\x1b[4mample.org\x1b[0m\n");

@@ -28,7 +28,7 @@ pub(super) fn may_be_around(text: &[u8], at: usize) -> bool {
             before(2) == Some(b'h') || before(1) == Some(b't') || (before(1), before(5)) == (Some(b'e'), Some(b'_'))
         }
         b'=' => matches!(before(1), Some(b'y' | b'Y' | b'g')),
-        b'"' => matches!(before(1), Some(b'y' | b'Y')) && matches!(before(3), Some(b'k' | b'K')),
+        b':' | b'"' | b' ' | b'\\' => matches!(before(1), Some(b'y' | b'Y')) && matches!(before(3), Some(b'k' | b'K')),
         _ => {
             before(4) == Some(b'x')
                 || before(1) == Some(b'X')
@@ -45,9 +45,9 @@ pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
     match text[at] {
         b'_' if text[..at].ends_with(b"k_live") => stripe(text, at),
         b'_' => github(text, at),
-        b'=' | b'"' if behind_name(text, at).is_some() => behind_name(text, at),
+        b'=' | b':' | b'"' | b' ' | b'\\' if behind_name(text, at).is_some() => behind_name(text, at),
         b'=' => azure(text, at).or_else(|| signature(text, at)),
-        b'"' => None,
+        b':' | b'"' | b' ' | b'\\' => None,
         _ if text[at..].starts_with(b"-----BEGIN ") => private_key(text, at),
         _ if text[..at].ends_with(b"glpat") => word_behind(text, at, 5, 20),
         _ if text[..at].ends_with(b"GOCSPX") => word_behind(text, at, 6, 28),
@@ -76,14 +76,25 @@ fn behind_name(text: &[u8], at: usize) -> Option<Range<usize>> {
     if !named {
         return None;
     }
-    let mut start = at + 1;
-    if text[at] == b'"' {
-        start += blank(text, start);
-        start += usize::from(text.get(start) == Some(&b':'));
-        start += blank(text, start);
+    let mut start = quotation(text, at);
+    start += blank(text, start);
+    let assigned = text[start..].starts_with(b"=") || text[start..].starts_with(b":");
+    start += usize::from(assigned);
+    start += usize::from(text[start..].starts_with(b">"));
+    start = quotation(text, start + blank(text, start));
+    if !assigned {
+        return None;
     }
-    start += usize::from(text.get(start) == Some(&b'"'));
     exactly(text, start, start, 40, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}
+
+/// Place behind a quotation mark at `at`, whatever escapes it, where there is one.
+fn quotation(text: &[u8], at: usize) -> usize {
+    let escapes = text[at..].iter().take(8).take_while(|byte| **byte == b'\\').count();
+    match text.get(at + escapes) {
+        Some(b'"' | b'\'') => at + escapes + 1,
+        _ => at,
+    }
 }
 
 /// Number of spaces at `at`, at most a few.

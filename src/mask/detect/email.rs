@@ -6,6 +6,12 @@ use std::ops::Range;
 /// What `@` and these endings make is the name of a file.
 const FILES: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js"];
 
+/// Bytes of an address that is found whatever stands around it.
+const AMONG_BYTES_MIN: usize = 12;
+
+/// Bytes ahead of a shorter one, and behind it, that must be text.
+const AROUND: usize = 24;
+
 /// Longest domain.
 const DOMAIN_MAX: usize = 254;
 
@@ -30,7 +36,19 @@ pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
     if text[..start].ends_with(b"//") {
         return None;
     }
-    Some(start..at + 1 + domain(&text[at + 1..])?)
+    let found = start..at + 1 + domain(&text[at + 1..])?;
+    // Random bytes make `x@y.zz` every few megabytes.
+    (found.len() >= AMONG_BYTES_MIN || is_among_text(text, &found)).then_some(found)
+}
+
+/// Whether what stands right around is text, too: compressed or encrypted bytes are hardly ever UTF-8 for so long.
+fn is_among_text(text: &[u8], found: &Range<usize>) -> bool {
+    let ahead = &text[found.start.saturating_sub(AROUND)..found.start];
+    // The letter that the stretch begins in may be cut.
+    let cut = ahead.iter().take(3).take_while(|byte| (0x80..0xC0).contains(*byte)).count();
+    let behind = &text[found.end..text.len().min(found.end + AROUND)];
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true);
+    std::str::from_utf8(&ahead[cut..]).is_ok() && is_text(behind)
 }
 
 /// Length of the domain that `text` begins with.

@@ -174,7 +174,7 @@ fn look_at(text: &[u8], at: usize) -> Option<Found> {
         b'J' if at > 0 && text[at - 1] == b'y' => jwt::around(text, at).map(|range| (Detected::Jwt, range)),
         // Countries and keys begin with two capitals; most words do not.
         b'A'..=b'Z' if text.get(at + 1).is_some_and(u8::is_ascii_uppercase) => capital(text, at),
-        b'_' | b'-' | b'=' | b'"' if cloud::may_be_around(text, at) => {
+        b'_' | b'-' | b'=' | b':' | b'"' | b' ' | b'\\' if cloud::may_be_around(text, at) => {
             cloud::around(text, at).map(|range| (Detected::CloudKey, range))
         }
         _ => None,
@@ -289,6 +289,38 @@ mod tests {
     }
 
     #[test]
+    fn random_bytes_hold_no_short_addresses() {
+        let found = |text: &[u8]| {
+            let mut found = Vec::new();
+            detect(text, &mut found);
+            found.len()
+        };
+        for ahead in [&b"\xff\x01\x93"[..], b"\xc3\xa4\xfe", b"\x8a\x8a\x8a\x8a"] {
+            let among = |address: &str| [ahead, b"/", address.as_bytes(), b"/", &[b'x'; 30]].concat();
+            assert_eq!((found(&among("x@y.cc")), found(&among("ann.smith@example.org"))), (0, 1), "{ahead:?}");
+            let behind = [&b"x@y.cc "[..], ahead].concat();
+            assert_eq!(found(&behind), 0, "{ahead:?}");
+        }
+        // Lengths ahead of texts, and text of any script, are none, also where the look cuts a letter.
+        for text in ["\u{c}x@y.cc\u{2}", &format!("{} x@y.cc {}", "\u{e9}".repeat(40), "\u{20ac}".repeat(40))] {
+            assert_eq!(found(text.as_bytes()), 1, "{text}");
+        }
+        // SplitMix64 makes 4 MB of them.
+        let mut chance = 7_u64;
+        let random: Vec<u8> = (0..1 << 19)
+            .flat_map(|_| {
+                chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mixed = (chance ^ (chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_le_bytes()
+            })
+            .collect();
+        let mut all = Vec::new();
+        detect(&random, &mut all);
+        all.retain(|(kind, _)| *kind == Detected::Email);
+        assert_eq!(all, []);
+    }
+
+    #[test]
     fn card_numbers_are_found() {
         finds(
             Detected::Card,
@@ -382,6 +414,15 @@ mod tests {
         let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
         for text in [
             format!("aws_secret_access_key={secret}"),
+            // As files of settings and other languages have it, and JSON within texts of JSON.
+            format!("aws_secret_access_key = {secret}"),
+            format!("aws_secret_access_key: {secret}"),
+            format!("secretAccessKey : '{secret}'"),
+            format!("secret_access_key => '{secret}'"),
+            format!("{{\"log\":\"{{\\\"secretAccessKey\\\": \\\"{secret}\\\"}}\"}}"),
+            format!(
+                "{{\"a\":\"{{\\\"b\\\":\\\"{{\\\\\\\"aws_secret_access_key\\\\\\\":\\\\\\\"{secret}\\\\\\\"}}\\\"}}\"}}"
+            ),
             format!("{{\"SecretAccessKey\": \"{secret}\"}}"),
             format!("{{\"aws_secret_access_key\":\"{secret}\",\"n\":1}}"),
             format!("AWS_SECRET_ACCESS_KEY=\"{secret}\""),

@@ -97,7 +97,7 @@ struct Classes {
     alone: Bits,
     /// `y`, in capitals or not, and `g`.
     y: Bits,
-    /// What stands behind them: `J`, `=` and `"`.
+    /// What stands behind them: `J`, `=`, `:`, `"`, a space and a backslash.
     behind_y: Bits,
     /// What begins with what may mean another letter: `\\`, C2 and E2.
     others: Bits,
@@ -129,7 +129,7 @@ impl Classes {
         self.gaps[at] = bits(block, |byte| matches!(byte, b' ' | b'.' | b'/'));
         self.alone[at] = bits(block, |byte| matches!(byte, b'@' | b'+' | b'('));
         self.y[at] = bits(block, |byte| matches!(byte, b'y' | b'Y' | b'g'));
-        self.behind_y[at] = bits(block, |byte| matches!(byte, b'J' | b'=' | b'"'));
+        self.behind_y[at] = bits(block, |byte| matches!(byte, b'J' | b'=' | b':' | b'"' | b' ' | b'\\'));
         self.others[at] = bits(block, |byte| matches!(byte, b'\\' | 0xC2 | 0xE2));
     }
 

@@ -51,7 +51,9 @@ fn sort(classes: &mut Classes, at: usize, block: &[u8; BLOCK]) {
     classes.gaps[at] = bits(halves.map(|bytes| or(is(bytes, b' '), or(is(bytes, b'.'), is(bytes, b'/')))));
     classes.alone[at] = bits(halves.map(|bytes| or(is(bytes, b'@'), or(is(bytes, b'+'), is(bytes, b'(')))));
     classes.y[at] = bits(halves.map(|bytes| or(is(bytes, b'g'), or(is(bytes, b'y'), is(bytes, b'Y')))));
-    classes.behind_y[at] = bits(halves.map(|bytes| or(is(bytes, b'"'), or(is(bytes, b'J'), is(bytes, b'=')))));
+    let assigns = halves.map(|bytes| or(is(bytes, b'"'), or(is(bytes, b':'), is(bytes, b'='))));
+    let ends = halves.map(|bytes| or(is(bytes, b' '), or(is(bytes, b'\\'), is(bytes, b'J'))));
+    classes.behind_y[at] = bits([or(assigns[0], ends[0]), or(assigns[1], ends[1])]);
     classes.others[at] = bits(halves.map(|bytes| or(is(bytes, b'\\'), or(is(bytes, 0xC2), is(bytes, 0xE2)))));
 }
 
