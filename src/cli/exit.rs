@@ -113,6 +113,11 @@ impl From<RecordingError> for Failure {
             }
             RecordingError::Fenced { .. } => "Let it end, or end it; the lock goes with it.".to_owned(),
             RecordingError::Claimed { .. } => CLAIMED.to_owned(),
+            RecordingError::UnderWay { path, .. } => format!(
+                "Read it once that has ended. If it is gone, the same command goes on there, and `rehearsal inspect {} --rebuild` ends \
+                 it where it is.",
+                path.display()
+            ),
             RecordingError::ClaimLost { .. } => "Start it again: it goes on where it was.".to_owned(),
             RecordingError::StaleSpool { spool, .. } => format!(
                 "Both are kept. An object that is damaged, remove from the store; else move {} away if nothing in it is wanted. \
@@ -283,19 +288,26 @@ impl From<CaptureError> for Failure {
             CaptureError::Interrupted { ref source, .. } if matches!(**source, CaptureError::DeletedTopic { .. }) => {
                 Self::surroundings(error, "If it is made again, capture it to another folder with --out.")
             }
-            CaptureError::Unfinished { ref out, .. } => {
-                let out = out.display();
-                let hint = format!(
-                    "Once it can be written again, the same command goes on where it ends; \
-                     `rehearsal inspect {out} --rebuild` ends it there."
-                );
-                Self::surroundings(error, hint)
+            CaptureError::Unfinished { ref out, ref source, .. } => {
+                let (code, hint) = unfinished(out, source);
+                Self { code, error: Some(error.into()), hint }
             }
             CaptureError::NoAnswer { .. } => {
                 Self::surroundings(error, "Are the brokers up, and is --brokers right? Try again.")
             }
             error => Self::surroundings(error, "Try again."),
         }
+    }
+}
+
+/// How a capture ends whose recording could not be written on, and what to do.
+fn unfinished(out: &Path, cause: &RecordingError) -> (Code, String) {
+    let out = out.display();
+    let goes_on = format!("the same command goes on where it ends; `rehearsal inspect {out} --rebuild` ends it there.");
+    match StoreError::of(cause) {
+        // Refused credentials no other try mends: whoever gave them does, as where a capture begins.
+        Some(refused @ StoreError::Refused { .. }) => (Code::Wrong, format!("{} Then {goes_on}", of_store(refused))),
+        _ => (Code::Surroundings, format!("Once it can be written again, {goes_on}")),
     }
 }
 
@@ -511,6 +523,27 @@ mod tests {
             let sealed = "Then choose another --out: what was taken until then is sealed.";
             assert!(failure.hint.ends_with(sealed) && !failure.hint.contains("Try again"), "{}", failure.hint);
         }
+    }
+
+    #[test]
+    fn a_store_that_refuses_ends_a_command_alike_wherever_it_is_at() {
+        let of = |cause: StoreError, midway: bool| {
+            let path = "s3://bucket/out".into();
+            let source = RecordingError::File { action: "upload", path, source: cause.into() };
+            if midway {
+                let out = "s3://bucket/out".into();
+                return Failure::from(CaptureError::Unfinished { acknowledged: 1, out, source });
+            }
+            Failure::from(source)
+        };
+        let refused = || StoreError::Refused { kind: StoreKind::S3, answer: "403".to_owned() };
+        let failed = || StoreError::Failed { answer: "503".to_owned() };
+        for midway in [true, false] {
+            assert_eq!(of(refused(), midway).code, Code::Wrong);
+            assert_eq!(of(failed(), midway).code, Code::Surroundings);
+        }
+        let hint = of(refused(), true).hint;
+        assert!(hint.contains("AWS_") && hint.contains("the same command goes on where it ends"), "{hint}");
     }
 
     #[test]

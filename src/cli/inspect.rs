@@ -64,7 +64,10 @@ fn opened_or_rebuilt(target: &Target, printer: &Printer) -> Result<Recording, Fa
     let location = target.location();
     match Recording::open(location) {
         Err(
-            RecordingError::NoManifest { .. } | RecordingError::Unsealed { .. } | RecordingError::BadManifest { .. },
+            RecordingError::NoManifest { .. }
+            | RecordingError::Unsealed { .. }
+            | RecordingError::UnderWay { .. }
+            | RecordingError::BadManifest { .. },
         ) => {}
         opened => return Ok(opened?),
     }

@@ -210,6 +210,14 @@ pub enum RecordingError {
         /// Who writes it, as it said of itself.
         holder: Box<Claimant>,
     },
+    /// The recording in a store is not whole yet: somebody writes it, or was cut off. An object there cannot tell which.
+    #[error("{path} is not whole yet: {holder} writes it, or was cut off while it did")]
+    UnderWay {
+        /// Recording.
+        path: PathBuf,
+        /// Who writes it, as it said of itself.
+        holder: Box<Claimant>,
+    },
     /// The object that names the writer of a recording in a store was removed while it was written.
     #[error("{path} is no longer ours to write: the object `writer.json` that said so was removed")]
     ClaimLost {

@@ -11,6 +11,9 @@ use super::RecordingError;
 /// Name of the file in the recording that is locked.
 pub(super) const FILE: &str = "writer.lock";
 
+/// Looks of others that are waited for at most; one takes some microseconds.
+const LOOKS_MAX: usize = 100_000;
+
 /// The right to write a recording. It ends when dropped, and with the process however that ends.
 #[derive(Debug)]
 pub(super) struct Fence {
@@ -25,7 +28,15 @@ impl Fence {
         let path = directory.join(FILE);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(RecordingError::file("open", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..LOOKS_MAX {
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) || !is_looked_at(&file) {
+                break;
+            }
+            std::thread::yield_now();
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
                 let mut holder = String::new();
@@ -46,6 +57,16 @@ impl Fence {
         // Whoever opened it before finds a sealed recording.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Whether nobody writes the recording whose file this is, but somebody looks whether anybody does: for an instant.
+fn is_looked_at(file: &File) -> bool {
+    let looked = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    if looked {
+        // Two who would both write must not hold each other off.
+        let _ = flock(file, FlockOperation::Unlock);
+    }
+    looked
 }
 
 /// Says who writes the recording in `directory`, where somebody does.
@@ -77,5 +98,37 @@ impl std::fmt::Display for Holder {
             Some(process) => write!(f, "process {process}"),
             None => write!(f, "another process"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn whoever_looks_who_writes_holds_off_nobody_and_a_writer_does() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Fence::take(folder.path()).unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        holder(folder.path());
+                    }
+                });
+            }
+            let taken: Result<Vec<()>, RecordingError> =
+                (0..2_000).map(|_| Fence::take(folder.path()).map(drop)).collect();
+            done.store(true, Ordering::SeqCst);
+            assert!(taken.is_ok(), "{taken:?}");
+        });
+        let fence = Fence::take(folder.path()).unwrap();
+        assert!(matches!(Fence::take(folder.path()), Err(RecordingError::Fenced { .. })));
+        assert_eq!(holder(folder.path()), Some(Holder(Some(std::process::id()))));
+        drop(fence);
+        assert_eq!(holder(folder.path()), None);
     }
 }

@@ -11,6 +11,7 @@ use super::home::Home;
 use super::location::Location;
 use super::manifest::{self, Manifest, SegmentFacts};
 use super::segment::Segment;
+use super::store::claim_holder;
 
 /// Opened segments kept at most; each has its footer in memory.
 const OPEN_SEGMENTS: usize = 16;
@@ -87,7 +88,17 @@ impl Recording {
         let location = location.into();
         let home = Home::of(&location)?;
         let path = home.shown();
-        let mut manifest = home.manifest()?;
+        let read = home.manifest();
+        let unsealed = match &read {
+            Ok(manifest) => !manifest.sealed,
+            Err(error) => matches!(error, RecordingError::NoManifest { .. }),
+        };
+        if let (true, Home::Store(store)) = (unsealed, &home)
+            && let Some(holder) = claim_holder(store)?
+        {
+            return Err(RecordingError::UnderWay { path: path.to_owned(), holder: Box::new(holder) });
+        }
+        let mut manifest = read?;
         if !manifest.sealed {
             if let Location::Directory(folder) = &location
                 && let Some(holder) = super::fence::holder(folder)

@@ -173,7 +173,8 @@ fn slice_bounded(
         let problem = format!("no event of the slice has the key {named}");
         return Err(SliceError::Setting { setting: "--key", problem });
     }
-    if report.kept == 0 {
+    // What tables held ahead of it alone is no slice: nothing of the time that was asked for is in the recording.
+    if report.kept == report.tables {
         return Err(SliceError::Nothing);
     }
     if !batch.is_empty() {

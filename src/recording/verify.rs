@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,11 @@ use sha2::{Digest, Sha256};
 
 use super::coverage::{Coverage, Extent, GroupCoverage, Tracker};
 use super::gaps::PartitionGaps;
+use super::home::Home;
 use super::manifest::{self, Manifest, SegmentFacts, TimeSpan};
 use super::segment::Segment;
 use super::segment_writer::hex;
+use super::writer::SEGMENTS;
 use super::{Columns, EventBatch, Recording, RecordingError};
 
 /// One way in which a recording does not hold what it says.
@@ -55,6 +57,7 @@ impl Recording {
             }
         }
         self.check_schemas(&mut problems);
+        self.check_strangers(&mut problems)?;
         let manifest = self.path().join(manifest::FILE);
         problems.extend(self.manifest().doubts().into_iter().map(|cause| Problem { file: manifest.clone(), cause }));
         if problems.is_empty() {
@@ -93,6 +96,29 @@ impl Recording {
 }
 
 impl Recording {
+    /// Finds segments that the manifest does not name: whoever queries the folder counts their events, too. In a store an upload may
+    /// come to its end after somebody took over from whoever began it, and nobody can call that back; so there it is none.
+    fn check_strangers(&self, problems: &mut Vec<Problem>) -> Result<(), RecordingError> {
+        let Home::Directory(recording) = &self.inner.home else { return Ok(()) };
+        let known: BTreeSet<&str> = self.manifest().segments.iter().map(|facts| facts.file.as_str()).collect();
+        let folder = recording.join(SEGMENTS);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(RecordingError::file("read", &folder))?,
+        };
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        for name in names.iter().filter(|name| name.ends_with(".parquet")) {
+            if !known.contains(&*format!("{SEGMENTS}/{name}")) {
+                let cause =
+                    "the manifest does not name it, and who reads all segments takes its events, too".to_owned();
+                problems.push(Problem { file: folder.join(name), cause });
+            }
+        }
+        Ok(())
+    }
+
     /// Holds the ledger of gaps against the events: what it lists holds none, and it accounts for every offset.
     fn check_ledger(&self, listed: &Listed<'_>, problems: &mut Vec<Problem>) {
         let file = self.path().join(manifest::FILE);

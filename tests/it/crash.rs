@@ -455,3 +455,20 @@ fn a_segment_ends_after_as_many_row_groups_as_are_set() {
         assert_eq!(offsets(&Recording::open(folder.path()).unwrap(), 0).len(), 50);
     }
 }
+
+#[test]
+fn a_segment_that_the_manifest_does_not_name_is_a_problem() {
+    let folder = TempDir::new().unwrap();
+    let mut writer = RecordingWriter::create(folder.path(), source()).unwrap();
+    writer.write(&batch(0, 0..10)).unwrap();
+    writer.seal().unwrap();
+    let verified = || Recording::open(folder.path()).unwrap().verify().unwrap();
+    // What a resume has put aside, and whatever else lies there, nobody queries.
+    fs::copy(segment(folder.path(), 0), folder.path().join("segments/000001.parquet.cut")).unwrap();
+    assert_eq!(verified(), []);
+    fs::copy(segment(folder.path(), 0), segment(folder.path(), 1)).unwrap();
+    let problems = verified();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].file.ends_with("segments/000001.parquet"), "{problems:?}");
+    assert!(problems[0].cause.contains("the manifest does not name it"), "{problems:?}");
+}

@@ -397,6 +397,28 @@ fn what_lies_behind_the_end_of_a_capture_is_told_of_slices_that_reach_it() {
 }
 
 #[test]
+fn what_tables_held_ahead_of_a_time_that_nothing_is_of_is_no_slice() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |topic: &str, offset: i64| Event {
+        topic: topic.to_owned(),
+        offset,
+        timestamp_ms: Some(offset),
+        key: Some(b"k".to_vec()),
+        value: Some(b"v".to_vec()),
+        ..Event::default()
+    };
+    let all = recorded(&folder.path().join("all"), &[event("airports", 1), event("flights", 2), event("flights", 5)]);
+    let from = |ms: i64, name: &str| {
+        let settings = SliceSettings { from_us: Some(ms * 1_000), ..SliceSettings::default() };
+        slice(&all, &settings, folder.path().join(name), &mut |_| {})
+    };
+    let within = from(4, "within").unwrap();
+    assert_eq!((within.kept, within.tables), (2, 1));
+    assert!(matches!(from(6, "behind").unwrap_err(), SliceError::Nothing));
+    assert!(!folder.path().join("behind").exists());
+}
+
+#[test]
 fn what_looks_personal_is_told_of_slices_that_may_hold_it() {
     let folder = tempfile::tempdir().unwrap();
     let mail = |topic: &str, offset: i64| Event {

@@ -722,6 +722,10 @@ fn an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out(kind: Ki
         fs::write(server.folder("late/segments/000000.parquet"), &late).unwrap();
     }
     assert_eq!(last_word(&Victim::default().run(&mut quick.child(&job))), "sealed");
+    // Whoever copies all of it to a folder is told of what is no part of it.
+    let problems = Recording::open(server.folder("late")).unwrap().verify().unwrap();
+    assert!(problems.len() == 1 && problems[0].file.ends_with("segments/000000.parquet"), "{problems:?}");
+    fs::remove_file(server.folder("late/segments/000000.parquet")).unwrap();
     holds_all(&server, "late", 150);
 }
 
@@ -1130,7 +1134,8 @@ fn a_capture_to_a_store_that_is_told_to_stop_is_sealed_there(kind: Kind) {
     assert!(lags.first().is_some_and(|(step, lag)| step == "started" && *lag == 300), "{lags:?}");
     // Nothing is a recording yet, and what was captured lies where the command said.
     let errors = machine.run(2, ["inspect", &out]).1;
-    assert!(errors.contains("manifest.json is missing"), "{errors}");
+    let writes = format!("is not whole yet: process {} on ", running.id());
+    assert!(errors.contains(&writes) && errors.contains("Read it once that has ended."), "{errors}");
     assert!(folder.join("recording/manifest.json").is_file());
     let pid = rustix::process::Pid::from_child(&running);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

@@ -134,9 +134,17 @@ impl Claim {
 }
 
 fn claimed(store: &Store, found: Written, facts: &ObjectFacts) -> RecordingError {
+    RecordingError::Claimed { path: store.shown().to_owned(), holder: Box::new(claimant(found, facts)) }
+}
+
+fn claimant(found: Written, facts: &ObjectFacts) -> Claimant {
     let Written { host, process, spool, .. } = found;
-    let holder = Box::new(Claimant { host, process, spool, since: facts.written.clone() });
-    RecordingError::Claimed { path: store.shown().to_owned(), holder }
+    Claimant { host, process, spool, since: facts.written.clone() }
+}
+
+/// Who said that it writes the recording in a store, where somebody did and has not ended it.
+pub(in crate::recording) fn holder(store: &Store) -> Result<Option<Claimant>, RecordingError> {
+    Ok(read(store)?.map(|(found, facts)| claimant(found, &facts)))
 }
 
 fn read(store: &Store) -> Result<Option<(Written, ObjectFacts)>, RecordingError> {

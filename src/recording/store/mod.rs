@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 use super::location::{StoreKind, StoreUrl};
 pub use answer::StoreError;
 pub use claim::Claimant;
+pub(super) use claim::holder as claim_holder;
 pub(super) use reading::{StoredFile, StoredRead};
 pub(super) use remote::{Remote, Stored, connect, manifest_in, standing};
 pub use spool::Target;
