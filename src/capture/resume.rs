@@ -73,6 +73,7 @@ impl<'c> Beginning<'c> {
         let mut notes = writer.notes();
         notes.extend(said(&resumed, writer.rows()));
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
+        notes.extend(begun_behind(&writer, cluster, window));
         let mut overtaken = begin_behind(&writer, cluster, window, &mut notes)?;
         overtaken.extend(begin_as_asked(cluster, window)?);
         if let Some((topic, partition, missing)) = overtaken.first().filter(|_| !settings.allow_gaps) {
@@ -236,6 +237,27 @@ fn check_masking(writer: &RecordingWriter, settings: &CaptureSettings, out: &Pat
         return otherwise("what looks personal (--strict-privacy)", done(recorded), done(found));
     }
     Ok(())
+}
+
+/// Says so where the capture is asked to begin ahead of where the recording was begun: what lies between is not taken any more.
+fn begun_behind(writer: &RecordingWriter, cluster: &Cluster<'_>, window: &Window) -> Option<String> {
+    let names: Vec<&String> = cluster.topics.keys().collect();
+    let mut behind = window.partitions.iter().filter_map(|stretch| {
+        let known = writer.source().topics.iter().find(|topic| topic.name == *names[stretch.topic])?;
+        let begun = known.windows.get(&stretch.partition).or_else(|| known.starts.get(&stretch.partition)).copied()?;
+        (stretch.start < begun).then_some((known, stretch, begun))
+    });
+    let (topic, stretch, begun) = behind.next()?;
+    let others = match behind.count() {
+        0 => String::new(),
+        1 => ", and of another partition".to_owned(),
+        more => format!(", and of {more} other partitions"),
+    };
+    Some(format!(
+        "The recording was begun behind where it is asked to begin now: of topic `{}`, partition {}, at offset {begun} and not at {}\
+         {others}. It goes on where it was, and what lies ahead of that is not in it.",
+        topic.name, stretch.partition, stretch.start
+    ))
 }
 
 /// Moves the beginning of each partition behind what is recorded of it; returns what the cluster has deleted meanwhile.

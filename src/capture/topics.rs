@@ -126,7 +126,9 @@ pub(super) fn choose(
     let mut chosen = BTreeMap::new();
     let patterned = choices.iter().any(|choice| matches!(choice.names, TopicNames::Pattern(_)));
     let there = if patterned { there()? } else { Vec::new() };
-    for choice in choices {
+    // Names first: who names a topic means it, and a pattern takes what is left.
+    let is_pattern = |choice: &&TopicChoice| matches!(choice.names, TopicNames::Pattern(_));
+    for choice in choices.iter().filter(|choice| !is_pattern(choice)).chain(choices.iter().filter(is_pattern)) {
         match &choice.names {
             TopicNames::Name(name) => add(&mut chosen, name, choice)?,
             TopicNames::Pattern(pattern) => {
@@ -153,6 +155,9 @@ fn add(chosen: &mut BTreeMap<String, Chosen>, name: &str, choice: &TopicChoice) 
         return Ok(());
     };
     if known.role != choice.role {
+        if !known.patterned && matches!(choice.names, TopicNames::Pattern(_)) {
+            return Ok(());
+        }
         return Err(CaptureError::TwoRoles { topic: name.to_owned(), one: known.role, other: choice.role });
     }
     // Chosen as a whole and in part: as a whole.
@@ -218,8 +223,21 @@ mod tests {
 
     #[test]
     fn a_topic_has_one_role_and_the_partitions_of_all_its_choices() {
-        let error = chosen(&[("^flights-", Role::Input), ("flights-us", Role::Table)]).unwrap_err().to_string();
-        assert_eq!(error, "topic `flights-us` is named as an input and as a table");
+        for choices in [
+            [("flights-us", Role::Input), ("flights-us", Role::Table)],
+            [("^flights-", Role::Input), ("^.*-us", Role::Table)],
+        ] {
+            let error = chosen(&choices).unwrap_err().to_string();
+            assert_eq!(error, "topic `flights-us` is named as an input and as a table");
+        }
+        // Whatever comes first, a name counts ahead of a pattern.
+        for choices in [
+            [("^flights-", Role::Input), ("flights-us", Role::Table)],
+            [("flights-us", Role::Table), ("^flights-", Role::Input)],
+        ] {
+            let roles = chosen(&choices).unwrap().into_values().map(|chosen| chosen.role).collect::<Vec<_>>();
+            assert_eq!(roles, [Role::Input, Role::Table]);
+        }
         let partitions = |choices: &[(&str, Role)]| chosen(choices).unwrap()["payments"].partitions.clone();
         assert_eq!(partitions(&[("payments:0", Role::Input), ("payments:2,0", Role::Input)]), Some([0, 2].into()));
         assert_eq!(partitions(&[("payments:0", Role::Input), ("^pay", Role::Input)]), None);

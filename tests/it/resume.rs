@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rehearsal::capture::{CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Until, capture};
+use rehearsal::capture::{CaptureError, CaptureProgress, CaptureReport, CaptureSettings, Start, Until, capture};
 use rehearsal::clock::{Clock, SimulatedClock, Stop, SystemClock};
 use rehearsal::recording::{
     Columns, Event, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Source, Standing, TopicSource,
@@ -534,4 +534,34 @@ fn a_table_of_odd_events_stays_as_it_is_over_a_resume() {
         .flat_map(|batch| batch.unwrap().iter().map(|event| event.to_event()).collect::<Vec<_>>())
         .collect();
     assert_eq!(read, halves.concat());
+}
+
+#[test]
+fn a_capture_that_is_asked_to_begin_ahead_of_where_it_was_begun_says_so() {
+    let broker = full_broker();
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    captured(&settings_from(&broker, Start::Offset(50)), &out).unwrap();
+    let said = |from| {
+        unseal(&out);
+        let report = captured(&settings_from(&broker, from), &out).unwrap();
+        report.notes.into_iter().find(|note| note.contains("was begun behind where it is asked to begin"))
+    };
+    for asked in [Start::Earliest, Start::Offset(20)] {
+        let note = said(asked).unwrap();
+        let first = if asked == Start::Earliest { 0 } else { 20 };
+        assert!(
+            note.contains(&format!(
+                "of topic `payments`, partition 0, at offset 50 and not at {first}, and of 2 other"
+            )),
+            "{note}"
+        );
+    }
+    for asked in [Start::Offset(50), Start::Offset(60), Start::Latest] {
+        assert_eq!(said(asked), None, "{asked:?}");
+    }
+}
+
+fn settings_from(broker: &Broker, from: Start) -> CaptureSettings {
+    CaptureSettings { from, ..settings(broker, &["payments"]) }
 }

@@ -116,7 +116,11 @@ fn what_is_chosen_wrongly_is_named() {
     let input = Role::Input;
     for (choices, partition, says) in [
         (&[("^order", input)][..], None, "no topic matches `^order`"),
-        (&[("^flights", input), ("flights-us", Role::Table)], None, "`flights-us` is named as an input and as a table"),
+        (
+            &[("flights-us", input), ("flights-us", Role::Table)],
+            None,
+            "`flights-us` is named as an input and as a table",
+        ),
         (&[("payments:2", input)], None, "topic `payments` has no partition 2; it has 2"),
         (&[("payments", input)], Some(7), "topic `payments` has no partition 7"),
         (&[("payment", input)], None, "topic `payment` does not exist"),
