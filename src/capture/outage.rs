@@ -1,6 +1,9 @@
-//! Whether the brokers can be reached while they are captured from, and since when they cannot.
+//! Whether the brokers that are captured from, and the store that is written to, can be reached, and since when they cannot.
 
 use std::time::Duration;
+
+use super::report::CaptureStep;
+use crate::recording::StoreReach;
 
 /// An outage is told once it has lasted so long: a broker that starts again is away for a moment.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
@@ -8,13 +11,13 @@ const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// What there is to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outage {
-    /// No broker has been reachable for so long.
+    /// Nobody has been reachable for so long.
     Lasts(Duration),
-    /// One is again, after so long.
+    /// Somebody is again, after so long.
     Over(Duration),
 }
 
-/// Follows what is heard of the brokers.
+/// Follows what is heard of the brokers, or of the store.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     /// Since when none can be reached.
@@ -23,7 +26,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Takes note of what was heard up to the time `now`: an answer or an event, which count more, or that no broker can be reached.
+    /// Takes note of what was heard up to the time `now`: an answer or an event, which count more, or that nobody can be reached.
     pub(super) fn hear(&mut self, now: Duration, answered: bool, all_down: bool) -> Option<Outage> {
         if answered {
             let since = self.since.take()?;
@@ -38,6 +41,37 @@ impl Reach {
         }
         self.told = true;
         Some(Outage::Lasts(lasts))
+    }
+}
+
+/// Follows whether a store answers, which goes on being asked meanwhile.
+#[derive(Debug)]
+pub(super) struct StoreWatch {
+    store: StoreReach,
+    reach: Reach,
+}
+
+impl StoreWatch {
+    pub(super) fn new(store: StoreReach) -> Self {
+        Self { store, reach: Reach::default() }
+    }
+
+    /// Looks at the time `now` and returns what there is to tell.
+    pub(super) fn look(&mut self, now: Duration) -> Option<(CaptureStep, String)> {
+        let answers = self.store.answers();
+        match self.reach.hear(now, answers, !answers)? {
+            Outage::Lasts(long) => {
+                let note = format!(
+                    "The store has not answered for {} s; what was taken is safe on this machine, and the upload goes on as soon as \
+                     it does.",
+                    long.as_secs()
+                );
+                Some((CaptureStep::Unreachable, note))
+            }
+            Outage::Over(long) => {
+                Some((CaptureStep::Reachable, format!("The store answers again, after {} s.", long.as_secs())))
+            }
+        }
     }
 }
 

@@ -163,6 +163,14 @@ pub enum RegistryError {
         /// What went wrong last.
         reason: String,
     },
+    /// No secure connection comes about: asked again, it would not either.
+    #[error("no secure connection to the registry {url}: {reason}")]
+    Insecure {
+        /// Its address.
+        url: String,
+        /// What is wrong, as a lowercase fragment.
+        reason: String,
+    },
     /// The registry refuses who asks.
     #[error("the registry {url} refuses to answer ({status}): its credentials are missing or wrong")]
     Refused {
@@ -348,7 +356,10 @@ impl<'c> Registry<'c> {
                     let reason = format!("it answered {status}");
                     return Err(RegistryError::Strange { url, what: what.to_owned(), reason });
                 }
-                Err(error) => error.to_string(),
+                Err(error) => match secure(&error) {
+                    Some(reason) => return Err(RegistryError::Insecure { url, reason }),
+                    None => error.to_string(),
+                },
             };
             if left == 0 {
                 return Err(RegistryError::Unreachable { url, what: what.to_owned(), reason });
@@ -368,6 +379,23 @@ impl<'c> Registry<'c> {
         let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok((response.status().as_u16(), text))
     }
+}
+
+/// Says why no secure connection came about, where that is what failed.
+fn secure(error: &ureq::Error) -> Option<String> {
+    let said = match error {
+        ureq::Error::NativeTls(error) => error.to_string(),
+        ureq::Error::Tls(said) => (*said).to_owned(),
+        _ => return None,
+    };
+    // OpenSSL's words, which name lines of its sources as well.
+    Some(if said.contains("certificate verify failed") {
+        "its certificate is not trusted, or is another host's".to_owned()
+    } else if said.contains("wrong version number") || said.contains("http request") {
+        "it answers, but not in TLS".to_owned()
+    } else {
+        said
+    })
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, RegistryError> {

@@ -18,9 +18,9 @@ pub enum CaptureStep {
     CaughtUp,
     /// What was taken so far is safe on the disk.
     Checkpoint,
-    /// No broker has been reachable for some seconds; it goes on as soon as one is.
+    /// No broker, or not the store, has been reachable for some seconds; it goes on as soon as one is.
     Unreachable,
-    /// A broker is reachable again.
+    /// A broker, or the store, is reachable again.
     Reachable,
     /// Something to know has come up.
     Noted,

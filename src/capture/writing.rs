@@ -11,7 +11,7 @@ use super::masking::{self, MaskingEnd};
 use crate::mask::{MaskError, Masker, Sighting};
 use crate::recording::{
     AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, PersonalFacts, RecordingError, RecordingWriter,
-    Recreation, TopicSource,
+    Recreation, StoreReach, TopicSource,
 };
 use crate::schema::{Part, SchemaText};
 
@@ -45,6 +45,7 @@ pub(super) struct Writing {
     /// What the masking ended with, where it has ended.
     masked: Option<MaskingEnd>,
     thread: Option<JoinHandle<Result<RecordingWriter, RecordingError>>>,
+    store: Option<StoreReach>,
 }
 
 /// A topic, a partition, and offsets of it that hold no event.
@@ -92,7 +93,7 @@ impl Writing {
     /// Starts the threads for the writer of the recording in `out`, and the masks ahead of it.
     pub(super) fn start(out: &Path, writer: RecordingWriter, masker: Masker) -> Result<Self, RecordingError> {
         let acknowledged = Acknowledged::of(&writer);
-        let resumed = writer.rows() > 0;
+        let (resumed, store) = (writer.rows() > 0, writer.store().cloned());
         let ((jobs, taken), (onwards, waiting)) = (sync_channel(AHEAD), sync_channel(MASKED_AHEAD));
         let work = move || write_all(writer, waiting, resumed);
         let failed = |error| broken(out, error);
@@ -113,12 +114,18 @@ impl Writing {
             masking: Some(masking),
             masked: None,
             thread: Some(thread),
+            store,
         })
     }
 
     /// What was found to look personal since the last call: each place in which anything does comes once.
     pub(super) fn sighted(&self) -> impl Iterator<Item = Sighting> {
         self.sighted.try_iter()
+    }
+
+    /// Whether the store that it is written to answers; none where it is written to a directory.
+    pub(super) fn store(&self) -> Option<&StoreReach> {
+        self.store.as_ref()
     }
 
     /// What is safe on the disk, as of the last checkpoint.

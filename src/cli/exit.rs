@@ -151,6 +151,10 @@ const CLAIMED: &str = "Let it end, or end it and go on where it ran; if it is go
 const OVERTAKEN: &str = "With --allow-gaps it goes on at what is left and the ledger of gaps names what is not; \
     `rehearsal inspect RECORDING --rebuild` ends one that was begun where it is.";
 
+/// What to do where no secure connection to a registry comes about.
+const REGISTRY_TLS: &str = "Name the certificate of its authority as ssl.ca.location in --registry-config; a registry without TLS \
+    has an address with http://.";
+
 /// What to do where a registry refuses who asks.
 const REGISTRY_LOGIN: &str = "Write basic.auth.user.info=USER:PASSWORD to a file for --registry-config, or USER:PASSWORD to \
     REHEARSAL_REGISTRY_AUTH.";
@@ -319,6 +323,7 @@ fn registry_midway(cause: &RegistryError) -> (Code, String) {
             (Code::Wrong, "Register it there, or leave --require-schemas away: what it frames stays bytes then.")
         }
         RegistryError::Refused { .. } => (Code::Wrong, REGISTRY_LOGIN),
+        RegistryError::Insecure { .. } => (Code::Wrong, REGISTRY_TLS),
         _ => (Code::Wrong, "Is --registry right?"),
     };
     (code, format!("{mend} Then choose another --out: what was taken until then is sealed."))
@@ -331,6 +336,7 @@ impl From<RegistryError> for Failure {
                 Self::surroundings(error, "Is the registry up, and is --registry right? Try again.")
             }
             RegistryError::Refused { .. } => Self::wrong(error, REGISTRY_LOGIN),
+            RegistryError::Insecure { .. } => Self::wrong(error, REGISTRY_TLS),
             error => Self::wrong(error, ""),
         }
     }

@@ -60,7 +60,7 @@ pub use rebuild::Rebuilt;
 pub use same::{Differing, EventDifference, same_events};
 pub use schema::Columns;
 pub use slice::{SliceError, SliceReport, SliceSettings, slice};
-pub use store::{Claimant, StoreError, Target};
+pub use store::{Claimant, StoreError, StoreReach, Target};
 pub use summary::{Busiest, Disorder, Gap, PartitionSummary, Rates, Summary, TopicSummary};
 pub use verify::Problem;
 pub use writer::{AcknowledgedPartition, RecordingWriter, Resumed, Standing};

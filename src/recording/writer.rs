@@ -11,7 +11,7 @@ use super::location::Location;
 use super::manifest::{FILE as MANIFEST_FILE, Manifest, Mask, Masking, PersonalFacts, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
 use super::segment_writer::{GROUPS_MAX, SegmentWriter};
-use super::store::{self, Remote, Stored, Target, Whole};
+use super::store::{self, Remote, StoreReach, Stored, Target, Whole};
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
 use crate::schema::{Part, SchemaText, Schemas};
 
@@ -599,6 +599,11 @@ impl RecordingWriter {
     fn upload_what_is_closed(&mut self) -> Result<(), RecordingError> {
         let Some(remote) = &mut self.remote else { return Ok(()) };
         remote.upload_closed(&self.manifest)
+    }
+
+    /// Whether the store that the recording is written to answers; none where it is written to a directory.
+    pub fn store(&self) -> Option<&StoreReach> {
+        self.remote.as_ref().map(Remote::reach)
     }
 
     /// What there is to know about where the recording goes, as sentences.

@@ -498,7 +498,12 @@ fn over_tls_only_a_registry_whose_certificate_is_trusted_is_asked() {
     };
     // Nobody that this machine trusts has signed it.
     let error = ask("").unwrap_err();
-    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, RegistryError::Insecure { .. }), "{error:?}");
+    assert!(error.to_string().ends_with(": its certificate is not trusted, or is another host's"), "{error}");
+    // Nor does one speak TLS that answers in the clear.
+    let plain = Served::new().server.uri().replace("http://", "https://");
+    let error = Registry::new(RegistrySettings::new(&plain).unwrap(), &clock).unwrap().check().unwrap_err();
+    assert!(error.to_string().ends_with(": it answers, but not in TLS"), "{error}");
     ask(&format!("ssl.ca.location={authority}")).unwrap();
     assert_eq!(answered.join().unwrap(), 1);
     for (properties, problem) in [

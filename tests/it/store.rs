@@ -65,6 +65,7 @@ on_every_store! {
     an_upload_that_ends_after_its_writer_was_taken_over_from_is_left_out
     a_segment_that_came_to_the_store_damaged_does_not_take_the_good_one_out_of_the_spool
     a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back
+    a_store_that_is_away_for_a_while_is_told_of_and_waited_for
     an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure
     connections_that_are_cut_now_and_then_are_made_again
     a_write_on_a_condition_that_was_cut_off_is_made_again
@@ -782,6 +783,43 @@ fn a_store_that_fails_ends_a_capture_that_goes_on_once_it_is_back(kind: Kind) {
         assert!(begun.is_none_or(|begun: i64| begun > kept), "{kept} {begun:?}");
         holds_all(&server, &prefix, 230);
     }
+}
+
+fn a_store_that_is_away_for_a_while_is_told_of_and_waited_for(kind: Kind) {
+    let server = Server::start(kind);
+    let machine = Machine::of(&server);
+    let whole = Recording::open(small()).unwrap();
+    let broker = Broker::start_for(&whole).unwrap();
+    fill(broker.brokers(), &whole, &mut |_| {}).unwrap();
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = Arc::clone(&is_back);
+    server.about_each(move |call| {
+        let fails = call.writes() && call.object.ends_with(".parquet") && !call.answered;
+        if fails && !back.load(Ordering::SeqCst) { Act::Answer(503, "SlowDown") } else { Act::Pass }
+    });
+    let out = server.address("away");
+    let mut capture = machine.program(["capture", "--brokers", broker.brokers(), "--topic", "payments", "--json"]);
+    capture.args(["--out", &out]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = capture.spawn().unwrap();
+    let mut told = Vec::new();
+    for line in BufReader::new(running.stdout.take().unwrap()).lines() {
+        let line: Json = serde_json::from_str(&line.unwrap()).unwrap();
+        let step = line["event"].as_str().unwrap_or_default().to_owned();
+        if step == "unreachable" {
+            is_back.store(true, Ordering::SeqCst);
+        }
+        if ["unreachable", "reachable", "sealed"].contains(&&*step) {
+            told.push((step, line["message"].as_str().unwrap_or_default().to_owned()));
+        }
+    }
+    ended(&running.wait_with_output().unwrap(), 0);
+    let steps: Vec<&str> = told.iter().map(|(step, _)| &**step).collect();
+    assert_eq!(steps, ["unreachable", "reachable", "sealed"], "{told:?}");
+    assert!(
+        told[0].1.starts_with("The store has not answered for ") && told[1].1.starts_with("The store answers again")
+    );
+    assert_eq!(same_events(&whole, &Recording::open(server.folder("away")).unwrap()).unwrap(), None);
+    assert_eq!(machine.spools(), Vec::<String>::new());
 }
 
 fn an_upload_whose_end_was_not_heard_of_is_done_where_the_object_is_whole_and_else_a_failure(kind: Kind) {

@@ -8,12 +8,13 @@ mod taken;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use self::growing::Looked;
 use self::taken::{Taken, TakenTopic, missing};
 use super::cluster::{Cluster, Topic, cause_of_gaps};
-use super::outage::{Outage, Reach};
+use super::outage::{Outage, Reach, StoreWatch};
 use super::resume::Beginning;
 use super::schemas::SchemasMet;
 use super::watching::{Recreated, Watching};
@@ -68,7 +69,9 @@ pub(in crate::capture) fn take(
     let ending = taking.judge(ending, out, &mut notes);
     notes.append(&mut taking.notes);
     let mut sealed = taking.progress(CaptureStep::Sealed);
-    let Taking { mut writer, schemas, mut batch, reader, mut partitions, topics, events, state, bytes, .. } = taking;
+    let Taking {
+        mut writer, schemas, mut batch, reader, mut partitions, topics, events, state, bytes, mut store, ..
+    } = taking;
     drop(reader);
     let acknowledged = writer.acknowledged().rows;
     let unfinished = |source| CaptureError::Unfinished { acknowledged, out: out.to_owned(), source };
@@ -87,7 +90,13 @@ pub(in crate::capture) fn take(
         }
         writer.seal()
     };
-    let sealed_as = finish().map_err(|error| match error {
+    let mut look = |now| {
+        if let Some((step, note)) = store.as_mut().and_then(|store| store.look(now)) {
+            progress(&CaptureProgress { step, note: Some(note.clone()), ..sealed.clone() });
+            notes.push(note);
+        }
+    };
+    let sealed_as = meanwhile(finish, || look(clock.now())).map_err(|error| match error {
         CaptureError::Unwritable(source) => unfinished(source),
         // Of an event that must not be kept: the first of all, so there is no recording.
         refused => refused,
@@ -133,6 +142,23 @@ pub(in crate::capture) fn take(
         // The recording refused an event: what it holds is sealed, yet it is no result of a capture.
         Err(source) => Err(CaptureError::Interrupted { events: rows, out: out.to_owned(), source: Box::new(source) }),
     }
+}
+
+/// Does `work` on a thread of its own, and looks what there is to tell while it lasts: a store may take minutes.
+fn meanwhile<T: Send>(work: impl FnOnce() -> T + Send, mut look: impl FnMut()) -> T {
+    let waiting = thread::current();
+    thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            let done = work();
+            waiting.unpark();
+            done
+        });
+        while !working.is_finished() {
+            thread::park_timeout(POLL_WAIT);
+            look();
+        }
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Hands over the events that are left, and what the ends of partitions lack.
@@ -204,6 +230,7 @@ struct Taking<'c> {
     saved: (Duration, u64),
     watching: Watching<'c>,
     reach: Reach,
+    store: Option<StoreWatch>,
     looked: Looked,
     /// Places that were told because something looks personal there.
     sighted: usize,
@@ -244,6 +271,7 @@ impl<'c> Taking<'c> {
             cluster,
             clock,
             reader,
+            store: writer.store().cloned().map(StoreWatch::new),
             writer,
             schemas,
             batch: EventBatchBuilder::new(),
@@ -362,6 +390,9 @@ impl<'c> Taking<'c> {
                     self.tell(CaptureStep::Reachable, note, progress);
                 }
                 None => {}
+            }
+            if let Some((step, note)) = self.store.as_mut().and_then(|store| store.look(clock.now())) {
+                self.tell(step, note, progress);
             }
         }
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod claim;
 mod crypto;
+mod reach;
 mod reading;
 mod remote;
 mod settings;
@@ -26,8 +27,8 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    ClientConfigKey, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    BackoffConfig, ClientConfigKey, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -36,6 +37,7 @@ use super::location::{StoreKind, StoreUrl};
 pub use answer::StoreError;
 pub use claim::Claimant;
 pub(super) use claim::holder as claim_holder;
+pub use reach::StoreReach;
 pub(super) use reading::{StoredFile, StoredRead};
 pub(super) use remote::{Remote, Stored, connect, manifest_in, standing};
 pub use spool::Target;
@@ -44,7 +46,7 @@ pub(super) use spool::Whole;
 /// Bounds one request, from its first byte to its last: a part takes so long over a line of a megabit a second.
 const REQUEST_TIMEOUT: &str = "120s";
 
-/// How often a request is made again that failed in a way that may pass, and for how long.
+/// How often a request is made again that failed in a way that may pass, and for how long: whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patience {
     pub(super) retries: usize,
@@ -52,11 +54,15 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Where somebody waits for the answer: about ten seconds.
-    pub(super) const SHORT: Self = Self { retries: 6, timeout: Duration::from_secs(60) };
-    /// Where something is taken meanwhile: about a minute and a half.
-    pub(super) const LONG: Self = Self { retries: 12, timeout: Duration::from_secs(180) };
+    /// Where somebody waits for the answer.
+    pub(super) const SHORT: Self = Self { retries: usize::MAX, timeout: Duration::from_secs(10) };
+    /// Where something is taken meanwhile. Longer is not meant: a request is made again as it was signed.
+    pub(super) const LONG: Self = Self { retries: usize::MAX, timeout: Duration::from_secs(180) };
 }
+
+/// Waits between two requests: each is drawn between the first and three times the last.
+const BACKOFF: BackoffConfig =
+    BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(5), base: 3.0 };
 
 /// The objects of one recording in a store. Cheap to share; calls block until the store has answered.
 pub(super) struct Store {
@@ -64,6 +70,7 @@ pub(super) struct Store {
     objects: Arc<dyn ObjectStore>,
     /// Where the store is asked; none where the kind alone says it.
     endpoint: Option<String>,
+    reach: StoreReach,
 }
 
 /// By its address alone: the client holds keys, and an endpoint may have a password in it.
@@ -100,8 +107,8 @@ impl Store {
     pub(super) fn connect(url: &StoreUrl, patience: Patience) -> Result<Self, StoreError> {
         settings::check(url.kind(), std::env::vars_os())?;
         let unusable = |error: Error| answer::unusable(&error, url.kind());
-        let retry =
-            RetryConfig { max_retries: patience.retries, retry_timeout: patience.timeout, ..RetryConfig::default() };
+        let retry = RetryConfig { backoff: BACKOFF, max_retries: patience.retries, retry_timeout: patience.timeout };
+        let reach = StoreReach::default();
         let crypto = Arc::new(crypto::OpenSsl);
         let (bucket, timeout) = (url.bucket(), ClientConfigKey::Timeout);
         let plain = |endpoint: &Option<String>| endpoint.as_ref().is_some_and(|one| one.starts_with("http://"));
@@ -117,6 +124,7 @@ impl Store {
                     // Nothing goes over the wire in the clear unless the endpoint says so in as many words.
                     .with_allow_http(plain(&endpoint))
                     .with_crypto_provider(crypto)
+                    .with_http_connector(reach.clone())
                     .with_retry(retry);
                 (Arc::new(made.build().map_err(unusable)?), endpoint)
             }
@@ -127,6 +135,7 @@ impl Store {
                     .with_bucket_name(bucket)
                     .with_config(GoogleConfigKey::Client(timeout), REQUEST_TIMEOUT)
                     .with_crypto_provider(crypto)
+                    .with_http_connector(reach.clone())
                     .with_retry(retry);
                 (Arc::new(made.build().map_err(unusable)?), endpoint)
             }
@@ -138,11 +147,17 @@ impl Store {
                     .with_config(AzureConfigKey::Client(timeout), REQUEST_TIMEOUT)
                     .with_allow_http(plain(&endpoint))
                     .with_crypto_provider(crypto)
+                    .with_http_connector(reach.clone())
                     .with_retry(retry);
                 (Arc::new(made.build().map_err(unusable)?), endpoint)
             }
         };
-        Ok(Self { url: url.clone(), objects, endpoint })
+        Ok(Self { url: url.clone(), objects, endpoint, reach })
+    }
+
+    /// Whether it answers.
+    pub(super) fn reach(&self) -> &StoreReach {
+        &self.reach
     }
 
     /// The recording's address, as it is shown.
@@ -378,7 +393,7 @@ impl Store {
     /// A store in memory, at an address that nobody asks.
     pub(super) fn of_memory(objects: Arc<dyn ObjectStore>) -> Arc<Self> {
         let Ok(super::Location::Store(url)) = super::Location::parse("s3://memory/a/b") else { panic!() };
-        Arc::new(Self { url, objects, endpoint: None })
+        Arc::new(Self { url, objects, endpoint: None, reach: StoreReach::default() })
     }
 }
 
@@ -417,7 +432,8 @@ mod tests {
             .with_container_name("container")
             .with_crypto_provider(Arc::new(crypto::OpenSsl));
         let objects: Arc<dyn ObjectStore> = Arc::new(client.build().unwrap());
-        let store = Store { url, objects, endpoint: Some("http://user:SECRET@h".to_owned()) };
+        let store =
+            Store { url, objects, endpoint: Some("http://user:SECRET@h".to_owned()), reach: StoreReach::default() };
         assert_eq!(format!("{store:?}"), "Store { address: \"az://container/a/b\", .. }");
     }
 }

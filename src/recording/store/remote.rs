@@ -15,7 +15,7 @@ use object_store::UpdateVersion;
 
 use super::claim::{self, Claim};
 use super::spool::{self, Spool, Whole};
-use super::{Patience, Store, StoreError, StoredFile, Target};
+use super::{Patience, Store, StoreError, StoreReach, StoredFile, Target};
 use crate::recording::location::{Location, StoreUrl};
 use crate::recording::manifest::{self, Manifest, SegmentFacts};
 use crate::recording::schemas::FOLDER as SCHEMAS;
@@ -146,6 +146,11 @@ impl Remote {
     /// The recording's address, as it is shown.
     pub(in crate::recording) fn shown(&self) -> &Path {
         self.sending.store.shown()
+    }
+
+    /// Whether the store answers.
+    pub(in crate::recording) fn reach(&self) -> &StoreReach {
+        self.sending.store.reach()
     }
 
     /// The folder of the recording in the spool.
