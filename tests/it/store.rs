@@ -893,7 +893,7 @@ fn a_recording_that_was_cut_off_is_rebuilt_in_the_store(kind: Kind) {
     let kept = acknowledged(&victim.run(&mut machine.child(&format!("write {} 4000", server.address("cut-off")))));
     server.about_each(|_| Act::Pass);
     let errors = machine.run(2, ["inspect", &server.address("cut-off")]).1;
-    assert!(errors.contains("not sealed") && errors.contains("--rebuild"), "{errors}");
+    assert!(errors.contains("is not whole yet") && errors.contains("--rebuild"), "{errors}");
     machine.run(0, ["inspect", &server.address("cut-off"), "--rebuild", "--verify"]);
     let recording = Recording::open(server.folder("cut-off")).unwrap();
     assert!(recording.len() as i64 >= kept - 1 && kept >= 100, "{} {kept}", recording.len());
