@@ -160,7 +160,7 @@ fn serve(events: i64) -> Outcome<()> {
             Ok(())
         });
         for expected in 0..events {
-            // A wait reads the clock, also where nothing is waited for: a fifth of what this thread does, which bounds all of it.
+            // A wait reads the clock, also where nothing is waited for: a quarter of what this thread does, which bounds all of it.
             let event = consumer.poll(Duration::ZERO).or_else(|| consumer.poll(WAIT));
             let event = event.ok_or("the consumer waits for nothing")??;
             if event.offset() != expected || event.payload().map(<[u8]>::len) != Some(VALUE) {
