@@ -6,23 +6,34 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::thread::{Builder, JoinHandle};
 
 use super::writing::{Gap, Job};
-use crate::mask::{Detected, MaskError, Masker, Sighting};
+use crate::mask::{Detected, MaskError, Masker, Sighting, Unread};
 use crate::recording::{EventBatch, EventBatchBuilder, EventView, Mask};
 
 /// What the masking ended with: the masker with its counts, and why it ended ahead of an event, where it did.
 pub(super) type MaskingEnd = (Masker, Option<MaskError>);
 
-/// Starts the thread. `sighted` is told of each place in which something looks personal, once. It ends once nobody hands anything over any more, the writer is gone, or an event must not be kept; then
-/// what stands ahead of that event is handed on, and nothing behind it.
+/// What is told of as soon as it is met, once each.
+pub(super) enum Noticed {
+    /// A place in which something looks personal.
+    Personal(Sighting),
+    /// Keys or values of a topic that go as a whole.
+    Unread(Unread),
+}
+
+/// Starts the thread. `noticed` is told of each place in which something looks personal, and of what goes as a whole, once. It ends
+/// once nobody hands anything over any more, the writer is gone, or an event must not be kept; then what stands ahead of that event is
+/// handed on, and nothing behind it.
 pub(super) fn start(
     masker: Masker,
     jobs: Receiver<Job>,
     writer: SyncSender<Job>,
-    sighted: Sender<Sighting>,
+    noticed: Sender<Noticed>,
 ) -> io::Result<JoinHandle<MaskingEnd>> {
     let told = masker.rules();
     let known = masker.sightings().iter().map(place).collect();
-    let masking = Masking { masker, writer, builder: EventBatchBuilder::new(), gaps: Vec::new(), told, sighted, known };
+    let (counted, unread) = (masker.times_seen(), 0);
+    let (builder, gaps) = (EventBatchBuilder::new(), Vec::new());
+    let masking = Masking { masker, writer, builder, gaps, told, noticed, known, counted, unread };
     Builder::new().name("masking".to_owned()).spawn(move || masking.run(jobs))
 }
 
@@ -34,10 +45,14 @@ struct Masking {
     gaps: Vec<Gap>,
     /// Masks that the writer knows of, uncounted.
     told: Vec<Mask>,
-    /// Takes what looks personal; bounded by the places that are told apart.
-    sighted: Sender<Sighting>,
+    /// Bounded by the places that are told apart, and by topics.
+    noticed: Sender<Noticed>,
     /// Places that were told.
     known: BTreeSet<(String, String, Detected)>,
+    /// How often something looked personal, as the writer knows it.
+    counted: u64,
+    /// What went as a whole and was told.
+    unread: usize,
 }
 
 fn place(sighting: &Sighting) -> (String, String, Detected) {
@@ -99,23 +114,40 @@ impl Masking {
             }
         }
         let batch = if changed { self.builder.finish() } else { batch };
+        self.tell_unread();
         let told = self.hand_on_masks() && self.hand_on_sightings() && self.hand_on_gaps();
         Ok(told && self.hand_on(Job::Write(Box::new(batch))))
     }
 
-    /// Tells of what looks personal in a place for the first time: at once, and on the disk ahead of the events.
+    /// Tells of what looks personal in a place for the first time: at once, and on the disk ahead of the events. Of what is known the
+    /// writer is told how often, for the next footer.
     fn hand_on_sightings(&mut self) -> bool {
-        if self.masker.places_seen() == self.known.len() {
+        let counted = self.masker.times_seen();
+        if counted == self.counted {
             return true;
         }
+        self.counted = counted;
         let all = self.masker.sightings();
-        for sighting in &all {
-            if self.known.insert(place(sighting)) {
+        let facts = all.iter().map(Sighting::facts).collect();
+        if all.len() == self.known.len() {
+            return self.hand_on(Job::CountPersonal(facts));
+        }
+        for sighting in all {
+            if self.known.insert(place(&sighting)) {
                 // Nobody listens only where the capture has failed already.
-                let _ = self.sighted.send(sighting.clone());
+                let _ = self.noticed.send(Noticed::Personal(sighting));
             }
         }
-        self.hand_on(Job::NotePersonal(all.iter().map(Sighting::facts).collect()))
+        self.hand_on(Job::NotePersonal(facts))
+    }
+
+    /// Tells of keys and values of a topic of which nothing is kept, as nobody can read the fields that rules name: whoever misses a
+    /// schema learns it now and not when the day is over.
+    fn tell_unread(&mut self) {
+        for unread in &self.masker.unread_first()[self.unread..] {
+            let _ = self.noticed.send(Noticed::Unread(unread.clone()));
+        }
+        self.unread = self.masker.unread_first().len();
     }
 
     /// Tells the writer what masks there are by now: headers that carry credentials come unforeseen.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::CaptureError;
-use super::masking::{self, MaskingEnd};
+use super::masking::{self, MaskingEnd, Noticed};
 use crate::mask::{MaskError, Masker, Sighting};
 use crate::recording::{
     AcknowledgedPartition, EventBatch, Manifest, Mask, MissingOffsets, PersonalFacts, RecordingError, RecordingWriter,
@@ -39,8 +39,8 @@ pub(super) struct Writing {
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
     jobs: Option<SyncSender<Job>>,
-    /// Where something looks personal, each place once.
-    sighted: Receiver<Sighting>,
+    /// What the masking noticed, each once.
+    noticed: Receiver<Noticed>,
     masking: Option<JoinHandle<MaskingEnd>>,
     /// What the masking ended with, where it has ended.
     masked: Option<MaskingEnd>,
@@ -83,8 +83,10 @@ pub(super) enum Job {
     NoteTopic(Box<TopicSource>),
     /// Says what masks there are by now, uncounted.
     NoteMasks(Vec<Mask>),
-    /// Says what looks personal by now.
+    /// Says what looks personal by now; the manifest on the disk does ahead of the events.
     NotePersonal(Vec<PersonalFacts>),
+    /// Says how often it does by now; the next footer does.
+    CountPersonal(Vec<PersonalFacts>),
     /// Answered once everything ahead is safe on the disk.
     Checkpoint(SyncSender<Acknowledged>),
 }
@@ -98,8 +100,8 @@ impl Writing {
         let work = move || write_all(writer, waiting, resumed);
         let failed = |error| broken(out, error);
         let thread = thread::Builder::new().name("writing".to_owned()).spawn(work).map_err(failed)?;
-        let (sighting, sighted) = channel();
-        let masking = masking::start(masker, taken, onwards, sighting).map_err(failed)?;
+        let (notice, noticed) = channel();
+        let masking = masking::start(masker, taken, onwards, notice).map_err(failed)?;
         Ok(Self {
             out: out.to_owned(),
             resumed,
@@ -110,7 +112,7 @@ impl Writing {
             ended_early: None,
             gaps: Vec::new(),
             jobs: Some(jobs),
-            sighted,
+            noticed,
             masking: Some(masking),
             masked: None,
             thread: Some(thread),
@@ -118,9 +120,9 @@ impl Writing {
         })
     }
 
-    /// What was found to look personal since the last call: each place in which anything does comes once.
-    pub(super) fn sighted(&self) -> impl Iterator<Item = Sighting> {
-        self.sighted.try_iter()
+    /// What the masking noticed since the last call, each once.
+    pub(super) fn noticed(&self) -> impl Iterator<Item = Noticed> {
+        self.noticed.try_iter()
     }
 
     /// Whether the store that it is written to answers; none where it is written to a directory.
@@ -312,6 +314,7 @@ fn write_all(
                 *writer.personal_mut() = personal;
                 writer.write_manifest()?;
             }
+            Job::CountPersonal(personal) => *writer.personal_mut() = personal,
             Job::Checkpoint(done) => {
                 writer.checkpoint()?;
                 // Whoever asked may have gone.
@@ -388,6 +391,35 @@ mod tests {
         let causes: Vec<_> = manifest.missing_by_cause().iter().map(|one| (one.cause, one.offsets)).collect();
         assert_eq!(causes, [(GapCause::Retention, 2), (GapCause::Compaction, 10)]);
         assert_eq!(Recording::open(&out).unwrap().verify().unwrap(), []);
+    }
+
+    #[test]
+    fn how_often_something_looks_personal_outlasts_a_kill() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for (name, lost_manifest) in [("there", false), ("lost", true)] {
+            let out = folder.path().join(name);
+            let mails = |offset| {
+                let mut batch = EventBatchBuilder::new();
+                let value = Some(br#"{"mail":"ann.smith@example.org"}"#.to_vec());
+                batch.push_event(&Event { topic: "t".to_owned(), offset, value, ..Event::default() });
+                batch.finish()
+            };
+            let writer = RecordingWriter::create(&out, Source::default()).unwrap();
+            let mut writing = Writing::start(&out, writer, Masker::new(None, Detection::Warn)).unwrap();
+            for offset in 0..3 {
+                writing.write(mails(offset)).unwrap();
+                writing.checkpoint().unwrap();
+            }
+            assert_eq!(writing.noticed().count(), 1);
+            // As after a kill: nobody sealed it.
+            drop(writing);
+            if lost_manifest {
+                std::fs::remove_file(out.join("manifest.json")).unwrap();
+            }
+            let (writer, _) = RecordingWriter::resume(&out).unwrap();
+            let counts: Vec<_> = writer.personal().iter().map(|one| (one.path.as_str(), one.count)).collect();
+            assert_eq!(counts, [("$.mail", 3)], "{name}");
+        }
     }
 
     #[test]

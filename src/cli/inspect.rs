@@ -255,7 +255,11 @@ fn refuse_damaged(location: &Location, problems: &[Problem]) -> Result<(), Failu
         return Ok(());
     }
     let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let hint = "Capture or import it again; what was built on it cannot be trusted.";
+    let hint = if problems.iter().all(|problem| problem.stranger) {
+        "Take away what is no part of it, and look again; what was built on all files of the folder cannot be trusted."
+    } else {
+        "Capture or import it again; what was built on it cannot be trusted."
+    };
     Err(Failure::wrong(format!("{location} is damaged: {}", list.join("; ")), hint))
 }
 

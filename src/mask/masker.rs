@@ -107,7 +107,7 @@ pub struct Masker {
 }
 
 /// How often something was done.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Counts {
     /// By target of the policy.
     targets: Vec<u64>,
@@ -117,6 +117,40 @@ struct Counts {
     no_json: [u64; 2],
     /// Of those, what begins as something framed by a schema does.
     framed: [u64; 2],
+    /// The first of each topic.
+    unread_first: Vec<Unread>,
+    /// Topics with such keys, and with such values.
+    unread_topics: BTreeMap<String, [bool; 2]>,
+}
+
+impl Counts {
+    /// Counts a key (0) or value (1) that goes as a whole.
+    fn unread(&mut self, at: usize, parts: Parts<'_>, part: &'static str, bytes: &[u8]) {
+        let is_framed = frame(bytes).is_some();
+        self.no_json[at] += 1;
+        self.framed[at] += u64::from(is_framed);
+        if self.unread_topics.get(parts.topic).is_some_and(|seen| seen[at]) {
+            return;
+        }
+        let topic = parts.topic.to_owned();
+        self.unread_topics.entry(topic.clone()).or_default()[at] = true;
+        self.unread_first.push(Unread { topic, part, partition: parts.partition, offset: parts.offset, is_framed });
+    }
+}
+
+/// A key or value that went as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Topic.
+    pub topic: String,
+    /// `key` or `value`.
+    pub part: &'static str,
+    /// Partition of the event.
+    pub partition: i32,
+    /// Offset of the event.
+    pub offset: i64,
+    /// Whether it begins as what a schema of a registry frames does.
+    pub is_framed: bool,
 }
 
 /// Numbers of the targets that touch a topic, in order.
@@ -193,7 +227,7 @@ impl Masker {
             values: Editor::default(),
             schemas: Schemas::default(),
             sightings: Sightings::default(),
-            counts: Counts { targets, credentials: [0; HEADERS.len()], no_json: [0; 2], framed: [0; 2] },
+            counts: Counts { targets, ..Counts::default() },
         }
     }
 
@@ -386,9 +420,15 @@ impl Masker {
         self.sightings.know(known.iter().filter_map(Sighting::of));
     }
 
-    /// In how many places of topics something looked personal.
-    pub fn places_seen(&self) -> usize {
-        self.sightings.known()
+    /// How often something looked personal in what this masker looked at: what [`Masker::saw`] told is not counted.
+    pub fn times_seen(&self) -> u64 {
+        self.sightings.times()
+    }
+
+    /// The first key and the first value of each topic that went as a whole since nobody could read in it the fields that rules
+    /// name, in the order in which they came.
+    pub fn unread_first(&self) -> &[Unread] {
+        &self.counts.unread_first
     }
 
     /// What looked personal in what was left, by topic and path.
@@ -533,8 +573,7 @@ fn finished<'m>(
         Edited::NoJson => match policy.otherwise {
             Otherwise::Keep if frame(bytes).is_none() => Ok(Cow::Borrowed(bytes)),
             Otherwise::Redact | Otherwise::Keep => {
-                counts.no_json[at] += 1;
-                counts.framed[at] += u64::from(frame(bytes).is_some());
+                counts.unread(at, parts, part, bytes);
                 Ok(Cow::Borrowed(REDACTED.as_bytes()))
             }
             Otherwise::Refuse => {

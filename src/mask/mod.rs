@@ -29,7 +29,7 @@ pub use credentials::redact_line as redact_credentials;
 pub use detect::Detected;
 pub use error::MaskError;
 pub use log::LogMask;
-pub use masker::{Masked, Masker, Parts};
+pub use masker::{Masked, Masker, Parts, Unread};
 pub use rewrite::{RewriteError, RewriteReport, rewrite};
 pub use secret::MaskKey;
 pub use settings::{Form, KeepSettings, MethodName, Otherwise, Policy, PolicySettings, RuleSettings};

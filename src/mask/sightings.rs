@@ -80,6 +80,8 @@ pub(super) struct Sightings {
     places: BTreeMap<String, BTreeMap<String, BTreeMap<Detected, Seen>>>,
     /// Number of places.
     known: usize,
+    /// How often anything was found.
+    times: u64,
     found: Vec<Found>,
     plain: Plain,
     tape: Tape,
@@ -124,6 +126,7 @@ impl Sightings {
 
     /// Counts one more of a kind at `path`.
     fn count(&mut self, topic: &str, kind: Detected, first: Seen) {
+        self.times += 1;
         let known = self.places.get_mut(topic).and_then(|paths| paths.get_mut(&self.path)?.get_mut(&kind));
         if let Some(seen) = known {
             seen.count += 1;
@@ -143,9 +146,9 @@ impl Sightings {
         }
     }
 
-    /// In how many places something was found.
-    pub(super) fn known(&self) -> usize {
-        self.known
+    /// How often something was found, without what was taken over.
+    pub(super) fn times(&self) -> u64 {
+        self.times
     }
 
     /// Everything found so far, by topic and path.

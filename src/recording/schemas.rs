@@ -44,7 +44,7 @@ impl Recording {
                 Ok(found) => format!("wrong hash: SHA-256 is {found} where the manifest says {}", facts.sha256),
                 Err(error) => format!("cannot be read: {error}"),
             };
-            problems.push(Problem { file, cause });
+            problems.push(Problem::damage(file, cause));
         }
     }
 }

@@ -25,6 +25,15 @@ pub struct Problem {
     pub file: PathBuf,
     /// What is wrong, as a lowercase fragment.
     pub cause: String,
+    /// Whether the file is no part of the recording: all is well once it is taken away.
+    pub stranger: bool,
+}
+
+impl Problem {
+    /// A part of the recording that does not hold what it should.
+    pub(super) fn damage(file: PathBuf, cause: String) -> Self {
+        Self { file, cause, stranger: false }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -53,13 +62,13 @@ impl Recording {
             match checked {
                 Ok(()) => {}
                 Err(error @ RecordingError::File { .. }) => return Err(error),
-                Err(error) => problems.push(Problem { file: index.path.clone(), cause: cause(&error, &index.path) }),
+                Err(error) => problems.push(Problem::damage(index.path.clone(), cause(&error, &index.path))),
             }
         }
         self.check_schemas(&mut problems);
         self.check_strangers(&mut problems)?;
         let manifest = self.path().join(manifest::FILE);
-        problems.extend(self.manifest().doubts().into_iter().map(|cause| Problem { file: manifest.clone(), cause }));
+        problems.extend(self.manifest().doubts().into_iter().map(|cause| Problem::damage(manifest.clone(), cause)));
         if problems.is_empty() {
             self.check_manifest(&tracker, &mut problems);
             self.check_ledger(&listed, &mut problems);
@@ -85,7 +94,7 @@ impl Recording {
     /// Holds the manifest against what all segments together hold.
     fn check_manifest(&self, tracker: &Tracker, problems: &mut Vec<Problem>) {
         let file = self.path().join(manifest::FILE);
-        let mut problem = |cause: &str| problems.push(Problem { file: file.clone(), cause: cause.to_owned() });
+        let mut problem = |cause: &str| problems.push(Problem::damage(file.clone(), cause.to_owned()));
         if self.manifest().partitions != tracker.facts() {
             problem("the offsets it names are not those of the events");
         }
@@ -113,7 +122,7 @@ impl Recording {
             if !known.contains(&*format!("{SEGMENTS}/{name}")) {
                 let cause =
                     "the manifest does not name it, and who reads all segments takes its events, too".to_owned();
-                problems.push(Problem { file: folder.join(name), cause });
+                problems.push(Problem { file: folder.join(name), cause, stranger: true });
             }
         }
         Ok(())
@@ -122,7 +131,7 @@ impl Recording {
     /// Holds the ledger of gaps against the events: what it lists holds none, and it accounts for every offset.
     fn check_ledger(&self, listed: &Listed<'_>, problems: &mut Vec<Problem>) {
         let file = self.path().join(manifest::FILE);
-        let mut problem = |cause: String| problems.push(Problem { file: file.clone(), cause });
+        let mut problem = |cause: String| problems.push(Problem::damage(file.clone(), cause));
         for ((topic, partition), offset) in &listed.found {
             problem(format!("the ledger of gaps says that {topic}/{partition} has no event at offset {offset}"));
         }
@@ -198,7 +207,7 @@ fn check_hash(facts: &SegmentFacts, segment: &Segment, problems: &mut Vec<Proble
     let found = segment.sha256()?;
     if !found.eq_ignore_ascii_case(expected) {
         let cause = format!("wrong hash: SHA-256 is {found} where the manifest says {expected}");
-        problems.push(Problem { file: segment.path().to_owned(), cause });
+        problems.push(Problem::damage(segment.path().to_owned(), cause));
     }
     Ok(())
 }
@@ -232,7 +241,7 @@ fn verify_segment(
         let found = tracker.end_group();
         if !same(&coverage, expected, tracker.topics(), &found) {
             let cause = format!("row group {group} does not hold the events that the footer says");
-            problems.push(Problem { file: path.to_owned(), cause });
+            problems.push(Problem::damage(path.to_owned(), cause));
         }
     }
     Ok(())

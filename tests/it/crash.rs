@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use assert_cmd::Command;
 use rehearsal::mask::{Detection, Masker, rewrite};
 use rehearsal::recording::{
     Columns, Event, EventBatch, EventBatchBuilder, GapCause, Holder, Manifest, MissingOffsets, Recording,
@@ -470,5 +471,11 @@ fn a_segment_that_the_manifest_does_not_name_is_a_problem() {
     let problems = verified();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].file.ends_with("segments/000001.parquet"), "{problems:?}");
-    assert!(problems[0].cause.contains("the manifest does not name it"), "{problems:?}");
+    assert!(problems[0].cause.contains("the manifest does not name it") && problems[0].stranger, "{problems:?}");
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let refused = inspect.args(["inspect", "--verify"]).arg(folder.path()).assert().failure();
+    let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("Take away what is no part of it"), "{said}");
+    fs::remove_file(segment(folder.path(), 1)).unwrap();
+    assert_eq!(verified(), []);
 }

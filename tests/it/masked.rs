@@ -100,6 +100,27 @@ fn a_capture_without_a_policy_redacts_credentials_and_says_what_looks_personal()
 }
 
 #[test]
+fn what_goes_as_a_whole_is_told_as_soon_as_it_is_met() {
+    let value = |offset, value| event("payments", offset, None, Some(value), &[]);
+    let (broker, folder) = filled(&[value(0, "{\"n\":1}"), value(1, "plain"), value(2, "\0\0\0\0\u{7}framed")]);
+    let settings =
+        CaptureSettings { until: Until::Stopped, ..capture_settings(&broker, Some(policy(RULES)), Detection::Off) };
+    let (mut notes, stop) = (Vec::new(), Stop::new());
+    let report = capture(&settings, folder.path().join("r"), &SystemClock::start(), &stop, &mut |progress| {
+        if let Some(note) = &progress.note {
+            notes.push(note.clone());
+            stop.raise();
+        }
+    });
+    // Once, however many there are; the report counts them.
+    let says = "Topic `payments`: nobody can read the fields that rules name in the value of partition 2 at offset 1, which is no \
+                JSON: it is redacted as a whole, and so is each like it.";
+    assert_eq!(notes, [says]);
+    let warnings = report.unwrap().warnings;
+    assert!(warnings.iter().any(|one| one.starts_with("Redacted as a whole: 2 values")), "{warnings:?}");
+}
+
+#[test]
 fn a_strict_capture_stops_ahead_of_what_looks_personal() {
     let mut source: Vec<Event> =
         (0..20).map(|offset| event("payments", offset, None, Some("{\"n\":1}"), &[])).collect();

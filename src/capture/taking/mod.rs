@@ -14,6 +14,7 @@ use std::time::Duration;
 use self::growing::Looked;
 use self::taken::{Taken, TakenTopic, missing};
 use super::cluster::{Cluster, Topic, cause_of_gaps};
+use super::masking::Noticed;
 use super::outage::{Outage, Reach, StoreWatch};
 use super::resume::Beginning;
 use super::schemas::SchemasMet;
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::clock::{Clock, Stop};
 use crate::kafka::{Polled, Reader, Received};
-use crate::mask::Sighting;
+use crate::mask::{Sighting, Unread};
 use crate::recording::{AcknowledgedPartition, EventBatchBuilder, Manifest, RecordingError, Role};
 use crate::schema::Part;
 
@@ -367,7 +368,7 @@ impl<'c> Taking<'c> {
                 }
             }
             self.look_for_topics(settings, now, progress)?;
-            self.tell_sightings(progress);
+            self.tell_noticed(progress);
             let wait = self.limit.due.map_or(POLL_WAIT, |due| POLL_WAIT.min(due.saturating_sub(now)));
             if self.poll(wait, settings.allow_gaps, clock)? {
                 self.heard = clock.now();
@@ -397,20 +398,29 @@ impl<'c> Taking<'c> {
         }
     }
 
-    /// Says where something looks personal for the first time; the report lists all of it.
-    fn tell_sightings(&mut self, progress: &mut dyn FnMut(&CaptureProgress)) {
-        let sighted: Vec<_> = self.writer.sighted().collect();
-        for Sighting { topic, path, kind, partition, offset, .. } in sighted {
-            self.sighted += 1;
-            let note = match self.sighted {
-                ..=SIGHTINGS_TOLD => format!(
-                    "Topic `{topic}`: {path} holds what looks like {}, first in partition {partition} at offset {offset}.",
-                    kind.words()
-                ),
-                more if more == SIGHTINGS_TOLD + 1 => {
-                    "More places hold what looks personal; the end of the capture lists all of them.".to_owned()
+    /// Says what the masks met for the first time; the report lists all of it.
+    fn tell_noticed(&mut self, progress: &mut dyn FnMut(&CaptureProgress)) {
+        let noticed: Vec<_> = self.writer.noticed().collect();
+        for one in noticed {
+            let note = match one {
+                Noticed::Personal(Sighting { topic, path, kind, partition, offset, .. }) => {
+                    self.sighted += 1;
+                    match self.sighted {
+                        ..=SIGHTINGS_TOLD => format!(
+                            "Topic `{topic}`: {path} holds what looks like {}, first in partition {partition} at offset {offset}.",
+                            kind.words()
+                        ),
+                        more if more == SIGHTINGS_TOLD + 1 => {
+                            "More places hold what looks personal; the end of the capture lists all of them.".to_owned()
+                        }
+                        _ => continue,
+                    }
                 }
-                _ => return,
+                Noticed::Unread(Unread { topic, part, partition, offset, is_framed }) => format!(
+                    "Topic `{topic}`: nobody can read the fields that rules name in the {part} of partition {partition} at offset \
+                     {offset}{}: it is redacted as a whole, and so is each like it.",
+                    if is_framed { ", as its schema is not at hand or does not fit" } else { ", which is no JSON" }
+                ),
             };
             progress(&CaptureProgress { note: Some(note), ..self.progress(CaptureStep::Noted) });
         }
