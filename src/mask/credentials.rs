@@ -33,7 +33,7 @@ const DEPTH_MAX: usize = 8;
 const TRIES_MAX: usize = 32;
 
 /// A header with its value: as a pair or beside its name (`["Authorization","Basic …"]`, `('Cookie', 'sid=…')`,
-/// `name="Cookie" value="sid=…"`), behind a sign (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`, `HTTP_COOKIE=…`), as an
+/// `name="Cookie" value="sid=…"`, `key = Cookie, value = …`), bare (`Cookie sid=…`), behind a sign (`Authorization: Bearer …`, `"cookie": "…"`, `set-cookie=…`, `HTTP_COOKIE=…`), as an
 /// element, all of these in texts that JSON or an address escaped as well; and a bearer's token. A bare name with a colon is a header
 /// as it is sent: several values may follow, quoted or not, so all the rest of the line goes.
 ///
@@ -41,10 +41,14 @@ const TRIES_MAX: usize = 32;
 static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?xi-u)
-        (?<pair> (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']\s*(?:,|\bvalue\b)\s*)
+        (?<pair> (?: (?:\b|\\[nrt]) (?:proxy-authorization|authorization|set-cookie|cookie) \\*["']
+            | \b(?:key|name|header)\s*[:=]\s* (?:proxy-authorization|authorization|set-cookie|cookie) )
+          \s*(?:,|\bvalue\b)\s*)
           [^\r\n]+
+        | (?<bare> \b(?: authorization\s+(?:basic|digest|negotiate|token|apikey)\s+
+            | cookie2?\s+[a-z0-9!\#$%&'*+.^_`|~-]+= ) ) [^\r\n]+
         | (?<sent> (?:authorization|cookie[s2]?) (?:[\s_-]+(?:headers?|values?|jar))? \s*:\s*) [^\r\n]+
-        | (?<sign> (?:authorization|cookie[s2]?) (?:[\s_-]+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) \]? (?:%22|%27)? \s* (?:[:=]|%3A|%3D) \s*)
+        | (?<sign> (?:authorization|cookie[s2]?) (?:[\s_-]+(?:headers?|values?|jar))? (?:\[[^\]\r\n]*\])? (?<quote>(?:\\*["'])?) \]? (?:%22|%27)? \s* (?:[:=]|->|%3A|%3D) \s*)
           (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | [^\r\n]+)
         | (?<element> < [a-z0-9_.:-]* (?:authorization|cookies?) > (?:<!\[CDATA\[)?) [^<]+
         | (?<bearer> \bbearer\s+) [a-z0-9._~+/=-]{8,}"#,
@@ -52,43 +56,41 @@ static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+/// What secrets are called, at the end of a name.
+const SECRETS: &str = r"(?:passwords?|passwd|passphrases?|pwd|secrets?|token|(?:api|access|private|secret)[_-]?keys?|credentials?
+    |user[._-]?info|(?:ssh|user|db|ftp|smtp|mail|root|admin|key|trust)pass)";
+
 /// What is called a secret and given a value, as settings, logs and queries write it: `password=…`, `"access_token": "…"`, `secret => …`,
-/// `<apiKey>…`; as an argument, `--token …` and `-u user:…`; beside its name in quotation marks, `password "…"`; and the password of an
-/// address, `postgres://user:…@host`.
+/// `<apiKey>…`, `?sig=…`; as an argument, `--token …` and `-u user:…`; beside its name in quotation marks, `password "…"`,
+/// `name="password" value="…"`, `('password', '…')`; and the password of an address, `postgres://user:…@host`. Of a value that begins with
+/// a word and a bracket, as a language shows it (`Some("…")`, `Secret(…`), nobody knows the end: the rest of the line goes.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
+    Regex::new(&format!(
         r#"(?xi-u)
-        (?<sign> (?: [a-z0-9_.-]*
-            (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?)
-            | (?:[a-z0-9_.-]*[_.-]|\b) pass )
-          (?<quote>(?:\\*["'])?) \s*(?::?=>?|:|->)\s*
-          | \B--?[a-z0-9-]*
-            (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)-?key|credentials?) \s+
+        (?<sign> (?: [a-z0-9_.-]* {SECRETS} | (?:[a-z0-9_.-]*[_.-]|\b) pass
+            | [?&](?:sig|signature|x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)) )
+          (?<quote>(?:\\*["'])?) (?:%22|%27)? \s*(?::?=>?|:|->|%3A|%3D)\s*
+          | \B--?[a-z0-9-]* {SECRETS} \s+
           | (?:^|\s)(?:-u|--user)[\s=]+ [^\s:"']+: )
-          (?<value> "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? | \\+["'][^"'\\]*\\*["']? | \[[^\]]*\]? | [^\s,;&)\]}<>"'\\]+)
-        | (?<told> \b(?:password|passwd|passphrase|secret)\s+) (?<quoted> "[^"]+"? | '[^']+'?)
-        | (?<element> <[a-z0-9_.:-]*
-          (?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key)>) [^<]+
+          (?<value> [a-z]{{0,2}}(?: "(?:\\.|[^"\\])*"? | '(?:\\.|[^'\\])*'? ) | \\+["'][^"'\\]*\\*["']?
+            | \[[^\]]*\]? | \{{[^}}\r\n]*\}}? | (?:new\s+)?[a-z_][a-z0-9_:.]*[(\[{{<][^\r\n]* | [^\s,;&)\]}}<>"'\\]+)
+        | (?<told> \b(?:password|passwd|passphrase|secret)\s+
+          | {SECRETS} \\*["'] \s+ value \s*[=:]\s*
+          | \([a-z]?["'][a-z0-9_.-]* {SECRETS} ["'] \s*,\s* [a-z]? )
+          (?<quoted> "[^"]+"? | '[^']+'?)
+        | (?<element> <[a-z0-9_.:-]* {SECRETS} >) [^<]+
         | (?<address> ://[^\s/:@"']*:) [^\s/"']+ (?<behind>@)"#,
-    )
+    ))
     .ok()
 });
 
 /// Names of secrets as [`NAMED`] has them, of members of JSON.
-static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?|(?:^|[_.-])pass)$",
-    )
-    .ok()
-});
+static SECRET: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"(?xi-u)(?: {SECRETS} | (?:^|[_.-])pass )$")).ok());
 
 /// The name of a secret as a text of its own, which may stand beside its value.
-static SECRET_TEXT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?i-u)(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[_-]?key|credentials?|pass)\\*["']"#,
-    )
-    .ok()
-});
+static SECRET_TEXT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r#"(?xi-u)(?: {SECRETS} | pass )\\*["']"#)).ok());
 
 /// Colours and the like, as terminals take them (ECMA-48), and colours as an escape in a text. What a longer command holds, such as
 /// the address of a link, is text that is looked at.
@@ -197,7 +199,7 @@ fn redact(text: &[u8], sought: Sought, depth: usize) -> Vec<u8> {
 /// What stands for a finding: what is ahead of its value, and behind it, stays; a value that was quoted is still.
 fn replacement(found: &Captures<'_>) -> Vec<u8> {
     let part = |name| found.name(name).map_or(&b""[..], |part| part.as_bytes());
-    let ahead: Vec<&[u8]> = ["pair", "sent", "sign", "told", "element", "bearer", "address"].map(part).to_vec();
+    let ahead: Vec<&[u8]> = ["pair", "bare", "sent", "sign", "told", "element", "bearer", "address"].map(part).to_vec();
     let (value, name_quote) = ([part("value"), part("quoted")].concat(), part("quote"));
     let backslashes = value.iter().take_while(|byte| **byte == b'\\').count();
     let quote = match value.get(backslashes) {
@@ -387,6 +389,17 @@ mod tests {
             (r#"{"msg":"\u001b[1mCookie\u001b[0m: sid=1"}"#, r#"{"msg":"Cookie: [redacted]"}"#),
             ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
             ("{\"n\":[1,2]} \\u0041 [x", "{\"n\":[1,2]} \\u0041 [x"),
+            // As Kafka's own client shows what it took, in numbers of bytes, too.
+            (
+                "headers = [RecordHeader(key = Authorization, value = [66, 101]), RecordHeader(key = n, value = [1])]",
+                "headers = [RecordHeader(key = Authorization, [redacted]",
+            ),
+            ("RecordHeader(key = Cookie, value = sid1)", "RecordHeader(key = Cookie, [redacted]"),
+            ("set-cookie -> sid=1; Path=/", "set-cookie -> [redacted]"),
+            ("got Cookie sid=1; a=b", "got Cookie sid=[redacted]"),
+            ("Authorization Basic eHl6", "Authorization Basic [redacted]"),
+            ("a cookie without a name", "a cookie without a name"),
+            ("authorization tokens are fine", "authorization tokens are fine"),
             ("the authorization failed", "the authorization failed"),
             ("the authorization, then", "the authorization, then"),
             ("cookies are fine", "cookies are fine"),
@@ -428,6 +441,21 @@ mod tests {
             ("compass: n, bypass=1, passed: 3", "compass: n, bypass=1, passed: 3"),
             ("-- the password of user jo: none", "-- the password of user jo: none"),
             (r#"{"columns":["user","password","id"]}"#, r#"{"columns":["user","password","id"]}"#),
+            // As languages show values, and what lies in queries, settings and elements.
+            ("Config { user: \"bob\", password: Some(\"x\") }", "Config { user: \"bob\", password: [redacted]"),
+            ("Config { password: Secret(\"x\") }, n", "Config { password: [redacted]"),
+            ("password=Optional[x y], n", "password=[redacted]"),
+            ("{'password': b'x y', 'n': 1}", "{'password': [redacted], 'n': 1}"),
+            ("{'password': rb'x', 'n': 1}", "{'password': '[redacted]', 'n': 1}"),
+            ("credentials={a b, c}, n=1", "credentials=[redacted], n=1"),
+            ("secrets: [a, b], passwords=x", "secrets: [redacted], passwords=[redacted]"),
+            ("<property name=\"password\" value=\"a b\"/>", "<property name=\"password\" value=\"[redacted]\"/>"),
+            ("[('password', 'x y'), ('n', '1')]", "[('password', '[redacted]'), ('n', '1')]"),
+            ("['user', 'password', 'id']", "['user', 'password', 'id']"),
+            ("basic.auth.user.info=bob:x SSHPASS=y", "basic.auth.user.info=[redacted] SSHPASS=[redacted]"),
+            ("GET /y?sig=a%2Bb&n=1", "GET /y?sig=[redacted]&n=1"),
+            ("q=password%3Dx&n=1", "q=password%3D[redacted]&n=1"),
+            ("a design=x, the tokenizer: f(x)", "a design=x, the tokenizer: f(x)"),
             ("tokens: 5, secretary: x", "tokens: 5, secretary: x"),
             ("the password is wrong", "the password is wrong"),
             ("took http://host:80/a@b at 10:15", "took http://host:80/a@b at 10:15"),
