@@ -269,11 +269,17 @@ impl<'c> Registry<'c> {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Unreachable`] and [`RegistryError::Refused`].
+    /// [`RegistryError::Unreachable`] and [`RegistryError::Refused`]; [`RegistryError::Strange`] where something else answers, of
+    /// which each schema would seem to be missing.
     pub fn check(&self) -> Result<(), RegistryError> {
-        match self.ask::<serde::de::IgnoredAny>("/schemas/types", "the types of schemas it knows") {
-            // Not every registry knows this question.
-            Ok(_) | Err(RegistryError::Missing { .. } | RegistryError::Strange { .. }) => Ok(()),
+        let types = self.ask::<Vec<String>>("/schemas/types", "the types of schemas it knows");
+        let answered = match types {
+            // Not every registry knows this question; each knows its subjects.
+            Err(RegistryError::Strange { .. }) => self.ask::<Vec<String>>("/subjects", "its subjects"),
+            answered => answered,
+        };
+        match answered {
+            Ok(_) | Err(RegistryError::Missing { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -349,7 +355,9 @@ impl<'c> Registry<'c> {
                         reason: error.to_string(),
                     });
                 }
-                Ok((404, _)) => return Err(RegistryError::Missing { url, what: what.to_owned() }),
+                Ok((404, text)) if is_of_a_registry(&text) => {
+                    return Err(RegistryError::Missing { url, what: what.to_owned() });
+                }
                 Ok((status @ (401 | 403), _)) => return Err(RegistryError::Refused { url, status }),
                 Ok((status, _)) if status == 429 || status >= 500 => format!("it answered {status}"),
                 Ok((status, _)) => {
@@ -379,6 +387,17 @@ impl<'c> Registry<'c> {
         let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok((response.status().as_u16(), text))
     }
+}
+
+/// Whether an answer of failure is a registry's, which has a number of its own; any other server answers so, too, to what it does not
+/// know.
+fn is_of_a_registry(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Failure {
+        #[serde(rename = "error_code")]
+        _error_code: i64,
+    }
+    serde_json::from_slice::<Failure>(text).is_ok()
 }
 
 /// Says why no secure connection came about, where that is what failed.

@@ -337,6 +337,10 @@ impl From<RegistryError> for Failure {
             }
             RegistryError::Refused { .. } => Self::wrong(error, REGISTRY_LOGIN),
             RegistryError::Insecure { .. } => Self::wrong(error, REGISTRY_TLS),
+            RegistryError::Strange { .. } => Self::wrong(
+                error,
+                "Is --registry right? Some registries stand below a path, as in http://HOST/apis/ccompat/v7.",
+            ),
             error => Self::wrong(error, ""),
         }
     }

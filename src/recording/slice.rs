@@ -13,7 +13,8 @@ use super::draft::Draft;
 use super::opened::Opened;
 use super::store::Target;
 use super::{
-    Columns, EventBatchBuilder, EventView, Partition, PersonalFacts, Recording, RecordingError, RecordingWriter, Role,
+    Columns, EventBatchBuilder, EventView, Partition, PartitionGaps, PersonalFacts, Recording, RecordingError,
+    RecordingWriter, Role,
 };
 
 /// Keys of tables remembered at once: some 100 MB. Where there are more, the events ahead of the slice are read once for each
@@ -141,7 +142,9 @@ fn slice_bounded(
                 };
                 keeps.push(kept);
                 windows[lane].note(kept, event.offset);
-                accounts.take(lane, event.offset, kept, &mut |missing| gaps.push((lane, missing)));
+                if lanes[lane].role != LaneRole::Out {
+                    accounts.take(lane, event.offset, (within, kept), &mut |missing| gaps.push((lane, missing)));
+                }
                 row += 1;
             }
         }
@@ -180,12 +183,8 @@ fn slice_bounded(
     if !batch.is_empty() {
         writer.write(&batch.finish())?;
     }
-    for (lane, window) in lanes.iter().zip(windows) {
-        let topic = writer.source_mut().topics.iter_mut().find(|topic| topic.name == lane.partition.topic);
-        if let (Some(topic), Some(begin)) = (topic, window.begin()) {
-            topic.windows.insert(lane.partition.partition, begin);
-        }
-    }
+    begin_where_accounted(&lanes, &windows, accounts, &mut writer);
+    carry_lost(recording, &lanes, &mut writer);
     carry_ends(recording, &lanes, &times, &mut writer);
     drop_personal_of_none(&lanes, &mut writer);
     writer.seal()?;
@@ -211,6 +210,43 @@ fn drop_personal_of_none(lanes: &[Lane], writer: &mut RecordingWriter) {
     let mut personal = writer.personal().to_vec();
     personal.retain(|facts| has_events(&facts.topic));
     *writer.personal_mut() = personal;
+}
+
+/// Ends the accounts of all partitions, and says where each begins.
+fn begin_where_accounted(lanes: &[Lane], windows: &[Window], mut accounts: Accounts<'_>, writer: &mut RecordingWriter) {
+    for (number, (lane, window)) in
+        lanes.iter().zip(windows).enumerate().filter(|(_, (lane, _))| lane.role != LaneRole::Out)
+    {
+        let Partition { topic, partition } = &lane.partition;
+        accounts.end(number, &mut |missing| writer.missing(topic, *partition, missing));
+        let Some(source) = writer.source_mut().topics.iter_mut().find(|source| source.name == *topic) else { continue };
+        match (window.begin(), accounts.begin(number)) {
+            (Some(window), begin) => {
+                source.windows.insert(*partition, begin.unwrap_or(window));
+            }
+            (None, Some(begin)) => {
+                source.starts.insert(*partition, begin);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Takes over what the ledger says of partitions of which the recording has no event: what they lost may have been of any time.
+fn carry_lost(recording: &Recording, lanes: &[Lane], writer: &mut RecordingWriter) {
+    let manifest = recording.manifest();
+    let has_events = |gaps: &PartitionGaps| {
+        lanes.iter().any(|lane| lane.partition.topic == gaps.topic && lane.partition.partition == gaps.partition)
+    };
+    for gaps in manifest.gaps.iter().filter(|gaps| !has_events(gaps)) {
+        let before = manifest.source.topics.iter().find(|topic| topic.name == gaps.topic);
+        let start = before.and_then(|topic| topic.starts.get(&gaps.partition)).copied();
+        let topic = writer.source_mut().topics.iter_mut().find(|topic| topic.name == gaps.topic);
+        if let (Some(topic), Some(start)) = (topic, start) {
+            topic.starts.insert(gaps.partition, start);
+            writer.carry_gaps(std::slice::from_ref(gaps));
+        }
+    }
 }
 
 /// Takes over what came behind the end of the capture and is not in the recording, where the slice reaches that end.
@@ -282,7 +318,7 @@ fn check(recording: &Recording, settings: &SliceSettings) -> Result<(), SliceErr
 
 /// What happens to the events of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LaneRole {
+pub(super) enum LaneRole {
     /// None is kept.
     Out,
     /// The last value of each key ahead of the slice is kept, and all within.
@@ -293,7 +329,7 @@ enum LaneRole {
 
 pub(super) struct Lane {
     pub(super) partition: Partition,
-    role: LaneRole,
+    pub(super) role: LaneRole,
 }
 
 fn lanes(recording: &Recording, settings: &SliceSettings) -> Vec<Lane> {
@@ -337,7 +373,7 @@ pub(super) enum Keep {
 
 /// Where an event stands to the slice's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
+pub(super) enum When {
     Ahead,
     Within,
     Behind,

@@ -28,7 +28,7 @@ use rehearsal::schema::{Part, SchemaKind, SchemaText, Schemas, SubjectVersion};
 use rehearsal::spill::SpillSpace;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wiremock::matchers::{header, method, path};
+use wiremock::matchers::{any, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::mask::policy;
@@ -52,6 +52,10 @@ impl Served {
     pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = runtime.block_on(MockServer::start());
+        let unknown = json!({"error_code": 404, "message": "HTTP 404 Not Found"});
+        let other =
+            Mock::given(any()).respond_with(ResponseTemplate::new(404).set_body_json(unknown)).with_priority(255);
+        runtime.block_on(other.mount(&server));
         Self { runtime, server }
     }
 
@@ -458,6 +462,27 @@ fn credentials_are_sent_and_never_shown_and_each_failure_has_its_name() {
     let refused = captured(folder.path(), |capture| capture.registry = Some(nowhere)).unwrap_err();
     assert!(matches!(refused, CaptureError::Registry(RegistryError::Unreachable { .. })), "{refused:?}");
     assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn what_answers_like_no_registry_is_refused_ahead_of_a_recording() {
+    let served = Served::new();
+    let said = ResponseTemplate::new(404).set_body_string("<html>Not Found</html>");
+    served.mount(Mock::given(any()).respond_with(said).up_to_n_times(2).with_priority(1));
+    let folder = TempDir::new().unwrap();
+    let refused = captured(folder.path(), |capture| capture.registry = Some(served.settings())).unwrap_err();
+    assert!(matches!(refused, CaptureError::Registry(RegistryError::Strange { .. })), "{refused:?}");
+    assert!(!folder.path().join("out").exists());
+    // One that does not know what types of schemas there are is one by its subjects.
+    let clock = SimulatedClock::new();
+    served.mount(
+        Mock::given(path("/schemas/types")).respond_with(ResponseTemplate::new(405)).up_to_n_times(1).with_priority(1),
+    );
+    served.answers("/subjects", &json!(["notes-value"]), 1);
+    Registry::new(served.settings(), &clock).unwrap().check().unwrap();
+    // And an old one by how it says no.
+    Registry::new(served.settings(), &clock).unwrap().check().unwrap();
+    served.verify();
 }
 
 /// Answers each of `connections` over TLS, with a certificate that signed itself; those that break off are passed over.

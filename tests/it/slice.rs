@@ -9,8 +9,8 @@ use proptest::option;
 use proptest::prelude::*;
 use rehearsal::mask::{Detection, Masker, rewrite};
 use rehearsal::recording::{
-    Columns, Event, EventBatchBuilder, Recording, RecordingError, RecordingWriter, Role, SliceError, SliceSettings,
-    Source, TopicSource, slice,
+    Columns, Event, EventBatchBuilder, GapCause, MissingOffsets, PartitionGaps, Recording, RecordingError,
+    RecordingWriter, Role, SliceError, SliceSettings, Source, TopicSource, slice,
 };
 use tempfile::TempDir;
 
@@ -27,18 +27,45 @@ fn role(topic: &str) -> Role {
 
 /// A recording with all topics in its source, a row group for every 20 events.
 fn recorded(folder: &Path, events: &[Event]) -> Recording {
+    recorded_of(folder, events, &BTreeMap::new(), 0)
+}
+
+/// One whose partitions begin at `starts`; what holds no event from there on is in its ledger, and `behind` offsets of each behind the
+/// last.
+fn recorded_of(folder: &Path, events: &[Event], starts: &BTreeMap<i32, i64>, behind: i64) -> Recording {
+    let starts = |_| starts.clone();
     let topics = TOPICS
-        .map(|(name, role)| TopicSource { name: name.to_owned(), partitions: 2, role, ..TopicSource::default() })
+        .map(|(name, role)| TopicSource {
+            name: name.to_owned(),
+            partitions: 2,
+            role,
+            starts: starts(name),
+            ..TopicSource::default()
+        })
         .to_vec();
+    let mut next: BTreeMap<(String, i32), i64> = BTreeMap::new();
+    for topic in &topics {
+        next.extend(topic.starts.iter().map(|(partition, start)| ((topic.name.clone(), *partition), *start)));
+    }
     let source = Source { cluster: Some("c".to_owned()), topics, ..Source::default() };
     let mut writer = RecordingWriter::create(folder, source).unwrap();
+    let lost = |first, last| MissingOffsets { first, last, cause: GapCause::Retention };
     for events in events.chunks(20) {
         let mut builder = EventBatchBuilder::new();
         for event in events {
+            if let Some(next) = next.get_mut(&(event.topic.clone(), event.partition)) {
+                if *next < event.offset {
+                    writer.missing(&event.topic, event.partition, lost(*next, event.offset - 1));
+                }
+                *next = event.offset + 1;
+            }
             builder.push_event(event);
         }
         writer.write(&builder.finish()).unwrap();
         writer.checkpoint().unwrap();
+    }
+    for ((topic, partition), next) in next.iter().filter(|_| behind > 0) {
+        writer.missing(topic, *partition, lost(*next, *next + behind - 1));
     }
     writer.seal().unwrap();
     Recording::open(folder).unwrap()
@@ -146,9 +173,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_slice_holds_what_was_asked_for_untouched(events in events(), settings in settings()) {
+    fn a_slice_holds_what_was_asked_for_untouched(
+        (events, settings) in (events(), settings()),
+        (starts, behind) in (option::of(Just(0)), 0..3_i64),
+    ) {
         let folder = TempDir::new().unwrap();
-        let recording = recorded(&folder.path().join("whole"), &events);
+        let starts = starts.map(|start| BTreeMap::from([(0, start), (1, start)])).unwrap_or_default();
+        let recording = recorded_of(&folder.path().join("whole"), &events, &starts, behind);
+        prop_assert_eq!(recording.verify().unwrap(), []);
         let mut settings = settings;
         settings.topics.retain(|topic| events.iter().any(|event| event.topic == *topic));
         let out = folder.path().join("slice");
@@ -185,6 +217,58 @@ proptest! {
             }
             Err(error) => prop_assert!(false, "{error}"),
         }
+    }
+}
+
+#[test]
+fn what_the_cluster_had_deleted_beside_a_slice_is_in_its_ledger() {
+    let event = |topic: &str, partition, offset: i64, time_ms: i64, key: &str| Event {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        timestamp_ms: Some(time_ms),
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(b"1".to_vec()),
+        ..Event::default()
+    };
+    // Of partition 0 the first hundred, ten in between and five at the end are lost; of partition 1 all.
+    let times = [(100, 10), (101, 20), (112, 30), (113, 40)];
+    let mut events: Vec<Event> = times.map(|(offset, time)| event("flights", 0, offset, time, "a")).to_vec();
+    events.extend((0..2).map(|offset| event("airports", 0, offset, 10 * offset, "b")));
+    let folder = TempDir::new().unwrap();
+    let starts = BTreeMap::from([(0, 0), (1, 0)]);
+    let recording = recorded_of(&folder.path().join("whole"), &events, &starts, 5);
+    let lost = |topic: &str, slice: &Recording| -> Vec<(i32, i64, i64)> {
+        let gaps = slice.manifest().gaps.iter().filter(|gaps| gaps.topic == topic);
+        let of_one = |gaps: &PartitionGaps| {
+            let lost = gaps.stretches.clone().into_iter().filter(|one| one.cause == GapCause::Retention);
+            lost.map(|one| (gaps.partition, one.first, one.last)).collect::<Vec<_>>()
+        };
+        gaps.flat_map(of_one).collect()
+    };
+    let all = [(0, 0, 99), (0, 102, 111), (0, 114, 118), (1, 0, 4)];
+    assert_eq!(lost("flights", &recording), all);
+    let ms = |ms: i64| Some(ms * 1_000);
+    let flights = SliceSettings { topics: vec!["flights".to_owned()], ..SliceSettings::default() };
+    let keyed = SliceSettings { keys: vec![b"a".to_vec()], ..SliceSettings::default() };
+    // Beside a slice in time lies what may have been of its time, and no more.
+    let early = SliceSettings { to_us: ms(15), ..SliceSettings::default() };
+    let middle = SliceSettings { from_us: ms(15), to_us: ms(25), ..SliceSettings::default() };
+    let late = SliceSettings { from_us: ms(35), ..SliceSettings::default() };
+    let at_once = SliceSettings { from_us: ms(25), to_us: ms(35), ..SliceSettings::default() };
+    for (name, settings, expected) in [
+        ("topic", flights, &all[..]),
+        ("key", keyed, &all[..]),
+        ("early", early, &[all[0], all[3]][..]),
+        ("middle", middle, &[all[1], all[3]][..]),
+        ("at once", at_once, &[all[1], all[3]][..]),
+        ("late", late, &[all[2], all[3]][..]),
+    ] {
+        let out = folder.path().join(name);
+        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        let sliced = Recording::open(&out).unwrap();
+        assert_eq!(lost("flights", &sliced), expected, "{name}");
+        assert_eq!(sliced.verify().unwrap(), [], "{name}");
     }
 }
 

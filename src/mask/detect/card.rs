@@ -22,7 +22,7 @@ pub(super) fn at(text: &[u8], at: usize, run: usize) -> Option<Range<usize>> {
     if run != 4 {
         return None;
     }
-    let separator = *text.get(at + 4).filter(|byte| matches!(byte, b' ' | b'-'))?;
+    let separator = *text.get(at + 4).filter(|byte| matches!(byte, b' ' | b'-' | b'.'))?;
     // A date goes on with two digits.
     if at + 9 > text.len() || !matches!(digits_at(text, at + 5), 4 | 6) {
         return None;
@@ -75,6 +75,7 @@ fn is_issued(digits: &[u8]) -> bool {
     let first =
         |count: usize| digits[..count].iter().fold(0, |number: u32, digit| number * 10 + u32::from(digit - b'0'));
     let (two, three, four) = (first(2), first(3), first(4));
+    let is_maestro = matches!(four, 5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763);
     match digits.len() {
         // Cards of thirteen digits are long gone; article numbers that begin with 4 are everywhere, and have a check digit.
         13 => first(1) == 4 && !is_article(digits),
@@ -84,10 +85,11 @@ fn is_issued(digits: &[u8]) -> bool {
             first(1) == 4
                 || matches!(two, 51..=55 | 65 | 62)
                 || matches!(four, 2221..=2720 | 6011 | 3528..=3589)
+                || is_maestro
                 || matches!(three, 644..=649)
         }
-        17 | 18 => matches!(four, 5018 | 5020 | 5038 | 6304 | 6759 | 6761 | 6762 | 6763),
-        19 => two == 62 || matches!(four, 6304 | 6759),
+        17 | 18 => is_maestro,
+        19 => two == 62 || is_maestro,
         _ => false,
     }
 }

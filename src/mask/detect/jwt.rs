@@ -1,4 +1,5 @@
-//! JSON Web Tokens (RFC 7519): three parts in base64url of which the first is JSON that names its algorithm.
+//! JSON Web Tokens (RFC 7519): three parts in base64url, or five where they are encrypted (RFC 7516), of which the first is JSON that
+//! names its algorithm.
 
 use std::ops::Range;
 
@@ -30,13 +31,19 @@ pub(super) fn around(text: &[u8], at: usize) -> Option<Range<usize>> {
             .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         from + length.count()
     };
+    let next = |end: usize| (text.get(end) == Some(&b'.')).then(|| part(end + 1));
     let header_end = part(start);
-    let claims_end = part((text.get(header_end) == Some(&b'.')).then_some(header_end + 1)?);
-    let end = part((text.get(claims_end) == Some(&b'.')).then_some(claims_end + 1)?);
-    if claims_end == header_end + 1 || header_end - start > HEADER_MAX || !ends_word(text, end) {
+    let second_end = next(header_end)?;
+    let third_end = next(second_end)?;
+    let fifth_end = next(third_end).and_then(next);
+    let end = fifth_end.unwrap_or(third_end);
+    // A key that both sides know is no part of what is encrypted.
+    let lacks_claims = fifth_end.is_none() && second_end == header_end + 1;
+    if lacks_claims || header_end - start > HEADER_MAX || !ends_word(text, end) {
         return None;
     }
     let header = BASE64_URL_SAFE_NO_PAD.decode(&text[start..header_end]).ok()?;
     let header: Value = serde_json::from_slice(&header).ok()?;
-    header.get("alg").is_some_and(Value::is_string).then_some(start..end)
+    let names = |what: &str| header.get(what).is_some_and(Value::is_string);
+    (names("alg") && (fifth_end.is_none() || names("enc"))).then_some(start..end)
 }

@@ -199,7 +199,10 @@ fn number(text: &[u8], at: usize) -> Option<Found> {
     let card = |run: usize| card::at(text, at, run).map(|range| (Detected::Card, range));
     let run = digits_at(text, at);
     if !begins_word(text, at) {
-        return card(run).filter(|_| card::is_named(text, at));
+        // `1-800-555-0199`: ahead of the area stands what is dialled first.
+        let trunk = at.checked_sub(2).filter(|&trunk| text[trunk..at] == *b"1-" && begins_word(text, trunk));
+        let phone = || trunk.and_then(|trunk| Some((Detected::Phone, trunk..phone::at(text, at)?.end)));
+        return card(run).filter(|_| card::is_named(text, at)).or_else(phone);
     }
     card(run).or_else(|| phone::at(text, at).map(|range| (Detected::Phone, range)))
 }
@@ -338,6 +341,8 @@ mod tests {
                 "3530111333300000",
                 "4222222222222",
                 "6205500000000000004",
+                "6759649826438453",
+                "4111.1111.1111.1111",
             ],
         );
         assert_eq!(found("{\"pan\":4111111111111111}"), [(Detected::Card, "4111111111111111")]);
@@ -389,6 +394,12 @@ mod tests {
     fn web_tokens_are_found() {
         let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
         finds(Detected::Jwt, &[token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.sig"]);
+        // Encrypted: `{"alg":"dir","enc":"A128GCM"}`, without a key of its own and with one.
+        let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0";
+        for key in ["", "a2V5"] {
+            finds(Detected::Jwt, &[&format!("{encrypted}.{key}.aXY.dGV4dA.dGFn")]);
+        }
+        silent(&["eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.sig.a.b", "eyJhbGciOiJub25lIn0..sig"]);
         // `{"foo":1}` says no algorithm.
         silent(&[
             "eyJmb28iOjF9.eyJzdWIiOiIxIn0.sig",
@@ -481,6 +492,7 @@ mod tests {
                 "+33 6 12 34 56 78",
                 "(212) 555-0123",
                 "212-555-0123",
+                "1-800-555-0199",
                 "030 12345678",
                 "020 7946 0958",
                 "07700 900123",
@@ -514,6 +526,9 @@ mod tests {
             "0.12 345678901",
             "2012-12-01-212-555-0123",
             "212-555-0123-9",
+            "2-800-555-0199",
+            "21-800-555-0199",
+            "x1-800-555-0199",
             "550e8400-e29b-41d4-a716-446655440000",
             "01 02 2013",
             "00 12 34 56 78",
