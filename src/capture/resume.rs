@@ -72,6 +72,11 @@ impl<'c> Beginning<'c> {
         masker.saw(writer.personal());
         let mut notes = writer.notes();
         notes.extend(said(&resumed, writer.rows()));
+        if settings.registry.is_none() && writer.schemas_kept().next().is_some() {
+            notes.push(
+                "The capture was begun with --registry: without it, schemas of what comes now are not kept.".to_owned(),
+            );
+        }
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         notes.extend(begun_behind(&writer, cluster, window));
         let mut overtaken = begin_behind(&writer, cluster, window, &mut notes)?;

@@ -417,14 +417,14 @@ pub(super) struct SliceArguments {
     /// Length of the slice around that time, half of it ahead
     #[arg(long, value_name = "DURATION", requires = "around")]
     pub(super) span: Option<String>,
-    /// Topic to keep; may stand several times; default: all
-    #[arg(long, value_name = "TOPIC")]
+    /// Topic to keep; may stand several times, or as a list; default: all
+    #[arg(long, value_name = "TOPIC", value_delimiter = ',')]
     pub(super) topic: Vec<String>,
     /// Key to keep; may stand several times; refused where no event of the slice has any; default: all
     #[arg(long, value_name = "KEY")]
     pub(super) key: Vec<String>,
-    /// Share of keys to keep, above 0 and at most 1; a key is kept in all topics or in none
-    #[arg(long, value_name = "SHARE")]
+    /// Share of keys to keep, as 0.1 or 10%; a key is kept in all topics or in none
+    #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(super) share: Option<f64>,
     /// Leaves tables and changelogs out
     #[arg(long)]
@@ -664,6 +664,13 @@ pub(super) struct SampleArguments {
     /// Prints the names of all sample builds
     #[arg(long)]
     pub(super) list: bool,
+}
+
+/// Reads a share as a number or in percent.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, of) = text.trim().strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().map_err(|_| "write it as 0.1 or 10%".to_owned())?;
+    Ok(share / of)
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {

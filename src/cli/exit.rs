@@ -177,6 +177,7 @@ impl From<ImportError> for Failure {
                 "Choose another folder with --out."
             }
             ImportError::Unwritable { source: RecordingError::Claimed { .. }, .. } => CLAIMED,
+            ImportError::Stopped => return Self::surroundings(error, "Run it again."),
             _ => "",
         };
         Self::of(error, hint)
@@ -201,6 +202,7 @@ impl From<SliceError> for Failure {
                 Self::wrong(error, "Give --from and --to, --around and --span, --topic, --key or --share.")
             }
             error @ SliceError::Setting { .. } => Self::wrong(error, ""),
+            SliceError::Stopped => Self::surroundings(error, "Run it again."),
         }
     }
 }

@@ -8,6 +8,8 @@ use super::args::{Format, ImportArguments};
 use super::exit::{Code, Failure};
 use super::inspect::counted;
 use super::printer::Printer;
+use super::signal::raise_on_interrupt;
+use crate::clock::Stop;
 use crate::recording::{ImportSettings, Input, InputFormat, import as import_inputs};
 
 pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<Code, Failure> {
@@ -25,10 +27,15 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<C
         time_column: arguments.time_column.clone(),
         ..ImportSettings::default()
     };
+    let stop = Stop::new();
+    raise_on_interrupt(&stop);
+    let heeding = stop.heed();
     let bar = printer.bar("importing", None);
     let report = import_inputs(&inputs, &settings, target, &mut |report| {
         bar.set_message(counted(report.events, "event"));
+        !stop.raised()
     });
+    drop(heeding);
     bar.finish_and_clear();
     let report = report?;
     if report.replaced > 0 {

@@ -21,9 +21,9 @@ pub(super) fn mask(arguments: &MaskArguments, printer: &Printer) -> Result<Code,
     let target = arguments.spool.target(&arguments.out)?;
     let policy = policy(Some(&arguments.policy))?;
     refuse_inside(&arguments.recording, &arguments.out)?;
-    let recording = sound(&arguments.recording)?;
     let stop = Stop::new();
     raise_on_interrupt(&stop);
+    let recording = sound(&arguments.recording)?;
     let heeding = stop.heed();
     let mut masker = Masker::new(policy, detection(arguments.strict_privacy));
     let bar = printer.bar("masking", Some(recording.len()));

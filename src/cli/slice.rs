@@ -8,7 +8,8 @@ use super::args::SliceArguments;
 use super::exit::{Code, Failure};
 use super::inspect::{counted, grouped, sound};
 use super::printer::Printer;
-
+use super::signal::raise_on_interrupt;
+use crate::clock::Stop;
 use crate::recording::{Location, SliceSettings, slice as slice_recording};
 use crate::settings::{Moment, Span};
 
@@ -16,11 +17,16 @@ pub(super) fn slice(arguments: &SliceArguments, printer: &Printer) -> Result<Cod
     let target = arguments.spool.target(&arguments.out)?;
     let settings = settings(arguments)?;
     refuse_inside(&arguments.recording, &arguments.out)?;
+    let stop = Stop::new();
+    raise_on_interrupt(&stop);
     let recording = sound(&arguments.recording)?;
+    let heeding = stop.heed();
     let bar = printer.bar("slicing", Some(recording.len()));
     let report = slice_recording(&recording, &settings, target, &mut |report| {
         bar.set_position(report.read);
+        !stop.raised()
     });
+    drop(heeding);
     bar.finish_and_clear();
     let report = report?;
     if !report.keys_missing.is_empty() {

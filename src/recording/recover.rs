@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::coverage::{Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY, Tracker};
 use super::gaps::Ledger;
-use super::manifest::{self, FooterMasks, Manifest, Mask, PersonalFacts, SchemaSeen, SegmentFacts, Source};
+use super::manifest::{self, FooterMasks, Manifest, Mask, SchemaSeen, SegmentFacts, Source};
 use super::segment::Segment;
 use super::segment_writer::hash_text;
 use super::store::Stored;
@@ -76,6 +76,7 @@ pub(super) fn recover(
     let manifest_lost = left.is_none();
     let mut manifest = left.unwrap_or_else(|| Manifest::new(Source::default()));
     let known = std::mem::take(&mut manifest.segments);
+    manifest.personal.clear();
     schemas::find(path, &mut manifest)?;
     let (tracker, ledger) = (Tracker::default(), Ledger::default());
     let mut recovered =
@@ -179,26 +180,14 @@ impl Recovered {
         if let Some(FooterMasks { masking, masks, personal, strict_privacy }) = masks {
             self.manifest.masking = masking;
             self.manifest.strict_privacy |= strict_privacy;
-            count_personal(&mut self.manifest.personal, personal);
+            // With what came behind this footer the manifest counts what is taken again.
+            self.manifest.personal = personal;
             // A footer may stand ahead of events that were counted, or behind ones that were not.
             self.manifest.masks = masks.into_iter().map(|mask| Mask { count: None, ..mask }).collect();
         }
         let seen = segment.footer_text(SCHEMAS_KEY).and_then(|text| serde_json::from_str(text).ok());
         for one in seen.into_iter().flat_map(|seen: Vec<SchemaSeen>| seen) {
             schemas::note_seen(&mut self.manifest, one);
-        }
-    }
-}
-
-/// Takes in how often something looks personal as a footer says it. The manifest is written ahead of the events that it tells of for
-/// the first time, and knows of each place; how often is in the footers, unless it was lost.
-fn count_personal(known: &mut Vec<PersonalFacts>, told: Vec<PersonalFacts>) {
-    for facts in told {
-        let is_it =
-            |one: &&mut PersonalFacts| (&one.topic, &one.path, &one.kind) == (&facts.topic, &facts.path, &facts.kind);
-        match known.iter_mut().find(is_it) {
-            Some(one) => one.count = one.count.max(facts.count),
-            None => known.push(facts),
         }
     }
 }

@@ -67,22 +67,25 @@ pub enum SliceError {
     /// No event is left.
     #[error("no event of the recording is what was asked for")]
     Nothing,
+    /// Somebody asked to stop.
+    #[error("stopped before the slice was whole; nothing is left of it")]
+    Stopped,
     /// The recording cannot be read, or the slice cannot be written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
 }
 
 /// Writes what `settings` ask for of `recording` to a new recording in a directory or a store, which has its name only once it is
-/// whole. `progress` is told now and then how far it has come.
+/// whole. `progress` is told now and then how far it has come, and ends the work by returning `false`.
 ///
 /// # Errors
 ///
-/// [`SliceError::Setting`] and [`SliceError::Nothing`] with nothing written; [`RecordingError`] names the file and the cause.
+/// [`SliceError::Setting`], [`SliceError::Nothing`] and [`SliceError::Stopped`] with nothing written; [`RecordingError`] names the file and the cause.
 pub fn slice(
     recording: &Recording,
     settings: &SliceSettings,
     out: impl Into<Target>,
-    progress: &mut dyn FnMut(&SliceReport),
+    progress: &mut dyn FnMut(&SliceReport) -> bool,
 ) -> Result<SliceReport, SliceError> {
     slice_bounded(recording, settings, &out.into(), progress, KEYS_MAX)
 }
@@ -91,7 +94,7 @@ fn slice_bounded(
     recording: &Recording,
     settings: &SliceSettings,
     out: &Target,
-    progress: &mut dyn FnMut(&SliceReport),
+    progress: &mut dyn FnMut(&SliceReport) -> bool,
     keys_max: usize,
 ) -> Result<SliceReport, SliceError> {
     check(recording, settings)?;
@@ -99,7 +102,7 @@ fn slice_bounded(
     let lanes = lanes(recording, settings);
     let mut last = Marks::default();
     if settings.from_us.is_some() && lanes.iter().any(|lane| lane.role == LaneRole::Table) {
-        last = last_values(recording, settings, &lanes, keys_max)?;
+        last = last_values(recording, settings, &lanes, keys_max, &mut || progress(&SliceReport::default()))?;
     }
     let mut source = recording.manifest().source.clone();
     source.topics.retain(|topic| kept_topic(settings, &topic.name, topic.role) != LaneRole::Out);
@@ -168,7 +171,9 @@ fn slice_bounded(
                 }
             }
         }
-        progress(&report);
+        if !progress(&report) {
+            return Err(SliceError::Stopped);
+        }
     }
     report.keys_missing = keys.missing();
     if !settings.keys.is_empty() && report.keys_missing.len() == settings.keys.len() {
@@ -476,12 +481,13 @@ fn last_values(
     settings: &SliceSettings,
     lanes: &[Lane],
     keys_max: usize,
-) -> Result<Marks, RecordingError> {
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Marks, SliceError> {
     let mut marks = Marks::default();
     let (mut part, mut parts) = (0, 1);
     while part < parts {
         let mut last = LastValues { part, parts, keys_max, places: BTreeMap::new() };
-        if last.look_up(recording, settings, lanes)? {
+        if last.look_up(recording, settings, lanes, go_on)? {
             last.places.into_values().flatten().for_each(|(segment, row)| marks.set(segment, row));
             part += 1;
         } else {
@@ -508,9 +514,13 @@ impl LastValues {
         recording: &Recording,
         settings: &SliceSettings,
         lanes: &[Lane],
-    ) -> Result<bool, RecordingError> {
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, SliceError> {
         let mut times = Times::new(settings, lanes.len());
         for (segment, group) in groups(&recording.inner) {
+            if !go_on() {
+                return Err(SliceError::Stopped);
+            }
             let index = &recording.inner.segments[segment as usize].groups[group];
             if !index.extents.iter().any(|extent| lanes[extent.partition as usize].role == LaneRole::Table) {
                 continue;
@@ -576,7 +586,7 @@ mod tests {
         let settings = SliceSettings { from_us: Some(900_000), ..SliceSettings::default() };
         let sliced = |keys_max: usize| {
             let out = folder.path().join(keys_max.to_string());
-            let report = slice_bounded(&recording, &settings, &(&out).into(), &mut |_| {}, keys_max).unwrap();
+            let report = slice_bounded(&recording, &settings, &(&out).into(), &mut |_| true, keys_max).unwrap();
             let kept = Recording::open(&out).unwrap();
             let offsets: Vec<i64> = kept
                 .batches(Columns::NONE)

@@ -512,7 +512,7 @@ fn sample_builds_are_listed() {
 }
 
 /// Waits until `done` or ten seconds have passed, and says which.
-fn wait_for(clock: &dyn Clock, done: impl Fn() -> bool) -> bool {
+fn wait_for(clock: &dyn Clock, mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..200 {
         if done() {
             return true;
@@ -630,6 +630,39 @@ fn an_interrupt_while_nothing_is_driven_ends_the_program_at_once() {
     std::io::Read::read_to_string(running.stderr.as_mut().unwrap(), &mut message).unwrap();
     assert!(message.contains("stopped before"), "{message}");
     assert!(outcomes.join("new/outputs.parquet").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_of_an_import_leaves_nothing_and_says_so() {
+    let desk = Desk::new();
+    let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args(["import", "-", "--format", "ndjson", "--out", "made"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let clock = SystemClock::start();
+    let status = format!("/proc/{}/status", running.id());
+    let is_watched = || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 2 == 2)
+    };
+    let entries = || fs::read_dir(desk.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = entries().len();
+    assert!(wait_for(&clock, || is_watched() && entries().len() > before), "it did not begin");
+    let mut input = running.stdin.take().unwrap();
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    let lines = "{\"topic\":\"t\",\"value\":{\"n\":1}}\n".repeat(1_000);
+    let ended = wait_for(&clock, || std::io::Write::write_all(&mut input, lines.as_bytes()).is_err());
+    assert!(ended, "it went on");
+    assert_eq!(code_of(&mut running), Some(4));
+    let mut message = String::new();
+    std::io::Read::read_to_string(running.stderr.as_mut().unwrap(), &mut message).unwrap();
+    assert!(message.contains("stopped before all was imported; nothing is left of it"), "{message}");
+    assert_eq!(entries().len(), before, "{:?}", entries());
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn imported(texts: &[&[u8]], settings: &ImportSettings) -> Result<Vec<Event>, Im
         })
         .collect();
     let out = folder.path().join("out");
-    let result = import(&inputs, settings, &out, &mut |_| {});
+    let result = import(&inputs, settings, &out, &mut |_| true);
     let mut left: Vec<String> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     left.retain(|name| !name.starts_with("input-"));
@@ -271,7 +271,7 @@ fn what_exists_is_not_overwritten() {
     fs::write(folder.path().join("mine"), "kept").unwrap();
     let input = folder.path().join("input");
     fs::write(&input, LINE).unwrap();
-    let refused = import(&[Input::File(input)], &ImportSettings::default(), folder.path(), &mut |_| {}).unwrap_err();
+    let refused = import(&[Input::File(input)], &ImportSettings::default(), folder.path(), &mut |_| true).unwrap_err();
     assert!(matches!(refused, ImportError::Unwritable { .. }), "{refused}");
     assert_eq!(fs::read_to_string(folder.path().join("mine")).unwrap(), "kept");
 }
@@ -280,7 +280,7 @@ fn what_exists_is_not_overwritten() {
 fn a_missing_file_is_named() {
     let out = TempDir::new().unwrap();
     let input = Input::from("no/such/file.ndjson");
-    let refused = import(&[input], &ImportSettings::default(), out.path().join("out"), &mut |_| {}).unwrap_err();
+    let refused = import(&[input], &ImportSettings::default(), out.path().join("out"), &mut |_| true).unwrap_err();
     assert!(refused.to_string().contains("no/such/file.ndjson"));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
 }
@@ -294,7 +294,7 @@ fn the_small_recording_is_what_its_source_imports_to() {
     let folder = TempDir::new().unwrap();
     let source = recordings("small.ndjson");
     let out = folder.path().join("out");
-    let report = import(&[Input::File(source.clone())], &ImportSettings::default(), &out, &mut |_| {}).unwrap();
+    let report = import(&[Input::File(source.clone())], &ImportSettings::default(), &out, &mut |_| true).unwrap();
     assert_eq!(report, ImportReport { events: 300, replaced: 0, ..report.clone() });
     let small = Recording::open(recordings("small")).unwrap();
     assert_eq!(same_events(&small, &Recording::open(&out).unwrap()).unwrap(), None);

@@ -1,6 +1,7 @@
 //! Part of a recording as a recording of its own, held against a plain list.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -106,10 +107,10 @@ fn the_end_of_all_time_lies_within_a_slice_without_an_end() {
     let events: Vec<Event> = (0..).zip(times).map(|(offset, time)| event(offset, time)).collect();
     let recording = recorded(&folder.path().join("all"), &events);
     let settings = SliceSettings { topics: vec!["flights".to_owned()], ..SliceSettings::default() };
-    let report = slice(&recording, &settings, folder.path().join("slice"), &mut |_| {}).unwrap();
+    let report = slice(&recording, &settings, folder.path().join("slice"), &mut |_| true).unwrap();
     assert_eq!(report.kept, 4);
     let late = SliceSettings { from_us: Some(5), ..SliceSettings::default() };
-    assert_eq!(slice(&recording, &late, folder.path().join("late"), &mut |_| {}).unwrap().kept, 1);
+    assert_eq!(slice(&recording, &late, folder.path().join("late"), &mut |_| true).unwrap().kept, 1);
     let mut inspect = Command::new(env!("CARGO_BIN_EXE_rehearsal"));
     let output = inspect.current_dir(folder.path()).args(["inspect", "all", "--verify"]).assert().success();
     let said = String::from_utf8(output.get_output().stdout.clone()).unwrap();
@@ -189,7 +190,7 @@ proptest! {
             let asked = |event: &Event| matches!(role(&event.topic), Role::Input | Role::Output);
             expected.iter().any(|event| asked(event) && event.key.as_ref() == Some(key))
         };
-        match slice(&recording, &settings, &out, &mut |_| {}) {
+        match slice(&recording, &settings, &out, &mut |_| true) {
             Ok(report) => {
                 let sliced = Recording::open(&out).unwrap();
                 prop_assert_eq!(sliced.verify().unwrap(), []);
@@ -217,6 +218,38 @@ proptest! {
             }
             Err(error) => prop_assert!(false, "{error}"),
         }
+    }
+}
+
+#[test]
+fn a_slice_that_is_stopped_leaves_nothing() {
+    let event = |topic: &str, offset: i64| Event {
+        topic: topic.to_owned(),
+        offset,
+        timestamp_ms: Some(offset),
+        key: Some(vec![1]),
+        ..Event::default()
+    };
+    let folder = TempDir::new().unwrap();
+    let events: Vec<Event> = (0..90).map(|at| event(["flights", "airports"][at as usize % 2], at)).collect();
+    let recording = recorded(&folder.path().join("whole"), &events);
+    let settings = SliceSettings { from_us: Some(50_000), ..SliceSettings::default() };
+    // At each step, also while it looks for what tables held.
+    let steps = |until: usize| {
+        let mut asked = 0;
+        let sliced = slice(&recording, &settings, folder.path().join("slice"), &mut |_| {
+            asked += 1;
+            asked < until
+        });
+        (sliced, asked)
+    };
+    let (whole, all) = steps(usize::MAX);
+    assert!(whole.is_ok() && all == 10, "{all}");
+    fs::remove_dir_all(folder.path().join("slice")).unwrap();
+    for until in 1..=all {
+        let (stopped, asked) = steps(until);
+        assert!(matches!(stopped, Err(SliceError::Stopped)) && asked == until, "{until}: {stopped:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{until}");
     }
 }
 
@@ -265,7 +298,7 @@ fn what_the_cluster_had_deleted_beside_a_slice_is_in_its_ledger() {
         ("late", late, &[all[2], all[3]][..]),
     ] {
         let out = folder.path().join(name);
-        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        slice(&recording, &settings, &out, &mut |_| true).unwrap();
         let sliced = Recording::open(&out).unwrap();
         assert_eq!(lost("flights", &sliced), expected, "{name}");
         assert_eq!(sliced.verify().unwrap(), [], "{name}");
@@ -291,7 +324,7 @@ fn a_slice_says_where_it_begins_in_a_table() {
     for (from_ms, tables, begin) in [(5, 2, Some(3)), (15, 2, Some(4)), (1, 0, None)] {
         let out = folder.path().join(from_ms.to_string());
         let settings = SliceSettings { from_us: Some(from_ms * 1_000), ..SliceSettings::default() };
-        assert_eq!(slice(&recording, &settings, &out, &mut |_| {}).unwrap().tables, tables);
+        assert_eq!(slice(&recording, &settings, &out, &mut |_| true).unwrap().tables, tables);
         let sliced = Recording::open(&out).unwrap();
         let topics = &sliced.manifest().source.topics;
         let airports = topics.iter().find(|topic| topic.name == "airports").unwrap();
@@ -317,7 +350,7 @@ fn a_share_keeps_whole_keys_in_all_topics_and_a_larger_one_keeps_more() {
     let keys_kept = |share: f64| {
         let out = folder.path().join(share.to_string());
         let settings = SliceSettings { share: Some(share), ..SliceSettings::default() };
-        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        slice(&recording, &settings, &out, &mut |_| true).unwrap();
         let mut kept: BTreeMap<(String, Option<Vec<u8>>), usize> = BTreeMap::new();
         for event in read(&Recording::open(&out).unwrap()) {
             *kept.entry((event.topic, event.key)).or_default() += 1;
@@ -344,7 +377,7 @@ fn what_cannot_be_sliced_is_refused_and_leaves_nothing() {
     let event = Event { topic: "flights".to_owned(), timestamp_ms: Some(5), ..Event::default() };
     let recording = recorded(&folder.path().join("whole"), &[event]);
     let out = folder.path().join("out");
-    let refused = |settings: SliceSettings| slice(&recording, &settings, &out, &mut |_| {}).unwrap_err().to_string();
+    let refused = |settings: SliceSettings| slice(&recording, &settings, &out, &mut |_| true).unwrap_err().to_string();
     let none = SliceSettings::default();
     for (settings, message) in [
         (none.clone(), "slice: nothing says what to keep"),
@@ -363,7 +396,7 @@ fn what_cannot_be_sliced_is_refused_and_leaves_nothing() {
     }
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("mine"), "").unwrap();
-    let taken = slice(&recording, &SliceSettings { to_us: Some(6_000), ..none }, &out, &mut |_| {});
+    let taken = slice(&recording, &SliceSettings { to_us: Some(6_000), ..none }, &out, &mut |_| true);
     assert!(matches!(taken, Err(SliceError::Recording(RecordingError::NotEmpty { .. }))));
     let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
@@ -386,7 +419,9 @@ fn the_command_cuts_an_incident_out() {
     assert!(code == Some(2) && message.contains("--from: `yesterday` is no date"), "{message}");
     let (code, _, message) = run(&["--share", "7"]);
     assert!(code == Some(2) && message.contains("--share: 7 is no share"), "{message}");
-    let (code, shown, _) = run(&["--around", "2013-01-05T12:00:00Z", "--span", "2h", "--json"]);
+    let (code, _, message) = run(&["--share", "ten"]);
+    assert!(code == Some(2) && message.contains("write it as 0.1 or 10%"), "{message}");
+    let (code, shown, _) = run(&["--around", "2013-01-05T12:00:00Z", "--span", "2h", "--share", "100%", "--json"]);
     assert_eq!(code, Some(0));
     let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let (from_ms, to_ms) = (1_357_383_600_000, 1_357_390_800_000);
@@ -416,7 +451,7 @@ fn a_key_that_no_event_of_the_slice_has_is_named() {
         let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
         let out = folder.path().join(format!("slice-{keys:?}-{to_us:?}"));
         let settings = SliceSettings { keys, to_us, ..SliceSettings::default() };
-        slice(&recording, &settings, &out, &mut |_| {}).map_err(|error| {
+        slice(&recording, &settings, &out, &mut |_| true).map_err(|error| {
             assert!(!out.exists());
             error.to_string()
         })
@@ -467,7 +502,7 @@ fn what_lies_behind_the_end_of_a_capture_is_told_of_slices_that_reach_it() {
         let settings =
             SliceSettings { from_us: us(from_ms), to_us: us(to_ms), share: Some(1.0), ..SliceSettings::default() };
         let out = folder.path().join(format!("slice-{from_ms:?}-{to_ms:?}"));
-        slice(&recording, &settings, &out, &mut |_| {}).unwrap();
+        slice(&recording, &settings, &out, &mut |_| true).unwrap();
         let sliced = Recording::open(&out).unwrap();
         let manifest = sliced.manifest();
         let partitions: Vec<i32> = manifest.source.topics[0].held_back.keys().copied().collect();
@@ -499,7 +534,7 @@ fn what_tables_held_ahead_of_a_time_that_nothing_is_of_is_no_slice() {
     let all = recorded(&folder.path().join("all"), &[event("airports", 1), event("flights", 2), event("flights", 5)]);
     let from = |ms: i64, name: &str| {
         let settings = SliceSettings { from_us: Some(ms * 1_000), ..SliceSettings::default() };
-        slice(&all, &settings, folder.path().join(name), &mut |_| {})
+        slice(&all, &settings, folder.path().join(name), &mut |_| true)
     };
     let within = from(4, "within").unwrap();
     assert_eq!((within.kept, within.tables), (2, 1));
@@ -525,7 +560,7 @@ fn what_looks_personal_is_told_of_slices_that_may_hold_it() {
     assert_eq!(recording.manifest().personal.len(), 2);
     let personal = |settings: SliceSettings| {
         let out = tempfile::tempdir().unwrap();
-        slice(&recording, &settings, out.path().join("slice"), &mut |_| {}).unwrap();
+        slice(&recording, &settings, out.path().join("slice"), &mut |_| true).unwrap();
         let told = Recording::open(out.path().join("slice")).unwrap().manifest().personal.clone();
         // The footers say no less.
         std::fs::remove_file(out.path().join("slice/manifest.json")).unwrap();

@@ -301,6 +301,7 @@ mod tests {
         for ahead in [&b"\xff\x01\x93"[..], b"\xc3\xa4\xfe", b"\x8a\x8a\x8a\x8a"] {
             let among = |address: &str| [ahead, b"/", address.as_bytes(), b"/", &[b'x'; 30]].concat();
             assert_eq!((found(&among("x@y.cc")), found(&among("ann.smith@example.org"))), (0, 1), "{ahead:?}");
+            assert_eq!(found(&among("9Nim8T@3pG.gtAB")), 0, "{ahead:?}");
             let behind = [&b"x@y.cc "[..], ahead].concat();
             assert_eq!(found(&behind), 0, "{ahead:?}");
         }

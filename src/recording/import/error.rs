@@ -46,6 +46,9 @@ pub enum ImportError {
         /// What is wrong, as a lowercase fragment.
         problem: String,
     },
+    /// Somebody asked to stop.
+    #[error("stopped before all was imported; nothing is left of it")]
+    Stopped,
     /// The recording cannot be written.
     #[error("the import to {} cannot be written", out.display())]
     Unwritable {

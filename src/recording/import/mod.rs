@@ -88,7 +88,8 @@ pub struct ImportReport {
 /// Imports `inputs`, in order, to a new recording in the directory `out`.
 ///
 /// The recording is written beside `out` under another name and renamed when it is whole, so that an import that fails leaves
-/// nothing behind. `progress` is told now and then how many events have come in.
+/// nothing behind. `progress` is told now and then how many events have come in, and ends the work
+/// by returning `false`.
 ///
 /// # Errors
 ///
@@ -97,7 +98,7 @@ pub fn import(
     inputs: &[Input],
     settings: &ImportSettings,
     out: impl Into<Target>,
-    progress: &mut dyn FnMut(&ImportReport),
+    progress: &mut dyn FnMut(&ImportReport) -> bool,
 ) -> Result<ImportReport, ImportError> {
     check(settings)?;
     if inputs.is_empty() {
@@ -106,6 +107,8 @@ pub fn import(
     let mut intake = Intake::create(settings, &out.into())?;
     for input in inputs {
         intake.take(input, settings, progress)?;
+        // What wrote the input may have been interrupted along with this, and then it ended early.
+        intake.go_on(progress)?;
     }
     if intake.report.events == 0 {
         let names: Vec<String> = inputs.iter().map(Input::name).collect();
@@ -146,7 +149,7 @@ impl Intake {
         &mut self,
         input: &Input,
         settings: &ImportSettings,
-        progress: &mut dyn FnMut(&ImportReport),
+        progress: &mut dyn FnMut(&ImportReport) -> bool,
     ) -> Result<(), ImportError> {
         let text = Text::open(input, settings.line_max)?;
         let guessed = match settings.format {
@@ -172,7 +175,7 @@ impl Intake {
         &mut self,
         mut text: Text,
         parse: fn(&[u8]) -> Result<Parts<'_>, Flaw>,
-        progress: &mut dyn FnMut(&ImportReport),
+        progress: &mut dyn FnMut(&ImportReport) -> bool,
     ) -> Result<(), ImportError> {
         let mut line = Vec::new();
         while text.next_line(&mut line)? {
@@ -183,7 +186,11 @@ impl Intake {
         Ok(())
     }
 
-    fn take_rows(&mut self, mut rows: Rows, progress: &mut dyn FnMut(&ImportReport)) -> Result<(), ImportError> {
+    fn take_rows(
+        &mut self,
+        mut rows: Rows,
+        progress: &mut dyn FnMut(&ImportReport) -> bool,
+    ) -> Result<(), ImportError> {
         while let Some(parts) = rows.next()? {
             if let Err(problem) = self.push(parts) {
                 return Err(rows.text().flaw(rows.line(), problem.into()));
@@ -212,12 +219,16 @@ impl Intake {
         Ok(())
     }
 
-    fn write_full(&mut self, progress: &mut dyn FnMut(&ImportReport)) -> Result<(), ImportError> {
+    fn write_full(&mut self, progress: &mut dyn FnMut(&ImportReport) -> bool) -> Result<(), ImportError> {
         if self.batch.is_full() {
             self.write()?;
-            progress(&self.report);
+            self.go_on(progress)?;
         }
         Ok(())
+    }
+
+    fn go_on(&self, progress: &mut dyn FnMut(&ImportReport) -> bool) -> Result<(), ImportError> {
+        if progress(&self.report) { Ok(()) } else { Err(ImportError::Stopped) }
     }
 
     fn write(&mut self) -> Result<(), ImportError> {
