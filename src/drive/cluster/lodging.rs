@@ -141,6 +141,9 @@ impl<'l, 'a> Lodging<'l, 'a> {
         let Link { consumer, timeout, clock, .. } = self.link;
         let due = clock.now().saturating_add(*timeout);
         loop {
+            if self.link.stop.raised() {
+                return Err(ClusterError::Stopped { brokers: self.link.rules.brokers.clone() });
+            }
             let metadata = self.link.ask("their topics", |wait| consumer.fetch_metadata(None, wait))?;
             let led = |topic: &NewTopic| {
                 let found = metadata.topics().iter().find(|found| found.name() == topic.name);
@@ -324,8 +327,29 @@ pub(super) fn remove(link: &Link<'_>, topics: &[String], groups: &[String]) -> R
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+
+    use super::super::link::consumer;
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{Stop, SystemClock};
+    use crate::drive::DriveSettings;
+
+    #[test]
+    fn whoever_asks_to_stop_does_not_wait_for_leaders() {
+        let brokers: MockCluster<'_, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        let text = format!("transport = 'kafka'\noutputs = ['a']\nbroker = '{}'", brokers.bootstrap_servers());
+        let rules = toml::from_str::<DriveSettings>(&text).unwrap().check().unwrap();
+        let rules = rules.kafka.unwrap().cluster.unwrap();
+        let (clock, stop) = (SystemClock::start(), Stop::new());
+        let (consumer, timeout) = (consumer(&rules, None).unwrap(), Duration::from_secs(5));
+        let link = Link { consumer, rules: &rules, timeout, clock: &clock, stop: &stop };
+        let lodging = Lodging { link: &link, names: Names::of("old", &clock), left: true };
+        let never = NewTopic { name: "never".to_owned(), partitions: 1, replication: 1, configuration: Vec::new() };
+        stop.raise();
+        let waited = lodging.wait_for_leaders(&[never]);
+        assert!(matches!(waited, Err(ClusterError::Stopped { .. })), "{waited:?}");
+    }
 
     #[test]
     fn no_two_drives_have_a_name_in_common() {
