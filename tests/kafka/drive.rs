@@ -515,40 +515,33 @@ fn topics_are_kept_where_that_is_asked_for_and_swept_away_later() {
     assert_eq!(left_on(&cluster.brokers), (vec![], vec![]));
 }
 
+/// Drives `desk` over the guarded listener of `cluster` with the properties of `login`, into a folder called `out`.
+fn drive_guarded(cluster: &Cluster, desk: &Desk, login: &str, out: &str) -> Result<Outcome, DriveError> {
+    let command = ["sh", "-c", "echo ready; exec sleep 60"].map(str::to_owned);
+    let build = BuildSettings { command: command.into(), ..BuildSettings::default() };
+    let build = build.check_for("new", Path::new("."), Transport::Kafka).unwrap();
+    let text = format!(
+        "transport = 'kafka'\noutputs = ['seen']\nsettle = '300ms'\nbroker = '{}'\nfinished = 'quiet'\n\
+         ready-timeout = '20s'\nready = {{ line = 'ready' }}\n[properties]\nsecurity.protocol = 'sasl_ssl'\n\
+         ssl.ca.location = '{}'\n{login}",
+        cluster.secure_brokers,
+        cluster.files.join("ca.pem").display(),
+    );
+    let rules = toml::from_str::<DriveSettings>(&text).unwrap().check().unwrap();
+    let (plan, out) = (desk.plan(UNPACED), desk.folder.path().join(out));
+    let (recording, build, rules) = (&desk.recording, &build, &rules);
+    let job = Job { name: "new", plan: &plan, recording, deliveries: None, build, rules, out };
+    drive(&job, &SystemClock::start(), &Stop::new(), &|_| {})
+}
+
 #[test]
 fn a_drive_logs_in_by_sasl_over_tls() {
     let Some(cluster) = Cluster::secure() else { return };
     let desk = Desk::numbered(30);
-    let settings = |password: &str| {
-        format!(
-            "finished = 'quiet'\nready-timeout = '20s'\nready = {{ line = 'ready' }}\n[properties]\nsecurity.protocol = 'sasl_ssl'\n\
-             sasl.mechanism = 'SCRAM-SHA-512'\nsasl.username = 'alice'\nsasl.password = '{password}'\n\
-             ssl.ca.location = '{}'\n",
-            cluster.files.join("ca.pem").display()
-        )
-    };
-    let build = ["sh", "-c", "echo ready; exec sleep 60"].map(str::to_owned);
     let drive_with = |password: &str| {
-        let build = BuildSettings { command: build.clone().into(), ..BuildSettings::default() };
-        let build = build.check_for("new", Path::new("."), Transport::Kafka).unwrap();
-        let text = format!(
-            "transport = 'kafka'\noutputs = ['seen']\nsettle = '300ms'\nbroker = '{}'\n{}",
-            cluster.secure_brokers,
-            settings(password)
-        );
-        let rules = toml::from_str::<DriveSettings>(&text).unwrap().check().unwrap();
-        let plan = desk.plan(UNPACED);
-        let out = desk.folder.path().join(password);
-        let job = Job {
-            name: "new",
-            plan: &plan,
-            recording: &desk.recording,
-            deliveries: None,
-            build: &build,
-            rules: &rules,
-            out,
-        };
-        drive(&job, &SystemClock::start(), &Stop::new(), &|_| {})
+        let login =
+            format!("sasl.mechanism = 'SCRAM-SHA-512'\nsasl.username = 'alice'\nsasl.password = '{password}'\n");
+        drive_guarded(&cluster, &desk, &login, password)
     };
     let outcome = drive_with("wonderland").unwrap();
     assert_eq!((outcome.ending().ending, outcome.ending().sent), (Ending::Finished, Some(30)));
@@ -556,6 +549,21 @@ fn a_drive_logs_in_by_sasl_over_tls() {
     let refused = drive_with("hunter2").unwrap_err();
     assert!(matches!(refused, DriveError::Cluster(ClusterError::NoEntry { .. })), "{refused}");
     assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
+}
+
+#[test]
+fn each_client_of_a_drive_gets_the_token_that_it_asks_for() {
+    let Some(cluster) = Cluster::secure() else { return };
+    let desk = Desk::numbered(30);
+    let drive_with = |config: &str, out: &str| {
+        let login = format!("sasl.mechanism = 'OAUTHBEARER'\nsasl.oauthbearer.config = '{config}'\n");
+        drive_guarded(&cluster, &desk, &login, out)
+    };
+    let outcome = drive_with("principal=alice", "made").unwrap();
+    assert_eq!((outcome.ending().ending, outcome.ending().sent), (Ending::Finished, Some(30)));
+    assert_eq!(left_on(&cluster.brokers), (vec![], vec![]));
+    let refused = drive_with("token-file=nowhere", "gone").unwrap_err();
+    assert!(refused.to_string().contains("could not read nowhere"), "{refused}");
 }
 
 /// A scenario of the builds `refunds-old` and `new` over a cluster.
