@@ -8,11 +8,12 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
 use super::error::{ClusterError, is_passing};
+use super::standing::stands;
 use crate::clock::Clock;
 use crate::drive::kafka::Spot;
 use crate::drive::stage::Stretch;
@@ -38,6 +39,8 @@ pub(super) struct Acks {
     ear: Mutex<()>,
     /// Whether the thread that produces listens, too.
     producing: AtomicBool,
+    /// Whether what is handed to the producer goes its way at once.
+    standing: AtomicBool,
     taken: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<ClusterError>>,
@@ -54,10 +57,16 @@ impl Acks {
             lanes: Mutex::new(lanes),
             ear: Mutex::default(),
             producing: AtomicBool::new(false),
+            standing: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
+    }
+
+    /// Number of partitions.
+    pub(super) fn partitions(&self) -> usize {
+        self.spots.len()
     }
 
     /// Events that stand on the cluster.
@@ -110,6 +119,17 @@ impl Acks {
         self.producing.load(Ordering::Acquire)
     }
 
+    /// Whether the producer has all that it needs ahead of its first event. One that has failed for good counts as well: its events
+    /// say why.
+    pub(super) fn is_standing(&self) -> bool {
+        self.standing.load(Ordering::Acquire)
+    }
+
+    /// What the client heard last.
+    pub(super) fn heard(&self) -> Option<String> {
+        self.heard.refused().or_else(|| self.heard.heard())
+    }
+
     /// Events of a partition came to stand there, or were not taken.
     fn note(&self, report: &Report) {
         let index = report.mark;
@@ -149,7 +169,16 @@ impl ClientContext for Acks {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.standing.store(true, Ordering::Release);
+        }
         self.heard.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if !self.is_standing() && stands(statistics, self.spots.len()) {
+            self.standing.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -166,8 +195,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::RDKafkaErrorCode;
-
     use super::*;
     use crate::clock::SimulatedClock;
     use crate::kafka::Owner;
@@ -199,6 +226,24 @@ mod tests {
         acks.note(&Report { mark: 1, offset: 2, count: 5, error: None });
         let said = acks.take_failure().unwrap().to_string();
         assert!(said.contains("at 2 instead of 1") && acks.has_failed(), "{said}");
+    }
+
+    #[test]
+    fn a_producer_stands_once_it_has_its_id_or_has_failed_for_good() {
+        let partitions = r#""topics": {"t": {"partitions": {"0": {"leader": 1}, "1": {"leader": 1}}}}"#;
+        let said = |state: &str| format!(r#"{{"eos": {{"idemp_state": "{state}"}}, {partitions}}}"#);
+        let producer = acks();
+        producer.stats_raw(said("WaitPID").as_bytes());
+        producer.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "nobody there");
+        assert!(!producer.is_standing());
+        assert_eq!(producer.heard().as_deref(), Some("nobody there"));
+        producer.stats_raw(said("Assigned").as_bytes());
+        // Once and for all: what comes later shows in what becomes of events.
+        producer.stats_raw(said("DrainReset").as_bytes());
+        assert!(producer.is_standing());
+        let failed = acks();
+        failed.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "not allowed");
+        assert!(failed.is_standing());
     }
 
     #[test]

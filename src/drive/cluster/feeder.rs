@@ -21,6 +21,7 @@ use crate::drive::{DeliverySource, DriveError, DriveRules};
 use crate::kafka::{Outgoing, Writer};
 use crate::plan::{Delivery, Phase, PlanError};
 use crate::recording::{Columns, EventView, Lookup, Place, Recording, RecordingError};
+use crate::settings::Span;
 
 /// Most deliveries that are read ahead together.
 const LOOK_AHEAD: usize = 4_096;
@@ -39,6 +40,9 @@ const LISTEN: Duration = Duration::from_millis(1);
 
 /// Events that are produced between two looks at what the brokers say, where the same thread does both.
 const UNHEARD: u64 = 256;
+
+/// Milliseconds between the producer's statistics, one for each partition within these bounds: they tell of all of them.
+const STATISTICS_MS: (usize, usize) = (100, 5_000);
 
 /// Deliveries with their events.
 #[derive(Debug)]
@@ -183,6 +187,7 @@ pub(super) fn producer(link: &Link<'_>, acks: Acks, paced: bool) -> Result<BaseP
     let said = |name: &str| link.rules.properties.iter().any(|(other, _)| other == name);
     // What is due is due: only a plan that waits for nothing lets events wait for each other.
     let linger = if paced { "0" } else { "5" };
+    let partitions = acks.partitions();
     for (name, value) in [
         ("queue.buffering.max.ms", linger),
         ("queue.buffering.max.kbytes", "131072"),
@@ -194,6 +199,8 @@ pub(super) fn producer(link: &Link<'_>, acks: Acks, paced: bool) -> Result<BaseP
         }
     }
     config.set("enable.idempotence", "true");
+    let (least, most) = STATISTICS_MS;
+    config.set("statistics.interval.ms", partitions.clamp(least, most).to_string());
     config.create_with_context(acks).map_err(|error| link.rules.properties.refused(error).into())
 }
 
@@ -229,6 +236,7 @@ impl Pace<'_> {
     }
 
     fn produce_all(&mut self, loads: &Receiver<Result<Load, DriveError>>) -> Result<(), PaceEnd> {
+        self.wait_for_producer()?;
         while !self.schedule.shared.is_ready() {
             self.schedule.go_on()?;
             thread::park_timeout(LOOK);
@@ -250,6 +258,22 @@ impl Pace<'_> {
         }
         self.wait_for_acks()?;
         self.schedule.start(warm_up).map(drop)
+    }
+
+    /// Waits until the producer stands: how long that takes is no lateness of an event.
+    fn wait_for_producer(&self) -> Result<(), PaceEnd> {
+        let (clock, timeout) = (self.schedule.clock, self.schedule.rules.ready_timeout);
+        let until = clock.now().saturating_add(timeout);
+        while !self.acks.is_standing() {
+            self.go_on()?;
+            if clock.now() > until {
+                let silence = || format!("there was none within {} (`ready-timeout`)", Span(timeout));
+                let reason = self.acks.heard().unwrap_or_else(silence);
+                return Err(PaceEnd::Failed(self.link.no_answer("an id of the producer", &reason).into()));
+            }
+            self.pause();
+        }
+        Ok(())
     }
 
     /// Whether this thread listens to the brokers.

@@ -20,6 +20,7 @@ mod link;
 mod lodging;
 mod outputs;
 mod settings;
+mod standing;
 
 pub use error::ClusterError;
 pub use settings::{ClusterRules, PropertySettings};

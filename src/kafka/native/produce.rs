@@ -179,6 +179,7 @@ pub(crate) fn reports<C: ClientContext>(client: &Client<C>, timeout: Duration, t
         match unsafe { native::rd_kafka_event_type(event) } {
             native::RD_KAFKA_EVENT_DR => each_run(event, take),
             native::RD_KAFKA_EVENT_ERROR => tell_error(client, event),
+            native::RD_KAFKA_EVENT_STATS => tell_statistics(client, event),
             native::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => set_token(client, event),
             _ => {}
         }
@@ -223,6 +224,12 @@ fn tell_error<C: ClientContext>(client: &Client<C>, event: *mut native::rd_kafka
     let (code, reason) =
         unsafe { (native::rd_kafka_event_error(event), text(native::rd_kafka_event_error_string(event))) };
     client.context().error(KafkaError::Global(code.into()), reason.trim());
+}
+
+fn tell_statistics<C: ClientContext>(client: &Client<C>, event: *mut native::rd_kafka_event_t) {
+    // SAFETY: the event is alive; its text belongs to it and ends with a zero.
+    let statistics = unsafe { CStr::from_ptr(native::rd_kafka_event_stats(event)) };
+    client.context().stats_raw(statistics.to_bytes());
 }
 
 /// Gives the client the token that it asks for, or says why there is none.
