@@ -1,14 +1,17 @@
 //! A plan produced to a real cluster, beside a bare producer of the same client in the same run.
 //!
 //! Not a timed benchmark: each round produces `REHEARSAL_BENCH_EVENTS` events (1 million by default) of 100 bytes once by a drive,
-//! unpaced, and once by a bare producer with the same settings, and prints both rates. The broker is Apache Kafka on the same cores.
-//! Last, a drive at 10,000 events a second shows how late they are acknowledged.
+//! unpaced, and once by a bare producer with the same settings, in turn which of them is first, and prints both
+//! rates. The broker is Apache Kafka on the same cores. A first round, in which it becomes warm, does not count; each side begins with
+//! the broker at rest and with a producer that has its connection and its id. Last, a drive at 10,000 events a second shows how late
+//! they are acknowledged.
 
 #![expect(clippy::print_stdout, reason = "what was measured is shown where it was asked for")]
 // What is shared with the tests fails as they do.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +40,11 @@ const VALUE: usize = 100;
 /// Partitions of the topic.
 const PARTITIONS: i32 = 4;
 
-/// Each of these is run so often, one after the other.
-const ROUNDS: usize = 5;
+/// Each of these is run so often, in turn, behind a round that does not count.
+const ROUNDS: usize = 7;
+
+/// The broker is at rest where it works less than a fifth of such a time.
+const REST: Duration = Duration::from_millis(200);
 
 /// Bounds every wait.
 const WAIT: Duration = Duration::from_secs(60);
@@ -100,12 +106,54 @@ fn driven(cluster: &Cluster, recording: &Recording, plan: &Plan, out: &Path) -> 
 /// Processor time of this process so far, which no neighbour on the machine lengthens as it does the time that passes: that of its
 /// children, the brokers' too, is not in it.
 fn processor() -> Done<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("a process has no name")?;
-    let ticks = |at: usize| fields.split_whitespace().nth(at).and_then(|field| field.parse::<u64>().ok());
-    let (user, system) = ticks(11).zip(ticks(12)).ok_or("a process has no times")?;
-    // Linux counts them in hundredths of a second, whatever its own clock does.
-    Ok(Duration::from_millis(10 * (user + system)))
+    Ok(Stat::of("self").ok_or("this process has no times")?.time)
+}
+
+/// Processor time of the brokers so far: of the programs of Java that this process started, or their script did.
+fn brokers() -> Done<Duration> {
+    let processes = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let all: Vec<(String, Stat)> = processes.filter_map(|id| Stat::of(&id).map(|stat| (id, stat))).collect();
+    let own = std::process::id().to_string();
+    let parent = |id: &String| all.iter().find(|(other, _)| other == id).map(|(_, stat)| &stat.parent);
+    let is_ours = |stat: &Stat| stat.parent == own || parent(&stat.parent) == Some(&own);
+    Ok(all.iter().filter(|(_, stat)| stat.name == "java" && is_ours(stat)).map(|(_, stat)| stat.time).sum())
+}
+
+/// What Linux tells of a process.
+struct Stat {
+    name: String,
+    parent: String,
+    /// Processor time so far.
+    time: Duration,
+}
+
+impl Stat {
+    /// Of the process `id`; none where it has ended.
+    fn of(id: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (front, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        let (user, system) = ticks(11).zip(ticks(12))?;
+        let name = front.split_once('(')?.1.to_owned();
+        // Linux counts them in hundredths of a second, whatever its own clock does.
+        Some(Self { name, parent: (*fields.get(1)?).to_owned(), time: Duration::from_millis(10 * (user + system)) })
+    }
+}
+
+/// Waits until the brokers have put aside what was produced last, which they do behind its back.
+fn rest() -> Done<()> {
+    let clock = SystemClock::start();
+    let mut before = brokers()?;
+    while clock.now() < WAIT {
+        clock.wait_until(clock.now() + REST);
+        let now = brokers()?;
+        if now.saturating_sub(before) < REST / 5 {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err("the brokers do not come to rest".into())
 }
 
 /// Time from the begin of the schedule to the last acknowledgement.
@@ -122,15 +170,23 @@ fn length(outcome: &Outcome) -> Done<Duration> {
 /// Produces the same events without anything around it; returns how long that takes.
 fn bare(cluster: &Cluster, topic: &str, count: i64) -> Done<Duration> {
     let mut config = cluster.config();
-    config.set("enable.idempotence", "true").set("queue.buffering.max.ms", "5");
+    config.set("enable.idempotence", "true").set("queue.buffering.max.ms", "5").set("message.max.bytes", "100000000");
     config.set("queue.buffering.max.kbytes", "131072").set("queue.buffering.max.messages", "200000");
     let producer: BaseProducer = config.create()?;
-    // Connected, as a drive is when its schedule starts.
-    producer.client().fetch_metadata(Some(topic), WAIT)?;
-    let (clock, value) = (SystemClock::start(), value());
-    for at in 0..count {
+    let value = value();
+    // One event to each partition ahead of the others: connected and with an id, as a drive is when its schedule starts.
+    send(&producer, topic, &value, 0..i64::from(PARTITIONS))?;
+    producer.flush(WAIT)?;
+    let clock = SystemClock::start();
+    send(&producer, topic, &value, 0..count)?;
+    producer.flush(WAIT)?;
+    Ok(clock.now())
+}
+
+fn send(producer: &BaseProducer, topic: &str, value: &[u8], events: Range<i64>) -> Done<()> {
+    for at in events {
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition((at % i64::from(PARTITIONS)) as i32);
-        record = record.payload(&value).timestamp(1_357_000_000_000 + at / 10);
+        record = record.payload(value).timestamp(1_357_000_000_000 + at / 10);
         while let Err((error, again)) = producer.send(record) {
             if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
                 return Err(error.into());
@@ -142,8 +198,7 @@ fn bare(cluster: &Cluster, topic: &str, count: i64) -> Done<Duration> {
             producer.poll(Duration::ZERO);
         }
     }
-    producer.flush(WAIT)?;
-    Ok(clock.now())
+    Ok(())
 }
 
 fn rate(count: i64, time: Duration) -> f64 {
@@ -155,9 +210,42 @@ fn cost(count: i64, time: Duration) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// What one side was measured to take.
+#[derive(Default)]
+struct Side {
+    /// Events a second, by round.
+    rates: Vec<f64>,
+    /// Microseconds of processor time an event, of this process and of the brokers.
+    own: Vec<f64>,
+    brokers: Vec<f64>,
+}
+
+impl Side {
+    /// Measures one round of it; `run` returns how long it took.
+    fn measure(&mut self, count: i64, run: impl FnOnce() -> Done<Duration>) -> Done<()> {
+        rest()?;
+        let before = (processor()?, brokers()?);
+        let time = run()?;
+        self.own.push(cost(count, processor()?.saturating_sub(before.0)));
+        self.brokers.push(cost(count, brokers()?.saturating_sub(before.1)));
+        self.rates.push(rate(count, time));
+        Ok(())
+    }
+
+    fn last(&self) -> f64 {
+        self.rates.last().map_or(0.0, |rate| rate / 1e3)
+    }
+
+    /// Without the first round, in which the broker became warm.
+    fn counted(&self) -> [f64; 3] {
+        [&self.rates, &self.own, &self.brokers].map(|figures| median(&figures[1..]))
+    }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 fn main() -> Done<()> {
@@ -169,35 +257,44 @@ fn main() -> Done<()> {
     let folder = TempDir::new()?;
     let recording = recorded(folder.path(), count)?;
     let plan = planned(&recording, "mode = 'unpaced'")?;
-    let (mut drives, mut bares, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut drive_costs, mut bare_costs) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let before = processor()?;
-        let outcome = driven(&cluster, &recording, &plan, &folder.path().join(format!("outcome-{round}")))?;
-        drive_costs.push(cost(count, processor()?.saturating_sub(before)));
-        let drive = rate(count, length(&outcome)?);
+    let (mut drives, mut bares, mut shares) = (Side::default(), Side::default(), Vec::new());
+    for round in 0..=ROUNDS {
         let topic = format!("bare-{round}");
+        let drive = || length(&driven(&cluster, &recording, &plan, &folder.path().join(format!("outcome-{round}")))?);
+        let bare = || bare(&cluster, &topic, count);
         cluster.create(&topic, PARTITIONS, &[("retention.ms", "-1")]);
-        let before = processor()?;
-        let bare = rate(count, bare(&cluster, &topic, count)?);
-        bare_costs.push(cost(count, processor()?.saturating_sub(before)));
+        if round % 2 == 0 {
+            drives.measure(count, drive)?;
+            bares.measure(count, bare)?;
+        } else {
+            bares.measure(count, bare)?;
+            drives.measure(count, drive)?;
+        }
         cluster.delete(&topic);
-        println!("cluster, round {round}: drive {:.0} k/s, bare producer {:.0} k/s", drive / 1e3, bare / 1e3);
-        drives.push(drive);
-        bares.push(bare);
-        shares.push(drive / bare);
+        let counts = if round == 0 { ", which does not count" } else { "" };
+        println!(
+            "cluster, round {round}: drive {:.0} k/s, bare producer {:.0} k/s{counts}",
+            drives.last(),
+            bares.last()
+        );
+        if round > 0 {
+            shares.push(drives.last() / bares.last() * 100.0);
+        }
     }
+    let ([drive, own, of_drive], [bare, bare_own, of_bare]) = (drives.counted(), bares.counted());
+    shares.sort_by(f64::total_cmp);
     println!(
-        "cluster, {count} events of {VALUE} B, {PARTITIONS} partitions, medians: drive {:.0} k/s, bare producer {:.0} k/s, round by round {:.0} %",
-        median(drives) / 1e3,
-        median(bares) / 1e3,
-        median(shares) * 100.0
+        "cluster, {count} events of {VALUE} B, {PARTITIONS} partitions, medians: drive {:.0} k/s, bare producer {:.0} k/s, round by round {:.0} % ({:.0} to {:.0} %)",
+        drive / 1e3,
+        bare / 1e3,
+        median(&shares),
+        shares[0],
+        shares[shares.len() - 1]
     );
     println!(
-        "cluster, processor time without the brokers', medians: drive {:.2} us an event, bare producer {:.2} us",
-        median(drive_costs),
-        median(bare_costs)
+        "cluster, processor time an event, medians: drive {own:.2} us and the broker's {of_drive:.2} us, bare producer {bare_own:.2} us and {of_bare:.2} us"
     );
+    rest()?;
     let recording = recorded(folder.path(), PACED)?;
     let paced = planned(&recording, "mode = 'recorded'")?;
     let outcome = driven(&cluster, &recording, &paced, &folder.path().join("paced"))?;
