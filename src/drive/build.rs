@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
 use super::Transport;
-use super::placeholders::{Piece, pieces};
+use super::placeholders::{Offers, Piece, pieces};
 use crate::settings::SettingError;
 
 /// One version of the processor and how it is started.
@@ -24,7 +24,8 @@ pub struct BuildSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Program and arguments. `{rehearsal}` is the running program, `{dir}` a directory of the drive's own, `{drive}` its name,
-    /// `{port}` and `{port.NAME}` free TCP ports; over Kafka `{brokers}`, `{group}` and `{topic.NAME}`.
+    /// `{instance}` the number of the process among those of the build, `{port}` and `{port.NAME}` free TCP ports; over Kafka
+    /// `{brokers}`, `{group}` and `{topic.NAME}`.
     pub command: Vec<String>,
     /// Environment variables, in addition to those that Rehearsal itself has. Placeholders as in `command`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -107,6 +108,7 @@ pub struct Build {
     command: Vec<String>,
     env: BTreeMap<String, String>,
     directory: PathBuf,
+    offers: Offers,
 }
 
 impl fmt::Debug for Build {
@@ -117,6 +119,7 @@ impl fmt::Debug for Build {
             .field("command", &self.command)
             .field("env", &self.env.keys())
             .field("directory", &self.directory)
+            .field("offers", &self.offers)
             .finish()
     }
 }
@@ -138,7 +141,16 @@ impl BuildSettings {
     /// The key of what cannot be used: a program that is not there or not executable, a directory that is not there, a
     /// placeholder that nobody fills.
     pub fn check_for(&self, key: &str, folder: &Path, transport: Transport) -> Result<Build, SettingError> {
-        let kafka = transport == Transport::Kafka;
+        self.check_with(key, folder, Offers::of(transport))
+    }
+
+    /// Checks the settings, which stand under `key` (`old` or `new`) in a scenario in `folder`, for drives that fill in what `offers`
+    /// says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_for`].
+    pub fn check_with(&self, key: &str, folder: &Path, offers: Offers) -> Result<Build, SettingError> {
         let directory = self.directory.as_ref().map_or_else(|| folder.to_owned(), |directory| folder.join(directory));
         let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
         if !directory.is_dir() {
@@ -147,7 +159,7 @@ impl BuildSettings {
             return Err(SettingError::new(key, problem, "Write a directory relative to the scenario's folder."));
         }
         for (index, part) in self.command.iter().enumerate() {
-            pieces(part, kafka)
+            pieces(part, &offers)
                 .map_err(|(problem, instead)| SettingError::new(format!("{key}.command[{index}]"), problem, instead))?;
         }
         let mut env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
@@ -163,12 +175,12 @@ impl BuildSettings {
                     "Write a name without `=`.",
                 ));
             }
-            pieces(value, kafka).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
+            pieces(value, &offers).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
             env.insert(name.clone(), value.clone());
         }
-        let program = self.program(key, &directory, &env, kafka)?;
+        let program = self.program(key, &directory, &env, &offers)?;
         let name = self.name.clone().unwrap_or(program);
-        Ok(Build { name, command: self.command.clone(), env, directory })
+        Ok(Build { name, command: self.command.clone(), env, directory, offers })
     }
 
     /// Makes sure that the program is there; returns what to call the build.
@@ -177,7 +189,7 @@ impl BuildSettings {
         key: &str,
         directory: &Path,
         env: &BTreeMap<String, String>,
-        kafka: bool,
+        offers: &Offers,
     ) -> Result<String, SettingError> {
         let wrong = |problem: String, instead: &str| Err(SettingError::new(format!("{key}.command"), problem, instead));
         let Some(program) = self.command.first().filter(|program| !program.is_empty()) else {
@@ -186,7 +198,7 @@ impl BuildSettings {
         if self.command.iter().any(|part| part.contains('\0')) {
             return wrong("a command cannot hold a zero byte".to_owned(), "Leave it out.");
         }
-        match pieces(program, kafka).as_deref() {
+        match pieces(program, offers).as_deref() {
             Ok([Piece::Rehearsal]) => return Ok(self.command[1..].join(" ")),
             Ok([Piece::Text(_)]) => {}
             // Where the program's own path is filled in later, only the start can tell.
@@ -269,6 +281,10 @@ impl Build {
         &self.env
     }
 
+    pub(super) fn offers(&self) -> &Offers {
+        &self.offers
+    }
+
     /// Checks that every topic that it names by `{topic.NAME}` is one of `topics`; `key` is where it stands in the scenario.
     ///
     /// # Errors
@@ -278,7 +294,7 @@ impl Build {
         let commands = self.command.iter().enumerate().map(|(index, part)| (format!("{key}.command[{index}]"), part));
         let env = self.env.iter().map(|(name, value)| (format!("{key}.env.{name}"), value));
         for (key, text) in commands.chain(env) {
-            for piece in pieces(text, true).unwrap_or_default() {
+            for piece in pieces(text, &self.offers).unwrap_or_default() {
                 if let Piece::Topic(topic) = piece
                     && !topics.contains(&topic)
                 {

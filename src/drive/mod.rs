@@ -55,12 +55,14 @@ mod shared;
 mod spin;
 pub mod stage;
 mod stdio;
+mod world;
 
 pub use build::{Build, BuildSettings, Flag};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
+pub use placeholders::Offers;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 pub use spin::Spin;
 
@@ -68,6 +70,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::thread;
+
+use world::World;
 
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::outcome::{Outcome, OutcomeError};
@@ -172,6 +176,14 @@ pub struct Progress<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriveError {
+    /// What a drive has of its own could not be made.
+    #[error("could not make what the drive {drive} has of its own")]
+    World {
+        /// Name of the drive.
+        drive: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The build's process could not be started.
     #[error("could not start the build {build}")]
     Start {
@@ -232,12 +244,13 @@ pub fn drive(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
+    let mut world = World::new(job, clock)?;
     match &job.rules.kafka {
         Some(rules) => match &rules.cluster {
-            Some(cluster) => cluster::drive(job, rules, cluster, stop, progress),
-            None => kafka::drive(job, rules, stop, progress),
+            Some(cluster) => cluster::drive(job, rules, cluster, &mut world, stop, progress),
+            None => kafka::drive(job, rules, &mut world, stop, progress),
         },
-        None => stdio::drive(job, clock, stop, progress),
+        None => stdio::drive(job, &world, clock, stop, progress),
     }
 }
 

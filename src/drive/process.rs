@@ -1,24 +1,19 @@
 //! A build's process, with everything it starts: ended as one and reaped.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{self, Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::build::Build;
-use super::leash::{self, Held, Leash};
+use super::leash::{Held, Leash};
 use super::living;
 use super::pipe::Pipe;
-use super::placeholders::{Address, Filling};
-use crate::clock::Clock;
+use super::world::World;
 
 /// Ticks of a second in `/proc`, which Linux fixes for all programs.
 const TICKS: u64 = 100;
@@ -60,52 +55,20 @@ pub(super) struct Pipes {
 }
 
 impl Process {
-    /// Starts `build` for the drive named `drive`, whose own directory is `dir`. The variable `hidden` of our own environment is
-    /// kept from it. Over Kafka, `kafka` is where it connects to and what else it finds in its environment.
-    pub(super) fn start(
-        build: &Build,
-        dir: &Path,
-        drive: &str,
-        hidden: Option<&str>,
-        kafka: Option<(&Address, &BTreeMap<String, String>)>,
-        clock: &dyn Clock,
-    ) -> io::Result<(Self, Pipes)> {
-        let mut filling = Filling::new(dir, drive, kafka.map(|(address, _)| address))?;
-        let (program, arguments) = build.command().split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let name = filling.fill(program)?;
-        // What a relative path is relative to is the system's choice; an absolute one leaves none.
-        let program =
-            if name.contains('/') { std::path::absolute(build.directory().join(&name))? } else { name.into() };
-        let mut command = Command::new(program);
-        for argument in arguments {
-            command.arg(filling.fill(argument)?);
+    /// Starts the process `instance` of `build` in `world`.
+    pub(super) fn start(world: &World, build: &Build, instance: u32) -> io::Result<(Self, Pipes)> {
+        let (child, mark) = world.start(build, instance)?;
+        let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
+        let mut process = Self { child, pid, leash, ended: None };
+        // Dropped where it came too late, it is ended.
+        if !living::born(pid, &process.leash) {
+            return Err(io::ErrorKind::Interrupted.into());
         }
-        if let Some(hidden) = hidden {
-            command.env_remove(hidden);
-        }
-        command.envs(kafka.into_iter().flat_map(|(_, env)| env));
-        for (name, value) in build.env() {
-            command.env(name, filling.fill(value)?);
-        }
-        let mark = mark(clock);
-        command.env(leash::VARIABLE, &mark).current_dir(build.directory()).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // The ports are free again from here on: the build may take them.
-        drop(filling);
-        let mut process = Self::spawn(&mut command, mark)?;
         let pipes = process.pipes();
         if pipes.is_err() {
             process.end();
         }
         Ok((process, pipes?))
-    }
-
-    fn spawn(command: &mut Command, mark: String) -> io::Result<Self> {
-        let child = command.spawn()?;
-        let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
-        let process = Self { child, pid, leash, ended: None };
-        // Dropped where it came too late, it is ended.
-        if living::born(pid, &process.leash) { Ok(process) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     fn pipes(&mut self) -> io::Result<Pipes> {
@@ -191,14 +154,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// A text that no other drive of any program has, below that of the drive that this program runs in, if any.
-fn mark(clock: &dyn Clock) -> String {
-    static DRIVES: AtomicU64 = AtomicU64::new(0);
-    let number = DRIVES.fetch_add(1, Ordering::Relaxed);
-    let outer = env::var(leash::VARIABLE).map(|outer| outer + "/").unwrap_or_default();
-    format!("{outer}{}-{}-{number}", process::id(), clock.date_us())
 }
 
 /// Says how a process ended, such as `exit code 3`.

@@ -14,6 +14,7 @@ use super::listen::{Heard, Listener};
 use super::pace::{Note, Pace, PaceEnd, Timing};
 use super::process::{Ended, Pipes, Process, describe};
 use super::shared::Shared;
+use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
 use crate::mask::LogMask;
@@ -29,6 +30,7 @@ const NOTES_WAITING: usize = 64;
 /// Drives one build and keeps what it did.
 pub(super) fn drive(
     job: &Job<'_>,
+    world: &World,
     clock: &dyn Clock,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
@@ -46,8 +48,8 @@ pub(super) fn drive(
     if job.rules.ready.is_none() {
         shared.set_ready();
     }
-    let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
-    let (process, pipes) = match Process::start(job.build, &job.out.join("dir"), job.name, hidden, None, clock) {
+    world.furnish()?;
+    let (process, pipes) = match Process::start(world, job.build, 0) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;

@@ -43,9 +43,10 @@ use link::Link;
 use lodging::{Leftover, Lodging, Names, Room, leftovers};
 use outputs::Outputs;
 
-use super::kafka::{Between, Broker, Desk, KafkaRules, PaceEnd, Schedule, Spot, configuration};
+use super::kafka::{Between, Broker, Desk, KafkaRules, PaceEnd, Schedule, Spot, configuration, connect};
 use super::placeholders::Address;
 use super::shared::Shared;
+use super::world::World;
 use super::{DriveError, DriveRules, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::kafka::Writer;
@@ -63,6 +64,7 @@ pub(super) fn drive(
     job: &Job<'_>,
     kafka: &KafkaRules,
     rules: &ClusterRules,
+    world: &mut World,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
@@ -85,9 +87,9 @@ pub(super) fn drive(
     let acks: &Acks = producer.context();
     let board = Board::new(&inputs, &kafka.outputs, acks);
     let shared = Shared::new(clock.now(), job.rules.timeout);
-    let address = address(rules, &names, &inputs, kafka);
+    connect(world, address(rules, &names, &inputs, kafka), job, kafka);
     let desk = Desk::open(job, stop)?;
-    let between = Between { broker: &board, address: &address, ready: job.rules.ready.as_ref() };
+    let between = Between { broker: &board, world, ready: job.rules.ready.as_ref() };
     let (board, shared, clock, link, names, producer) = (&board, &shared, &*clock, &link, &names, &producer);
     thread::scope(|scope| {
         let _ending = Ending(board);

@@ -54,7 +54,8 @@ use super::pace::Timing;
 use super::placeholders::Address;
 use super::process::{Pipes, Process};
 use super::shared::Shared;
-use super::stage::{GroupCommit, Stage, StageSettings};
+use super::stage::{GroupCommit, Stage, StageError, StageSettings};
+use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::mask::LogMask;
@@ -104,6 +105,7 @@ impl Known {
 pub(super) fn drive(
     job: &Job<'_>,
     rules: &KafkaRules,
+    world: &mut World,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
@@ -114,7 +116,7 @@ pub(super) fn drive(
     if !faults.is_empty() {
         desk.keep_touches(faults.iter().map(|fault| fault.name.clone()).collect())?;
     }
-    let stage = start(job, rules, &clock)?;
+    let stage = start(job, rules, world, &clock)?;
     let lanes = Lanes::make(&stage, job.plan, job.recording, &rules.outputs).map_err(|error| match error {
         LanesError::Plan(error) => DriveError::from(error),
         LanesError::Stage(error) => error.into(),
@@ -124,7 +126,8 @@ pub(super) fn drive(
     }
     let shared = Shared::new(clock.now(), job.rules.timeout);
     let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned(), topics: BTreeMap::new() };
-    let between = Between { broker: &lanes, address: &address, ready: None };
+    connect(world, address, job, rules);
+    let between = Between { broker: &lanes, world, ready: None };
     let (lanes, shared, clock) = (&lanes, &shared, &*clock);
     let pace = |revealed| {
         let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
@@ -142,8 +145,8 @@ pub(super) fn drive(
 /// What stands between plan and build.
 pub(super) struct Between<'a> {
     pub(super) broker: &'a dyn Broker,
-    /// Where the build connects to.
-    pub(super) address: &'a Address,
+    /// Where the build lives.
+    pub(super) world: &'a World,
     /// Line that says that the build is ready, where nothing else does.
     pub(super) ready: Option<&'a Regex>,
 }
@@ -192,16 +195,14 @@ impl Desk {
         afterwards: impl FnOnce() -> Vec<String>,
     ) -> Result<Outcome, DriveError> {
         let Self { mut writer, complaints, words, faults } = self;
-        let Between { broker, address, ready } = *between;
+        let Between { broker, world, ready } = *between;
         let (topics, known) = (job.plan.topics(), &Known::new());
         let timing = Timing::new().map_err(|error| DriveError::Start {
             build: job.build.name().to_owned(),
             source: io::Error::other(error.to_string()),
         })?;
-        let env = environment(address, topics.iter().chain(rules.outputs.keys()));
-        let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
-        let (dir, kafka) = (job.out.join("dir"), Some((address, &env)));
-        let (process, pipes) = match Process::start(job.build, &dir, job.name, hidden, kafka, clock) {
+        world.furnish()?;
+        let (process, pipes) = match Process::start(world, job.build, 0) {
             Ok(started) => started,
             Err(source) => {
                 writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
@@ -255,13 +256,21 @@ fn log(job: &Job<'_>, name: &str) -> Result<Complaints, DriveError> {
     opened.map_err(|source| OutcomeError::Io { path, source }.into())
 }
 
-fn start(job: &Job<'_>, rules: &KafkaRules, clock: &Arc<dyn Clock>) -> Result<Stage, DriveError> {
+fn start(job: &Job<'_>, rules: &KafkaRules, world: &World, clock: &Arc<dyn Clock>) -> Result<Stage, DriveError> {
     let mut settings = StageSettings::new(Path::new(&job.out));
     settings.listen = rules.listen;
     // Nobody can connect to "all addresses".
     let anywhere = rules.listen.ip().is_unspecified().then(|| "127.0.0.1".to_owned());
     settings.advertise = rules.advertise.clone().or(anywhere);
-    Ok(Stage::start(settings, Arc::clone(clock))?)
+    let listen = settings.listen;
+    let listener = world.listen(listen).map_err(|source| StageError::Listen { listen, source })?;
+    Ok(Stage::start_at(listener, settings, Arc::clone(clock))?)
+}
+
+/// Tells the build where its brokers are.
+pub(super) fn connect(world: &mut World, address: Address, job: &Job<'_>, rules: &KafkaRules) {
+    let env = environment(&address, job.plan.topics().iter().chain(rules.outputs.keys()));
+    world.connect(address, env);
 }
 
 /// What a build finds in its environment.

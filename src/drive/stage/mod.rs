@@ -229,13 +229,24 @@ impl Stage {
     /// [`StageError::Advertise`] where it stands for all of them and no host is advertised.
     pub fn start(settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
         let listen = settings.listen;
+        settings.check()?;
+        let listener = TcpListener::bind(listen).map_err(|source| StageError::Listen { listen, source })?;
+        Self::start_at(listener, settings, clock)
+    }
+
+    /// Starts a stage without topics that is connected to through `listener`, whoever made it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_at(listener: TcpListener, settings: StageSettings, clock: Arc<dyn Clock>) -> Result<Self, StageError> {
+        let listen = settings.listen;
         let failed = |source| StageError::Listen { listen, source };
         settings.check()?;
         if listen.ip().is_unspecified() && settings.advertise.is_none() {
             return Err(StageError::Advertise { listen });
         }
         raise_open_files();
-        let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let advertised = settings.advertised(address);
         let broker = Arc::new(Broker::new(settings, advertised, clock));

@@ -1,0 +1,363 @@
+//! What one drive has of its own: a directory with a temporary folder in it, ports, addresses by name, and who starts its processes.
+//!
+//! Made once for each drive, before anything is started; all that a drive starts is started in it. What never happens here: two
+//! drives get the same port, folder or mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::build::Build;
+use super::leash;
+use super::placeholders::{Address, Offers, Piece, pieces};
+use super::{DriveError, Job};
+use crate::clock::Clock;
+use crate::outcome::OutcomeError;
+
+/// Variable by which every Java machine takes options.
+const JAVA: &str = "JAVA_TOOL_OPTIONS";
+
+/// Ports that drives of this program have: none is given twice, not even between the moment in which one is let go and that in which
+/// its build takes it.
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Who starts a drive's processes and listens for it: this program itself, or whoever stands in the drive's isolation.
+pub(super) trait Launcher: fmt::Debug + Send + Sync {
+    /// Starts `command`, whose standard streams are pipes. Called once for each process of a build, and again where one is started
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn launch(&self, command: &mut Command) -> io::Result<Child>;
+
+    /// Listens at `at`, as the drive's processes see it; port 0 takes any that is free there.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn listen(&self, at: SocketAddr) -> io::Result<TcpListener>;
+}
+
+/// Starts processes beside this one, on the machine's own network.
+#[derive(Debug)]
+struct Beside;
+
+impl Launcher for Beside {
+    fn launch(&self, command: &mut Command) -> io::Result<Child> {
+        command.spawn()
+    }
+
+    fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::bind(at)
+    }
+}
+
+/// A port of a drive, held until what is to take it is started.
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    held: Option<TcpListener>,
+}
+
+/// What one drive has of its own.
+#[derive(Debug)]
+pub(super) struct World {
+    drive: String,
+    dir: PathBuf,
+    rehearsal: PathBuf,
+    mark: String,
+    starts: AtomicU64,
+    hidden: Option<String>,
+    launcher: Box<dyn Launcher>,
+    /// By the number of the process that it is for, and its name.
+    ports: Mutex<BTreeMap<(u32, String), Port>>,
+    kafka: Option<Address>,
+    env: BTreeMap<String, String>,
+    offered: BTreeMap<String, String>,
+}
+
+impl World {
+    /// Makes the one of `job`'s drive; nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::World`] where the system does not tell where this program is.
+    pub(super) fn new(job: &Job<'_>, clock: &dyn Clock) -> Result<Self, DriveError> {
+        let hidden = job.rules.mask.as_ref().and_then(|policy| policy.key_variable());
+        Self::named(job.name, &job.out.join("dir"), hidden, clock)
+            .map_err(|source| DriveError::World { drive: job.name.to_owned(), source })
+    }
+
+    /// Makes the one of the drive called `drive`, whose own directory is `dir`. The variable `hidden` of our own environment is kept
+    /// from what it starts.
+    fn named(drive: &str, dir: &Path, hidden: Option<&str>, clock: &dyn Clock) -> io::Result<Self> {
+        Ok(Self {
+            drive: drive.to_owned(),
+            dir: std::path::absolute(dir)?,
+            rehearsal: env::current_exe()?,
+            mark: mark(clock),
+            starts: AtomicU64::new(0),
+            hidden: hidden.map(str::to_owned),
+            launcher: Box::new(Beside),
+            ports: Mutex::default(),
+            kafka: None,
+            env: BTreeMap::new(),
+            offered: BTreeMap::new(),
+        })
+    }
+
+    /// Makes its directory and the temporary folder in it.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::Outcome`] where the disk refuses.
+    pub(super) fn furnish(&self) -> Result<(), DriveError> {
+        let folder = self.temporary();
+        fs::create_dir_all(&folder).map_err(|source| OutcomeError::io(&folder, source).into())
+    }
+
+    #[expect(dead_code, reason = "for the isolation of a drive, which comes behind it")]
+    /// Has all processes started by `launcher` from here on, and all ports found by it.
+    pub(super) fn launch_by(&mut self, launcher: Box<dyn Launcher>) {
+        self.launcher = launcher;
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "for stubs, which come behind it"))]
+    /// Fills `{name}` with `text` from here on, such as the address of a stub.
+    pub(super) fn offer(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.offered.insert(name.into(), text.into());
+    }
+
+    /// Tells builds where their brokers are, by placeholders and by the variables `env`.
+    pub(super) fn connect(&mut self, address: Address, env: BTreeMap<String, String>) {
+        self.kafka = Some(address);
+        self.env.extend(env);
+    }
+
+    /// Listens for the drive at `at`: what its processes connect to.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        self.launcher.listen(at)
+    }
+
+    /// The folder inside of `{dir}` that what it starts takes for temporary files.
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    /// Starts the process `instance` of `build` by its launcher, with pipes for standard streams. Returns it with the mark that it
+    /// and all that it starts carry.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn start(&self, build: &Build, instance: u32) -> io::Result<(Child, String)> {
+        let mut command = self.command(build, build.command(), instance)?;
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}/{number}", self.mark);
+        command.env(leash::VARIABLE, &mark);
+        self.let_go(instance);
+        Ok((self.launcher.launch(&mut command)?, mark))
+    }
+
+    /// Makes the command of `words` as `build` runs it: in its directory, with its environment, in a group of its own.
+    fn command(&self, build: &Build, words: &[String], instance: u32) -> io::Result<Command> {
+        use std::os::unix::process::CommandExt;
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let fill = |text: &str| self.fill(text, build.offers(), instance);
+        let name = fill(program)?;
+        // What a relative path is relative to is the system's choice; an absolute one leaves none.
+        let program =
+            if name.contains('/') { std::path::absolute(build.directory().join(&name))? } else { name.into() };
+        let mut command = Command::new(program);
+        for argument in arguments {
+            command.arg(fill(argument)?);
+        }
+        if let Some(hidden) = &self.hidden {
+            command.env_remove(hidden);
+        }
+        command.envs(&self.env).env("TMPDIR", self.temporary());
+        for (name, value) in build.env() {
+            command.env(name, fill(value)?);
+        }
+        let options =
+            command.get_envs().find(|(name, _)| *name == JAVA).and_then(|(_, value)| value.map(OsString::from));
+        if let Some(options) = self.java_options(options.or_else(|| env::var_os(JAVA)).as_deref()) {
+            command.env(JAVA, options);
+        }
+        command.current_dir(build.directory()).process_group(0);
+        command.stdin(process::Stdio::piped()).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
+        Ok(command)
+    }
+
+    /// What Java machines are to take behind what they take anyhow, `before`; none where that says itself where temporary files go.
+    fn java_options(&self, before: Option<&OsStr>) -> Option<OsString> {
+        let mut options = before.map(OsStr::to_owned).unwrap_or_default();
+        if options.to_string_lossy().contains("-Djava.io.tmpdir=") {
+            return None;
+        }
+        if !options.is_empty() {
+            options.push(" ");
+        }
+        // Java takes the quotes off again, and nothing else.
+        options.push("'-Djava.io.tmpdir=");
+        options.push(self.temporary());
+        options.push("'");
+        Some(options)
+    }
+
+    /// Fills the placeholders of `text`, which has been checked against `offers`, for the process `instance`. The same name of a port
+    /// is the same port throughout.
+    fn fill(&self, text: &str, offers: &Offers, instance: u32) -> io::Result<String> {
+        let wrong = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
+        let kafka = self.kafka.as_ref();
+        let mut filled = String::new();
+        for piece in pieces(text, offers).map_err(|(problem, _)| wrong(problem))? {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Rehearsal => filled.push_str(&self.rehearsal.to_string_lossy()),
+                Piece::Drive => filled.push_str(&self.drive),
+                Piece::Instance => filled.push_str(&instance.to_string()),
+                Piece::Dir => filled.push_str(&self.dir.to_string_lossy()),
+                Piece::Port(name) => filled.push_str(&self.port(name, instance)?.to_string()),
+                Piece::Brokers => filled.push_str(kafka.map_or("", |address| &address.brokers)),
+                Piece::Group => filled.push_str(kafka.map_or("", |address| &address.group)),
+                Piece::Topic(name) => filled.push_str(kafka.map_or(name, |address| address.topic(name))),
+                Piece::Offered(name) => {
+                    let text = self.offered.get(name);
+                    filled.push_str(text.ok_or_else(|| wrong(format!("nobody fills `{{{name}}}`")))?);
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Finds a free port. It stays taken until its process is started, so that nobody else gets it.
+    fn port(&self, name: &str, instance: u32) -> io::Result<u16> {
+        let mut ports = lock(&self.ports);
+        let key = (instance, name.to_owned());
+        if let Some(port) = ports.get(&key) {
+            return Ok(port.number);
+        }
+        // What another drive was given and has let go is free for the system, and not for us.
+        let mut passed = Vec::new();
+        let (number, held) = loop {
+            let listener = self.listen((Ipv4Addr::LOCALHOST, 0).into())?;
+            let number = listener.local_addr()?.port();
+            if lock(&TAKEN).insert(number) {
+                break (number, listener);
+            }
+            passed.push(listener);
+        };
+        ports.insert(key, Port { number, held: Some(held) });
+        Ok(number)
+    }
+
+    /// Frees the ports of `instance`, for it to take.
+    fn let_go(&self, instance: u32) {
+        for ((_, port), of) in lock(&self.ports).iter_mut().map(|(key, port)| ((key.0, port), key.0)) {
+            if of == instance {
+                port.held = None;
+            }
+        }
+    }
+}
+
+impl Drop for World {
+    /// Gives its ports back, and takes its folders away where nothing is in them.
+    fn drop(&mut self) {
+        for port in lock(&self.ports).values() {
+            lock(&TAKEN).remove(&port.number);
+        }
+        for folder in [self.temporary(), self.dir.clone()] {
+            // Not where something is in it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A text that no other drive of any program has, below that of the drive that this program runs in, if any.
+fn mark(clock: &dyn Clock) -> String {
+    static DRIVES: AtomicU64 = AtomicU64::new(0);
+    let number = DRIVES.fetch_add(1, Ordering::Relaxed);
+    let outer = env::var(leash::VARIABLE).map(|outer| outer + "/").unwrap_or_default();
+    format!("{outer}{}-{}-{number}", process::id(), clock.date_us())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::drive::Transport;
+
+    fn world() -> World {
+        World::named("new", Path::new("unused"), None, &SystemClock::start()).unwrap()
+    }
+
+    #[test]
+    fn each_name_of_a_port_is_a_port_of_its_own() {
+        let (world, offers) = (world(), Offers::default());
+        let filled = world.fill("{port} {port.a} {port} {port.a} {drive} {instance}", &offers, 0).unwrap();
+        let words: Vec<_> = filled.split(' ').collect();
+        assert_eq!((words[0], words[1], words[4], words[5]), (words[2], words[3], "new", "0"));
+        assert_ne!(words[0], words[1]);
+        assert_ne!(world.fill("{port}", &offers, 1).unwrap(), words[0], "each process has ports of its own");
+    }
+
+    #[test]
+    fn a_port_that_was_let_go_is_given_to_nobody_else() {
+        let (one, other) = (world(), world());
+        let number = one.port("", 0).unwrap();
+        one.let_go(0);
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+        drop(held);
+        for name in 0..50 {
+            assert_ne!(other.port(&name.to_string(), 0).unwrap(), number);
+        }
+        assert!(lock(&TAKEN).contains(&number));
+        drop(one);
+        assert!(!lock(&TAKEN).contains(&number));
+    }
+
+    #[test]
+    fn over_kafka_a_command_learns_brokers_group_and_topics() {
+        let topics = BTreeMap::from([("b".to_owned(), "there-b".to_owned())]);
+        let mut world = world();
+        let address = Address { brokers: "127.0.0.1:9".into(), group: "new".into(), topics };
+        world.connect(address, BTreeMap::new());
+        world.offer("effects.pay", "http://127.0.0.1:7");
+        let offers = Offers::of(Transport::Kafka).with("effects.pay").with("registry");
+        let filled = world.fill("-b {brokers} -g {group} {topic.a} {topic.b} {effects.pay}", &offers, 0).unwrap();
+        assert_eq!(filled, "-b 127.0.0.1:9 -g new a there-b http://127.0.0.1:7");
+        assert!(world.fill("{registry}", &offers, 0).unwrap_err().to_string().contains("{registry}"));
+    }
+
+    #[test]
+    fn java_is_told_of_the_temporary_folder_behind_what_it_is_told_anyhow() {
+        let world = world();
+        let folder = world.temporary();
+        let ours = format!("'-Djava.io.tmpdir={}'", folder.display());
+        let told = |before: Option<&str>| {
+            world.java_options(before.map(OsStr::new)).map(|options| options.to_string_lossy().into_owned())
+        };
+        assert_eq!(told(None).as_deref(), Some(&*ours));
+        assert_eq!(told(Some("-Xmx1g")), Some(format!("-Xmx1g {ours}")));
+        assert_eq!(told(Some("-Djava.io.tmpdir=/elsewhere")), None);
+    }
+}
