@@ -445,8 +445,20 @@ pub struct Redelivery {
     pub repeated_effects: u64,
     /// Identities whose last value differs with redelivery.
     pub changed_finals: u64,
+    /// Of the repeated effects, those that are calls to the outside, by the effect's name; zeros left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, RepeatedCalls>,
     /// A few, with the redelivered event.
     pub examples: Vec<Example>,
+}
+
+/// Calls of one effect that redelivery makes a build repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RepeatedCalls {
+    /// Identities with more calls with redelivery than without.
+    pub identities: u64,
+    /// Σ over them of the calls more.
+    pub calls: u64,
 }
 
 /// Latency of both builds and how they differ.

@@ -1,11 +1,12 @@
 //! Redelivery idempotence: a build against itself, with and without redelivered deliveries, then old against new.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Item as _};
 use super::drives::{Drive, EventTimes};
-use super::gather::{Entry, Gathered, gather};
+use super::gather::{Entry, Gathered, Topics, gather};
 use super::matching::{Seen, final_state};
 use super::noise::{Counts, Drives, judge, measure};
 use super::patterns::Candidate;
@@ -13,8 +14,8 @@ use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
 use super::sorted::Sorter;
 use super::watched::{Watched, go_on};
-use super::{CompareError, Idempotency, Redelivery, Statistics};
-use crate::outcome::Outcome;
+use super::{CompareError, Idempotency, Redelivery, RepeatedCalls, Statistics};
+use crate::outcome::{Channel, Outcome};
 use crate::recording::Recording;
 use crate::spill::SpillSpace;
 
@@ -107,12 +108,14 @@ struct Build {
     once: usize,
     with: usize,
     redelivery: Redelivery,
+    /// Repeated calls to the outside, by the number of the effect among the topics.
+    calls: BTreeMap<u16, RepeatedCalls>,
     candidates: Vec<Candidate>,
 }
 
 impl Build {
     fn new(once: usize, with: usize) -> Self {
-        Self { once, with, redelivery: Redelivery::default(), candidates: Vec::new() }
+        Self { once, with, redelivery: Redelivery::default(), calls: BTreeMap::new(), candidates: Vec::new() }
     }
 
     fn keep(&mut self, candidate: Candidate) {
@@ -181,7 +184,14 @@ impl Relation<'_> {
                 self.compare_lasts()?;
             }
         }
+        self.name_effects(&gathered.topics);
         self.compare_lasts()
+    }
+
+    fn name_effects(&mut self, topics: &Topics) {
+        for Build { redelivery, calls, .. } in &mut self.builds {
+            redelivery.effects = calls.iter().map(|(topic, calls)| (topics.name(*topic).to_owned(), *calls)).collect();
+        }
     }
 
     fn identity(&mut self, sides: &[Side]) {
@@ -249,6 +259,11 @@ impl Relation<'_> {
         let build = &mut self.builds[number];
         let repeated = with.count.saturating_sub(once.count);
         build.redelivery.repeated_effects += repeated;
+        if let Some(last) = with.last.filter(|last| repeated > 0 && last.channel() == Channel::Http) {
+            let calls = build.calls.entry(last.topic).or_default();
+            calls.identities += 1;
+            calls.calls += repeated;
+        }
         if repeated > 0 {
             // What names a redelivered delivery as its cause is the repetition; else what came last.
             if let Some(again) = with.redelivered.or(with.last) {

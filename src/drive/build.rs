@@ -24,8 +24,8 @@ pub struct BuildSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Program and arguments. `{rehearsal}` is the running program, `{dir}` a directory of the drive's own, `{drive}` its name,
-    /// `{instance}` the number of the process among those of the build, `{port}` and `{port.NAME}` free TCP ports; over Kafka
-    /// `{brokers}`, `{group}` and `{topic.NAME}`.
+    /// `{instance}` the number of the process among those of the build, `{port}` and `{port.NAME}` free TCP ports; `{effects.NAME}` and
+    /// `{registry}` addresses of its stubs; over Kafka `{brokers}`, `{group}` and `{topic.NAME}`.
     pub command: Vec<String>,
     /// Environment variables, in addition to those that Rehearsal itself has. Placeholders as in `command`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -279,6 +279,13 @@ impl Build {
 
     pub(super) fn env(&self) -> &BTreeMap<String, String> {
         &self.env
+    }
+
+    /// Whether its command or environment names `{name}`, of what is offered beyond what every drive fills in.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let texts = self.command.iter().chain(self.env.values());
+        let mut pieces = texts.flat_map(|text| pieces(text, &self.offers).unwrap_or_default());
+        pieces.any(|piece| piece == Piece::Offered(name))
     }
 
     pub(super) fn offers(&self) -> &Offers {

@@ -1,15 +1,19 @@
 //! Standard output of a build, on a thread of its own: lines to outputs.
 
 use std::io::BufRead;
+use std::thread;
+use std::time::Duration;
 
 use regex::bytes::Regex;
 
+use super::called::keep_calls;
 use super::feed::Announced;
 use super::keep::{Keep, UNREAD};
 use super::ledger::{Found, Ledger};
 use super::pipe::Pipe;
 use super::reply::{Reply, Said, Spot};
 use super::shared::Shared;
+use super::stubs::Calls;
 use super::{DriveRules, Payload};
 use crate::clock::Clock;
 use crate::mask::redact_credentials;
@@ -21,6 +25,9 @@ const READ_BYTES: usize = 512 << 10;
 
 /// Microseconds between footers that make what was written readable.
 const CHECKPOINT_US: i64 = 20_000_000;
+
+/// Pause between looks for calls where there is no output to wait for.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What was heard.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ pub(super) struct Listener<'a> {
     keep: Keep<'a>,
     ledger: Ledger,
     announced: Vec<Announced>,
+    calls: Calls,
+    /// Bytes that the build wrote and called with.
+    bytes: u64,
     arrived_us: i64,
     phase: Phase,
 }
@@ -51,6 +61,7 @@ impl<'a> Listener<'a> {
         clock: &'a dyn Clock,
         topics: &'a [String],
         outputs: &'a mut OutputsWriter,
+        calls: Calls,
     ) -> Self {
         Self {
             rules,
@@ -60,6 +71,8 @@ impl<'a> Listener<'a> {
             keep: Keep::new(rules, outputs),
             ledger: Ledger::new(topics),
             announced: Vec::new(),
+            calls,
+            bytes: 0,
             arrived_us: 0,
             phase: Phase::Main,
         }
@@ -68,7 +81,7 @@ impl<'a> Listener<'a> {
     /// Reads standard output to its end, or until the drive is closed.
     pub(super) fn run(mut self, stdout: &mut Pipe) -> Result<Heard, OutcomeError> {
         let mut lines = Lines::new(self.rules.line_bytes_max);
-        let (mut bytes, mut ended_us, mut saved_us) = (0_u64, None, self.clock.now().as_micros() as i64);
+        let (mut ended_us, mut saved_us) = (None, self.clock.now().as_micros() as i64);
         while !self.shared.is_closed() {
             // A pipe that breaks while it is read has ended.
             let read = lines.fill(stdout).unwrap_or(Some(0));
@@ -79,9 +92,9 @@ impl<'a> Listener<'a> {
                     break;
                 }
                 Some(count) => {
-                    bytes += count as u64;
+                    self.bytes += count as u64;
                     self.shared.note_output(now_us);
-                    self.begin(now_us);
+                    self.begin(now_us)?;
                     while let Some((line, cut)) = lines.next() {
                         self.line(line, cut)?;
                     }
@@ -89,14 +102,13 @@ impl<'a> Listener<'a> {
                 }
                 None if self.shared.is_closing() => break,
                 None => {
-                    self.begin(now_us);
+                    self.begin(now_us)?;
                     self.end();
                     // Reading again will tell what is wrong with the pipe.
                     let _ = stdout.wait();
                 }
             }
-            if bytes > self.rules.output_bytes_max {
-                self.shared.set_flooded();
+            if self.is_flooded() {
                 break;
             }
             if now_us - saved_us > CHECKPOINT_US {
@@ -104,16 +116,41 @@ impl<'a> Listener<'a> {
                 saved_us = now_us;
             }
         }
-        self.begin(self.clock.now().as_micros() as i64);
+        self.begin(self.clock.now().as_micros() as i64)?;
         if let Some((line, cut)) = lines.rest() {
             self.line(line, cut)?;
         }
         self.end();
+        self.hear_calls()?;
         Ok(Heard { committed: self.ledger.committed(), ended_us })
     }
 
-    /// Prepares for the lines of one read: they arrived together, after all that had been announced.
-    fn begin(&mut self, now_us: i64) {
+    /// Whether the build wrote and called more than it may.
+    fn is_flooded(&self) -> bool {
+        let flooded = self.bytes > self.rules.output_bytes_max;
+        if flooded {
+            self.shared.set_flooded();
+        }
+        flooded
+    }
+
+    /// Keeps calls until the drive closes: a build may go on calling after it has closed its standard output.
+    fn hear_calls(&mut self) -> Result<(), OutcomeError> {
+        self.shared.say_all();
+        while self.calls.may_come() && !self.shared.is_closing() && !self.is_flooded() {
+            self.begin(self.clock.now().as_micros() as i64)?;
+            self.end();
+            thread::park_timeout(LOOK);
+        }
+        self.calls.close();
+        self.begin(self.clock.now().as_micros() as i64)?;
+        self.end();
+        Ok(())
+    }
+
+    /// Prepares for the lines of one read: they arrived together, after all that had been announced, and after the calls that came
+    /// meanwhile.
+    fn begin(&mut self, now_us: i64) -> Result<(), OutcomeError> {
         self.shared.take_announced(&mut self.announced);
         // A bare value names nothing that would have to be found.
         if self.rules.payload == Payload::Envelope || self.rules.lineage.is_some() {
@@ -127,6 +164,9 @@ impl<'a> Listener<'a> {
             (true, None) => Phase::Main,
             (true, Some(_)) => Phase::Drain,
         };
+        let Self { calls, keep, ledger, rules, shared, topics, .. } = self;
+        self.bytes += keep_calls(calls, now_us, keep, ledger, rules, shared, topics)?;
+        Ok(())
     }
 
     fn end(&mut self) {
@@ -252,6 +292,15 @@ pub(super) fn phase_of(cause: Option<(Found, CauseBy)>, arrived_in: Phase) -> Ph
     match cause {
         Some((Found { phase: Phase::WarmUp, .. }, CauseBy::Inferred)) | None => arrived_in,
         Some((found, _)) => found.phase,
+    }
+}
+
+/// Phase in which something came at `at_us`, in microseconds of the drive's clock.
+pub(super) fn phase_at(shared: &Shared, at_us: i64) -> Phase {
+    match (shared.has_started() && shared.relative_us(at_us) >= 0, shared.input_end_us()) {
+        (false, _) => Phase::WarmUp,
+        (true, Some(end_us)) if at_us >= end_us => Phase::Drain,
+        (true, _) => Phase::Main,
     }
 }
 

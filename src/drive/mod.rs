@@ -32,6 +32,7 @@
 //! the end of their input.
 
 mod build;
+mod called;
 mod cluster;
 mod complaints;
 mod feed;
@@ -55,6 +56,7 @@ mod shared;
 mod spin;
 pub mod stage;
 mod stdio;
+mod stubs;
 mod world;
 
 pub use build::{Build, BuildSettings, Flag};
@@ -65,12 +67,17 @@ pub use living::end_all_builds;
 pub use placeholders::Offers;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 pub use spin::Spin;
+pub use stubs::{
+    AnswerBody, AnswerSettings, EffectSettings, LatencySettings, RegistryLevel, RegistrySettings, StubRules,
+    StubSettings,
+};
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::thread;
 
+use stubs::Outside;
 use world::World;
 
 use crate::clock::{Clock, Stop, SystemClock};
@@ -232,8 +239,8 @@ pub enum DriveError {
 
 /// Drives one build with one plan and keeps what it did in [`Job::out`].
 ///
-/// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome. A broker cannot
-/// live by a clock that waits for nobody: over Kafka, the drive has one of its own instead of `clock`.
+/// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome. A broker and a client
+/// of HTTP cannot live by a clock that waits for nobody: but over lines, the drive has one of its own instead of `clock`.
 ///
 /// # Errors
 ///
@@ -245,12 +252,13 @@ pub fn drive(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     let mut world = World::new(job, clock)?;
+    let outside = Outside::open(job, &mut world)?;
     match &job.rules.kafka {
         Some(rules) => match &rules.cluster {
-            Some(cluster) => cluster::drive(job, rules, cluster, &mut world, stop, progress),
-            None => kafka::drive(job, rules, &mut world, stop, progress),
+            Some(cluster) => cluster::drive(job, rules, cluster, &mut world, outside, stop, progress),
+            None => kafka::drive(job, rules, &mut world, outside, stop, progress),
         },
-        None => stdio::drive(job, &world, clock, stop, progress),
+        None => stdio::drive(job, &world, outside, clock, stop, progress),
     }
 }
 

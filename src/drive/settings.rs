@@ -15,6 +15,7 @@ use super::cluster::PropertySettings;
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
 use super::spin::Spin;
+use super::stubs::StubRules;
 use crate::mask::Policy;
 use crate::plan::{FaultSettings, is_at_requests};
 use crate::schema::Schemas;
@@ -275,6 +276,8 @@ pub struct DriveRules {
     pub lineage: Option<Lineage>,
     /// Schemas by which masks and lineage look into events and what builds write.
     pub schemas: Schemas,
+    /// What stands in for the world; none where nothing does.
+    pub stubs: Option<StubRules>,
     /// What is said of the transport `kafka`, where it is that.
     pub kafka: Option<KafkaRules>,
 }
@@ -375,6 +378,7 @@ impl DriveSettings {
             mask: None,
             lineage: None,
             schemas: Schemas::default(),
+            stubs: None,
             kafka,
         })
     }

@@ -24,6 +24,7 @@ pub(super) struct Shared {
     closing: AtomicU8,
     ready: AtomicBool,
     flooded: AtomicBool,
+    said_all: AtomicBool,
     start_us: AtomicI64,
     input_end_us: AtomicI64,
     output_us: AtomicI64,
@@ -46,6 +47,7 @@ impl Shared {
             closing: AtomicU8::new(0),
             ready: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
+            said_all: AtomicBool::new(false),
             start_us: AtomicI64::new(NEVER),
             input_end_us: AtomicI64::new(NEVER),
             output_us: AtomicI64::new(begun_us),
@@ -109,6 +111,15 @@ impl Shared {
 
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded.load(Ordering::SeqCst)
+    }
+
+    /// Standard output has ended; who listened to it waits for calls alone.
+    pub(super) fn say_all(&self) {
+        self.said_all.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_said_all(&self) -> bool {
+        self.said_all.load(Ordering::SeqCst)
     }
 
     /// Starts the schedule at this moment.

@@ -14,6 +14,7 @@ use super::listen::{Heard, Listener};
 use super::pace::{Note, Pace, PaceEnd, Timing};
 use super::process::{Ended, Pipes, Process, describe};
 use super::shared::Shared;
+use super::stubs::Outside;
 use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
@@ -31,6 +32,7 @@ const NOTES_WAITING: usize = 64;
 pub(super) fn drive(
     job: &Job<'_>,
     world: &World,
+    mut outside: Outside,
     clock: &dyn Clock,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
@@ -82,7 +84,7 @@ pub(super) fn drive(
             written_at: Duration::ZERO,
         };
         scope.spawn(move || pace.run(&chunks));
-        let listener = Listener::new(job.rules, shared, clock, topics, outputs);
+        let listener = Listener::new(job.rules, shared, clock, topics, outputs, outside.calls(clock));
         let listening = scope.spawn(move || listener.run(&mut stdout));
         let ready = job.rules.ready.as_ref();
         let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
@@ -100,7 +102,8 @@ pub(super) fn drive(
         watch.run(&notes, listening, complaining, &log)
     });
     // What was written is kept whatever went wrong.
-    let (report, failed) = report;
+    let (mut report, failed) = report;
+    outside.report(&mut report);
     let outcome = writer.finish(&report)?;
     progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
     failed.map_or(Ok(outcome), Err)
@@ -183,7 +186,8 @@ impl Watch<'_, '_> {
                 break;
             }
             if let Some(exited_us) = ends.exited_us {
-                if ends.pace.is_some() && listening.is_finished() && complaining.is_finished() {
+                let heard = listening.is_finished() || self.shared.has_said_all();
+                if ends.pace.is_some() && heard && complaining.is_finished() {
                     break;
                 }
                 // Whoever else holds the pipes gets as long as the build itself would have.

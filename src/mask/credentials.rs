@@ -136,7 +136,7 @@ pub fn redact_line(line: &[u8]) -> Vec<u8> {
 }
 
 /// Redacts in one line of a log what is called a secret. Where it redacts any, colours go, too.
-pub(super) fn redact_named(line: &[u8]) -> Vec<u8> {
+pub fn redact_named(line: &[u8]) -> Vec<u8> {
     in_plain(line, |plain| redact(plain, Sought::Secrets, 0))
 }
 

@@ -27,6 +27,9 @@ impl EndingReport {
             lateness: None,
             taken_back: 0,
             faults: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            registry: None,
+            broken_requests: 0,
             stderr_dropped_bytes: 0,
         }
     }

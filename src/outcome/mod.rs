@@ -162,9 +162,76 @@ pub struct EndingReport {
     /// that is not there was no part of it. `faults.ndjson` says what was touched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, FaultCount>,
+    /// What was called of each effect, by its name; empty where the scenario has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, EffectCount>,
+    /// What was done with the schema registry; none where the drive had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryCount>,
+    /// Requests to stubs that were none, or broke off before their end: nobody can tell what they asked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub broken_requests: u64,
     /// Bytes of standard error that were not kept because of its bound.
     #[serde(default)]
     pub stderr_dropped_bytes: u64,
+}
+
+/// Serde asks by reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What one drive did with its schema registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RegistryCount {
+    /// Requests.
+    pub requests: u64,
+    /// Schemas that were registered, or refused, in order and each once.
+    #[serde(default)]
+    pub registered: Vec<RegisteredSchema>,
+    /// Paths that were asked for and are not there, and how often: the first few that differ.
+    #[serde(default)]
+    pub missed: BTreeMap<String, u64>,
+}
+
+/// A schema that a drive registered, or that its registry refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredSchema {
+    /// Subject.
+    pub subject: String,
+    /// `Avro`, `Protobuf` or `JSON Schema`.
+    pub kind: String,
+    /// Hash of what it says, in hexadecimal: the same in every drive.
+    pub schema: String,
+    /// Version that it was given; none where it was refused.
+    pub version: Option<i32>,
+    /// Id that it was given, likewise.
+    pub id: Option<i32>,
+    /// Compatibility with the latest version there: `full` · `backward` · `forward` · `none`; none for a subject's first.
+    pub compatibility: Option<String>,
+    /// What breaks it, as sentences.
+    #[serde(default)]
+    pub breaks: Vec<String>,
+}
+
+/// What one drive called of an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EffectCount {
+    /// Calls, warm-up included.
+    pub calls: u64,
+    /// Of those, calls that no rule answers: they were answered with 501.
+    #[serde(default)]
+    pub unmatched: u64,
+    /// Method and path of such calls, and how often: the first few that differ.
+    #[serde(default)]
+    pub unmatched_calls: BTreeMap<String, u64>,
+    /// Calls that were answered with a status from 500 on.
+    #[serde(default)]
+    pub failed: u64,
+    /// Calls that were left without an answer.
+    #[serde(default)]
+    pub unanswered: u64,
 }
 
 /// How often a fault at requests fired.

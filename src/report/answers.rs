@@ -215,6 +215,12 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
     if idempotency.broken_by_both > 0 {
         lines.push(format!("{} broken by both builds", counted(idempotency.broken_by_both, "identity", "identities")));
     }
+    // In the effects' own words: what it would do to the world.
+    let told = report
+        .effects
+        .iter()
+        .filter(|effect| old.effects.contains_key(&effect.name) || new.effects.contains_key(&effect.name));
+    lines.extend(told.filter_map(|effect| effect.repeats.clone()));
     if let Some(standing) = idempotency.increase {
         lines.push(format!("increase over old: {}", name(standing)));
     }

@@ -5,6 +5,7 @@
 
 mod chart;
 mod drives;
+mod effects;
 mod example;
 mod faults;
 mod first_screen;
@@ -38,6 +39,8 @@ pub(super) fn html(report: &Report) -> String {
             first_screen::contents(report, page);
             patterns::patterns(report, page);
             redelivery::redelivery(report, page);
+            effects::effects(report, page);
+            effects::registry(report, page);
             redelivery::relations(report, page);
             timing::latency(report, page);
             timing::fidelity(report, page);

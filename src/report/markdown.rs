@@ -24,8 +24,22 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 12] =
-        [head, answer_table, patterns, idempotency, latency, behind, fidelity, faults, drives, gates, warnings, foot];
+    let sections: [fn(&Report) -> String; 14] = [
+        head,
+        answer_table,
+        patterns,
+        idempotency,
+        effects,
+        registry,
+        latency,
+        behind,
+        fidelity,
+        faults,
+        drives,
+        gates,
+        warnings,
+        foot,
+    ];
     let mut text = String::new();
     for section in sections {
         let written = section(report);
@@ -150,6 +164,33 @@ fn idempotency(report: &Report) -> String {
         let cause = example.cause.as_ref().map_or("cause not known".to_owned(), |cause| prose(&sighting(cause)));
         let _ = writeln!(text, "- {} repeated by new: {cause}", code(&example.identity));
     }
+    text
+}
+
+fn registry(report: &Report) -> String {
+    let Some(registry) = report.registry.as_ref().filter(|registry| !registry.says.is_empty()) else {
+        return String::new();
+    };
+    let said = listed(&registry.says, "schemas", |said| format!("- {}\n", prose(said)));
+    format!("\n### Schema registry\n\n{said}")
+}
+
+fn effects(report: &Report) -> String {
+    if report.effects.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\n### Effects\n\n");
+    for effect in &report.effects {
+        if let Some(repeats) = &effect.repeats {
+            let _ = writeln!(text, "- {}: {}", prose(&effect.name), prose(repeats));
+        }
+    }
+    text += "\n| effect | drive | calls | no rule | failed | no answer |\n|---|---|--:|--:|--:|--:|\n";
+    let rows = words::effect_rows(report);
+    text += &listed(&rows, "rows", |row| {
+        let cells: Vec<String> = row.iter().map(|cell| prose(cell)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    });
     text
 }
 

@@ -25,7 +25,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
-use crate::outcome::{Ending, Lateness};
+use crate::outcome::{EffectCount, Ending, Lateness, RegisteredSchema};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
 
@@ -148,6 +148,12 @@ pub struct Report {
     pub silenced: BTreeMap<String, u64>,
     /// Redelivery idempotence of each build; none where nothing redelivers or the relation is off.
     pub idempotency: Option<Idempotency>,
+    /// What builds called of the world outside, by effect; empty where the scenario has none.
+    #[serde(default)]
+    pub effects: Vec<EffectFacts>,
+    /// What builds registered with the schema registries of their drives; none where they asked for nothing.
+    #[serde(default)]
+    pub registry: Option<RegistryFacts>,
     /// Relations and who broke them.
     pub relations: Vec<RelationFacts>,
     /// Latency of each build, from due time to arrival; none where unpaced.
@@ -304,6 +310,26 @@ pub struct FiredFacts {
     pub requests: BTreeMap<String, u64>,
     /// And by `client.id`.
     pub clients: BTreeMap<String, u64>,
+}
+
+/// What builds called of one part of the world outside, for which a stub stood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EffectFacts {
+    /// Name.
+    pub name: String,
+    /// Calls by drive, warm-up included.
+    pub drives: BTreeMap<String, EffectCount>,
+    /// What redelivery would do, such as `new would have charged 37 cards twice, old none`; none where that was not asked.
+    pub repeats: Option<String>,
+}
+
+/// What builds registered with the schema registries of their drives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryFacts {
+    /// Schemas by drive, in the order in which they came; those that the drive's registry had already are left out.
+    pub drives: BTreeMap<String, Vec<RegisteredSchema>>,
+    /// Where old and new register other schemas, as fragments; or that they register the same.
+    pub says: Vec<String>,
 }
 
 /// A relation and who broke it.

@@ -48,6 +48,8 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     patterns::patterns(report, &mut out);
     totals(report, &mut out);
     idempotency(report, &mut out);
+    effects(report, &mut out);
+    registry(report, &mut out);
     relations(report, &mut out);
     latency(report, &mut out);
     behind(report, &mut out);
@@ -150,6 +152,29 @@ fn idempotency(report: &Report, out: &mut Printed) {
         let cause = example.cause.as_ref().map_or("cause not known".to_owned(), sighting);
         out.wrapped(2, Paint::Plain, &format!("{} repeated by new: {cause}", example.identity));
     }
+}
+
+fn registry(report: &Report, out: &mut Printed) {
+    let Some(registry) = report.registry.as_ref().filter(|registry| !registry.says.is_empty()) else { return };
+    out.heading("Schema registry", "");
+    sentences(&registry.says, "schemas", out);
+}
+
+fn effects(report: &Report, out: &mut Printed) {
+    if report.effects.is_empty() {
+        return;
+    }
+    out.heading("Effects: calls to the outside, answered by stubs", "");
+    for effect in &report.effects {
+        if let Some(repeats) = &effect.repeats {
+            out.wrapped(2, Paint::Plain, &format!("{}: {repeats}.", effect.name));
+        }
+    }
+    let widths = [20, 14, 14, 14, 14, 14];
+    out.columns(Paint::Quiet, &["", "drive", "calls", "no rule", "failed", "no answer"], &widths);
+    limited(words::effect_rows(report).iter(), "rows", out, |row, out| {
+        out.columns(Paint::Plain, &row.each_ref().map(String::as_str), &widths);
+    });
 }
 
 fn relations(report: &Report, out: &mut Printed) {

@@ -87,6 +87,18 @@ pub(super) fn redelivery_rows(old: &Redelivery, new: &Redelivery) -> Vec<(&'stat
     rows
 }
 
+/// Rows of the calls to the outside: effect, drive, and how many calls, had no rule, failed, had no answer.
+pub(super) fn effect_rows(report: &Report) -> Vec<[String; 6]> {
+    let rows = report.effects.iter().flat_map(|effect| {
+        effect.drives.iter().map(|(drive, calls)| {
+            let [all, unmatched, failed, unanswered] =
+                [calls.calls, calls.unmatched, calls.failed, calls.unanswered].map(count);
+            [effect.name.clone(), drive.clone(), all, unmatched, failed, unanswered]
+        })
+    });
+    rows.collect()
+}
+
 /// Says what a verdict means to somebody who has never seen one.
 pub(super) fn verdict_meaning(verdict: Verdict) -> &'static str {
     match verdict {

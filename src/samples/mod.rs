@@ -4,11 +4,13 @@
 //! names. The sources stand beside their scenarios, in `scenarios/NAME/old.rs` and `new.rs`; here is only the door to them, and the
 //! few lines that every build needs.
 
+mod api;
 mod broker;
 mod flights;
 mod kafka;
 mod stdio;
 
+pub use api::Api;
 pub use broker::{Broker, BrokerError, fill};
 pub use flights::{COMPENSATION, unpack_flights};
 pub use kafka::Client;
@@ -28,6 +30,10 @@ mod compensation_old;
 mod delay_board_new;
 #[path = "../../scenarios/delay-board/old.rs"]
 mod delay_board_old;
+#[path = "../../scenarios/payments/new.rs"]
+mod payments_new;
+#[path = "../../scenarios/payments/old.rs"]
+mod payments_old;
 #[path = "../../scenarios/refunds/new.rs"]
 mod refunds_new;
 #[path = "../../scenarios/refunds/old.rs"]
@@ -101,6 +107,16 @@ pub fn samples() -> &'static [Sample] {
             name: "delay-board-old",
             about: "average delay by airport in windows of an hour",
             run: Run::Lines(delay_board_old::run),
+        },
+        Sample {
+            name: "payments-new",
+            about: "has a bank pay cancelled flights back, without a memory",
+            run: Run::Lines(payments_new::run),
+        },
+        Sample {
+            name: "payments-old",
+            about: "has a bank pay cancelled flights back, each flight once",
+            run: Run::Lines(payments_old::run),
         },
         Sample {
             name: "refunds-new",

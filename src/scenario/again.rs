@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::{drive_of, provoked, quoted};
+use super::effects;
+use super::facts::{drive_of, endings_of, provoked, quoted};
 use super::origin::Origin;
+use super::registered;
 use super::run::{Terms, compared};
 use super::source::shown;
 use super::{Scenario, ScenarioError};
@@ -70,6 +72,7 @@ pub fn compare_outcomes(
     let facts =
         Facts { comparison: &comparison, endings: &endings, plan: None, fired: &BTreeMap::new(), paced, bounds };
     let judgement = judge(&facts, &gates);
+    let words = rules.settings.effect_words();
     let origin = Origin {
         scenario: ScenarioFacts {
             name: "compare".into(),
@@ -100,10 +103,15 @@ pub fn compare_outcomes(
             enforced: String::new(),
         },
         faults: Vec::new(),
+        effects: effects::facts(endings_of(&drives), comparison.idempotency.as_ref(), &words),
         redelivers: true,
         reproduce: reproduce(old, again, new, rules),
     };
-    Ok(origin.report(comparison, judgement))
+    let mut report = origin.report(comparison, judgement);
+    report.warnings.extend(effects::warnings(endings_of(&drives)));
+    report.registry = registered::facts(endings_of(&drives));
+    report.warnings.extend(registered::warnings(endings_of(&drives)));
+    Ok(report)
 }
 
 /// The outcome that a run left beside `outcome`, under its name and `suffix`; none where there is none.

@@ -11,7 +11,7 @@ use super::run::Terms;
 use super::source::Problem;
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
-use crate::drive::{Build, DriveRules};
+use crate::drive::{Build, DriveRules, Offers, StubRules};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
@@ -53,14 +53,25 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let mut wrong = Wrong { scenario: &scenario, problems: Vec::new() };
     let recording = wrong.keep(open(&scenario)?);
     let transport = settings.drive.transport;
-    let old = wrong.keep(settings.old.check_for("old", scenario.folder(), transport));
-    let new = wrong.keep(settings.new.check_for("new", scenario.folder(), transport));
+    let named = settings.effect.iter().map(|effect| format!("effects.{}", effect.name));
+    let offers = named.fold(Offers::of(transport).with("registry"), Offers::with);
+    let old = wrong.keep(settings.old.check_with("old", scenario.folder(), offers.clone()));
+    let new = wrong.keep(settings.new.check_with("new", scenario.folder(), offers));
     let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder()));
     let lineage = wrong.keep(settings.lineage.check());
+    let seed = Seed(settings.seed);
+    let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
-    let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone());
-    let drive = drive.map(|((drive, lineage), schemas)| DriveRules { lineage, schemas, ..drive });
+    let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone()).zip(stubs);
+    let described = recording.iter().flat_map(|recording| &recording.manifest().schemas);
+    let described = described.map(|one| (one.topic.as_str(), one.part.as_str(), one.id));
+    let drive = drive.map(|(((drive, lineage), schemas), stubs)| {
+        let stubs = stubs.with_schemas(settings.registry, &schemas, described);
+        (((drive, lineage), schemas), stubs)
+    });
+    let drive =
+        drive.map(|(((drive, lineage), schemas), stubs)| DriveRules { lineage, schemas, stubs: Some(stubs), ..drive });
     let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;

@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::ScenarioError;
 use super::checked::Checked;
+use super::effects;
 use super::origin::Origin;
+use super::registered;
 use super::source::shown;
 use crate::clock::Stop;
 use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
@@ -67,6 +69,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
         drives: drives.iter().map(|(name, outcome)| drive(name, outcome, checked)).collect(),
         fidelity: fidelity(checked, &summary, drives, bounds),
         faults: faults(&summary, &fired, &touched),
+        effects: effects::facts(endings_of(drives), comparison.idempotency.as_ref(), &scenario.settings.effect_words()),
         plan: summary,
         redelivers: checked.wants_redelivery,
         reproduce: reproduce(checked),
@@ -78,7 +81,15 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(hidden(checked));
     report.warnings.extend(unknown(checked));
     report.warnings.extend(lost_lineage(checked, &report.causes));
+    report.warnings.extend(effects::warnings(endings_of(drives)));
+    report.registry = registered::facts(endings_of(drives));
+    report.warnings.extend(registered::warnings(endings_of(drives)));
     report
+}
+
+/// How each drive ended, by its name.
+pub(super) fn endings_of(drives: &[(String, Outcome)]) -> impl Iterator<Item = (&str, &EndingReport)> {
+    drives.iter().map(|(name, outcome)| (name.as_str(), outcome.ending()))
 }
 
 /// Warns of a lineage that found the cause of no output.

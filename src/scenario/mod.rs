@@ -6,12 +6,14 @@
 mod again;
 mod checked;
 mod draft;
+mod effects;
 mod error;
 mod facts;
 mod folder;
 mod origin;
 mod policy;
 mod read;
+mod registered;
 mod run;
 #[expect(clippy::module_inception, reason = "the room's main type stands in the file of its name")]
 mod scenario;

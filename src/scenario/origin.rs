@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::compare::{Comparison, Idempotency, Judgement, Redelivery};
 use crate::plan::{FaultSummary, PlanSummary};
 use crate::report::{
-    BuildFacts, DriveFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report, ScenarioFacts,
+    BuildFacts, DriveFacts, EffectFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report,
+    ScenarioFacts,
 };
 
 /// Where a comparison comes from: all of a report that is not the comparison and its judgement.
@@ -19,6 +20,8 @@ pub(super) struct Origin {
     pub(super) plan: PlanSummary,
     pub(super) fidelity: Fidelity,
     pub(super) faults: Vec<FaultFacts>,
+    /// What was called of the world outside.
+    pub(super) effects: Vec<EffectFacts>,
     /// Whether redelivery was to be looked at.
     pub(super) redelivers: bool,
     /// One command that repeats it.
@@ -42,6 +45,8 @@ impl Origin {
             plan: self.plan,
             fidelity: self.fidelity,
             faults: self.faults,
+            effects: self.effects,
+            registry: None,
             relations: relations(&comparison, self.redelivers),
             outputs: comparison.outputs,
             causes: comparison.causes,

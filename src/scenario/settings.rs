@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
 use crate::compare::{CompareSettings, GateSettings};
-use crate::drive::{BuildSettings, DriveSettings, LineageSettings, TopicSettings};
+use crate::drive::{
+    BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, StubSettings, TopicSettings,
+};
 use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
 
 /// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
@@ -40,6 +42,15 @@ pub struct ScenarioSettings {
     /// Kafka: topics of `drive.outputs` that have more than one partition.
     #[serde(default)]
     pub topic: BTreeMap<String, TopicSettings>,
+    /// Parts of the world that builds call by HTTP: a stub answers in their place, and each call is compared like an output.
+    #[serde(default)]
+    pub effect: Vec<EffectSettings>,
+    /// The schema registry that each drive has of its own.
+    #[serde(default)]
+    pub registry: RegistrySettings,
+    /// Bounds of such stubs.
+    #[serde(default)]
+    pub stubs: StubSettings,
     /// How outputs find the events that caused them, where the builds do not say it.
     #[serde(default)]
     pub lineage: LineageSettings,
@@ -58,6 +69,13 @@ pub struct ScenarioSettings {
     /// Limits that only warn; the same figures as `gates`.
     #[serde(default)]
     pub warnings: GateSettings,
+}
+
+impl ScenarioSettings {
+    /// What the report says of identities that would be called again, by the effect's name.
+    pub(super) fn effect_words(&self) -> BTreeMap<String, String> {
+        self.effect.iter().filter_map(|effect| Some((effect.name.clone(), effect.repeats.clone()?))).collect()
+    }
 }
 
 /// What is masked of what the builds write: outputs by the policy's rules, standard error by what looks personal or secret.

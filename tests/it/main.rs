@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod described;
 mod drive;
+mod effects;
 mod import;
 mod kafka;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

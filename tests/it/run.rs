@@ -11,7 +11,7 @@ use rehearsal::scenario::{Destination, Scenario, ScenarioError, Watcher, check, 
 use serde_json::json;
 use tempfile::TempDir;
 
-struct Silent;
+pub(crate) struct Silent;
 
 impl Watcher for Silent {
     fn note(&self, _: &str) {}
@@ -35,7 +35,7 @@ impl Watcher for StopsAfter<'_> {
 }
 
 /// A folder with a recording of orders in one partition, one a second.
-fn desk(orders: i64) -> TempDir {
+pub(crate) fn desk(orders: i64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = RecordingWriter::create(folder.path().join("orders"), Source::default()).unwrap();
     let mut batch = EventBatchBuilder::new();

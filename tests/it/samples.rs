@@ -67,6 +67,14 @@ const REFUNDS: Planted = Planted {
     ],
 };
 
+const PAYMENTS: Planted = Planted {
+    scenario: "payments",
+    faults: &[
+        Fault { flag: "remember", patterns: &[("effect bank - exact", 53)] },
+        Fault { flag: "round", patterns: &[("effect bank $.body.amount value", 149)] },
+    ],
+};
+
 /// Nobody waits for the schedule: the outputs are the same, only sooner.
 const UNPACED: &str = "pace.mode=unpaced";
 
@@ -254,6 +262,32 @@ fn refunds_that_remember_and_round_agree_with_old() {
     assert_eq!(found(&REFUNDS.run(&[UNPACED, mended[1]])), REFUNDS.without(&["round"]));
 }
 
+// ---- payments: builds that call a bank ----
+
+#[test]
+fn a_bank_would_pay_twice_and_the_report_says_so_in_its_words() {
+    let run = PAYMENTS.run(&[UNPACED]);
+    // What is paid twice and wrong is wrong in the end, too.
+    let mut planted = PAYMENTS.without(&[]);
+    planted.insert("final-state bank $.body.amount value".to_owned(), 33);
+    assert_eq!(found(&run), planted);
+    assert_eq!((repeated_effects(&run), &run["idempotency"]["increase"]), ([Some(0), Some(53)], &json!("proven")));
+    assert_eq!(run["idempotency"]["new"]["effects"], json!({ "bank": { "identities": 53, "calls": 53 } }));
+    let bank = &run["effects"][0];
+    assert_eq!(bank["repeats"], "new would have paid 53 flights back twice, old none");
+    assert_eq!((&bank["drives"]["old"]["calls"], &bank["drives"]["new"]["calls"]), (&json!(261), &json!(314)));
+}
+
+#[test]
+fn a_mended_line_of_payments_takes_its_pattern_along() {
+    PAYMENTS.mend(&[UNPACED]);
+}
+
+#[test]
+fn old_payments_agree_with_themselves() {
+    PAYMENTS.agree_with_itself(&[UNPACED]);
+}
+
 // ---- refunds under faults at requests: the same build bears them or not, by one setting ----
 
 const LOST_ANSWERS: Planted = Planted { scenario: "lost-answers", faults: &[] };
@@ -310,7 +344,7 @@ fn refunds_are_lost_with_their_connections_unless_the_producer_tries_again() {
 #[test]
 fn the_first_line_of_each_scenario_asks_its_question() {
     let scenarios = scenarios_in(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")]).unwrap();
-    assert_eq!(scenarios.len(), 5);
+    assert_eq!(scenarios.len(), 6);
     for path in scenarios {
         let text = fs::read_to_string(&path).unwrap();
         let first = text.lines().next().unwrap();

@@ -46,6 +46,7 @@ use outputs::Outputs;
 use super::kafka::{Between, Broker, Desk, KafkaRules, PaceEnd, Schedule, Spot, configuration, connect};
 use super::placeholders::Address;
 use super::shared::Shared;
+use super::stubs::Outside;
 use super::world::World;
 use super::{DriveError, DriveRules, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
@@ -65,6 +66,7 @@ pub(super) fn drive(
     kafka: &KafkaRules,
     rules: &ClusterRules,
     world: &mut World,
+    outside: Outside,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
@@ -88,7 +90,7 @@ pub(super) fn drive(
     let board = Board::new(&inputs, &kafka.outputs, acks);
     let shared = Shared::new(clock.now(), job.rules.timeout);
     connect(world, address(rules, &names, &inputs, kafka), job, kafka);
-    let desk = Desk::open(job, stop)?;
+    let desk = Desk::open(job, outside, stop)?;
     let between = Between { broker: &board, world, ready: job.rules.ready.as_ref() };
     let (board, shared, clock, link, names, producer) = (&board, &shared, &*clock, &link, &names, &producer);
     thread::scope(|scope| {

@@ -8,12 +8,14 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use super::super::called::{keep_call, keep_calls};
 use super::super::feed::Announced;
 use super::super::keep::Keep;
 use super::super::ledger::Ledger;
-use super::super::listen::phase_of;
+use super::super::listen::{phase_at, phase_of};
 use super::super::pace::Timing;
 use super::super::shared::Shared;
+use super::super::stubs::{Call, Calls};
 use super::super::{DriveError, DriveRules};
 use super::broker::Broker;
 use super::fifo::{Fifo, Row};
@@ -93,6 +95,7 @@ pub(super) struct Keeper<'a> {
     known: &'a Known,
     clock: &'a dyn Clock,
     keep: Keep<'a>,
+    calls: Calls,
     deliveries: &'a mut DeliveriesWriter,
     folder: PathBuf,
     receipts: Vec<Lane>,
@@ -113,10 +116,26 @@ pub(super) struct Keeper<'a> {
 }
 
 /// An output that was read and not kept yet.
-struct Came {
-    topic: String,
-    partition: i32,
-    event: WrittenEvent,
+enum Came {
+    Event { topic: String, partition: i32, event: WrittenEvent },
+    Call(Call),
+}
+
+impl Came {
+    fn arrived_us(&self) -> i64 {
+        match self {
+            Self::Event { event, .. } => event.arrived_us,
+            Self::Call(call) => call.arrived_us,
+        }
+    }
+
+    /// Where it stands among what arrived at the same time: calls first, in the order in which they came.
+    fn place(&self) -> (i32, i64, &str) {
+        match self {
+            Self::Event { topic, partition, event } => (*partition, event.offset, topic),
+            Self::Call(_) => (i32::MIN, 0, ""),
+        }
+    }
 }
 
 /// What a keeper is made of.
@@ -129,6 +148,7 @@ pub(super) struct Parts<'a> {
     pub(super) known: &'a Known,
     pub(super) clock: &'a dyn Clock,
     pub(super) outputs: &'a mut OutputsWriter,
+    pub(super) calls: Calls,
     pub(super) deliveries: &'a mut DeliveriesWriter,
     pub(super) timing: Timing,
 }
@@ -136,7 +156,7 @@ pub(super) struct Parts<'a> {
 impl<'a> Keeper<'a> {
     /// `folder` is for rows that memory has no room for.
     pub(super) fn new(parts: Parts<'a>, folder: &Path) -> Self {
-        let Parts { rules, paced, topics, broker, shared, known, clock, outputs, deliveries, timing } = parts;
+        let Parts { rules, paced, topics, broker, shared, known, clock, outputs, calls, deliveries, timing } = parts;
         let lane = |_| Lane {
             pending: Fifo::new(folder),
             marks: Fifo::new(folder),
@@ -154,6 +174,7 @@ impl<'a> Keeper<'a> {
             known,
             clock,
             keep: Keep::new(rules, outputs),
+            calls,
             deliveries,
             folder: folder.to_owned(),
             receipts: (0..broker.count()).map(lane).collect(),
@@ -215,20 +236,22 @@ impl<'a> Keeper<'a> {
             self.hand_ahead(index)?;
         }
         stretches.sort_by_key(|(lane, stretch)| (stretch.handed_us, *lane, stretch.round, stretch.from));
-        outputs.sort_by(|one, other| {
-            let key = |came: &Came| (came.event.arrived_us, came.partition, came.event.offset);
-            (key(one), &one.topic).cmp(&(key(other), &other.topic))
-        });
+        outputs.sort_by(|one, other| (one.arrived_us(), one.place()).cmp(&(other.arrived_us(), other.place())));
         let mut stretches = stretches.into_iter().peekable();
         // Who does not know when a consumer asks hears of a hand-over behind what may have come of it.
         let at_once = !self.broker.knows_who_asks();
         for came in &outputs {
             while let Some((lane, stretch)) =
-                stretches.next_if(|(_, stretch)| at_once || stretch.handed_us <= came.event.arrived_us)
+                stretches.next_if(|(_, stretch)| at_once || stretch.handed_us <= came.arrived_us())
             {
                 self.hand(lane, stretch)?;
             }
-            self.output(came)?;
+            match came {
+                Came::Event { topic, partition, event } => self.output(topic, *partition, event)?,
+                Came::Call(call) => {
+                    keep_call(call, &mut self.keep, &self.handed, self.rules, self.shared, self.topics)?;
+                }
+            }
         }
         for (lane, stretch) in stretches {
             self.hand(lane, stretch)?;
@@ -242,6 +265,14 @@ impl<'a> Keeper<'a> {
     /// Reads what has been written to the output topics, up to a bound; says whether more is there.
     fn read(&mut self) -> Result<(Vec<Came>, bool), DriveError> {
         let (mut outputs, mut bytes) = (Vec::new(), 0);
+        // Ahead of the events, as they are seen at once: what a build wrote behind a call is not read before it.
+        while bytes <= LOOK_BYTES
+            && let Some(call) = self.calls.take()
+        {
+            bytes += call.value.len();
+            self.bytes += call.value.len() as u64;
+            outputs.push(Came::Call(call));
+        }
         let topics = self.rules.kafka.iter().flat_map(|kafka| kafka.outputs.keys());
         for topic in topics {
             for partition in 0..self.broker.written_partitions(topic) {
@@ -261,7 +292,7 @@ impl<'a> Keeper<'a> {
                         bytes += size + 64;
                         self.bytes += size as u64;
                         self.shared.note_output(event.arrived_us);
-                        outputs.push(Came { topic: topic.clone(), partition, event });
+                        outputs.push(Came::Event { topic: topic.clone(), partition, event });
                     }
                 }
             }
@@ -369,14 +400,9 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn output(&mut self, came: &Came) -> Result<(), OutcomeError> {
-        let Came { topic, partition, event } = came;
+    fn output(&mut self, topic: &str, partition: i32, event: &WrittenEvent) -> Result<(), OutcomeError> {
         let arrived_us = self.shared.relative_us(event.arrived_us);
-        let arrived_in = match (self.shared.has_started() && arrived_us >= 0, self.shared.input_end_us()) {
-            (false, _) => Phase::WarmUp,
-            (true, Some(end_us)) if event.arrived_us >= end_us => Phase::Drain,
-            (true, _) => Phase::Main,
-        };
+        let arrived_in = phase_at(self.shared, event.arrived_us);
         let header = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| Header {
             name: String::from_utf8_lossy(name).into_owned(),
             value: value.clone(),
@@ -394,7 +420,7 @@ impl<'a> Keeper<'a> {
             phase: phase_of(cause, arrived_in),
             channel: Channel::Output,
             topic,
-            partition: *partition,
+            partition,
             timestamp_ms: event.timestamp_ms.filter(|timestamp_ms| self.is_given(*timestamp_ms)),
             key,
             value,
@@ -433,6 +459,9 @@ impl<'a> Keeper<'a> {
     }
 
     fn finish(mut self) -> Result<Kept, DriveError> {
+        self.calls.close();
+        keep_calls(&mut self.calls, i64::MAX, &mut self.keep, &self.handed, self.rules, self.shared, self.topics)?;
+        self.shared.set_outputs(self.keep.count());
         for index in 0..self.receipts.len() {
             let lane = &mut self.receipts[index];
             while let Some(Pending { delivery, .. }) =

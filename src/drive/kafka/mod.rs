@@ -55,6 +55,7 @@ use super::placeholders::Address;
 use super::process::{Pipes, Process};
 use super::shared::Shared;
 use super::stage::{GroupCommit, Stage, StageError, StageSettings};
+use super::stubs::Outside;
 use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
@@ -106,13 +107,14 @@ pub(super) fn drive(
     job: &Job<'_>,
     rules: &KafkaRules,
     world: &mut World,
+    outside: Outside,
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     // Of its own, for all: what clients do and what is planned have to be told by one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start_spinning(job.rules.spin));
     let faults = faults::of_plan(job.plan, job.recording)?;
-    let mut desk = Desk::open(job, stop)?;
+    let mut desk = Desk::open(job, outside, stop)?;
     if !faults.is_empty() {
         desk.keep_touches(faults.iter().map(|fault| fault.name.clone()).collect())?;
     }
@@ -156,20 +158,21 @@ pub(super) struct Desk {
     writer: OutcomeWriter,
     complaints: Complaints,
     words: Complaints,
+    outside: Outside,
     /// Names of the faults at requests.
     faults: Vec<String>,
 }
 
 impl Desk {
     /// Opens them, unless somebody asked to stop.
-    pub(super) fn open(job: &Job<'_>, stop: &Stop) -> Result<Self, DriveError> {
+    pub(super) fn open(job: &Job<'_>, outside: Outside, stop: &Stop) -> Result<Self, DriveError> {
         if stop.raised() {
             // Ahead of the start: whoever raised it may be about to end the program, and nobody would end the build then.
             return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
         }
         let writer = OutcomeWriter::create(&job.out, job.plan.topics(), &job.plan.fault_names())?;
         let (complaints, words) = (log(job, "stderr.log")?, log(job, "stdout.log")?);
-        Ok(Self { writer, complaints, words, faults: Vec::new() })
+        Ok(Self { writer, complaints, words, outside, faults: Vec::new() })
     }
 
     /// Keeps what faults at requests of these names touch.
@@ -194,7 +197,7 @@ impl Desk {
         pace: impl FnOnce(SyncSender<Announced>) -> PaceEnd + Send,
         afterwards: impl FnOnce() -> Vec<String>,
     ) -> Result<Outcome, DriveError> {
-        let Self { mut writer, complaints, words, faults } = self;
+        let Self { mut writer, complaints, words, mut outside, faults } = self;
         let Between { broker, world, ready } = *between;
         let (topics, known) = (job.plan.topics(), &Known::new());
         let timing = Timing::new().map_err(|error| DriveError::Start {
@@ -218,8 +221,20 @@ impl Desk {
             let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
             let pacing = scope.spawn(move || pace(revealed));
             let paced = job.plan.paced();
-            let parts =
-                Parts { rules: job.rules, paced, topics, broker, shared, known, clock, outputs, deliveries, timing };
+            let calls = outside.calls(clock);
+            let parts = Parts {
+                rules: job.rules,
+                paced,
+                topics,
+                broker,
+                shared,
+                known,
+                clock,
+                outputs,
+                calls,
+                deliveries,
+                timing,
+            };
             let keeper = Keeper::new(parts, &job.out);
             let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
             let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
@@ -228,6 +243,7 @@ impl Desk {
             watch.run(Heard { pacing, keeping, complaining, talking })
         });
         drop(stdin);
+        outside.report(&mut report);
         for remark in afterwards() {
             report.reason = format!("{}; {remark}", report.reason);
         }

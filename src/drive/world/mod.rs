@@ -131,10 +131,14 @@ impl World {
         self.launcher = launcher;
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for stubs, which come behind it"))]
     /// Fills `{name}` with `text` from here on, such as the address of a stub.
     pub(super) fn offer(&mut self, name: impl Into<String>, text: impl Into<String>) {
         self.offered.insert(name.into(), text.into());
+    }
+
+    /// Sets a variable of the environment of all that is started from here on.
+    pub(super) fn tell(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.env.insert(name.into(), value.into());
     }
 
     /// Tells builds where their brokers are, by placeholders and by the variables `env`.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use rehearsal::compare::{
     Causes, Change, Example, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, LatencyFigures,
-    LatencyIncrease, LatencyNoise, Pattern, Redelivery, Shown, Sighting, Standing, Statistics, Verdict,
+    LatencyIncrease, LatencyNoise, Pattern, Redelivery, RepeatedCalls, Shown, Sighting, Standing, Statistics, Verdict,
 };
-use rehearsal::outcome::{Ending, Lateness};
+use rehearsal::outcome::{EffectCount, Ending, Lateness};
 use rehearsal::plan::PlanSummary;
 use rehearsal::recording::{CauseFacts, GapCause};
 use rehearsal::report::{
-    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, RelationFacts, Report, RequestFacts,
-    ScenarioFacts,
+    BuildFacts, DriveFacts, EffectFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, RegistryFacts,
+    RelationFacts, Report, RequestFacts, ScenarioFacts,
 };
 
 /// New pays twice under redelivery, and the rounding of one fare class moved.
@@ -34,6 +34,7 @@ pub(crate) fn differ() -> Report {
                 provoked: 0,
                 repeated_effects: 38,
                 changed_finals: 0,
+                effects: BTreeMap::from([("bank".to_owned(), RepeatedCalls { identities: 38, calls: 38 })]),
                 examples: vec![
                     redelivered("2013-01-01/EV4412/EWR-MCI", 2_531, 400, 1_357_081_260_000),
                     redelivered("2013-01-02/MQ4079/EWR-BWI", 4_018, 250, 1_357_161_600_000),
@@ -44,6 +45,17 @@ pub(crate) fn differ() -> Report {
             broken_by_both: 0,
             mended_by_new: 0,
             statistics: Statistics::default(),
+        }),
+        effects: vec![EffectFacts {
+            name: "bank".into(),
+            drives: [("old", 1_204), ("new", 1_242)]
+                .map(|(drive, calls)| (drive.to_owned(), EffectCount { calls, failed: 3, ..EffectCount::default() }))
+                .into(),
+            repeats: Some("new would have paid 38 passengers twice, old none".into()),
+        }],
+        registry: Some(RegistryFacts {
+            drives: BTreeMap::new(),
+            says: vec!["new registers version 4 of payouts-value (Avro), the first of its subject, old does not".into()],
         }),
         relations: vec![
             relation("determinism", "kept by both", "old against old again: 1 output of 1,204 differs."),
@@ -144,6 +156,8 @@ pub(crate) fn agree() -> Report {
             new: Redelivery { redelivered: 1_061, ..Redelivery::default() },
             ..Idempotency::default()
         }),
+        effects: Vec::new(),
+        registry: None,
         relations: vec![relation("redelivery", "kept by both", "")],
         latency: Some(latency()),
         lag: None,
@@ -294,7 +308,7 @@ pub(crate) fn hostile() -> Report {
     }
     let examples = report.patterns[1].examples.clone();
     report.idempotency = Some(Idempotency {
-        new: Redelivery { redelivered: 3, provoked: 0, repeated_effects: 1, changed_finals: 1, examples },
+        new: Redelivery { redelivered: 3, repeated_effects: 1, changed_finals: 1, examples, ..Redelivery::default() },
         ..Idempotency::default()
     });
     report

@@ -1,0 +1,139 @@
+//! What stands in for the world that a build calls by HTTP, one of its own for each drive.
+//!
+//! In come the scenario's effects, checked ([`StubRules`]), and a listener for each; out comes every call, in the order of arrival
+//! ([`Calls`]), for whoever keeps the drive's outputs. What never happens here: a call is answered that is not kept, a request is let
+//! through to the world, memory or a wait grows without a bound.
+
+mod call;
+mod calls;
+mod effect;
+mod pattern;
+mod recorded;
+mod registry;
+mod serve;
+mod settings;
+mod template;
+
+pub use settings::{
+    AnswerBody, AnswerSettings, EffectSettings, LatencySettings, RegistrySettings, StubRules, StubSettings,
+};
+
+pub use registry::Level as RegistryLevel;
+
+pub(super) use call::Call;
+pub(super) use calls::Calls;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use calls::counter;
+use effect::Seen;
+use registry::Registry;
+use serve::{Desk, Server};
+
+use super::world::World;
+use super::{DriveError, Job};
+use crate::clock::{Clock, SystemClock};
+use crate::outcome::EndingReport;
+
+/// What stands around one drive in place of the world; nothing where the scenario has none.
+#[derive(Debug)]
+pub(super) struct Outside(Option<(Stubs, Calls)>);
+
+impl Outside {
+    /// Starts the stubs of `job`'s drive, where any are wanted, and tells `world` where they are: by placeholders, and by the variables
+    /// `REHEARSAL_EFFECT_NAME` and `REHEARSAL_REGISTRY`.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::World`] where the system gives no port or no thread.
+    pub(super) fn open(job: &Job<'_>, world: &mut World) -> Result<Self, DriveError> {
+        let wanted = |rules: &&StubRules| !rules.effects.is_empty() || job.build.names("registry");
+        let Some(rules) = job.rules.stubs.as_ref().filter(wanted) else { return Ok(Self(None)) };
+        let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());
+        let failed = |source| DriveError::World { drive: job.name.to_owned(), source };
+        let (stubs, calls) = Stubs::start(rules, listener).map_err(failed)?;
+        for (name, url) in stubs.urls() {
+            let variable = name.replace("effects.", "effect.").to_ascii_uppercase().replace(['-', '.'], "_");
+            world.tell(format!("REHEARSAL_{variable}"), url.clone());
+            world.offer(name, url);
+        }
+        Ok(Self(Some((stubs, calls))))
+    }
+
+    /// Hands out the calls, their times told by the drive's `clock`; once.
+    pub(super) fn calls(&mut self, clock: &dyn Clock) -> Calls {
+        let Some((stubs, calls)) = &mut self.0 else { return Calls::default() };
+        let offset_us = clock.now().as_micros() as i64 - stubs.clock.now().as_micros() as i64;
+        std::mem::take(calls).ahead_by(offset_us)
+    }
+
+    /// Writes down what was called, once the build has ended.
+    pub(super) fn report(&self, report: &mut EndingReport) {
+        if let Some((stubs, _)) = &self.0 {
+            stubs.report(report);
+        }
+    }
+}
+
+/// The stubs of one drive. They answer until this is dropped.
+#[derive(Debug)]
+struct Stubs {
+    server: Server,
+    addresses: BTreeMap<String, SocketAddr>,
+    seen: Vec<(String, Arc<Seen>)>,
+    registry: Arc<Registry>,
+    clock: Arc<SystemClock>,
+}
+
+impl Stubs {
+    /// Starts the stubs of `rules`. `listener` is asked for a listener of each name: `effects.NAME`, `registry`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says where it gives no port or no thread.
+    fn start(
+        rules: &StubRules,
+        mut listener: impl FnMut(&str) -> io::Result<TcpListener>,
+    ) -> io::Result<(Self, Calls)> {
+        let (mut addresses, mut seen, mut desks) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for effect in &rules.effects {
+            let name = format!("effects.{}", effect.name());
+            let listening = listener(&name)?;
+            addresses.insert(name, listening.local_addr()?);
+            let of_drive = Arc::new(Seen::default());
+            seen.push((effect.name().to_owned(), Arc::clone(&of_drive)));
+            desks.push((listening, Desk::Effect { effect: Arc::clone(effect), seen: of_drive }));
+        }
+        let registry = Arc::new(Registry::new(&rules.recorded));
+        let listening = listener("registry")?;
+        addresses.insert("registry".to_owned(), listening.local_addr()?);
+        desks.push((listening, Desk::Registry(Arc::clone(&registry))));
+        let (put, calls) = counter();
+        let clock = Arc::new(SystemClock::start());
+        let server = Server::start(desks, rules.bounds, put, Arc::clone(&clock))?;
+        Ok((Self { server, addresses, seen, registry, clock }, calls))
+    }
+
+    /// Addresses by name, as a build is told them: `effects.NAME` and `registry` to `http://127.0.0.1:PORT`.
+    fn urls(&self) -> BTreeMap<String, String> {
+        self.addresses.iter().map(|(name, address)| (name.clone(), format!("http://{address}"))).collect()
+    }
+
+    fn report(&self, report: &mut EndingReport) {
+        report.effects = self.seen.iter().map(|(name, seen)| (name.clone(), seen.count())).collect();
+        report.registry = Some(self.registry.count()).filter(|count| count.requests > 0);
+        report.broken_requests = self.server.broken();
+    }
+}
+
+/// A port of this machine that the system chooses.
+#[cfg(test)]
+fn any_port(_: &str) -> io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 0))
+}
+
+#[cfg(test)]
+mod tests;
