@@ -37,6 +37,7 @@ mod cluster;
 mod complaints;
 mod feed;
 mod figures;
+mod http;
 mod kafka;
 mod keep;
 mod leash;
@@ -61,6 +62,7 @@ mod world;
 
 pub use build::{Build, BuildSettings, Flag};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
+pub use http::HttpRules;
 pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
@@ -253,6 +255,9 @@ pub fn drive(
 ) -> Result<Outcome, DriveError> {
     let mut world = World::new(job, clock)?;
     let outside = Outside::open(job, &mut world)?;
+    if let Some(rules) = &job.rules.http {
+        return http::drive(job, rules, &world, outside, stop, progress);
+    }
     match &job.rules.kafka {
         Some(rules) => match &rules.cluster {
             Some(cluster) => cluster::drive(job, rules, cluster, &mut world, outside, stop, progress),

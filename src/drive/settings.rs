@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::cluster::PropertySettings;
+use super::http::HttpRules;
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
 use super::spin::Spin;
@@ -59,6 +60,12 @@ pub struct DriveSettings {
     /// Kafka: how it is known that a build has dealt with all of its input: `committed` (the default) or `quiet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<Finished>,
+    /// HTTP: where events are posted to, such as `http://127.0.0.1:{port}/events`; placeholders as in commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// HTTP: requests of one partition that may be in flight. One where nothing is said, which keeps their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
     /// What stands on a line: `envelope` (an object with topic, partition, offset, key, value ...) or `value` (the bare value).
     pub payload: Payload,
     /// Topics that the builds write. Over lines, an output that names none belongs to the first; without any to `output`. Kafka:
@@ -115,6 +122,8 @@ impl Default for DriveSettings {
             other_cluster: false,
             keep_topics: false,
             finished: None,
+            url: None,
+            in_flight: None,
             payload: Payload::Envelope,
             outputs: Vec::new(),
             drain_timeout: None,
@@ -174,7 +183,11 @@ pub enum Payload {
 pub struct ReadySettings {
     /// Regular expression; the first line of standard output or standard error that it matches says that the build is ready. On
     /// standard output that line is no output.
-    pub line: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// HTTP: address that answers 200 once the build is ready; placeholders as in commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// A share as people write it: `"1%"` or `0.01`.
@@ -278,6 +291,8 @@ pub struct DriveRules {
     pub schemas: Schemas,
     /// What stands in for the world; none where nothing does.
     pub stubs: Option<StubRules>,
+    /// What is said of the transport `http`, where it is that.
+    pub http: Option<HttpRules>,
     /// What is said of the transport `kafka`, where it is that.
     pub kafka: Option<KafkaRules>,
 }
@@ -315,12 +330,10 @@ impl DriveSettings {
         let kafka = match self.transport {
             Transport::Stdio => refuse_elsewhere(self, topics).map(|()| None)?,
             Transport::Kafka => Some(KafkaRules::check(self, topics, folder)?),
-            Transport::Http => {
-                let problem = "the transport `http` is not available yet";
-                let instead = "Write `transport = \"stdio\"` or `transport = \"kafka\"`.";
-                return Err(SettingError::new("drive.transport", problem, instead));
-            }
+            Transport::Http => refuse_elsewhere(self, topics).map(|()| None)?,
         };
+        HttpRules::refuse_elsewhere(self)?;
+        let http = (self.transport == Transport::Http).then(|| HttpRules::check(self)).transpose()?;
         let drain_timeout = self.drain_timeout.unwrap_or_else(|| self.transport.drain_timeout());
         for (key, span) in [
             ("drive.drain-timeout", drain_timeout),
@@ -357,6 +370,11 @@ impl DriveSettings {
             let instead = "Write a regular expression, such as `\"^INFO \"`.";
             Regex::new(text).map_err(|error| SettingError::new(key, error.to_string(), instead))
         };
+        let ready_line = self.ready.as_ref().and_then(|ready| ready.line.as_ref());
+        if self.ready.as_ref().is_some_and(|ready| ready.line.is_some() == ready.url.is_some()) {
+            let instead = "Write `ready = { line = \"REGEX\" }`, or over HTTP `ready = { url = \"http://…\" }`.";
+            return Err(SettingError::new("drive.ready", "one thing says that a build is ready", instead));
+        }
         Ok(DriveRules {
             payload: self.payload,
             output_topic: self.outputs.first().cloned().unwrap_or_else(|| "output".to_owned()),
@@ -365,7 +383,7 @@ impl DriveSettings {
             together: self.together,
             repeat_old: self.repeat_old,
             settle: self.settle.0,
-            ready: self.ready.as_ref().map(|ready| regex("drive.ready.line", &ready.line)).transpose()?,
+            ready: ready_line.map(|line| regex("drive.ready.line", line)).transpose()?,
             ready_timeout: self.ready_timeout.0,
             show_attempt: self.show_attempt,
             not_an_output: self.not_an_output.as_ref().map(|text| regex("drive.not-an-output", text)).transpose()?,
@@ -379,6 +397,7 @@ impl DriveSettings {
             lineage: None,
             schemas: Schemas::default(),
             stubs: None,
+            http,
             kafka,
         })
     }
@@ -444,7 +463,14 @@ mod tests {
     fn what_cannot_be_used_is_named_by_its_key() {
         for (text, key) in [
             ("transport = \"kafka\"", "drive.outputs"),
-            ("transport = \"http\"", "drive.transport"),
+            ("transport = \"http\"", "drive.url"),
+            ("transport = \"http\"\nurl = \"https://a\"", "drive.url"),
+            ("transport = \"http\"\nurl = \"http://a\"\nin-flight = 0", "drive.in-flight"),
+            ("transport = \"http\"\nurl = \"http://a\"\nready = { url = \"a\" }", "drive.ready.url"),
+            ("transport = \"http\"\nurl = \"http://a\"\nbroker = \"stage\"", "drive.broker"),
+            ("url = \"http://a\"", "drive.url"),
+            ("ready = { url = \"http://a\" }", "drive.ready.url"),
+            ("ready = {}", "drive.ready"),
             ("timeout = \"0s\"", "drive.timeout"),
             ("not-an-output = \"(\"", "drive.not-an-output"),
             ("ready = { line = \"[\" }", "drive.ready.line"),

@@ -27,6 +27,7 @@ impl EndingReport {
             lateness: None,
             taken_back: 0,
             faults: BTreeMap::new(),
+            responses: None,
             effects: BTreeMap::new(),
             registry: None,
             broken_requests: 0,

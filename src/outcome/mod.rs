@@ -162,6 +162,9 @@ pub struct EndingReport {
     /// that is not there was no part of it. `faults.ndjson` says what was touched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, FaultCount>,
+    /// What events were answered; none where they were not posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<ResponseCount>,
     /// What was called of each effect, by its name; empty where the scenario has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub effects: BTreeMap<String, EffectCount>,
@@ -180,6 +183,17 @@ pub struct EndingReport {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// What posted events were answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ResponseCount {
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Longest time from a request to its answer's end, in microseconds.
+    pub longest_us: i64,
+    /// Sum of those times.
+    pub total_us: i64,
 }
 
 /// What one drive did with its schema registry.

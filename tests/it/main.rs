@@ -19,6 +19,7 @@ mod mask;
 mod masked;
 mod outcome;
 mod plan;
+mod posted;
 mod readers;
 mod recording;
 mod report;

@@ -224,7 +224,7 @@ impl World {
 
     /// Fills the placeholders of `text`, which has been checked against `offers`, for the process `instance`. The same name of a port
     /// is the same port throughout.
-    fn fill(&self, text: &str, offers: &Offers, instance: u32) -> io::Result<String> {
+    pub(super) fn fill(&self, text: &str, offers: &Offers, instance: u32) -> io::Result<String> {
         let wrong = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
         let kafka = self.kafka.as_ref();
         let mut filled = String::new();

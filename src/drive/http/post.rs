@@ -1,0 +1,406 @@
+//! Handing over: each delivery is a POST when it is due, those of one partition one after the other.
+//!
+//! One thread does it all, by an absolute schedule. A partition whose requests take long holds up itself, and no other.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
+
+use super::feed::{Posting, Read};
+use crate::clock::Clock;
+use crate::drive::DriveError;
+use crate::drive::shared::Shared;
+use crate::plan::{Delivery, Phase};
+
+/// Pause between looks whether a build is ready, or the warm-up over.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Longest wait for a due time before looking whether the drive is still wanted.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// What the posting thread tells.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A delivery is handed over at this moment of the drive's clock, in microseconds; it was let go at `free_us`: when it was due, or
+    /// when the request ahead of it had its answer.
+    Sent { posting: Posting, at_us: i64, free_us: i64 },
+    /// The delivery of this number was answered.
+    Answered { number: u64, at_us: i64, answer: Answer },
+    /// A delivery is never handed over.
+    Never { number: u64, delivery: Delivery },
+    /// Handing over has ended.
+    Ended(PostEnd),
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// It was longer than there is room for.
+    pub(super) cut: bool,
+}
+
+/// Why handing over ended.
+#[derive(Debug)]
+pub(super) enum PostEnd {
+    /// Everything was answered.
+    Complete,
+    /// A request found no connection, or no answer; why, as a fragment.
+    Refused(String),
+    /// No answer came for longer than the drain time-out.
+    Stuck,
+    /// The drive was cut short.
+    Cut,
+    /// The plan or the recording could not be read on.
+    Failed(DriveError),
+}
+
+/// An address of HTTP, taken apart.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    address: SocketAddr,
+    host: HeaderValue,
+    path: String,
+}
+
+/// Takes an address apart, and finds the host.
+///
+/// # Errors
+///
+/// What is wrong with it, as a fragment.
+pub(super) fn target(url: &str) -> Result<Target, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url} is no address: {error}"))?;
+    let authority = uri.authority().ok_or_else(|| format!("{url} names no host"))?;
+    let at = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&at).map_err(|error| format!("{authority}: {error}"))?;
+    // Builds mostly listen on IPv4 where a name has both.
+    let found: Vec<SocketAddr> = found.collect();
+    let address = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
+    Ok(Target {
+        address: address.ok_or_else(|| format!("{authority} has no address"))?,
+        host: HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?,
+        path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+    })
+}
+
+/// All that handing over needs.
+pub(super) struct Post {
+    pub(super) target: Target,
+    /// What answers 200 once the build is ready; without it, who takes a connection is, unless a line is waited for.
+    pub(super) ready: Option<Target>,
+    pub(super) by_line: bool,
+    pub(super) in_flight: u32,
+    pub(super) paced: bool,
+    pub(super) settle: Duration,
+    pub(super) drain_timeout: Duration,
+    pub(super) body_bytes_max: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) notes: Sender<Note>,
+}
+
+type Lane = UnboundedSender<(Posting, i64)>;
+
+impl Post {
+    /// Hands over all deliveries.
+    pub(super) async fn run(self, mut postings: Receiver<Read>, room: Arc<Semaphore>) {
+        let post = Arc::new(self);
+        let mut end = post.hand_over_all(&mut postings).await.err();
+        // Deliveries that are never handed over have receipts that say so.
+        while let Some(read) = postings.recv().await {
+            match read {
+                Ok(posting) => post.never(&posting),
+                Err(error) => end = end.or(Some(PostEnd::Failed(error))),
+            }
+        }
+        room.close();
+        post.shared.end_input(post.clock.now());
+        post.note(Note::Ended(end.unwrap_or(PostEnd::Complete)));
+    }
+
+    async fn hand_over_all(self: &Arc<Self>, postings: &mut Receiver<Read>) -> Result<(), PostEnd> {
+        self.wait_until_ready().await?;
+        let (mut lanes, mut workers) = (HashMap::<(u32, i32), Lane>::new(), JoinSet::new());
+        let handed = self.let_go_all(postings, &mut lanes, &mut workers).await;
+        drop(lanes);
+        let finished = all(&mut workers).await;
+        match (handed, finished) {
+            (Ok(()), finished) => finished?,
+            // What made it be cut short counts.
+            (Err(PostEnd::Cut), Err(why)) => return Err(why),
+            (Err(end), _) => return Err(end),
+        }
+        if !self.shared.has_started() {
+            self.settle().await?;
+            self.shared.start(self.clock.now());
+        }
+        Ok(())
+    }
+
+    /// Lets each delivery go when it is due.
+    async fn let_go_all(
+        self: &Arc<Self>,
+        postings: &mut Receiver<Read>,
+        lanes: &mut HashMap<(u32, i32), Lane>,
+        workers: &mut JoinSet<Result<(), PostEnd>>,
+    ) -> Result<(), PostEnd> {
+        while let Some(read) = postings.recv().await {
+            let posting = read.map_err(PostEnd::Failed)?;
+            if let Err(end) = self.wait_for(&posting.delivery, lanes, workers).await {
+                self.never(&posting);
+                return Err(end);
+            }
+            while let Some(ended) = workers.try_join_next() {
+                if let Err(end) = ended.unwrap_or(Err(PostEnd::Cut)) {
+                    self.never(&posting);
+                    return Err(end);
+                }
+            }
+            let key = (posting.delivery.topic, posting.delivery.partition);
+            let lane = lanes.entry(key).or_insert_with(|| self.open_lane(workers));
+            if let Err(back) = lane.send((posting, self.now_us())) {
+                self.never(&back.0.0);
+                return all(workers).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a delivery is due; ahead of the first of the schedule, until the warm-up is over.
+    async fn wait_for(
+        &self,
+        delivery: &Delivery,
+        lanes: &mut HashMap<(u32, i32), Lane>,
+        workers: &mut JoinSet<Result<(), PostEnd>>,
+    ) -> Result<(), PostEnd> {
+        self.go_on()?;
+        if delivery.phase == Phase::WarmUp {
+            return Ok(());
+        }
+        if !self.shared.has_started() {
+            // Without their lanes the workers end once all of the warm-up is answered.
+            lanes.clear();
+            all(workers).await?;
+            self.settle().await?;
+            self.shared.start(self.clock.now());
+        }
+        if !self.paced {
+            return Ok(());
+        }
+        loop {
+            let left_us = delivery.due_us - self.shared.relative_us(self.now_us());
+            if left_us <= 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_micros(left_us as u64).min(SLICE)).await;
+            self.go_on()?;
+        }
+    }
+
+    /// Waits until outputs have been quiet for a while, where there was anything to write them for.
+    async fn settle(&self) -> Result<(), PostEnd> {
+        if self.shared.sent() == 0 {
+            return Ok(());
+        }
+        let from_us = self.now_us();
+        while self.now_us() - self.shared.output_us().max(from_us) < self.settle.as_micros() as i64 {
+            self.go_on()?;
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), PostEnd> {
+        while !self.shared.is_ready() {
+            self.go_on()?;
+            let ready = match &self.ready {
+                Some(target) => self.is_ready(target).await,
+                None => !self.by_line && TcpStream::connect(self.target.address).await.is_ok(),
+            };
+            if ready {
+                self.shared.set_ready();
+            } else {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_ready(&self, target: &Target) -> bool {
+        let asked = async {
+            let mut connection = Connection::open(target).await.ok()?;
+            let request = request(Method::GET, target, HeaderMap::new(), Bytes::new());
+            Some(connection.0.send_request(request).await.ok()?.status() == StatusCode::OK)
+        };
+        tokio::time::timeout(self.drain_timeout, asked).await.ok().flatten().unwrap_or(false)
+    }
+
+    fn open_lane(self: &Arc<Self>, workers: &mut JoinSet<Result<(), PostEnd>>) -> Lane {
+        let (sender, receiver) = unbounded_channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..self.in_flight {
+            workers.spawn(Arc::clone(self).work(Arc::clone(&receiver)));
+        }
+        sender
+    }
+
+    /// Posts deliveries of one partition, one after the other.
+    async fn work(self: Arc<Self>, lane: Arc<Mutex<UnboundedReceiver<(Posting, i64)>>>) -> Result<(), PostEnd> {
+        let (mut connection, mut answered_us) = (None, i64::MIN);
+        loop {
+            // Let go of before the request: the next worker takes the next delivery meanwhile.
+            let Some((mut posting, released_us)) = lane.lock().await.recv().await else { return Ok(()) };
+            let sending = posting.sending.take();
+            let (Some(sending), Ok(())) = (sending, self.go_on()) else {
+                self.never(&posting);
+                continue;
+            };
+            let number = posting.number;
+            let at_us = self.now_us();
+            self.shared.add_sent(1);
+            self.note(Note::Sent { posting, at_us, free_us: released_us.max(answered_us) });
+            let posted = tokio::time::timeout(self.drain_timeout, self.post(&mut connection, &sending)).await;
+            let answer = match posted {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(why)) => return Err(self.give_up(&lane, PostEnd::Refused(why)).await),
+                Err(_) => return Err(self.give_up(&lane, PostEnd::Stuck).await),
+            };
+            answered_us = self.now_us();
+            self.shared.note_taken(self.clock.now());
+            self.note(Note::Answered { number, at_us: answered_us, answer });
+        }
+    }
+
+    /// Ends all handing over; what waits in this partition is never handed over.
+    async fn give_up(&self, lane: &Mutex<UnboundedReceiver<(Posting, i64)>>, end: PostEnd) -> PostEnd {
+        self.shared.cut();
+        // Whoever waits for the next delivery of this partition holds it until nobody lets any go any more, which is now.
+        let mut lane = lane.lock().await;
+        lane.close();
+        while let Ok((posting, _)) = lane.try_recv() {
+            self.never(&posting);
+        }
+        end
+    }
+
+    /// Posts one delivery. A connection that was kept open may have been closed on the other side just now: where it ended before any
+    /// of an answer came, the request is made once more on a new one.
+    async fn post(&self, kept: &mut Option<Connection>, sending: &super::request::Sending) -> Result<Answer, String> {
+        let request = || request(Method::POST, &self.target, sending.headers.clone(), sending.body.clone());
+        if let Some(mut connection) = kept.take().filter(Connection::is_open) {
+            match connection.0.send_request(request()).await {
+                Ok(response) => return self.read(connection, response, kept).await,
+                Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
+                Err(error) => return Err(in_one_line(&error)),
+            }
+        }
+        let mut connection =
+            Connection::open(&self.target).await.map_err(|error| format!("{}: {error}", self.target.address))?;
+        let response = connection.0.send_request(request()).await.map_err(|error| in_one_line(&error))?;
+        self.read(connection, response, kept).await
+    }
+
+    async fn read(
+        &self,
+        connection: Connection,
+        response: hyper::Response<hyper::body::Incoming>,
+        kept: &mut Option<Connection>,
+    ) -> Result<Answer, String> {
+        let (head, mut incoming) = response.into_parts();
+        let (mut body, mut cut) = (BytesMut::new(), false);
+        while let Some(frame) = incoming.frame().await {
+            let Ok(data) = frame.map_err(|error| in_one_line(&error))?.into_data() else { continue };
+            let fits = data.len().min(self.body_bytes_max - body.len());
+            body.extend_from_slice(&data[..fits]);
+            cut |= fits < data.len();
+            if cut {
+                break;
+            }
+        }
+        if !cut {
+            *kept = Some(connection);
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body: body.freeze(), cut })
+    }
+
+    fn never(&self, posting: &Posting) {
+        self.note(Note::Never { number: posting.number, delivery: posting.delivery });
+    }
+
+    fn note(&self, note: Note) {
+        // Nobody listens only where the drive has failed already.
+        let _ = self.notes.send(note);
+    }
+
+    fn go_on(&self) -> Result<(), PostEnd> {
+        if self.shared.is_cut() { Err(PostEnd::Cut) } else { Ok(()) }
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.now().as_micros() as i64
+    }
+}
+
+/// Waits for all workers; the first that ended early says why.
+async fn all(workers: &mut JoinSet<Result<(), PostEnd>>) -> Result<(), PostEnd> {
+    let mut ended = Ok(());
+    while let Some(worker) = workers.join_next().await {
+        ended = ended.and(worker.unwrap_or(Err(PostEnd::Cut)));
+    }
+    ended
+}
+
+/// An open connection.
+struct Connection(SendRequest<Full<Bytes>>);
+
+impl Connection {
+    async fn open(target: &Target) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(target.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        // What goes wrong with it shows at its requests.
+        tokio::spawn(async { drop(connection.await) });
+        Ok(Self(sender))
+    }
+
+    fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+fn request(method: Method, target: &Target, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    // It was taken apart from an address, so it is a path.
+    *request.uri_mut() = target.path.parse().unwrap_or_default();
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(HOST, target.host.clone());
+    request
+}
+
+/// Writes an error with its causes on one line.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
