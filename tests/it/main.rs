@@ -22,6 +22,7 @@ mod plan;
 mod posted;
 mod readers;
 mod recording;
+mod registry;
 mod report;
 mod request_faults;
 mod resume;

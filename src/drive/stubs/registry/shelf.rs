@@ -267,8 +267,10 @@ impl Shelf {
         against: Option<Result<Compatibility, String>>,
     ) {
         let schema = format!("{hash:032x}");
-        let known = |one: &RegisteredSchema| one.subject == subject && one.schema == schema;
-        // A build that is refused tries again and again.
+        // A build that is refused tries again and again; what is taken after all is told once more.
+        let known = |one: &RegisteredSchema| {
+            one.subject == subject && one.schema == schema && one.version.is_some() == version.is_some()
+        };
         if self.registered.len() >= TOLD_MAX || self.registered.iter().any(known) {
             return;
         }
