@@ -55,6 +55,8 @@ const SLICES: usize = 512;
 pub(super) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
+    /// The socket that is listened at, to end that by.
+    socket: TcpListener,
     listener: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -91,7 +93,8 @@ impl Server {
         let shared = Arc::new(Shared { broker, open: Mutex::default(), closing: AtomicBool::new(false) });
         let keeping = Arc::clone(&shared);
         let keeper = spawn("stage time", move || keeping.broker.keep_time(&|| sever(&keeping)))?;
-        let mut server = Self { address, shared, listener: None, keeper: Some(keeper) };
+        let socket = listener.try_clone()?;
+        let mut server = Self { address, shared, socket, listener: None, keeper: Some(keeper) };
         let listening = Arc::clone(&server.shared);
         server.listener = Some(spawn("stage listener", move || listen(&listening, &listener))?);
         Ok(server)
@@ -106,8 +109,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.shared.broker.close();
-        // Wakes the listener, which sees then that it is to end.
-        let _ = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
+        // Wakes the listener, which sees then that it is to end. On Linux its end does, wherever it listens; elsewhere a visitor has to.
+        if rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both).is_err() || cfg!(not(target_os = "linux")) {
+            let _ = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
+        }
         let threads = [self.listener.take(), self.keeper.take()];
         for thread in threads.into_iter().flatten() {
             let _ = thread.join();
