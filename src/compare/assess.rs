@@ -2,12 +2,15 @@
 //!
 //! Three answers: kept, broken, cannot be told. The third is never taken for the first.
 
+use std::borrow::Cow;
+
 use super::behind;
 use super::family;
 use super::figure::Figure;
 use super::gates::{Gate, Limit};
 use super::noise::{Sufficient, sufficient};
 use super::sentences::{self, Totals, count, counted, percent, time};
+use super::shared;
 use super::timing;
 use super::verdict::{Facts, FidelityBounds, is_new};
 use super::{GateResult, Idempotency, Kind, Pattern, Standing};
@@ -231,8 +234,11 @@ fn endings(facts: &Facts<'_>, gate: &Gate, failing: &[Ending], limit: u64) -> Se
     Seen::counted(gate, ended.len() as u64, limit, None, &ended.join("; "))
 }
 
-fn redelivery<'a>(facts: &Facts<'a>) -> Result<&'a Idempotency, &'static str> {
-    facts.comparison.idempotency.as_ref().ok_or("nothing was redelivered, or the relation redelivery is off")
+fn redelivery<'a>(facts: &Facts<'a>) -> Result<&'a Idempotency, Cow<'static, str>> {
+    let found = facts.comparison.idempotency.as_ref();
+    let found = found.ok_or("nothing was redelivered, or the relation redelivery is off")?;
+    // Whatever was counted may be what another drive left there.
+    shared::state(facts.endings).map_or(Ok(found), |state| Err(state.into()))
 }
 
 /// Repeated effects of new beyond old's, tested over identities.
@@ -240,8 +246,10 @@ fn repeated_effects_increase(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen
     let idempotency = match redelivery(facts) {
         Ok(idempotency) => idempotency,
         // Without redelivery there is nothing that a default gate could ask for.
-        Err(_) if gate.default => return Seen::kept("0", Some("nothing was redelivered".to_owned())),
-        Err(reason) => return Seen::untold(gate, reason),
+        Err(_) if gate.default && facts.comparison.idempotency.is_none() => {
+            return Seen::kept("0", Some("nothing was redelivered".to_owned()));
+        }
+        Err(reason) => return Seen::untold(gate, &reason),
     };
     let (old, new) = (idempotency.old.repeated_effects, idempotency.new.repeated_effects);
     // Identities that new mends do not pay for those that it breaks.
@@ -282,7 +290,7 @@ fn repeats(increase: u64, idempotency: &Idempotency) -> String {
 fn repeated_effects(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen {
     let idempotency = match redelivery(facts) {
         Ok(idempotency) => idempotency,
-        Err(reason) => return Seen::untold(gate, reason),
+        Err(reason) => return Seen::untold(gate, &reason),
     };
     let (old, new) = (idempotency.old.repeated_effects, idempotency.new.repeated_effects);
     let note = format!("{} in old, {} in new", count(old), count(new));
@@ -309,7 +317,7 @@ fn repeated_effects(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen {
 fn changed_finals(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen {
     let idempotency = match redelivery(facts) {
         Ok(idempotency) => idempotency,
-        Err(reason) => return Seen::untold(gate, reason),
+        Err(reason) => return Seen::untold(gate, &reason),
     };
     let (old, new) = (idempotency.old.changed_finals, idempotency.new.changed_finals);
     let note = format!("{} in old, {} in new", count(old), count(new));

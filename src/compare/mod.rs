@@ -29,6 +29,7 @@ mod redelivery;
 mod rules;
 mod scan;
 mod sentences;
+mod shared;
 mod sightings;
 mod sorted;
 mod strays;

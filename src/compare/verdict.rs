@@ -10,6 +10,7 @@ use super::figure::{Figure, kind_name};
 use super::gates::{Gates, Limit};
 use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
+use super::shared;
 use super::{Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
 use crate::plan::{FaultSummary, PlanSummary};
@@ -79,8 +80,8 @@ impl Verdict {
 /// In this order: a drive of old that did not finish is no verdict, before any gate is asked. A drive of new that did not
 /// finish, where all of old's did, is `differ`. So is a gate that failed, even where other parts could not be judged. Else no
 /// verdict where a gate stands or falls with a suspicion, where a written gate could not be judged, or where the test did not
-/// take place: a fault of which nothing fired (one at requests: in any drive), builds that wrote nothing, outputs of which none found its counterpart. Else
-/// `agree`. Warnings change nothing.
+/// take place: a fault of which nothing fired (one at requests: in any drive), builds that wrote nothing, outputs of which none found its
+/// counterpart, redelivery to drives that may have shared state. Else `agree`. Warnings change nothing.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -185,7 +186,17 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
         sentences.extend(identity_unfound(facts.comparison));
     }
     sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
+    sentences.extend(idempotency_rests_on_shared_state(facts));
     sentences
+}
+
+/// Why redelivery says nothing of builds whose drives may have shared state, if they were redelivered to.
+fn idempotency_rests_on_shared_state(facts: &Facts<'_>) -> Option<String> {
+    let state = facts.comparison.idempotency.as_ref().and_then(|_| shared::state(facts.endings))?;
+    Some(format!(
+        "idempotency cannot be judged: {state}; give each drive a place of its own by another name, or vouch for it with \
+         `shared = true`"
+    ))
 }
 
 /// Faults of which nothing fired: those at events in new, those at requests in any drive that was to suffer them.
@@ -271,6 +282,10 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     warnings.extend(unreadable_in_both(facts.comparison));
     warnings.extend(identity_unfound(facts.comparison));
     warnings.extend(moved_at_most(facts.comparison));
+    if facts.comparison.idempotency.is_none() {
+        warnings.extend(shared::state(facts.endings));
+    }
+    warnings.extend(shared::refused(facts.endings));
     warnings.extend(warned.iter().flat_map(|finding| finding.sentences.clone()));
     warnings.extend(cannot_be_judged(facts, gates));
     warnings.extend(proven_without_gate(facts, gates));

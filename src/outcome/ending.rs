@@ -32,6 +32,7 @@ impl EndingReport {
             registry: None,
             broken_requests: 0,
             stderr_dropped_bytes: 0,
+            isolation: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod columns;
 mod deliveries;
 mod ending;
 mod gauges;
+mod isolation;
 mod open;
 mod outputs;
 mod table;
@@ -19,6 +20,7 @@ mod writer;
 pub use batch::{CauseView, OutputBatch, OutputView};
 pub use deliveries::{DeliveriesWriter, DeliveryBatches, Receipt};
 pub use gauges::{Gauge, GaugesWriter};
+pub use isolation::{Allowed, Attempt, AttemptKind, Isolation, Layer, LayerState};
 pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
 pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
@@ -177,6 +179,9 @@ pub struct EndingReport {
     /// Bytes of standard error that were not kept because of its bound.
     #[serde(default)]
     pub stderr_dropped_bytes: u64,
+    /// How far the drive was kept to itself; none where nothing is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
 }
 
 /// Serde asks by reference.

@@ -24,7 +24,7 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 14] = [
+    let sections: [fn(&Report) -> String; 15] = [
         head,
         answer_table,
         patterns,
@@ -33,6 +33,7 @@ pub(super) fn markdown(report: &Report) -> String {
         registry,
         latency,
         behind,
+        isolation,
         fidelity,
         faults,
         drives,
@@ -311,6 +312,15 @@ fn drives(report: &Report) -> String {
         }
     }
     text
+}
+
+fn isolation(report: &Report) -> String {
+    let lines = super::isolation::lines(report);
+    if lines.is_empty() {
+        return String::new();
+    }
+    let rows = listed(&lines, "lines", |(label, text)| format!("- **{}**: {}\n", prose(label), prose(text)));
+    format!("\n### Isolation\n\n{rows}")
 }
 
 fn gates(report: &Report) -> String {

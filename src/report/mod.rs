@@ -8,6 +8,7 @@
 mod answers;
 mod figures;
 mod html;
+mod isolation;
 mod json;
 mod junit;
 mod markdown;
@@ -25,7 +26,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
-use crate::outcome::{EffectCount, Ending, Lateness, RegisteredSchema};
+use crate::outcome::{EffectCount, Ending, Isolation, Lateness, RegisteredSchema};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
 
@@ -164,8 +165,9 @@ pub struct Report {
     pub freshness: Option<BTreeMap<String, FreshnessFigures>>,
     /// Processor time and memory of each build; none where they were not measured.
     pub resources: Option<serde_json::Value>,
-    /// Layers of isolation, enforced or not, and attempts to leave it; none where drives are not isolated.
-    pub isolation: Option<serde_json::Value>,
+    /// How far each drive was kept to itself, by its name as in `outputs`: layers, enforced or not, attempts to leave, and what it was
+    /// let through to; none where nothing is known of it.
+    pub isolation: Option<BTreeMap<String, Isolation>>,
     /// Every gate, default or written, and how it went.
     pub gates: Vec<GateResult>,
     /// Things to know that change no verdict.

@@ -56,6 +56,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     fidelity(report, &mut out);
     faults(report, &mut out);
     drives(report, &mut out);
+    isolation(report, &mut out);
     gates(report, &mut out);
     warnings(report, &mut out);
     foot(report, style.folder, &mut out);
@@ -325,6 +326,15 @@ fn drives(report: &Report, out: &mut Printed) {
             out.wrapped(4, Paint::Quiet, reason);
         }
     }
+}
+
+fn isolation(report: &Report, out: &mut Printed) {
+    let lines = super::isolation::lines(report);
+    if lines.is_empty() {
+        return;
+    }
+    out.heading("Isolation", "");
+    limited(lines.iter(), "lines", out, |(label, text), out| out.fact(label, "", text));
 }
 
 fn gates(report: &Report, out: &mut Printed) {

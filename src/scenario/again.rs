@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::effects;
 use super::facts::{drive_of, endings_of, provoked, quoted};
-use super::origin::Origin;
+use super::origin::{Origin, isolation};
 use super::registered;
 use super::run::{Terms, compared};
 use super::source::shown;
@@ -105,6 +105,7 @@ pub fn compare_outcomes(
         faults: Vec::new(),
         effects: effects::facts(endings_of(&drives), comparison.idempotency.as_ref(), &words),
         redelivers: true,
+        isolation: isolation(drives.iter().map(|(name, outcome)| (name.as_str(), outcome.ending()))),
         reproduce: reproduce(old, again, new, rules),
     };
     let mut report = origin.report(comparison, judgement);

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::ScenarioError;
 use super::checked::Checked;
 use super::effects;
-use super::origin::Origin;
+use super::origin::{Origin, isolation};
 use super::registered;
 use super::source::shown;
 use crate::clock::Stop;
@@ -25,7 +25,7 @@ use crate::report::{
 };
 
 /// What is enforced on a build while it is driven.
-const ENFORCED: &str = "that a build and all it started end with its drive; it sees the network, files and time of this machine as they are";
+const ENFORCED: &str = "that a build and all it started end with its drive; how far it is kept from network and files of this machine, the isolation says; it sees the time as it is";
 
 /// What is enforced beyond that where drives take place on a real cluster.
 const ON_CLUSTER: &str = "; that each drive has topics and a group of its own, and each event stands in its partition once and in the \
@@ -72,6 +72,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
         effects: effects::facts(endings_of(drives), comparison.idempotency.as_ref(), &scenario.settings.effect_words()),
         plan: summary,
         redelivers: checked.wants_redelivery,
+        isolation: isolation(drives.iter().map(|(name, outcome)| (name.as_str(), outcome.ending()))),
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compare::{Comparison, Idempotency, Judgement, Redelivery};
+use crate::outcome::{EndingReport, Isolation};
 use crate::plan::{FaultSummary, PlanSummary};
 use crate::report::{
     BuildFacts, DriveFacts, EffectFacts, FORMAT, FaultFacts, Fidelity, RecordingFacts, RelationFacts, Report,
@@ -24,6 +25,8 @@ pub(super) struct Origin {
     pub(super) effects: Vec<EffectFacts>,
     /// Whether redelivery was to be looked at.
     pub(super) redelivers: bool,
+    /// How far each drive was kept to itself, where that is known.
+    pub(super) isolation: Option<BTreeMap<String, Isolation>>,
     /// One command that repeats it.
     pub(super) reproduce: String,
 }
@@ -61,7 +64,7 @@ impl Origin {
             lag: known(comparison.behind.lag),
             freshness: known(comparison.behind.freshness),
             resources: None,
-            isolation: None,
+            isolation: self.isolation,
             gates: judgement.gates,
             warnings: judgement.warnings,
             reproduce: self.reproduce,
@@ -72,6 +75,14 @@ impl Origin {
 /// None where nothing is known.
 fn known<T>(by_drive: BTreeMap<String, T>) -> Option<BTreeMap<String, T>> {
     Some(by_drive).filter(|by_drive| !by_drive.is_empty())
+}
+
+/// What is known of how far drives were kept to themselves, by name as a report spells it.
+pub(super) fn isolation<'e>(
+    endings: impl Iterator<Item = (&'e str, &'e EndingReport)>,
+) -> Option<BTreeMap<String, Isolation>> {
+    let known = endings.filter_map(|(drive, ending)| Some((drive.replace('-', "_"), ending.isolation.clone()?)));
+    self::known(known.collect())
 }
 
 /// Faults that lose connections may make builds write, or be handed, something once more as well. They are in the drives without

@@ -8,6 +8,7 @@ use crate::compare::Latency;
 use crate::report::Report;
 use crate::report::answers::quantile;
 use crate::report::figures::{change, count, counted, probability, share, time};
+use crate::report::isolation::lines;
 use crate::report::words::{self, given, or_dash};
 
 /// Bytes of one table of gauges.
@@ -141,17 +142,21 @@ pub(super) fn gauges(report: &Report, page: &mut Page) {
             });
             page.left_out(written, behind.len(), "drives");
         }
-        let gauges = [("Resources", &report.resources), ("Isolation", &report.isolation)];
+        let isolation = lines(report);
+        if !isolation.is_empty() {
+            page.leaf("h3", "Isolation");
+            page.list(GAUGES_BYTES, "lines", &isolation, |page, (label, text)| page.text(&format!("{label}: {text}")));
+        }
+        let gauges = [("Resources", &report.resources)];
         for (title, gauge) in gauges {
             if let Some(value) = gauge {
                 page.leaf("h3", title);
                 gauge_table(title, value, page);
             }
         }
-        let unknown = [("Lag", behind.is_empty()), ("Freshness", behind.is_empty())].into_iter();
-        let unknown = unknown.chain(gauges.map(|(title, gauge)| (title, gauge.is_none())));
-        let missing: Vec<String> =
-            unknown.filter(|(_, missing)| *missing).map(|(title, _)| title.to_lowercase()).collect();
+        let unknown = [("lag", behind.is_empty()), ("freshness", behind.is_empty()), ("isolation", isolation.is_empty())];
+        let unknown = unknown.into_iter().chain([("resources", report.resources.is_none())]);
+        let missing: Vec<&str> = unknown.filter(|(_, missing)| *missing).map(|(title, _)| title).collect();
         if !missing.is_empty() {
             page.leaf("p", &format!("Not measured in this run: {}.", missing.join(", ")));
         }
