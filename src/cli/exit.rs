@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::capture::{CaptureError, RegistryError};
 use crate::compare::{CompareError, Verdict};
-use crate::drive::{ClusterError, DriveError};
+use crate::drive::{ClusterError, DriveError, IsolationError};
 use crate::recording::{ImportError, LineProblem, RecordingError, SliceError, StoreError, StoreKind};
 use crate::scenario::ScenarioError;
 
@@ -378,9 +378,30 @@ impl From<ScenarioError> for Failure {
                 Self::surroundings(error, "Run it again for a verdict.")
             }
             ScenarioError::Drive(DriveError::Cluster(error)) => error.into(),
+            ScenarioError::Drive(DriveError::Isolation(error)) => error.into(),
             ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
             error => Self::of(error, ""),
         }
+    }
+}
+
+impl From<IsolationError> for Failure {
+    fn from(error: IsolationError) -> Self {
+        let (code, hint) = match &error {
+            IsolationError::Missing { .. } => (
+                Code::NoVerdict,
+                "Run it where user namespaces and Landlock are granted, or write `isolation = \"on\"`: the report says what is missing.",
+            ),
+            IsolationError::Hosts { .. } => (
+                Code::Surroundings,
+                "Run it where user namespaces are granted, or take `hosts` out and tell the builds where the stage is.",
+            ),
+            IsolationError::Place { .. } => {
+                (Code::Surroundings, "Is the same address named twice, or is it one that nobody can have?")
+            }
+            _ => (Code::Surroundings, ""),
+        };
+        Self { code, ..Self::surroundings(error, hint) }
     }
 }
 

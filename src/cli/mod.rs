@@ -40,6 +40,10 @@ use printer::Printer;
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
+    // First of all: a launcher has no threads and says nothing.
+    if let Some(code) = crate::drive::launch_if_asked() {
+        return code;
+    }
     let printer = Printer::new();
     printer::report_panics();
     // A panic is a fault of ours wherever it happens; the hook has said so by the time it arrives here.

@@ -25,7 +25,8 @@
 //! input was closed. `timed-out`: `timeout`, `ready-timeout` or `output-bytes-max` passed, or nothing came for `drain-timeout`
 //! after the end of input.
 //!
-//! However a drive ends, everything that its build started ends with it. On Linux that reaches beyond the process group: a build has
+//! However a drive ends, everything that its build started ends with it. On Linux a drive has processes of its own where the system
+//! grants that ([`IsolationRules`]), and the system itself ends them all. Elsewhere on Linux it reaches beyond the process group: a build has
 //! the variable `REHEARSAL_DRIVE` in its environment, and whatever carries the same text, descends from what does, or holds the
 //! build's standard output or error is ended, too. A process that gave up all three, or that belongs to another user, is not found;
 //! nor is, elsewhere than on Linux, what left the process group. Where Rehearsal itself is killed, nobody ends its builds: they see
@@ -38,6 +39,7 @@ mod complaints;
 mod feed;
 mod figures;
 mod http;
+mod isolation;
 mod kafka;
 mod keep;
 mod leash;
@@ -63,6 +65,7 @@ mod world;
 pub use build::{Build, BuildSettings, Flag};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
 pub use http::HttpRules;
+pub use isolation::{IsolationError, IsolationMode, IsolationRules, Place, launch_by, launch_if_asked};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
@@ -76,6 +79,7 @@ pub use stubs::{
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::thread;
 
@@ -210,6 +214,9 @@ pub enum DriveError {
     /// The stage, which is the broker of a build that reads Kafka, cannot be set up or does not go on.
     #[error("the stage of the drive failed")]
     Stage(#[from] stage::StageError),
+    /// The drive has no world of its own, or not the one that it needs.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     /// The cluster that the drive takes place on cannot be used, or does not go on.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -254,6 +261,14 @@ pub fn drive(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     let mut world = World::new(job, clock)?;
+    if !stop.raised()
+        && let Err(error) = world.isolate(job)
+    {
+        drop(world);
+        // Nothing took place, so nothing is to stand there.
+        let _ = fs::remove_dir(&job.out);
+        return Err(error.into());
+    }
     let outside = Outside::open(job, &mut world)?;
     if let Some(rules) = &job.rules.http {
         return http::drive(job, rules, &world, outside, stop, progress);

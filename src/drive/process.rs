@@ -31,6 +31,8 @@ const PASSES: u32 = 50;
 pub(super) struct Process {
     child: Child,
     pid: Pid,
+    /// Number of the build's own process, where a launcher stands between.
+    number: u32,
     leash: Leash,
     ended: Option<Ended>,
 }
@@ -57,9 +59,9 @@ pub(super) struct Pipes {
 impl Process {
     /// Starts the process `instance` of `build` in `world`.
     pub(super) fn start(world: &World, build: &Build, instance: u32) -> io::Result<(Self, Pipes)> {
-        let (child, mark) = world.start(build, instance)?;
+        let (child, number, mark) = world.start(build, instance)?;
         let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
-        let mut process = Self { child, pid, leash, ended: None };
+        let mut process = Self { child, pid, number, leash, ended: None };
         // Dropped where it came too late, it is ended.
         if !living::born(pid, &process.leash) {
             return Err(io::ErrorKind::Interrupted.into());
@@ -138,7 +140,7 @@ impl Process {
 
     /// Processor time used so far, in microseconds, and resident memory, in bytes, where the system tells.
     pub(super) fn usage(&self) -> Option<(u64, u64)> {
-        let folder = format!("/proc/{}", self.pid.as_raw_nonzero());
+        let folder = format!("/proc/{}", self.number);
         let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
         // The name in parentheses may hold anything, even spaces and parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

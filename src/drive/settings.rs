@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::cluster::PropertySettings;
 use super::http::HttpRules;
+use super::isolation::{IsolationMode, IsolationRules};
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
 use super::spin::Spin;
@@ -100,6 +101,22 @@ pub struct DriveSettings {
     /// How long before each due time to watch the clock instead of sleeping: exact to a microsecond, at the price of a core. `true`
     /// stands for `"1ms"`.
     pub spin: Spin,
+    /// Whether each drive has a world of its own: `on` (the default; as far as the system grants it), `required` or `off`.
+    #[serde(skip_serializing_if = "is_on")]
+    pub isolation: IsolationMode,
+    /// Hosts of production, as HOST:PORT, and what stands in their place in a drive's world: `stage`, `registry` or `effects.NAME`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, String>,
+    /// Addresses, as HOST:PORT, that builds are let through to from their world. What two drives reach there is state that they share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Vouches for it that what `allow` leads to and `writable` names may be shared: that no drive can tell from it that there are others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// Folders and files that builds may write to beside their drive's own folder, relative to the scenario's; Unix sockets in them are let
+    /// through to. State that drives share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub writable: Vec<PathBuf>,
     /// Most bytes of one line that are kept; what is beyond is cut off and the line is malformed.
     pub line_bytes_max: u64,
     /// Most bytes that a build may write to standard output before it is ended.
@@ -138,11 +155,21 @@ impl Default for DriveSettings {
             lateness_p99_max: Span(Duration::from_millis(50)),
             slow_down_max: Percent(0.01),
             spin: Spin::default(),
+            isolation: IsolationMode::On,
+            hosts: BTreeMap::new(),
+            allow: Vec::new(),
+            shared: false,
+            writable: Vec::new(),
             line_bytes_max: 16 << 20,
             output_bytes_max: 64 << 30,
             stderr_bytes_max: 2 << 20,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what asks hands over a reference")]
+fn is_on(mode: &IsolationMode) -> bool {
+    *mode == IsolationMode::On
 }
 
 /// How a build is spoken to.
@@ -295,6 +322,8 @@ pub struct DriveRules {
     pub http: Option<HttpRules>,
     /// What is said of the transport `kafka`, where it is that.
     pub kafka: Option<KafkaRules>,
+    /// How far drives are kept to themselves.
+    pub isolation: IsolationRules,
 }
 
 impl DriveSettings {
@@ -399,6 +428,7 @@ impl DriveSettings {
             stubs: None,
             http,
             kafka,
+            isolation: IsolationRules::check(self, folder)?,
         })
     }
 }

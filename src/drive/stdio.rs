@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::complaints::Complaints;
 use super::feed::{CHUNKS_WAITING, Feed};
 use super::figures::{Figures, after};
+use super::isolation;
 use super::line::LineFormat;
 use super::listen::{Heard, Listener};
 use super::pace::{Note, Pace, PaceEnd, Timing};
@@ -104,6 +105,7 @@ pub(super) fn drive(
     // What was written is kept whatever went wrong.
     let (mut report, failed) = report;
     outside.report(&mut report);
+    isolation::report_in(&mut report, world.isolation(), &log);
     let outcome = writer.finish(&report)?;
     progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
     failed.map_or(Ok(outcome), Err)

@@ -530,6 +530,11 @@ fn an_interrupt_and_a_terminal_that_closes_end_every_build_and_keep_what_was_wri
     }
 }
 
+/// Layers without which builds tell by files in the desk which processes they are: as they are where the system grants no world of
+/// their own.
+#[cfg(unix)]
+const SHARED: &str = "writes,processes";
+
 #[cfg(unix)]
 fn ends_every_build_and_keeps_what_was_written(signal: &str) {
     let desk = Desk::new();
@@ -538,6 +543,7 @@ fn ends_every_build_and_keeps_what_was_written(signal: &str) {
     desk.write("slow.toml", &slow);
     let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
         .current_dir(desk.path())
+        .env("REHEARSAL_WITHOUT_LAYERS", SHARED)
         .args(["run", "slow.toml"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
@@ -569,6 +575,7 @@ fn a_second_interrupt_ends_every_build_at_once() {
     desk.write("slow.toml", &slow);
     let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
         .current_dir(desk.path())
+        .env("REHEARSAL_WITHOUT_LAYERS", SHARED)
         .args(["run", "slow.toml"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
@@ -615,6 +622,7 @@ fn an_interrupt_while_nothing_is_driven_ends_the_program_at_once() {
     desk.write("pipe.toml", &scenario(&build, &build, ""));
     let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
         .current_dir(desk.path())
+        .env("REHEARSAL_WITHOUT_LAYERS", SHARED)
         .args(["run", "pipe.toml"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())

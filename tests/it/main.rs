@@ -12,6 +12,8 @@ mod described;
 mod drive;
 mod effects;
 mod import;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod kafka;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod kills;

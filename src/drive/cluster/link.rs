@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 
+use super::super::isolation::Place;
 use super::error::ClusterError;
 use super::settings::ClusterRules;
 use crate::clock::{Clock, Stop};
@@ -56,6 +57,24 @@ impl<'a> Link<'a> {
             }
             (Some(_), None) => Err(ClusterError::Unknown { brokers, why: "these brokers do not say whose they are" }),
         }
+    }
+
+    /// Where its brokers are: those that clients are told to begin with, and those that these name.
+    pub(super) fn places(&self) -> Result<Vec<Place>, ClusterError> {
+        let metadata = self.ask("who they are", |wait| self.consumer.fetch_metadata(None, wait))?;
+        let first = self.rules.brokers.split(',').filter_map(|broker| {
+            let broker = broker.trim();
+            // Before a host may stand by which protocol it is spoken to.
+            Place::parse(broker.rsplit_once("://").map_or(broker, |(_, rest)| rest))
+        });
+        let named = metadata.brokers().iter().filter_map(|broker| {
+            let (host, port) = (broker.host(), u16::try_from(broker.port()).ok()?);
+            Place::parse(&if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+        });
+        let mut places: Vec<Place> = first.chain(named).collect();
+        places.sort();
+        places.dedup();
+        Ok(places)
     }
 
     /// Names of all topics, in order.

@@ -80,6 +80,11 @@ pub(super) fn drive(
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start_spinning(job.rules.spin));
     let link = Link::connect(rules, job.recording, job.rules.ready_timeout, &*clock, stop).map_err(failed)?;
+    if let Some(isolation) = world.isolation() {
+        for place in link.places().map_err(failed)? {
+            isolation.lead_to(&place)?;
+        }
+    }
     let inputs = Inputs::of(job.plan, job.recording)?;
     let names = Names::of(job.name, &*clock);
     let lodging = Lodging::make(&link, names.clone(), &rooms(&inputs, job.recording, kafka)).map_err(failed)?;

@@ -50,6 +50,7 @@ use watch::{Heard, Watch};
 
 use super::complaints::Complaints;
 use super::feed::Announced;
+use super::isolation;
 use super::pace::Timing;
 use super::placeholders::Address;
 use super::process::{Pipes, Process};
@@ -119,6 +120,9 @@ pub(super) fn drive(
         desk.keep_touches(faults.iter().map(|fault| fault.name.clone()).collect())?;
     }
     let stage = start(job, rules, world, &clock)?;
+    if let Some(isolation) = world.isolation() {
+        isolation.offer("stage", stage.address())?;
+    }
     let lanes = Lanes::make(&stage, job.plan, job.recording, &rules.outputs).map_err(|error| match error {
         LanesError::Plan(error) => DriveError::from(error),
         LanesError::Stage(error) => error.into(),
@@ -247,6 +251,7 @@ impl Desk {
         for remark in afterwards() {
             report.reason = format!("{}; {remark}", report.reason);
         }
+        isolation::report_in(&mut report, world.isolation(), &job.out.join("stderr.log"));
         // What was written is kept whatever went wrong.
         let outcome = writer.finish(&report)?;
         progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });

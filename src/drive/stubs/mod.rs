@@ -48,13 +48,20 @@ impl Outside {
     ///
     /// # Errors
     ///
-    /// [`DriveError::World`] where the system gives no port or no thread.
+    /// [`DriveError::World`] where the system gives no port or no thread; [`DriveError::Isolation`] where what `hosts` says cannot be.
     pub(super) fn open(job: &Job<'_>, world: &mut World) -> Result<Self, DriveError> {
-        let wanted = |rules: &&StubRules| !rules.effects.is_empty() || job.build.names("registry");
+        let named = |target: &String| target == "registry";
+        let named = job.rules.isolation.hosts.values().any(named) || job.build.names("registry");
+        let wanted = |rules: &&StubRules| !rules.effects.is_empty() || named;
         let Some(rules) = job.rules.stubs.as_ref().filter(wanted) else { return Ok(Self(None)) };
         let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());
         let failed = |source| DriveError::World { drive: job.name.to_owned(), source };
         let (stubs, calls) = Stubs::start(rules, listener).map_err(failed)?;
+        for (name, address) in &stubs.addresses {
+            if let Some(isolation) = world.isolation() {
+                isolation.offer(name, *address)?;
+            }
+        }
         for (name, url) in stubs.urls() {
             let variable = name.replace("effects.", "effect.").to_ascii_uppercase().replace(['-', '.'], "_");
             world.tell(format!("REHEARSAL_{variable}"), url.clone());

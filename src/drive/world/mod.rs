@@ -13,9 +13,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::build::Build;
+use super::isolation::{Isolation, IsolationError};
 use super::leash;
 use super::placeholders::{Address, Offers, Piece, pieces};
 use super::{DriveError, Job};
@@ -31,13 +32,14 @@ static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Who starts a drive's processes and listens for it: this program itself, or whoever stands in the drive's isolation.
 pub(super) trait Launcher: fmt::Debug + Send + Sync {
-    /// Starts `command`, whose standard streams are pipes. Called once for each process of a build, and again where one is started
+    /// Starts `command`, whose standard streams are pipes; returns with it the number of the build's own process, which is another than
+    /// that of the child where somebody stands between. Called once for each process of a build, and again where one is started
     /// again.
     ///
     /// # Errors
     ///
     /// What the system says.
-    fn launch(&self, command: &mut Command) -> io::Result<Child>;
+    fn launch(&self, command: &mut Command) -> io::Result<(Child, u32)>;
 
     /// Listens at `at`, as the drive's processes see it; port 0 takes any that is free there.
     ///
@@ -52,8 +54,10 @@ pub(super) trait Launcher: fmt::Debug + Send + Sync {
 struct Beside;
 
 impl Launcher for Beside {
-    fn launch(&self, command: &mut Command) -> io::Result<Child> {
-        command.spawn()
+    fn launch(&self, command: &mut Command) -> io::Result<(Child, u32)> {
+        let child = command.spawn()?;
+        let number = child.id();
+        Ok((child, number))
     }
 
     fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
@@ -78,6 +82,8 @@ pub(super) struct World {
     starts: AtomicU64,
     hidden: Option<String>,
     launcher: Box<dyn Launcher>,
+    /// How far the drive is kept to itself; none where it is not.
+    isolation: Option<Arc<Isolation>>,
     /// By the number of the process that it is for, and its name.
     ports: Mutex<BTreeMap<(u32, String), Port>>,
     kafka: Option<Address>,
@@ -108,6 +114,7 @@ impl World {
             starts: AtomicU64::new(0),
             hidden: hidden.map(str::to_owned),
             launcher: Box::new(Beside),
+            isolation: None,
             ports: Mutex::default(),
             kafka: None,
             env: BTreeMap::new(),
@@ -125,10 +132,21 @@ impl World {
         fs::create_dir_all(&folder).map_err(|source| OutcomeError::io(&folder, source).into())
     }
 
-    #[expect(dead_code, reason = "for the isolation of a drive, which comes behind it")]
-    /// Has all processes started by `launcher` from here on, and all ports found by it.
-    pub(super) fn launch_by(&mut self, launcher: Box<dyn Launcher>) {
-        self.launcher = launcher;
+    /// Keeps `job`'s drive to itself: has all processes started there from here on, and all ports found there.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::Isolation`] where the drive must not take place.
+    pub(super) fn isolate(&mut self, job: &Job<'_>) -> Result<(), IsolationError> {
+        let isolation = Arc::new(Isolation::start(&job.rules.isolation, job.build, &self.dir, job.name)?);
+        self.launcher = Box::new(Arc::clone(&isolation));
+        self.isolation = Some(isolation);
+        Ok(())
+    }
+
+    /// How far the drive is kept to itself.
+    pub(super) fn isolation(&self) -> Option<&Isolation> {
+        self.isolation.as_deref()
     }
 
     /// Fills `{name}` with `text` from here on, such as the address of a stub.
@@ -161,19 +179,20 @@ impl World {
         self.dir.join("tmp")
     }
 
-    /// Starts the process `instance` of `build` by its launcher, with pipes for standard streams. Returns it with the mark that it
-    /// and all that it starts carry.
+    /// Starts the process `instance` of `build` by its launcher, with pipes for standard streams. Returns it with the number of the
+    /// build's own process, and the mark that it and all that it starts carry.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub(super) fn start(&self, build: &Build, instance: u32) -> io::Result<(Child, String)> {
+    pub(super) fn start(&self, build: &Build, instance: u32) -> io::Result<(Child, u32, String)> {
         let mut command = self.command(build, build.command(), instance)?;
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}/{number}", self.mark);
         command.env(leash::VARIABLE, &mark);
         self.let_go(instance);
-        Ok((self.launcher.launch(&mut command)?, mark))
+        let (child, number) = self.launcher.launch(&mut command)?;
+        Ok((child, number, mark))
     }
 
     /// Makes the command of `words` as `build` runs it: in its directory, with its environment, in a group of its own.
@@ -285,6 +304,8 @@ impl Drop for World {
         for port in lock(&self.ports).values() {
             lock(&TAKEN).remove(&port.number);
         }
+        // What lives there ends first.
+        (self.launcher, self.isolation) = (Box::new(Beside), None);
         for folder in [self.temporary(), self.dir.clone()] {
             // Not where something is in it.
             let _ = fs::remove_dir(folder);

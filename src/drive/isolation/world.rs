@@ -1,0 +1,547 @@
+//! The world of one drive, as the program that drives holds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::net::{bind, listen};
+
+use super::attempts::Attempts;
+use super::launcher::{self, Part};
+use super::machine::{self, folder_of, seen};
+use super::names::{self, Names};
+use super::namespaces::{ANSWER_TIMEOUT, Maker, Namespaces};
+use super::network::Network;
+use super::outside::{Edges, Watcher};
+use super::relay::{Behind, Relay};
+use super::settings::{IsolationMode, IsolationRules, Place};
+use super::words::{FILES_MAX, Setup, Start, Started, Told, receive, send};
+use super::{IsolationError, elsewhere};
+use crate::clock::SystemClock;
+use crate::drive::build::Build;
+use crate::drive::world::Launcher;
+use crate::outcome::{Allowed, Isolation as Report, Layer, LayerState};
+
+/// Connections that may wait to be taken.
+const BACKLOG: i32 = 128;
+
+/// Sockets of the machine that can be hidden: as many files as go with one word, and a few.
+const SOCKETS_MAX: usize = FILES_MAX - 8;
+
+/// Devices that may be written to.
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
+
+/// Folders of the machine in whose place the drive's own stand, and what these are called in the drive's folder.
+const TEMPORARY: [(&str, &str); 2] = [("/tmp", "tmp"), ("/var/tmp", "var-tmp")];
+
+/// The drive's own files, in its folder.
+const OWN: &str = ".rehearsal";
+
+/// The world of one drive. It ends, with all that lives in it, when dropped.
+#[derive(Debug)]
+pub(in crate::drive) struct Isolation {
+    /// Of each layer: none where it is in force, or else why not.
+    missing: BTreeMap<Layer, String>,
+    remarks: BTreeMap<Layer, String>,
+    attempts: Arc<Attempts>,
+    names: Arc<Mutex<Names>>,
+    own: PathBuf,
+    /// Ports that are listened at for the build, or that it is let through to, and whether it may connect to no others.
+    ports: Mutex<BTreeSet<u16>>,
+    by_port: bool,
+    /// Targets of `hosts` that something serves.
+    offered: Mutex<BTreeSet<String>>,
+    /// Folders that are taken away again where nothing is in them.
+    made: Vec<PathBuf>,
+    rules: IsolationRules,
+    writes: Vec<PathBuf>,
+    relays: Mutex<Vec<(Place, bool, Relay)>>,
+    watcher: Mutex<Option<Watcher>>,
+    namespaces: Option<Arc<Namespaces>>,
+}
+
+impl Isolation {
+    /// Makes a world for a drive named `drive` of `build`, whose own folder is `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`IsolationError`], where the drive must not take place without what cannot be had.
+    pub(in crate::drive) fn start(
+        rules: &IsolationRules,
+        build: &Build,
+        dir: &Path,
+        drive: &str,
+    ) -> Result<Self, IsolationError> {
+        let dir = prepared(dir)?;
+        let mut world = Self {
+            missing: BTreeMap::new(),
+            remarks: BTreeMap::new(),
+            attempts: Arc::new(Attempts::new(SystemClock::start())),
+            names: Arc::new(Mutex::new(Names::new(rules.hosts.keys().chain(&rules.allow)))),
+            own: dir.join(OWN),
+            ports: Mutex::default(),
+            by_port: false,
+            offered: Mutex::default(),
+            made: Vec::new(),
+            rules: rules.clone(),
+            writes: rules.writable.clone(),
+            relays: Mutex::default(),
+            watcher: Mutex::default(),
+            namespaces: None,
+        };
+        let wanted = world.wanted(build);
+        let made = wanted.iter().any(|layer| *layer != Layer::Writes);
+        if made && let Err(error) = world.make(&wanted, build, &dir) {
+            let reason = error.to_string();
+            for layer in wanted.iter().filter(|layer| **layer != Layer::Writes) {
+                world.missing.entry(*layer).or_insert_with(|| reason.clone());
+            }
+            world.namespaces = None;
+        }
+        world.choose_writes(&dir);
+        world.choose_ports(wanted.contains(&Layer::Network));
+        world.check(drive)?;
+        world.allow()?;
+        Ok(world)
+    }
+
+    /// Layers that are to be made; notes why the others are not.
+    fn wanted(&mut self, build: &Build) -> Vec<Layer> {
+        let program = build.command().first().map_or("", String::as_str);
+        let none = if self.rules.mode == IsolationMode::Off {
+            Some("`isolation = \"off\"`".to_owned())
+        } else if let Some(reason) = elsewhere(program) {
+            Some(reason)
+        } else if !launcher::is_known() {
+            Some("this program has no launcher: only `rehearsal` itself has".to_owned())
+        } else {
+            None
+        };
+        let mut wanted = Vec::new();
+        for layer in Layer::ALL {
+            let outside = matches!(layer, Layer::Network | Layer::Names | Layer::Sockets | Layer::Attempts);
+            let reason = none.clone().or_else(|| self.rules.outside.clone().filter(|_| outside));
+            let left_out =
+                || self.rules.without.contains(&layer).then(|| "left out (`REHEARSAL_WITHOUT_LAYERS`)".to_owned());
+            match reason.or_else(left_out) {
+                Some(reason) => drop(self.missing.insert(layer, reason)),
+                None => wanted.push(layer),
+            }
+        }
+        wanted
+    }
+
+    /// Has the namespaces made.
+    fn make(&mut self, wanted: &[Layer], build: &Build, dir: &Path) -> io::Result<()> {
+        let own = dir.join(OWN);
+        let setup = Setup {
+            layers: wanted.to_vec(),
+            own: own.clone(),
+            temporary: self.temporary(wanted, build, dir)?,
+            seen: Vec::new(),
+            sockets: if wanted.contains(&Layer::Sockets) { self.sockets(dir)? } else { Vec::new() },
+        };
+        let seen = seen(&setup.temporary, build, dir, &self.rules.writable);
+        for (machine, own) in &setup.temporary {
+            let tops = seen.iter().filter_map(|path| path.strip_prefix(machine).ok());
+            self.made.extend(tops.map(|top| own.join(top)));
+            self.made.push(own.clone());
+        }
+        let setup = Setup { seen, ..setup };
+        fs::create_dir_all(own.join("sockets"))?;
+        self.write_names(&own)?;
+        let (maker, stands, files) = Maker::make(&setup)?;
+        let Told::Stands { missing, remarks, netlink, device, sockets } = stands else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        self.missing.extend(missing);
+        self.remarks.extend(remarks);
+        let mut files = files.into_iter();
+        let mut next = || files.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
+        let handle = next()?;
+        let network = if netlink { self.up(next()?) } else { None };
+        let mut edges = Edges { names: Arc::clone(&self.names), ..Edges::default() };
+        if device {
+            edges.device = self.lead_outside(network.as_ref(), next()?);
+        }
+        for index in sockets {
+            let path = setup.sockets.get(index).ok_or(io::ErrorKind::InvalidData)?;
+            edges.sockets.push((path.clone(), UnixListener::from(next()?)));
+        }
+        let namespaces = Namespaces { handle, network, maker: Mutex::new(maker) };
+        self.namespaces = Some(Arc::new(namespaces));
+        edges.questions = self.questions();
+        *lock(&self.watcher) = Some(Watcher::start(edges, Arc::clone(&self.attempts))?);
+        Ok(())
+    }
+
+    fn up(&mut self, socket: OwnedFd) -> Option<Network> {
+        match Network::up(socket) {
+            Ok(network) => Some(network),
+            Err(error) => {
+                self.missing.insert(Layer::Network, format!("its loopback does not come up ({error})"));
+                None
+            }
+        }
+    }
+
+    fn lead_outside(&mut self, network: Option<&Network>, device: OwnedFd) -> Option<OwnedFd> {
+        let led = network.map_or_else(|| Err(io::ErrorKind::NotConnected.into()), Network::lead_outside);
+        match led {
+            Ok(()) => Some(device),
+            Err(error) => {
+                self.missing.insert(Layer::Attempts, format!("nothing can be led to its device ({error})"));
+                None
+            }
+        }
+    }
+
+    /// Listens for questions of names; where that cannot be, whoever asks gets no answer, which names nothing either.
+    fn questions(&mut self) -> Option<UdpSocket> {
+        if !self.enforces(Layer::Network) || !self.enforces(Layer::Names) {
+            return None;
+        }
+        let bound = self.socket(names::ANSWERS, true).and_then(|socket| {
+            bind(&socket, &names::ANSWERS)?;
+            Ok(UdpSocket::from(socket))
+        });
+        bound
+            .map_err(|error| {
+                self.remarks.insert(Layer::Names, format!("names that are asked for are not seen ({error})"));
+            })
+            .ok()
+    }
+
+    /// Temporary folders of the machine, and what stands in their place.
+    fn temporary(&mut self, wanted: &[Layer], build: &Build, dir: &Path) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
+        let mut temporary = BTreeMap::new();
+        if !wanted.contains(&Layer::Temporary) {
+            return Ok(temporary);
+        }
+        for (machine, name) in TEMPORARY {
+            // One may be a link to the other.
+            let Ok(machine) = fs::canonicalize(machine) else { continue };
+            if folder_of(build).is_ok_and(|folder| folder == machine) {
+                let remark =
+                    format!("{} is the build's own working directory, and stays the machine's", machine.display());
+                self.remarks.insert(Layer::Temporary, remark);
+                continue;
+            }
+            let own = dir.join(name);
+            fs::create_dir_all(&own)?;
+            // As the machine's: everybody writes there, and removes their own.
+            fs::set_permissions(&own, fs::Permissions::from_mode(0o1777))?;
+            temporary.entry(machine).or_insert(own);
+        }
+        Ok(temporary)
+    }
+
+    /// Sockets of the machine that are put out of reach: those of this drive, and where it may write, are not.
+    fn sockets(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let let_through: Vec<PathBuf> = self.rules.writable.iter().cloned().chain([dir.to_owned()]).collect();
+        let mut sockets = machine::sockets(&let_through)?;
+        if sockets.len() > SOCKETS_MAX {
+            let beyond = sockets.len() - SOCKETS_MAX;
+            self.remarks.insert(Layer::Sockets, format!("{beyond} of the machine's sockets are too many and stay"));
+            sockets.truncate(SOCKETS_MAX);
+        }
+        Ok(sockets)
+    }
+
+    fn write_names(&self, own: &Path) -> io::Result<()> {
+        self.write_hosts()?;
+        fs::write(own.join("resolv.conf"), names::RESOLV)?;
+        // Of the machine's ways to look things up, those for hosts might ask somebody outside.
+        if let Ok(ways) = fs::read_to_string("/etc/nsswitch.conf") {
+            let way = |line: &str| {
+                if line.trim_start().starts_with("hosts:") {
+                    "hosts: files dns\n".to_owned()
+                } else {
+                    format!("{line}\n")
+                }
+            };
+            fs::write(own.join("nsswitch.conf"), ways.lines().map(way).collect::<String>())?;
+        }
+        Ok(())
+    }
+
+    /// Writes `hosts`, in the file that stands in place of the machine's.
+    fn write_hosts(&self) -> io::Result<()> {
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        fs::write(self.own.join("hosts"), lock(&self.names).hosts(&machine))
+    }
+
+    /// Where the build may write.
+    fn choose_writes(&mut self, dir: &Path) {
+        if self.missing.contains_key(&Layer::Writes) {
+            return;
+        }
+        match launcher::can_refuse_writes() {
+            Ok("") => {}
+            Ok(remark) => drop(self.remarks.insert(Layer::Writes, remark.to_owned())),
+            Err(reason) => drop(self.missing.insert(Layer::Writes, reason.to_owned())),
+        }
+        self.writes.push(dir.to_owned());
+        self.writes.extend(DEVICES.map(PathBuf::from));
+        if self.enforces(Layer::Temporary) {
+            let own = |(machine, name): (&str, &str)| dir.join(name).is_dir().then(|| PathBuf::from(machine));
+            self.writes.extend(TEMPORARY.into_iter().filter_map(own));
+            self.writes.push("/dev/shm".into());
+        }
+    }
+
+    /// Where there is no network of its own although it was wanted, connections are at least refused by port: Landlock knows no
+    /// addresses, and nothing of datagrams.
+    fn choose_ports(&mut self, wanted: bool) {
+        let left_out = self.rules.without.contains(&Layer::Network) && !self.rules.without.contains(&Layer::Writes);
+        let Some(reason) = self.missing.get_mut(&Layer::Network).filter(|_| wanted || left_out) else { return };
+        if launcher::can_refuse_ports() && launcher::is_known() && self.rules.mode != IsolationMode::Off {
+            self.by_port = true;
+            reason.push_str("; connections over TCP are let through by port only, whatever their address");
+        }
+    }
+
+    /// Whether a layer is in force.
+    pub(in crate::drive) fn enforces(&self, layer: Layer) -> bool {
+        !self.missing.contains_key(&layer)
+    }
+
+    /// Whether the drive may take place.
+    fn check(&self, drive: &str) -> Result<(), IsolationError> {
+        if !self.rules.hosts.is_empty() {
+            for layer in [Layer::Network, Layer::Names] {
+                if let Some(reason) = self.missing.get(&layer) {
+                    return Err(IsolationError::Hosts { layer: layer.name(), reason: reason.clone() });
+                }
+            }
+        }
+        let missing: Vec<LayerState> =
+            self.layers().into_iter().filter(|state| !state.enforced && state.layer.refuses()).collect();
+        if self.rules.mode == IsolationMode::Required && !missing.is_empty() {
+            return Err(IsolationError::Missing { drive: drive.to_owned(), missing });
+        }
+        Ok(())
+    }
+
+    fn layers(&self) -> Vec<LayerState> {
+        let state = |layer| {
+            let missing = self.missing.get(&layer);
+            let reason = missing.or_else(|| self.remarks.get(&layer)).cloned().unwrap_or_default();
+            LayerState { layer, enforced: missing.is_none(), reason }
+        };
+        Layer::ALL.into_iter().map(state).collect()
+    }
+
+    /// Leads to what is allowed. Where there is no network of its own, everything is reached anyway, and nothing is counted.
+    fn allow(&self) -> Result<(), IsolationError> {
+        for place in &self.rules.allow {
+            self.lead(place, true, Behind::Outside(place.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Leads to `place`, an address outside that a build needs for the drive to take place at all.
+    pub(in crate::drive) fn lead_to(&self, place: &Place) -> Result<(), IsolationError> {
+        if self.rules.allow.contains(place) {
+            return Ok(());
+        }
+        self.lead(place, false, Behind::Outside(place.clone()))
+    }
+
+    /// Has `target` of `hosts` (`stage`, `effects.pay`) be what listens at `address` in the world.
+    pub(in crate::drive) fn offer(&self, target: &str, address: SocketAddr) -> Result<(), IsolationError> {
+        lock(&self.offered).insert(target.to_owned());
+        let places = self.rules.hosts.iter().filter(|(_, named)| *named == target);
+        for (place, _) in places {
+            let Some(namespaces) = self.namespaces.clone() else { continue };
+            let connect = move || namespaces.connect(address);
+            self.lead(place, false, Behind::Inside(Box::new(connect)))?;
+        }
+        Ok(())
+    }
+
+    fn lead(&self, place: &Place, counted: bool, behind: Behind) -> Result<(), IsolationError> {
+        let failed = |source| IsolationError::Place { place: place.to_string(), source };
+        let Some(network) = self.namespaces.as_ref().and_then(|namespaces| namespaces.network.as_ref()) else {
+            lock(&self.ports).insert(place.port);
+            return Ok(());
+        };
+        if lock(&self.names).add(place) {
+            self.write_hosts().map_err(failed)?;
+        }
+        let address = lock(&self.names).address(place);
+        network.add(address.ip()).map_err(failed)?;
+        let relay = self.listen(address).and_then(|listener| Relay::start(listener, behind)).map_err(failed)?;
+        lock(&self.relays).push((place.clone(), counted, relay));
+        Ok(())
+    }
+
+    /// Listens at `address` where the build sees it.
+    pub(in crate::drive) fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        if self.namespaces.is_none() || !self.enforces(Layer::Network) {
+            let listener = TcpListener::bind(address)?;
+            lock(&self.ports).insert(listener.local_addr()?.port());
+            return Ok(listener);
+        }
+        let socket = self.socket(address, false)?;
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    }
+
+    /// Connects to what the build, or what Rehearsal serves it, listens at.
+    #[expect(dead_code, reason = "for builds that are spoken to over HTTP, which comes behind it")]
+    pub(in crate::drive) fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        match &self.namespaces {
+            Some(namespaces) if self.enforces(Layer::Network) => namespaces.connect(address),
+            _ => TcpStream::connect(address),
+        }
+    }
+
+    /// A socket of the world's network.
+    fn socket(&self, address: SocketAddr, datagrams: bool) -> io::Result<OwnedFd> {
+        let namespaces = self.namespaces.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        namespaces.socket(address, datagrams)
+    }
+
+    /// Starts `command` in the world, as [`Command::spawn`] would without: with three pipes, as the leader of a process group.
+    /// Returns with it the number of the process itself, which is not that of the child where a launcher stands between.
+    pub(in crate::drive) fn spawn(&self, command: &mut Command) -> io::Result<(Child, u32)> {
+        if let Some((place, target)) =
+            self.rules.hosts.iter().find(|(_, target)| !lock(&self.offered).contains(*target))
+        {
+            return Err(io::Error::other(format!("nothing serves `{target}`, which {place} of `hosts` is to be")));
+        }
+        let namespaces = self.namespaces.as_ref();
+        if namespaces.is_none() && !self.by_port && !self.enforces(Layer::Writes) {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+            let child = command.spawn()?;
+            let number = child.id();
+            return Ok((child, number));
+        }
+        let os = OsStr::to_owned;
+        let start = Start {
+            program: os(command.get_program()),
+            arguments: command.get_args().map(os).collect(),
+            env: command.get_envs().map(|(name, value)| (os(name), value.map(os))).collect(),
+            // Whoever enters a world stands at its root.
+            folder: Some(std::path::absolute(
+                command.get_current_dir().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            )?),
+            enter: Layer::ALL.into_iter().filter(|layer| self.enforces(*layer)).collect(),
+            writes: self.enforces(Layer::Writes).then(|| self.writes.clone()),
+            ports: self.lets_ports_alone().then(|| lock(&self.ports).iter().copied().collect()),
+        };
+        let ((stdin_read, stdin), (stdout, stdout_write), (stderr, stderr_write)) =
+            (io::pipe()?, io::pipe()?, io::pipe()?);
+        let (mut launching, control) = launcher::command(Part::Starter)?;
+        control.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        launching.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        // Known by the drive's mark from its first moment, as what it starts.
+        let mark = OsStr::new(crate::drive::leash::VARIABLE);
+        if let Some((_, Some(mark_of_drive))) = start.env.iter().find(|(name, _)| name == mark) {
+            launching.env(mark, mark_of_drive);
+        }
+        let mut child = launching.spawn()?;
+        drop(launching);
+        let mut files = vec![stdin_read.as_fd(), stdout_write.as_fd(), stderr_write.as_fd()];
+        files.extend(namespaces.map(|namespaces| namespaces.handle.as_fd()));
+        let answer = send(&control, &start, &files).and_then(|()| receive::<Started>(&control));
+        let failed = match answer {
+            Ok((Started::Runs(number), _)) => {
+                child.stdin = Some(ChildStdin::from(OwnedFd::from(stdin)));
+                child.stdout = Some(ChildStdout::from(OwnedFd::from(stdout)));
+                child.stderr = Some(ChildStderr::from(OwnedFd::from(stderr)));
+                return Ok((child, number));
+            }
+            Ok((Started::Failed(Some(number), _), _)) => io::Error::from_raw_os_error(number),
+            Ok((Started::Failed(None, reason) | Started::Unentered(reason), _)) => io::Error::other(reason),
+            Err(error) => error,
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(failed)
+    }
+
+    /// An address that is reached without anybody who counts.
+    fn uncounted(&self, address: String) -> Allowed {
+        let shared = self.rules.shared;
+        Allowed { address, counted: false, connections: 0, failed: 0, bytes_out: 0, bytes_in: 0, shared }
+    }
+
+    /// Whether connections are refused by port, where there is no network to refuse them by.
+    fn lets_ports_alone(&self) -> bool {
+        self.by_port
+    }
+
+    /// Ends what goes on at the world's edges, and says how far the drive was kept to itself.
+    pub(in crate::drive) fn report(&self) -> Report {
+        drop(lock(&self.watcher).take());
+        let (attempts, attempts_beyond) = self.attempts.all();
+        let count = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst);
+        let relays = lock(&self.relays);
+        let allowed = relays.iter().filter(|(_, counted, _)| *counted).map(|(place, _, relay)| {
+            let counts = relay.counts();
+            Allowed {
+                address: place.to_string(),
+                counted: true,
+                connections: count(&counts.connections),
+                failed: count(&counts.failed),
+                bytes_out: count(&counts.bytes_out),
+                bytes_in: count(&counts.bytes_in),
+                shared: self.rules.shared,
+            }
+        });
+        let mut allowed: Vec<Allowed> = allowed.collect();
+        if !self.enforces(Layer::Network) {
+            allowed.extend(self.rules.allow.iter().map(|place| self.uncounted(place.to_string())));
+        }
+        allowed.extend(self.rules.writable.iter().map(|path| self.uncounted(path.display().to_string())));
+        Report { layers: self.layers(), attempts, attempts_beyond, allowed }
+    }
+}
+
+impl Launcher for Arc<Isolation> {
+    fn launch(&self, command: &mut Command) -> io::Result<(Child, u32)> {
+        self.spawn(command)
+    }
+
+    fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        Isolation::listen(self, at)
+    }
+}
+
+impl Drop for Isolation {
+    /// Ends all that lives in it, and takes away what was made for it and is not the build's.
+    fn drop(&mut self) {
+        lock(&self.relays).clear();
+        drop(lock(&self.watcher).take());
+        self.namespaces = None;
+        let _ = fs::remove_dir_all(&self.own);
+        for folder in &self.made {
+            // Not where something is in it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// The drive's folder, there and absolute, without links: rules hold for what it is.
+fn prepared(dir: &Path) -> Result<PathBuf, IsolationError> {
+    let failed = |source| IsolationError::Files { path: dir.to_owned(), source };
+    fs::create_dir_all(dir.join("tmp")).map_err(failed)?;
+    fs::canonicalize(dir).map_err(failed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

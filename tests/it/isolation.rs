@@ -1,0 +1,517 @@
+//! Builds that try to leave: what each layer refuses, and how what is not enforced is told.
+//!
+//! What the system grants decides what can be looked at: where it grants no user namespaces, these tests say so and look at the rest.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+
+use rehearsal::outcome::{AttemptKind, Ending, Isolation, Layer, Outcome};
+use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+/// An ordinary user, which every system has.
+const NOBODY: u32 = 65_534;
+
+/// Variable with layers that are left out.
+const WITHOUT: &str = "REHEARSAL_WITHOUT_LAYERS";
+
+/// Who drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum User {
+    /// Whoever runs the tests.
+    Same,
+    /// An ordinary user, where root runs the tests.
+    Ordinary,
+}
+
+impl User {
+    /// Those that these tests can be.
+    fn all() -> Vec<Self> {
+        if is_root() { vec![Self::Same, Self::Ordinary] } else { vec![Self::Same] }
+    }
+
+    fn command(self, program: &Path) -> Command {
+        if self == Self::Same {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--"]).arg(program);
+        command
+    }
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0\t"))
+}
+
+/// A folder with a recording of three orders, in which drives leave their outcomes.
+struct Desk {
+    folder: TempDir,
+    user: User,
+    program: PathBuf,
+}
+
+impl Desk {
+    fn new(user: User) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = RecordingWriter::create(folder.path().join("orders"), Source::default()).unwrap();
+        let mut batch = EventBatchBuilder::new();
+        for offset in 0..3 {
+            batch.push_event(&Event {
+                topic: "orders".into(),
+                partition: 0,
+                offset,
+                timestamp_ms: Some(1_700_000_000_000 + offset * 1_000),
+                timestamp_type: TimestampType::Create,
+                key: Some(b"k".to_vec()),
+                value: Some(json!({ "n": offset }).to_string().into_bytes()),
+                ..Event::default()
+            });
+        }
+        writer.write(&batch.finish()).unwrap();
+        writer.seal().unwrap();
+        let tries = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/isolation/tries.pl");
+        fs::copy(tries, folder.path().join("tries.pl")).unwrap();
+        let mut program = PathBuf::from(env!("CARGO_BIN_EXE_rehearsal"));
+        if user == User::Ordinary {
+            // Where the tests are built, others may not look.
+            let copy = folder.path().join("rehearsal");
+            fs::hard_link(&program, &copy).or_else(|_| fs::copy(&program, &copy).map(drop)).unwrap();
+            program = copy;
+            own(folder.path());
+        }
+        Self { folder, user, program }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn rehearsal(&self, arguments: &[&str], without: &str) -> Output {
+        let mut command = self.user.command(&self.program);
+        command.current_dir(self.path()).env(WITHOUT, without).args(arguments).output().unwrap()
+    }
+
+    /// Drives `command`, with `set` as under `[drive]`, and without some layers.
+    fn drive(&self, name: &str, command: &[&str], set: &[&str], without: &str) -> Driven {
+        let set: Vec<String> = set.iter().map(|set| format!("drive.{set}")).collect();
+        let mut arguments = vec!["replay", "orders", "--out", name, "--set", "drive.payload=value"];
+        for set in &set {
+            arguments.extend(["--set", set]);
+        }
+        arguments.push("--");
+        arguments.extend(command);
+        let output = self.rehearsal(&arguments, without);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let outcome = Outcome::open(self.path().join(name)).unwrap_or_else(|error| panic!("{error}\n{said}"));
+        Driven { dir: self.path().join(name).join("dir"), outcome, said }
+    }
+
+    /// Drives the build that tries what `asked` says.
+    fn tries(&self, name: &str, asked: &[&str], set: &[&str], without: &str) -> Driven {
+        let mut command = vec!["perl", "tries.pl", "{dir}/tries.json"];
+        command.extend(asked);
+        let driven = self.drive(name, &command, set, without);
+        assert_eq!(driven.outcome.ending().ending, Ending::Finished, "{}", driven.said);
+        assert_eq!(driven.outcome.ending().outputs, Some(3));
+        driven
+    }
+
+    /// What the drives of this user are granted here.
+    fn granted(&self) -> Isolation {
+        self.drive("granted", &["cat"], &[], "").isolation().clone()
+    }
+}
+
+/// Gives a folder and all in it to an ordinary user.
+fn own(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            own(&entry.unwrap().path());
+        }
+    }
+}
+
+struct Driven {
+    dir: PathBuf,
+    outcome: Outcome,
+    said: String,
+}
+
+impl Driven {
+    fn isolation(&self) -> &Isolation {
+        self.outcome.ending().isolation.as_ref().unwrap()
+    }
+
+    fn found(&self) -> Json {
+        let text = fs::read_to_string(self.dir.join("tries.json"));
+        serde_json::from_str(&text.unwrap_or_else(|error| panic!("{error}: {}", self.said))).unwrap()
+    }
+
+    fn attempts(&self, kind: AttemptKind) -> Vec<&str> {
+        let all = self.isolation().attempts.iter().filter(|attempt| attempt.kind == kind);
+        all.map(|attempt| attempt.target.as_str()).collect()
+    }
+
+    fn enforces(&self, layer: Layer) -> bool {
+        self.isolation().enforces(layer)
+    }
+
+    fn reason(&self, layer: Layer) -> &str {
+        &self.isolation().layers.iter().find(|state| state.layer == layer).unwrap().reason
+    }
+}
+
+/// Somebody outside: a server that answers lines, a socket of datagrams, a Unix socket that answers, a folder that is writable.
+struct Outside {
+    folder: TempDir,
+    tcp: String,
+    udp: UdpSocket,
+}
+
+impl Outside {
+    fn new() -> Self {
+        // Not below the machine's temporary folder, which builds do not see.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut line = [0; 6];
+                if stream.read_exact(&mut line).is_ok() {
+                    let _ = stream.write_all(b"served\n");
+                }
+            }
+        });
+        let sockets = UnixListener::bind(folder.path().join("socket")).unwrap();
+        fs::set_permissions(folder.path().join("socket"), fs::Permissions::from_mode(0o777)).unwrap();
+        thread::spawn(move || {
+            for stream in sockets.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let _ = stream.write_all(b"here\n");
+            }
+        });
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.set_nonblocking(true).unwrap();
+        Self { folder, tcp, udp }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
+    }
+}
+
+#[test]
+fn whatever_tries_to_leave_is_refused_and_reported() {
+    for user in User::all() {
+        let (desk, outside) = (Desk::new(user), Outside::new());
+        let (socket, file) = (outside.path("socket"), outside.path("file"));
+        let asked = ["tcp", "203.0.113.9:443", "udp", "203.0.113.9:8125", "name", "api.pay.example"];
+        let asked = [&asked[..], &["socket", &socket, "write", &file, "processes", "1"]].concat();
+        let driven = desk.tries("tried", &asked, &[], "");
+        let found = driven.found();
+        if driven.enforces(Layer::Network) {
+            assert_eq!(found["tcp"], "Network is unreachable", "{user:?}");
+            assert_eq!(found["udp"], "No route to host", "{user:?}");
+        }
+        if driven.enforces(Layer::Attempts) {
+            assert_eq!(driven.attempts(AttemptKind::Tcp), ["203.0.113.9:443"], "{user:?}");
+            assert_eq!(driven.attempts(AttemptKind::Udp), ["203.0.113.9:8125"], "{user:?}");
+        }
+        if driven.enforces(Layer::Names) {
+            assert_eq!(found["name"], "unknown", "{user:?}");
+            assert_eq!(driven.attempts(AttemptKind::Name), ["api.pay.example"], "{user:?}");
+        }
+        if driven.enforces(Layer::Sockets) {
+            assert_eq!(found["socket"], "closed", "{user:?}");
+            assert_eq!(driven.attempts(AttemptKind::Socket), [&*socket], "{user:?}");
+        }
+        if driven.enforces(Layer::Writes) {
+            assert_eq!(found["write"], "Permission denied", "{user:?}");
+            assert!(!Path::new(&file).exists());
+        }
+        if driven.enforces(Layer::Processes) {
+            // The keeper, the build, and nobody else.
+            assert_eq!(found["processes"], "2", "{user:?}");
+        }
+    }
+}
+
+#[test]
+fn each_layer_that_is_left_out_is_reported_so_and_lets_through() {
+    let (desk, outside) = (Desk::new(User::Same), Outside::new());
+    let granted = desk.granted();
+    let (socket, file, udp) =
+        (outside.path("socket"), outside.path("file"), outside.udp.local_addr().unwrap().to_string());
+    let shared = format!("/tmp/rehearsal-left-out-{}", std::process::id());
+    let asked =
+        ["tcp", &outside.tcp, "udp", &udp, "socket", &socket, "write", &file, "fixed", &shared, "processes", "1"];
+    for (layer, try_of, through) in [
+        (Layer::Network, "tcp", "connected served\n"),
+        (Layer::Sockets, "socket", "served here\n"),
+        (Layer::Writes, "write", "written"),
+    ] {
+        // Connections are refused by port instead, unless that is left out, too.
+        let without = if layer == Layer::Network { "network,attempts,names,writes" } else { layer.name() };
+        let driven = desk.tries(&format!("without-{}", layer.name()), &asked, &[], without);
+        assert!(!driven.enforces(layer));
+        assert!(driven.reason(layer).contains("left out"), "{}", driven.reason(layer));
+        let found = driven.found();
+        assert_eq!(found[try_of].as_str().unwrap().trim(), through.trim(), "{layer:?}");
+        for state in granted.layers.iter().filter(|state| state.enforced && !without.contains(state.layer.name())) {
+            assert!(
+                driven.enforces(state.layer),
+                "{:?} without {layer:?}: {}",
+                state.layer,
+                driven.reason(state.layer)
+            );
+        }
+    }
+    let mut heard = [0; 5];
+    assert!(outside.udp.recv(&mut heard).is_ok_and(|length| &heard[..length] == b"hello"), "it was sent outside");
+    let driven = desk.tries("without-temporary", &asked, &[], "temporary,writes");
+    assert_eq!((driven.found()["fixed"].as_str(), Path::new(&shared).is_dir()), (Some("made"), true));
+    fs::remove_dir(&shared).unwrap();
+    let driven = desk.tries("without-processes", &asked, &[], "processes");
+    let seen: u32 = driven.found()["processes"].as_str().unwrap().parse().unwrap();
+    assert!(!driven.enforces(Layer::Processes) && seen > 2, "{seen}");
+    let driven = desk.tries("without-names", &["name", "localhost"], &[], "names,attempts");
+    assert!(!driven.enforces(Layer::Names) && !driven.enforces(Layer::Attempts));
+}
+
+#[test]
+fn without_a_network_of_its_own_connections_are_refused_by_port() {
+    let (desk, outside) = (Desk::new(User::Same), Outside::new());
+    let driven = desk.tries("by-port", &["tcp", &outside.tcp], &[], "network");
+    assert!(!driven.enforces(Layer::Network));
+    if driven.reason(Layer::Network).contains("by port") {
+        assert_eq!(driven.found()["tcp"], "Permission denied");
+        let allow = format!("allow=['{}']", outside.tcp);
+        let driven = desk.tries("by-port-allowed", &["tcp", &outside.tcp], &[&allow], "network");
+        assert_eq!(driven.found()["tcp"].as_str().unwrap().trim(), "connected served");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_let_through_and_counted() {
+    for user in User::all() {
+        let (desk, outside) = (Desk::new(user), Outside::new());
+        if !desk.granted().enforces(Layer::Network) {
+            return;
+        }
+        let port = outside.tcp.rsplit_once(':').unwrap().1;
+        for host in ["127.0.0.1", "localhost"] {
+            let address = format!("{host}:{port}");
+            let allow = format!("allow=['{address}']");
+            let driven = desk.tries(host, &["tcp", &address], &[&allow], "");
+            assert_eq!(driven.found()["tcp"].as_str().unwrap().trim(), "connected served", "{user:?}");
+            let allowed = &driven.isolation().allowed[0];
+            assert_eq!((&*allowed.address, allowed.connections, allowed.failed), (&*address, 1, 0));
+            assert_eq!((allowed.bytes_out, allowed.bytes_in), (6, 7));
+        }
+        let driven = desk.tries(
+            "writable",
+            &["write", &outside.path("file")],
+            &[&format!("writable=['{}']", outside.folder.path().display())],
+            "",
+        );
+        assert_eq!(driven.found()["write"], "written", "{user:?}");
+    }
+}
+
+#[test]
+fn a_build_ends_as_it_would_without() {
+    let desk = Desk::new(User::Same);
+    for (name, script, code, signal) in [
+        ("code", "exit 7", Some(7), None),
+        ("killed", "kill -KILL $$", None, Some(9)),
+        ("ended", "kill -TERM $$", None, Some(15)),
+        ("crashed", "kill -SEGV $$", None, Some(11)),
+    ] {
+        let driven = desk.drive(name, &["sh", "-c", script], &[], "");
+        let ending = driven.outcome.ending();
+        assert_eq!((ending.exit_code, ending.signal), (code, signal), "{name}: {}", driven.said);
+    }
+    let odd = desk.path().join("odd");
+    fs::write(&odd, "#!/nobody/has/this\n").unwrap();
+    fs::set_permissions(&odd, fs::Permissions::from_mode(0o755)).unwrap();
+    let missing = desk.rehearsal(&["replay", "orders", "--out", "missing", "--", "./odd"], "");
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(said.contains("could not start the build") && said.contains("No such file"), "{said}");
+    // It is asked to stop, not just the one who started it.
+    let script = "trap 'echo asked >{dir}/asked; exit 0' TERM; exec 0<&-; while :; do sleep 0.05; done";
+    let driven = desk.drive("asked", &["sh", "-c", script], &["drain-timeout=300ms"], "");
+    assert_eq!(driven.outcome.ending().ending, Ending::StoppedReading, "{}", driven.said);
+    assert_eq!(fs::read_to_string(driven.dir.join("asked")).unwrap(), "asked\n");
+}
+
+#[test]
+fn two_drives_have_the_same_port_and_the_same_temporary_folder() {
+    for user in User::all() {
+        let desk = Desk::new(user);
+        let granted = desk.granted();
+        if !granted.enforces(Layer::Network) || !granted.enforces(Layer::Temporary) {
+            return;
+        }
+        let folder = format!("/tmp/rehearsal-fixed-{}", std::process::id());
+        let build =
+            format!("command = ['perl', 'tries.pl', '{{dir}}/tries.json', 'listen', '8080', 'fixed', '{folder}']");
+        let text = format!(
+            "recording = 'orders'\n[old]\n{build}\n[new]\n{build}\n[drive]\npayload = 'value'\nsettle = '50ms'\n\
+             [pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.n']\n"
+        );
+        fs::write(desk.path().join("scenario.toml"), text).unwrap();
+        let ran = desk.rehearsal(&["run", "scenario.toml", "--out", "run", "--json"], "");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(0), "{said}");
+        for drive in ["old", "old-again", "new"] {
+            let tries = desk.path().join("run/outcomes").join(drive).join("dir/tries.json");
+            let found: Json = serde_json::from_str(&fs::read_to_string(tries).unwrap()).unwrap();
+            assert_eq!((&found["listen"], &found["fixed"]), (&json!("listens"), &json!("made")), "{user:?} {drive}");
+        }
+        assert!(!Path::new(&folder).exists());
+        let report: Json = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!(report["isolation"]["new"]["layers"][0], json!({ "layer": "network", "enforced": true }));
+    }
+}
+
+#[test]
+fn required_takes_no_drive_place_without_a_layer() {
+    let desk = Desk::new(User::Same);
+    let arguments = ["replay", "orders", "--out", "no", "--set", "drive.isolation=required", "--", "cat"];
+    let refused = desk.rehearsal(&arguments, "processes");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("processes (left out"), "{said}");
+    assert!(!desk.path().join("no").exists(), "nothing is left of it");
+    if desk.granted().missing().next().is_none() {
+        let taken = desk.rehearsal(&arguments, "");
+        assert_eq!(taken.status.code(), Some(0), "{}", String::from_utf8_lossy(&taken.stderr));
+    }
+    let off = desk.drive("off", &["cat"], &["isolation=off"], "");
+    assert!(off.isolation().layers.iter().all(|state| !state.enforced && state.reason.contains("off")));
+}
+
+#[test]
+fn nothing_that_a_build_leaves_behind_outlives_its_drive() {
+    let desk = Desk::new(User::Same);
+    // A daemon as they are made: away from its group, its parents, its pipes and its environment.
+    let script = "setsid env -i /bin/sh -c 'exec >/dev/null 2>&1 </dev/null; echo $$ >{dir}/inside; \
+                  exec -a rehearsal-left-behind-$PPID sleep 1000' & sleep 0.2; cat";
+    let driven =
+        desk.drive("daemon", &["bash", "-c", &script.replace("$PPID", &std::process::id().to_string())], &[], "");
+    assert_eq!(driven.outcome.ending().outputs, Some(3), "{}", driven.said);
+    assert!(driven.dir.join("inside").exists());
+    let name = format!("rehearsal-left-behind-{}", std::process::id());
+    let left = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|process| fs::read(process.path().join("cmdline")).is_ok_and(|text| text.starts_with(name.as_bytes())));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_build_with_the_hosts_of_production_runs_on_the_stage() {
+    for user in User::all() {
+        let desk = Desk::new(user);
+        if !desk.granted().enforces(Layer::Network) {
+            let refused = desk.rehearsal(
+                &[
+                    "replay",
+                    "orders",
+                    "--out",
+                    "hosts",
+                    "--set",
+                    "drive.transport=kafka",
+                    "--set",
+                    "drive.outputs=['a']",
+                    "--set",
+                    "drive.hosts={'kafka.prod:9092'='stage'}",
+                    "--",
+                    "cat",
+                ],
+                "",
+            );
+            assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
+            continue;
+        }
+        let flights = desk.path().join("flights");
+        rehearsal::samples::unpack_flights(&flights).unwrap();
+        if user == User::Ordinary {
+            own(&flights);
+        }
+        // Nothing of the drive's stands in its settings: they are those of production.
+        let build =
+            "command = ['{rehearsal}', 'sample', 'refunds-old']\nenv = { KAFKA_BOOTSTRAP_SERVERS = 'kafka.prod:9092' }";
+        let text = format!(
+            "recording = 'flights'\n[select]\nfrom = '2013-01-30T00:00:00Z'\nto = '2013-02-01T00:00:00Z'\n[pace]\nmode = 'unpaced'\n\
+             [old]\n{build}\n[new]\n{build}\n[drive]\ntransport = 'kafka'\noutputs = ['refunds']\nsettle = '200ms'\n\
+             hosts = {{ 'kafka.prod:9092' = 'stage' }}\n[compare]\nidentity = ['$.refund_id']\n"
+        );
+        fs::write(desk.path().join("scenario.toml"), text).unwrap();
+        let ran = desk.rehearsal(&["run", "scenario.toml", "--out", "run", "--json"], "");
+        assert_eq!(ran.status.code(), Some(0), "{user:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        let report: Json = serde_json::from_slice(&ran.stdout).unwrap();
+        assert!(report["outputs"]["new"].as_u64().unwrap() > 0, "{}", report["outputs"]);
+        assert_eq!(report["isolation"]["new"]["attempts"], json!([]));
+    }
+}
+
+#[test]
+fn a_build_with_the_address_of_productions_bank_calls_the_stub() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    rehearsal::samples::unpack_flights(&desk.path().join("flights")).unwrap();
+    let build = "command = ['{rehearsal}', 'sample', 'payments-old']\nenv = { BANK = 'http://api.pay.example:80' }";
+    let text = format!(
+        "recording = 'flights'\n[select]\nfrom = '2013-01-31T00:00:00Z'\nto = '2013-02-01T00:00:00Z'\n[pace]\nmode = 'unpaced'\n\
+         [[effect]]\nname = 'bank'\n[[effect.rules]]\nmethod = 'POST'\npath = '/v1/refunds'\nstatus = 201\nbody = {{ id = 're' }}\n\
+         [old]\n{build}\n[new]\n{build}\n[drive]\nsettle = '50ms'\nhosts = {{ 'api.pay.example:80' = 'effects.bank' }}\n"
+    );
+    fs::write(desk.path().join("scenario.toml"), &text).unwrap();
+    let ran = desk.rehearsal(&["run", "scenario.toml", "--out", "run", "--json"], "");
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let outputs = Outcome::open(desk.path().join("run/outcomes/new")).unwrap().ending().effects["bank"].clone();
+    assert!(serde_json::to_value(outputs).unwrap()["calls"].as_u64().unwrap() > 0);
+    // What nothing serves is no name for a stub.
+    fs::write(desk.path().join("nobody.toml"), text.replace("effects.bank'", "effects.nobody'")).unwrap();
+    let refused = desk.rehearsal(&["run", "nobody.toml", "--out", "nobody"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() != Some(0) && said.contains("nothing serves `effects.nobody`"), "{said}");
+}
+
+#[test]
+fn drives_that_reach_the_same_address_may_share_state_and_say_nothing_of_idempotency() {
+    let (desk, outside) = (Desk::new(User::Same), Outside::new());
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    let build = format!("command = ['perl', 'tries.pl', '{{dir}}/tries.json', 'tcp', '{}']", outside.tcp);
+    for (shared, code) in [("false", 3), ("true", 0)] {
+        let text = format!(
+            "recording = 'orders'\n[[fault]]\nkind = 'duplicate'\nprobability = 1.0\n[old]\n{build}\n[new]\n{build}\n[drive]\n\
+             payload = 'value'\nsettle = '50ms'\nallow = ['{}']\nshared = {shared}\n[pace]\nmode = 'unpaced'\n[compare]\n\
+             identity = ['$.n']\n",
+            outside.tcp
+        );
+        fs::write(desk.path().join("scenario.toml"), text).unwrap();
+        let ran = desk.rehearsal(&["run", "scenario.toml", "--out", &format!("shared-{shared}"), "--json"], "");
+        let report: Json = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{:#}", report["reasons"]);
+        let reasons = report["reasons"].to_string();
+        assert_eq!(reasons.contains("idempotency cannot be judged"), code == 3, "{reasons}");
+        assert_eq!(report["isolation"]["old"]["allowed"][0]["shared"], json!(code == 0));
+    }
+}
