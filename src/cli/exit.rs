@@ -379,6 +379,10 @@ impl From<ScenarioError> for Failure {
             }
             ScenarioError::Drive(DriveError::Cluster(error)) => error.into(),
             ScenarioError::Drive(DriveError::Isolation(error)) => error.into(),
+            error @ ScenarioError::Drive(DriveError::Prepare { .. }) => Self::surroundings(
+                error,
+                "It runs in the build's directory, with its environment. Mend what it says, and run again.",
+            ),
             ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
             error => Self::of(error, ""),
         }

@@ -487,7 +487,9 @@ impl<'a> Engine<'a> {
         let mut late = Sorter::new(key, self.bounds.held, self.spill).one_by_one();
         let (tally, reordered, topics) = (&mut self.tally, &self.reordered, &self.topics);
         // What moved within its subset is counted there; left out here, it makes nothing else seem late.
-        let moved = |pair: &Pair| pair.drive == new && reordered.has(pair.other);
+        // A snapshot comes in any order, unless somebody asks for its own.
+        let moved =
+            |pair: &Pair| pair.channel == Channel::Sink && !is_total || pair.drive == new && reordered.has(pair.other);
         order::lateness(&mut self.pairs, self.drives.len(), (self.bounds.held, self.spill), moved, |pair, behind| {
             if pair.drive == new {
                 tally.ordered += 1;

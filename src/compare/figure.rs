@@ -37,7 +37,7 @@ pub enum Figure {
 }
 
 /// Every figure, gravest first; gates and reasons stand in this order.
-const FIGURES: [Figure; 35] = [
+const FIGURES: [Figure; 36] = [
     Figure::Kind(Kind::Died),
     Figure::Kind(Kind::NoProgress),
     Figure::RepeatedEffectsIncrease,
@@ -49,6 +49,7 @@ const FIGURES: [Figure; 35] = [
     Figure::Kind(Kind::Extra),
     Figure::Kind(Kind::Changed),
     Figure::Kind(Kind::Effect),
+    Figure::Kind(Kind::SinkDivergence),
     Figure::Kind(Kind::DeadLetter),
     Figure::Kind(Kind::Malformed),
     Figure::Kind(Kind::Rerouted),
@@ -76,7 +77,7 @@ const FIGURES: [Figure; 35] = [
 ];
 
 /// Figures gated at 0 unless the scenario writes its own.
-pub(super) const DEFAULTS: [Figure; 11] = [
+pub(super) const DEFAULTS: [Figure; 12] = [
     Figure::RepeatedEffectsIncrease,
     Figure::Kind(Kind::Missing),
     Figure::Kind(Kind::FinalState),
@@ -84,6 +85,7 @@ pub(super) const DEFAULTS: [Figure; 11] = [
     Figure::Kind(Kind::Extra),
     Figure::Kind(Kind::Changed),
     Figure::Kind(Kind::Effect),
+    Figure::Kind(Kind::SinkDivergence),
     Figure::Kind(Kind::DeadLetter),
     Figure::Kind(Kind::Malformed),
     Figure::Kind(Kind::Rerouted),
@@ -213,6 +215,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
         Kind::Refinement => "refinement",
         Kind::FinalState => "final-state",
         Kind::Effect => "effect",
+        Kind::SinkDivergence => "sink-divergence",
         Kind::DeadLetter => "dead-letter",
         Kind::Malformed => "malformed",
         Kind::NoProgress => "no-progress",

@@ -197,7 +197,7 @@ pub(super) fn gather<'s>(
     };
     for (number, drive) in drives.iter().enumerate() {
         drive.each(&rules.ignore_headers, &mut |row| {
-            if row.phase == Phase::WarmUp {
+            if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
                 return Ok(());
             }
             let topic = gathered.topics.number(row.topic)?;
@@ -228,7 +228,9 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
         (_, Some(value)) => xxh3_64(value),
         _ => 1,
     };
-    let subset = row.key.map_or(0, |key| xxh3_64_with_seed(key, u64::from(topic) + 1) | 1);
+    // Nothing says in which order a sink was filled: its rows depend on none.
+    let key = row.key.filter(|_| row.channel != Channel::Sink);
+    let subset = key.map_or(0, |key| xxh3_64_with_seed(key, u64::from(topic) + 1) | 1);
     let route = mix(subset, u64::from(topic) << 40 | (row.channel as u64) << 32 | u64::from(row.partition as u32));
     let timestamp = if rules.settings.timestamps { row.timestamp_ms } else { None };
     let cause = row

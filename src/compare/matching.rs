@@ -148,11 +148,15 @@ impl Signature {
             Kind::Later | Kind::Earlier => Aspect::Time,
             Kind::Refinement => Aspect::Updates,
             Kind::FinalState => Aspect::Final,
-            Kind::Effect | Kind::DeadLetter if self.path.is_some() => Aspect::Value,
-            Kind::Effect | Kind::DeadLetter if self.change.is_none() => Aspect::Order,
-            Kind::Missing | Kind::Unseen | Kind::Extra | Kind::Repeated | Kind::Effect | Kind::DeadLetter => {
-                Aspect::Presence
-            }
+            Kind::Effect | Kind::SinkDivergence | Kind::DeadLetter if self.path.is_some() => Aspect::Value,
+            Kind::Effect | Kind::SinkDivergence | Kind::DeadLetter if self.change.is_none() => Aspect::Order,
+            Kind::Missing
+            | Kind::Unseen
+            | Kind::Extra
+            | Kind::Repeated
+            | Kind::Effect
+            | Kind::SinkDivergence
+            | Kind::DeadLetter => Aspect::Presence,
             Kind::NoProgress | Kind::Died => Aspect::Ending,
         };
         let path = if matches!(aspect, Aspect::Value | Aspect::Final) { self.path.clone() } else { None };
@@ -483,12 +487,13 @@ impl Context<'_> {
     }
 }
 
-/// Names a difference by the channel it is on: calls and dead letters are told apart from ordinary outputs.
+/// Names a difference by the channel it is on: calls, rows of sinks and dead letters are told apart from ordinary outputs.
 pub(super) fn on_channel(signature: Signature, channel: Channel) -> Signature {
     let kind = match channel {
         Channel::Output => return signature,
         Channel::DeadLetter => Kind::DeadLetter,
-        Channel::Http | Channel::Sink => Kind::Effect,
+        Channel::Http => Kind::Effect,
+        Channel::Sink => Kind::SinkDivergence,
     };
     if signature.kind == Kind::Unseen {
         return signature;

@@ -127,6 +127,8 @@ pub enum Kind {
     FinalState,
     /// Calls to the outside differ.
     Effect,
+    /// What stands in a sink differs.
+    SinkDivergence,
     /// What went to the error channel differs.
     DeadLetter,
     /// An output that cannot be read.

@@ -12,6 +12,7 @@ use super::gather::unframed;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
 use super::scan::{Scanned, Wanted, mix, scan};
+use crate::outcome::Channel;
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
 
@@ -131,6 +132,8 @@ pub struct Rules {
     of_values: bool,
     /// Identity paths that need the whole value, with their place among the identity's paths.
     identity_queries: Vec<(u32, JsonPath)>,
+    /// Sinks that are left out, as nothing is known of them in some drive.
+    unseen_sinks: BTreeSet<String>,
     /// Ignored paths that need the whole value.
     ignore_queries: Vec<(u32, JsonPath)>,
 }
@@ -148,6 +151,7 @@ impl Default for Rules {
             schemas: Schemas::default(),
             of_values: false,
             identity_queries: Vec::new(),
+            unseen_sinks: BTreeSet::new(),
             ignore_queries: Vec::new(),
         }
     }
@@ -305,6 +309,17 @@ impl Rules {
     /// Whether identities are read from values.
     pub(super) fn has_identity(&self) -> bool {
         !self.settings.identity.is_empty()
+    }
+
+    /// Leaves out these sinks: where the snapshot of one drive is missing, those of the others have nothing to stand against.
+    #[must_use]
+    pub fn without_sinks(mut self, sinks: BTreeSet<String>) -> Self {
+        self.unseen_sinks = sinks;
+        self
+    }
+
+    pub(super) fn is_unseen_sink(&self, channel: Channel, topic: &str) -> bool {
+        channel == Channel::Sink && self.unseen_sinks.contains(topic)
     }
 
     /// Whether order counts and its subsets are the identities themselves.

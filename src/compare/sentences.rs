@@ -60,6 +60,7 @@ fn pattern_text(pattern: &Pattern, totals: Totals) -> String {
         Kind::Refinement => format!("{against_old} reached by other intermediate updates"),
         Kind::FinalState => format!("{} with another last value{}", counted(pattern.count, "key"), at_path(pattern)),
         Kind::Effect => format!("{} to the outside differ", counted(pattern.count, "call")),
+        Kind::SinkDivergence => format!("sink divergence in {}", counted(pattern.count, "row")),
         Kind::DeadLetter => format!("{} differ", counted(pattern.count, "dead letter")),
         Kind::Malformed => format!("{against_new} cannot be read"),
         Kind::NoProgress => format!("new made no progress in {}", counted(pattern.count, "stretch")),

@@ -161,6 +161,7 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
         .filter(|drive| !facts.endings.contains_key(*drive))
         .map(|drive| format!("{drive} was not driven"))
         .collect();
+    sentences.extend(unseen_sinks(facts));
     let outputs = totals(facts);
     if outputs.old == 0 && outputs.new == 0 {
         sentences.push("neither build wrote an output, so nothing was compared".to_owned());
@@ -197,6 +198,15 @@ fn idempotency_rests_on_shared_state(facts: &Facts<'_>) -> Option<String> {
         "idempotency cannot be judged: {state}; give each drive a place of its own by another name, or vouch for it with \
          `shared = true`"
     ))
+}
+
+/// Sinks that could not be looked at in some drive: nothing is known of them.
+fn unseen_sinks(facts: &Facts<'_>) -> Vec<String> {
+    let failed = facts.endings.iter().flat_map(|(drive, report)| {
+        let sinks = report.sinks.iter().filter_map(|(sink, seen)| seen.failed.as_ref().map(|why| (sink, why)));
+        sinks.map(move |(sink, why)| format!("the sink {sink} was not judged: its snapshot failed in {drive}, {why}"))
+    });
+    failed.collect()
 }
 
 /// Faults of which nothing fired: those at events in new, those at requests in any drive that was to suffer them.
@@ -270,7 +280,15 @@ fn unreadable_in_both(comparison: &Comparison) -> Option<String> {
 
 /// Whether no output of one build stands for any of the other, changed or not.
 fn aligned_nothing(comparison: &Comparison) -> bool {
-    let alone = [Kind::Missing, Kind::Unseen, Kind::Extra, Kind::Malformed, Kind::DeadLetter, Kind::Effect];
+    let alone = [
+        Kind::Missing,
+        Kind::Unseen,
+        Kind::Extra,
+        Kind::Malformed,
+        Kind::DeadLetter,
+        Kind::Effect,
+        Kind::SinkDivergence,
+    ];
     let endings = [Kind::NoProgress, Kind::Died];
     let unpaired = |kind: &Kind| alone.contains(kind) || endings.contains(kind);
     comparison.matched == 0 && comparison.differences.iter().all(|(kind, number)| *number == 0 || unpaired(kind))

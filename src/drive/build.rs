@@ -36,6 +36,16 @@ pub struct BuildSettings {
     /// Working directory; the scenario's folder where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
+    /// Commands that are run for each drive before its build, one after the other, such as `[["createdb", "pay-{drive}"]]`. Placeholders
+    /// as in `command`; directory and environment are the build's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<Vec<String>>,
+    /// Commands that are run for each drive after its build, however it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cleanup: Vec<Vec<String>>,
+    /// Folder that each drive gets a copy of as `{dir}/state`, relative to this file: what a warm build starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
 }
 
 impl fmt::Debug for BuildSettings {
@@ -47,6 +57,9 @@ impl fmt::Debug for BuildSettings {
             .field("env", &self.env.keys())
             .field("flags", &self.flags)
             .field("directory", &self.directory)
+            .field("prepare", &self.prepare)
+            .field("cleanup", &self.cleanup)
+            .field("state", &self.state)
             .finish()
     }
 }
@@ -109,6 +122,9 @@ pub struct Build {
     env: BTreeMap<String, String>,
     directory: PathBuf,
     offers: Offers,
+    prepare: Vec<Vec<String>>,
+    cleanup: Vec<Vec<String>>,
+    state: Option<PathBuf>,
 }
 
 impl fmt::Debug for Build {
@@ -120,6 +136,9 @@ impl fmt::Debug for Build {
             .field("env", &self.env.keys())
             .field("directory", &self.directory)
             .field("offers", &self.offers)
+            .field("prepare", &self.prepare)
+            .field("cleanup", &self.cleanup)
+            .field("state", &self.state)
             .finish()
     }
 }
@@ -178,28 +197,64 @@ impl BuildSettings {
             pieces(value, &offers).map_err(|(problem, instead)| SettingError::new(at, problem, instead))?;
             env.insert(name.clone(), value.clone());
         }
-        let program = self.program(key, &directory, &env, &offers)?;
-        let name = self.name.clone().unwrap_or(program);
-        Ok(Build { name, command: self.command.clone(), env, directory, offers })
+        let state = self.state.as_ref().map(|state| folder.join(state));
+        if let Some(state) = state.as_ref().filter(|state| !state.is_dir()) {
+            let problem = format!("the folder {} does not exist", plain(state).display());
+            return Err(SettingError::new(format!("{key}.state"), problem, "Write a folder relative to this file."));
+        }
+        let mut build = Build {
+            name: String::new(),
+            command: self.command.clone(),
+            env,
+            directory,
+            offers,
+            prepare: self.prepare.clone(),
+            cleanup: self.cleanup.clone(),
+            state,
+        };
+        let program = build.program(&format!("{key}.command"), &self.command)?;
+        for (name, commands) in [("prepare", &self.prepare), ("cleanup", &self.cleanup)] {
+            for (index, words) in commands.iter().enumerate() {
+                build.check_command(&format!("{key}.{name}[{index}]"), words)?;
+            }
+        }
+        build.name = self.name.clone().unwrap_or(program);
+        Ok(build)
+    }
+}
+
+impl Build {
+    /// Checks a command that is run beside the build, in its directory and with its environment; it stands under `key`.
+    ///
+    /// # Errors
+    ///
+    /// A placeholder that nobody fills, a program that is on no path. One that is named by a path may be made by then.
+    pub fn check_command(&self, key: &str, words: &[String]) -> Result<(), SettingError> {
+        for (index, word) in words.iter().enumerate() {
+            pieces(word, &self.offers)
+                .map_err(|(problem, instead)| SettingError::new(format!("{key}[{index}]"), problem, instead))?;
+        }
+        if words.first().is_some_and(|program| program.contains('/')) {
+            return Ok(());
+        }
+        self.program(key, words).map(|_| ())
     }
 
-    /// Makes sure that the program is there; returns what to call the build.
-    fn program(
-        &self,
-        key: &str,
-        directory: &Path,
-        env: &BTreeMap<String, String>,
-        offers: &Offers,
-    ) -> Result<String, SettingError> {
-        let wrong = |problem: String, instead: &str| Err(SettingError::new(format!("{key}.command"), problem, instead));
-        let Some(program) = self.command.first().filter(|program| !program.is_empty()) else {
-            return wrong("there is no program to run".to_owned(), "Write `command = [\"./my-processor\"]`, say.");
+    /// Makes sure that the program of the command `words`, which stands under `key`, is there; returns what to call it.
+    fn program(&self, key: &str, words: &[String]) -> Result<String, SettingError> {
+        let Self { directory, env, offers, .. } = self;
+        let wrong = |problem: String, instead: &str| Err(SettingError::new(key, problem, instead));
+        let Some(program) = words.first().filter(|program| !program.is_empty()) else {
+            return wrong(
+                "there is no program to run".to_owned(),
+                "Write program and arguments, such as `[\"./my-processor\"]`.",
+            );
         };
-        if self.command.iter().any(|part| part.contains('\0')) {
+        if words.iter().any(|part| part.contains('\0')) {
             return wrong("a command cannot hold a zero byte".to_owned(), "Leave it out.");
         }
         match pieces(program, offers).as_deref() {
-            Ok([Piece::Rehearsal]) => return Ok(self.command[1..].join(" ")),
+            Ok([Piece::Rehearsal]) => return Ok(words[1..].join(" ")),
             Ok([Piece::Text(_)]) => {}
             // Where the program's own path is filled in later, only the start can tell.
             _ => return Ok(program.clone()),
@@ -288,6 +343,19 @@ impl Build {
         pieces.any(|piece| piece == Piece::Offered(name))
     }
 
+    pub(super) fn prepare(&self) -> &[Vec<String>] {
+        &self.prepare
+    }
+
+    pub(super) fn cleanup(&self) -> &[Vec<String>] {
+        &self.cleanup
+    }
+
+    /// Folder that each drive gets a copy of.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
     pub(super) fn offers(&self) -> &Offers {
         &self.offers
     }
@@ -298,9 +366,14 @@ impl Build {
     ///
     /// The key of the text that names another.
     pub fn check_topics(&self, key: &str, topics: &[&str]) -> Result<(), SettingError> {
+        let all = [("prepare", &self.prepare), ("cleanup", &self.cleanup)].into_iter();
+        let beside = all.flat_map(|(name, commands)| {
+            let words = commands.iter().enumerate().flat_map(|(at, words)| words.iter().map(move |word| (at, word)));
+            words.map(move |(at, word)| (format!("{key}.{name}[{at}]"), word))
+        });
         let commands = self.command.iter().enumerate().map(|(index, part)| (format!("{key}.command[{index}]"), part));
         let env = self.env.iter().map(|(name, value)| (format!("{key}.env.{name}"), value));
-        for (key, text) in commands.chain(env) {
+        for (key, text) in commands.chain(beside).chain(env) {
             for piece in pieces(text, &self.offers).unwrap_or_default() {
                 if let Piece::Topic(topic) = piece
                     && !topics.contains(&topic)

@@ -9,6 +9,7 @@ use regex::bytes::Regex;
 
 use super::pipe::Pipe;
 use super::shared::Shared;
+use super::unsaid::Unsaid;
 use crate::mask::LogMask;
 
 /// Most bytes of a line that is compared with the line that says that the build is ready.
@@ -23,6 +24,7 @@ pub(super) struct Complaints {
     tail_max: usize,
     dropped: u64,
     mask: LogMask,
+    unsaid: Unsaid,
 }
 
 impl Complaints {
@@ -31,7 +33,13 @@ impl Complaints {
     pub(super) fn create(path: &Path, bytes_max: usize, mask: LogMask) -> io::Result<Self> {
         let file = File::options().write(true).create_new(true).open(path)?;
         let (room, tail_max) = (bytes_max / 2, bytes_max - bytes_max / 2);
-        Ok(Self { file, room, tail: VecDeque::new(), tail_max, dropped: 0, mask })
+        Ok(Self { file, room, tail: VecDeque::new(), tail_max, dropped: 0, mask, unsaid: Unsaid::new("") })
+    }
+
+    /// Leaves out lines that are `line`, which are there because of us.
+    pub(super) fn without(mut self, line: &str) -> Self {
+        self.unsaid = Unsaid::new(line);
+        self
     }
 
     /// Reads standard error to its end, or until the drive is closed; `ready` is the line that says that the build is ready.
@@ -46,8 +54,7 @@ impl Complaints {
                     if let Some(ready) = ready.filter(|_| !shared.is_ready()) {
                         look_for(ready, &bytes[..count], &mut line, shared);
                     }
-                    let masked = self.mask.take(&bytes[..count]);
-                    self.keep(&masked)?;
+                    self.take(&bytes[..count])?;
                 }
                 Ok(None) if shared.is_closing() => break,
                 // Reading again will tell what is wrong with the pipe.
@@ -55,6 +62,13 @@ impl Complaints {
             }
         }
         self.finish()
+    }
+
+    /// Keeps what may be kept of `bytes`.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let said = self.unsaid.take(bytes);
+        let masked = self.mask.take(&said);
+        self.keep(&masked)
     }
 
     fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -68,8 +82,10 @@ impl Complaints {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<u64> {
-        let rest = self.mask.finish();
+    /// Writes what is left; returns how many bytes were not kept.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        let mut rest = self.mask.take(self.unsaid.finish());
+        rest.extend(self.mask.finish());
         self.keep(&rest)?;
         if self.dropped > 0 {
             writeln!(self.file, "\n[{} bytes are left out here]", self.dropped)?;

@@ -23,6 +23,12 @@ impl<'a> Keep<'a> {
         Self { outputs, masker, sequence: 0 }
     }
 
+    /// Goes on behind what `outputs` has.
+    pub(super) fn behind(rules: &DriveRules, outputs: &'a mut OutputsWriter) -> Self {
+        let sequence = outputs.next_sequence();
+        Self { sequence, ..Self::new(rules, outputs) }
+    }
+
     /// Outputs kept so far.
     pub(super) fn count(&self) -> u64 {
         self.sequence as u64

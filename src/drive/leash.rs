@@ -22,6 +22,9 @@ pub(super) use system::Held;
 /// another drive, that drive's text comes first and a slash after it, so that the outer drive finds the inner one's processes.
 pub(super) const VARIABLE: &str = "REHEARSAL_DRIVE";
 
+/// How often what a build started is looked for and ended. What starts others faster than that is left.
+pub(super) const PASSES: u32 = 50;
+
 /// By what the processes of one drive are known.
 #[derive(Debug, Clone)]
 pub(super) struct Leash {
@@ -44,6 +47,28 @@ impl Leash {
     pub(super) fn hold(&self, stands: bool) -> Vec<Held> {
         system::hold(self, stands)
     }
+
+    /// Processes of the drive as long as its leader has not been reaped, itself among them.
+    pub(super) fn tree(&self) -> Vec<Pid> {
+        system::tree(self)
+    }
+}
+
+/// Ends all processes that carry `mark` or a text below it; returns how many there were, and how many are left.
+pub(super) fn end_marked(mark: &str) -> (usize, usize) {
+    // Born with the machine, and led by this program, which is never held.
+    let leash = Leash { mark: mark.to_owned(), leader: rustix::process::getpid(), born: 0, pipes: Vec::new() };
+    let mut held = leash.hold(false);
+    let found = held.len();
+    for _ in 0..PASSES {
+        if held.is_empty() {
+            break;
+        }
+        held.iter().for_each(Held::end);
+        held.iter().for_each(Held::see_off);
+        held = leash.hold(false);
+    }
+    (found, held.len())
 }
 
 #[cfg(target_os = "linux")]
@@ -145,6 +170,35 @@ mod linux {
         }
     }
 
+    pub(super) fn tree(leash: &Leash) -> Vec<Pid> {
+        let mut others = everybody();
+        others.retain(|one| {
+            one.born >= leash.born && one.pid != leash.leader && one.pid.as_raw_nonzero().get() != ours()
+        });
+        let mut found = vec![leash.leader];
+        others.retain(|one| {
+            let marked = is_marked(leash, one.pid);
+            if marked {
+                found.push(one.pid);
+            }
+            !marked
+        });
+        // Children of what was found, to any depth: each round knows one generation more.
+        loop {
+            let before = found.len();
+            others.retain(|one| {
+                let is_child = found.iter().any(|parent| parent.as_raw_nonzero().get() == one.parent);
+                if is_child {
+                    found.push(one.pid);
+                }
+                !is_child
+            });
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
     /// Takes hold of `one` where it belongs here. Looks only once it has a handle, so that what it looked at is what it holds.
     fn take(held: &mut Vec<Held>, one: Seen, belongs: impl Fn() -> bool) -> bool {
         if !belongs() {
@@ -233,5 +287,9 @@ mod nowhere {
 
     pub(super) fn hold(_: &Leash, _: bool) -> Vec<Held> {
         Vec::new()
+    }
+
+    pub(super) fn tree(leash: &Leash) -> Vec<Pid> {
+        vec![leash.leader]
     }
 }

@@ -56,10 +56,12 @@ mod process;
 mod reply;
 mod settings;
 mod shared;
+mod sink;
 mod spin;
 pub mod stage;
 mod stdio;
 mod stubs;
+mod unsaid;
 mod world;
 
 pub use build::{Build, BuildSettings, Flag};
@@ -71,6 +73,7 @@ pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
 pub use placeholders::Offers;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
+pub use sink::{Sink, SinkFormat, SinkSettings, check_sinks};
 pub use spin::Spin;
 pub use stubs::{
     AnswerBody, AnswerSettings, EffectSettings, LatencySettings, RegistryLevel, RegistrySettings, StubRules,
@@ -197,6 +200,30 @@ pub enum DriveError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A command that a build wants run ahead of it failed.
+    #[error("{command} of the drive {drive} failed: {problem}{}", said(lines, path))]
+    Prepare {
+        /// Name of the drive.
+        drive: String,
+        /// Which, such as `prepare[0] (createdb)`.
+        command: String,
+        /// How, such as `exit code 1`.
+        problem: String,
+        /// Its last lines; may be empty.
+        lines: String,
+        /// Where all of them are.
+        path: PathBuf,
+    },
+    /// The state that a build starts from could not be copied.
+    #[error("could not copy the state of the drive {drive}: {path}")]
+    State {
+        /// Name of the drive.
+        drive: String,
+        /// What cannot be copied.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The build's process could not be started.
     #[error("could not start the build {build}")]
     Start {
@@ -246,6 +273,15 @@ pub enum DriveError {
     },
 }
 
+/// Shows the last lines of a command, and where the others are.
+fn said(lines: &str, path: &std::path::Path) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let indented = lines.replace('\n', "\n    ");
+    format!("; its last lines, of all in {}:\n    {indented}", path.display())
+}
+
 /// Drives one build with one plan and keeps what it did in [`Job::out`].
 ///
 /// Returns when the build and all it started have ended, one way or another; how it ended stands in the outcome. A broker and a client
@@ -270,16 +306,17 @@ pub fn drive(
         return Err(error.into());
     }
     let outside = Outside::open(job, &mut world)?;
-    if let Some(rules) = &job.rules.http {
-        return http::drive(job, rules, &world, outside, stop, progress);
-    }
-    match &job.rules.kafka {
-        Some(rules) => match &rules.cluster {
+    let driven = match (&job.rules.http, &job.rules.kafka) {
+        (Some(rules), _) => http::drive(job, rules, &world, outside, stop, progress),
+        (None, Some(rules)) => match &rules.cluster {
             Some(cluster) => cluster::drive(job, rules, cluster, &mut world, outside, stop, progress),
             None => kafka::drive(job, rules, &mut world, outside, stop, progress),
         },
-        None => stdio::drive(job, &world, outside, clock, stop, progress),
-    }
+        (None, None) => stdio::drive(job, &world, outside, clock, stop, progress),
+    };
+    // Where the drive ended ahead of its outcome, which would have said what went wrong in it: the error is what counts.
+    world.clean_up(job);
+    driven
 }
 
 /// Does several drives, side by side where `together` says so, else one after the other; each has a clock of its own.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::build::Build;
-use super::leash::{Held, Leash};
+use super::leash::{Held, Leash, PASSES};
 use super::living;
 use super::pipe::Pipe;
 use super::world::World;
@@ -23,16 +23,13 @@ const GRACE: Duration = Duration::from_millis(500);
 
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How often what a build started is looked for and ended. What starts others faster than that is left.
-const PASSES: u32 = 50;
-
 /// A running build.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     pid: Pid,
-    /// Number of the build's own process, where a launcher stands between.
-    number: u32,
+    /// The build's own process, which is another than the child where a launcher stands between.
+    number: Pid,
     leash: Leash,
     ended: Option<Ended>,
 }
@@ -60,17 +57,21 @@ impl Process {
     /// Starts the process `instance` of `build` in `world`.
     pub(super) fn start(world: &World, build: &Build, instance: u32) -> io::Result<(Self, Pipes)> {
         let (child, number, mark) = world.start(build, instance)?;
-        let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
-        let mut process = Self { child, pid, number, leash, ended: None };
-        // Dropped where it came too late, it is ended.
-        if !living::born(pid, &process.leash) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
+        let mut process = Self::watch(child, number, mark)?;
         let pipes = process.pipes();
         if pipes.is_err() {
             process.end();
         }
         Ok((process, pipes?))
+    }
+
+    /// Watches over a process that was started with `mark`; the build's own is `number`.
+    pub(super) fn watch(child: Child, number: u32, mark: String) -> io::Result<Self> {
+        let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
+        let number = i32::try_from(number).ok().and_then(Pid::from_raw).unwrap_or(pid);
+        let process = Self { child, pid, number, leash, ended: None };
+        // Dropped where it came too late, it is ended.
+        if living::born(pid, &process.leash) { Ok(process) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     fn pipes(&mut self) -> io::Result<Pipes> {
@@ -86,6 +87,14 @@ impl Process {
     pub(super) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
+    /// Reaps it once it has ended, and leaves what it started alone.
+    pub(super) fn let_be(&mut self) -> Option<ExitStatus> {
+        living::dying(self.pid);
+        let status = self.child.wait().ok();
+        self.ended = Some(Ended { status, others: false, left: 0 });
+        status
     }
 
     /// Ends it with everything it started, at once, and reaps it.
@@ -138,18 +147,58 @@ impl Process {
         *self.ended.insert(Ended { status, others, left: held.len() })
     }
 
-    /// Processor time used so far, in microseconds, and resident memory, in bytes, where the system tells.
-    pub(super) fn usage(&self) -> Option<(u64, u64)> {
-        let folder = format!("/proc/{}", self.number);
-        let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
-        // The name in parentheses may hold anything, even spaces and parentheses.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kib: u64 = memory.trim().trim_end_matches("kB").trim().parse().ok()?;
-        Some((ticks * 1_000_000 / TICKS, kib * 1_024))
+    /// What it and all that it started use, where the system tells: processor time with that of those that have ended, memory with
+    /// pages that several share counted for each.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let mut all = Usage { processes: 0, cpu_us: 0, memory_bytes: 0, peak_bytes: 0 };
+        for pid in self.leash.tree() {
+            let Some(one) = usage_of(pid) else { continue };
+            // Of a launcher counts what it waited for, which is the build, and nothing that it is itself.
+            all.cpu_us += one.cpu_us;
+            if pid == self.pid && pid != self.number {
+                continue;
+            }
+            all.processes += 1;
+            all.memory_bytes += one.memory_bytes;
+            all.peak_bytes = all.peak_bytes.max(one.peak_bytes);
+        }
+        all.peak_bytes = all.peak_bytes.max(all.memory_bytes);
+        (all.processes > 0).then_some(all)
     }
+
+    /// The most memory that the process alone, without what it started, has ever used.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        usage_of(self.number).map(|usage| usage.peak_bytes)
+    }
+}
+
+/// What processes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Usage {
+    pub(super) processes: u64,
+    /// Processor time so far, in microseconds.
+    pub(super) cpu_us: u64,
+    /// Resident memory.
+    pub(super) memory_bytes: u64,
+    /// The most of it that is known of.
+    pub(super) peak_bytes: u64,
+}
+
+fn usage_of(pid: Pid) -> Option<Usage> {
+    let folder = format!("/proc/{}", pid.as_raw_nonzero());
+    let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+    // The name in parentheses may hold anything, even spaces and parentheses.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // Of itself, then of its children that were reaped.
+    let ticks = fields.get(11..15)?.iter().filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
+    let status = fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
+    // One that has ended and was not reaped has no memory any more.
+    let bytes = |name: &str| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        text.trim().trim_end_matches("kB").trim().parse::<u64>().map_or(0, |kib| kib * 1_024)
+    };
+    let (memory_bytes, peak_bytes) = (bytes("VmRSS:"), bytes("VmHWM:"));
+    Some(Usage { processes: 1, cpu_us: ticks * 1_000_000 / TICKS, memory_bytes, peak_bytes })
 }
 
 impl Drop for Process {

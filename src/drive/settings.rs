@@ -16,6 +16,7 @@ use super::http::HttpRules;
 use super::isolation::{IsolationMode, IsolationRules};
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
+use super::sink::Sink;
 use super::spin::Spin;
 use super::stubs::StubRules;
 use crate::mask::Policy;
@@ -78,6 +79,8 @@ pub struct DriveSettings {
     pub drain_timeout: Option<Span>,
     /// Longest time that a drive may take in all.
     pub timeout: Span,
+    /// Longest time that one command of `prepare` or `cleanup` may take.
+    pub prepare_timeout: Span,
     /// Whether all drives run side by side; `false`: one after the other.
     pub together: bool,
     /// Drives of the old build beyond the first: they tell what differs by chance.
@@ -123,6 +126,8 @@ pub struct DriveSettings {
     pub output_bytes_max: u64,
     /// Most bytes of standard error that are kept: the first half and the last.
     pub stderr_bytes_max: u64,
+    /// Most bytes that a drive's directory (`{dir}`) may hold before the drive is ended.
+    pub dir_bytes_max: u64,
 }
 
 impl Default for DriveSettings {
@@ -145,6 +150,7 @@ impl Default for DriveSettings {
             outputs: Vec::new(),
             drain_timeout: None,
             timeout: seconds(30 * 60),
+            prepare_timeout: seconds(5 * 60),
             together: true,
             repeat_old: 1,
             settle: seconds(1),
@@ -163,6 +169,7 @@ impl Default for DriveSettings {
             line_bytes_max: 16 << 20,
             output_bytes_max: 64 << 30,
             stderr_bytes_max: 2 << 20,
+            dir_bytes_max: 10 << 30,
         }
     }
 }
@@ -284,6 +291,8 @@ pub struct DriveRules {
     pub drain_timeout: Duration,
     /// Longest time of a drive.
     pub timeout: Duration,
+    /// Longest time of a command ahead of a build or behind it.
+    pub prepare_timeout: Duration,
     /// Whether drives run side by side.
     pub together: bool,
     /// Drives of old beyond the first.
@@ -310,6 +319,8 @@ pub struct DriveRules {
     pub output_bytes_max: u64,
     /// Most bytes of standard error that are kept.
     pub stderr_bytes_max: usize,
+    /// Most bytes of a drive's directory.
+    pub dir_bytes_max: u64,
     /// What is masked of what builds write; without one, only headers that carry credentials are redacted.
     pub mask: Option<Arc<Policy>>,
     /// How outputs find their causes, beyond what builds state.
@@ -318,6 +329,8 @@ pub struct DriveRules {
     pub schemas: Schemas,
     /// What stands in for the world; none where nothing does.
     pub stubs: Option<StubRules>,
+    /// What is looked at once a build has ended.
+    pub sinks: Vec<Sink>,
     /// What is said of the transport `http`, where it is that.
     pub http: Option<HttpRules>,
     /// What is said of the transport `kafka`, where it is that.
@@ -368,6 +381,7 @@ impl DriveSettings {
             ("drive.drain-timeout", drain_timeout),
             ("drive.timeout", self.timeout),
             ("drive.ready-timeout", self.ready_timeout),
+            ("drive.prepare-timeout", self.prepare_timeout),
         ] {
             if span.0.is_zero() {
                 return Err(SettingError::new(
@@ -386,6 +400,7 @@ impl DriveSettings {
             ("drive.line-bytes-max", self.line_bytes_max, 1_024),
             ("drive.output-bytes-max", self.output_bytes_max, 1_024),
             ("drive.stderr-bytes-max", self.stderr_bytes_max, 1_024),
+            ("drive.dir-bytes-max", self.dir_bytes_max, 1_024),
         ] {
             if bytes < least || bytes > 1 << 44 {
                 let problem = format!("{bytes} bytes are out of range");
@@ -409,6 +424,7 @@ impl DriveSettings {
             output_topic: self.outputs.first().cloned().unwrap_or_else(|| "output".to_owned()),
             drain_timeout: drain_timeout.0,
             timeout: self.timeout.0,
+            prepare_timeout: self.prepare_timeout.0,
             together: self.together,
             repeat_old: self.repeat_old,
             settle: self.settle.0,
@@ -422,10 +438,12 @@ impl DriveSettings {
             line_bytes_max: usize::try_from(self.line_bytes_max).unwrap_or(usize::MAX),
             output_bytes_max: self.output_bytes_max,
             stderr_bytes_max: usize::try_from(self.stderr_bytes_max).unwrap_or(usize::MAX),
+            dir_bytes_max: self.dir_bytes_max,
             mask: None,
             lineage: None,
             schemas: Schemas::default(),
             stubs: None,
+            sinks: Vec::new(),
             http,
             kafka,
             isolation: IsolationRules::check(self, folder)?,

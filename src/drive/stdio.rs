@@ -46,12 +46,18 @@ pub(super) fn drive(
     let mut writer = OutcomeWriter::create(&job.out, topics, &job.plan.fault_names())?;
     let log = job.out.join("stderr.log");
     let complaints = Complaints::create(&log, job.rules.stderr_bytes_max, LogMask::new(job.rules.mask.clone()))
-        .map_err(|source| OutcomeError::Io { path: log.clone(), source })?;
+        .map_err(|source| OutcomeError::Io { path: log.clone(), source })?
+        .without(&world.java_notice(job.build));
     let shared = Shared::new(clock.now(), job.rules.timeout);
     if job.rules.ready.is_none() {
         shared.set_ready();
     }
-    world.furnish()?;
+    if let Err(error) = world.furnish(job, stop) {
+        let mut report = EndingReport::new(Ending::TimedOut, format!("could not be made ready: {error}"));
+        report.warnings = world.clean_up(job);
+        writer.finish(&report)?;
+        return Err(error);
+    }
     let (process, pipes) = match Process::start(world, job.build, 0) {
         Ok(started) => started,
         Err(source) => {
@@ -103,9 +109,11 @@ pub(super) fn drive(
         watch.run(&notes, listening, complaining, &log)
     });
     // What was written is kept whatever went wrong.
-    let (mut report, failed) = report;
+    let (mut report, mut failed) = report;
     outside.report(&mut report);
     isolation::report_in(&mut report, world.isolation(), &log);
+    let arrived_us = shared.relative_us(micros(clock.now()));
+    world.wind_up(job, &mut report, &mut failed, &mut writer.outputs, arrived_us, stop);
     let outcome = writer.finish(&report)?;
     progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
     failed.map_or(Ok(outcome), Err)
@@ -268,6 +276,9 @@ impl Watch<'_, '_> {
         let cut = |ending, reason| Some(Cut::Ending(ending, reason));
         if self.stop.raised() {
             return Some(Cut::Stopped);
+        }
+        if let Some(reason) = self.figures.overfull() {
+            return cut(Ending::TimedOut, reason);
         }
         if now_us - self.begun_us > micros(rules.timeout) {
             let reason = format!("did not end within {} (`timeout`) {}", Span(rules.timeout), self.after());

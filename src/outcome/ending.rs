@@ -31,6 +31,8 @@ impl EndingReport {
             effects: BTreeMap::new(),
             registry: None,
             broken_requests: 0,
+            sinks: BTreeMap::new(),
+            warnings: Vec::new(),
             stderr_dropped_bytes: 0,
             isolation: None,
         }

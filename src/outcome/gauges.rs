@@ -17,7 +17,8 @@ const BATCH_ROWS: usize = 1_024;
 /// A figure at a moment.
 ///
 /// Names that drives write: `lag` (deliveries handed over that nothing has acknowledged yet), `freshness-us` (age of the oldest
-/// of them), `cpu-us` (processor time used so far) and `memory-bytes` (resident), the last two of the build's process alone.
+/// of them); of the build's process and all that it started `cpu-us` (processor time used so far), `memory-bytes` (resident),
+/// `memory-peak-bytes` (the most that is known of up to then) and `processes`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     /// Moment, in microseconds since the schedule's start.

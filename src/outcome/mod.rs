@@ -176,6 +176,12 @@ pub struct EndingReport {
     /// Requests to stubs that were none, or broke off before their end: nobody can tell what they asked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub broken_requests: u64,
+    /// What came of the snapshot of each sink, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sinks: BTreeMap<String, SinkReport>,
+    /// What went wrong beside the build and changes nothing of what it did: a command that was to clean up, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Bytes of standard error that were not kept because of its bound.
     #[serde(default)]
     pub stderr_dropped_bytes: u64,
@@ -251,6 +257,16 @@ pub struct EffectCount {
     /// Calls that were left without an answer.
     #[serde(default)]
     pub unanswered: u64,
+}
+
+/// What came of the snapshot of a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SinkReport {
+    /// Rows that were kept, as outputs on the channel `sink`.
+    pub rows: u64,
+    /// Why there is none, such as `exit code 2`; nothing is kept of a snapshot that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// How often a fault at requests fired.

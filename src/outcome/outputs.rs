@@ -128,6 +128,11 @@ impl OutputsWriter {
         })
     }
 
+    /// The least sequence that the next output may have.
+    pub fn next_sequence(&self) -> i64 {
+        self.last.map_or(0, |last| last + 1)
+    }
+
     /// Takes one output.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 15] = [
+    let sections: [fn(&Report) -> String; 17] = [
         head,
         answer_table,
         patterns,
@@ -34,6 +34,8 @@ pub(super) fn markdown(report: &Report) -> String {
         latency,
         behind,
         isolation,
+        sinks,
+        resources,
         fidelity,
         faults,
         drives,
@@ -295,6 +297,22 @@ fn faults(report: &Report) -> String {
         )
     });
     format!("\n### Faults\n\n| name | kind | class | planned | fired | coverage |\n|---|---|---|--:|--:|---|\n{rows}")
+}
+
+fn sinks(report: &Report) -> String {
+    let sinks = words::sinks(report);
+    if sinks.is_empty() {
+        return String::new();
+    }
+    format!("\n### Sinks\n\n{}", listed(&sinks, "sinks", |sink| format!("- {}\n", prose(sink))))
+}
+
+fn resources(report: &Report) -> String {
+    let resources = words::resources(report);
+    if resources.is_empty() {
+        return String::new();
+    }
+    format!("\n### Resources\n\n{}", listed(&resources, "drives", |drive| format!("- {}\n", prose(drive))))
 }
 
 /// How each drive ended and why: those that did not finish first, as the list may be cut.

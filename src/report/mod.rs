@@ -26,7 +26,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
-use crate::outcome::{EffectCount, Ending, Isolation, Lateness, RegisteredSchema};
+use crate::outcome::{EffectCount, Ending, Isolation, Lateness, RegisteredSchema, SinkReport};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
 
@@ -163,7 +163,8 @@ pub struct Report {
     pub lag: Option<BTreeMap<String, LagFigures>>,
     /// Freshness, likewise.
     pub freshness: Option<BTreeMap<String, FreshnessFigures>>,
-    /// Processor time and memory of each build; none where they were not measured.
+    /// What the processes of each drive used, by its name: `cpu_us`, `memory_peak_bytes`, `processes` (the most at once); none where
+    /// it was not measured.
     pub resources: Option<serde_json::Value>,
     /// How far each drive was kept to itself, by its name as in `outputs`: layers, enforced or not, attempts to leave, and what it was
     /// let through to; none where nothing is known of it.
@@ -243,6 +244,9 @@ pub struct DriveFacts {
     pub length_us: i64,
     /// Last lines of standard error.
     pub stderr_tail: Vec<String>,
+    /// What came of the snapshot of each sink, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sinks: BTreeMap<String, SinkReport>,
 }
 
 /// How well the schedule was kept.

@@ -106,6 +106,12 @@ fn totals(report: &Report, out: &mut Printed) {
     for (at, text) in words::causes(report).iter().enumerate() {
         out.fact(if at == 0 { "with a cause" } else { "" }, "", text);
     }
+    for (at, text) in words::resources(report).iter().enumerate() {
+        out.fact(if at == 0 { "resources" } else { "" }, "", text);
+    }
+    for (at, text) in words::sinks(report).iter().enumerate() {
+        out.fact(if at == 0 { "sinks" } else { "" }, "", text);
+    }
     out.fact("differences", "", &format!("{} (old against new, raw)", words::by_kind(&report.differences)));
     let noise = report.noise.as_ref().map(words::by_kind);
     let noise = noise

@@ -1,7 +1,9 @@
 //! The words that every renderer uses for the same thing.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use serde::Serialize;
 
 use super::figures::{count, counted, date, share, time};
 use super::{BuildFacts, FaultFacts, FiredFacts, RecordingFacts, Report};
@@ -125,6 +127,7 @@ pub(super) fn meaning(kind: Kind) -> &'static str {
         Kind::Refinement => "same final value, other updates on the way",
         Kind::FinalState => "the last value of a key differs",
         Kind::Effect => "calls to the outside differ",
+        Kind::SinkDivergence => "what stands in a sink differs",
         Kind::DeadLetter => "what went to the error channel differs",
         Kind::Malformed => "an output that cannot be read",
         Kind::NoProgress => "input was pending and nothing moved",
@@ -293,6 +296,42 @@ pub(super) fn or_dash(figure: Option<String>) -> String {
 /// Returns text, or nothing where it is empty.
 pub(super) fn given(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// Says what each drive's processes used.
+pub(super) fn resources(report: &Report) -> Vec<String> {
+    let drives = report.resources.as_ref().and_then(serde_json::Value::as_object);
+    let of_drive = |(drive, figures): (&String, &serde_json::Value)| {
+        let figure = |name: &str| figures.get(name).and_then(serde_json::Value::as_u64);
+        let cpu = figure("cpu_us").map(|us| format!("{} of processor time", time(us as i64)));
+        let memory =
+            figure("memory_peak_bytes").map(|bytes| format!("{} MB at most", count(bytes.div_ceil(1_000_000))));
+        let figures: Vec<String> = cpu.into_iter().chain(memory).collect();
+        (!figures.is_empty()).then(|| format!("{} {}", drive.replace('_', "-"), figures.join(", ")))
+    };
+    drives.into_iter().flatten().filter_map(of_drive).collect()
+}
+
+/// Says of each sink how many rows each drive left in it and how many differ, or why there is no snapshot.
+pub(super) fn sinks(report: &Report) -> Vec<String> {
+    let names: BTreeSet<&String> = report.drives.iter().flat_map(|drive| drive.sinks.keys()).collect();
+    let of_sink = |name: &String| {
+        let seen = report.drives.iter().filter_map(|drive| Some((&drive.drive, drive.sinks.get(name)?)));
+        let drives: Vec<String> = seen
+            .map(|(drive, sink)| match &sink.failed {
+                Some(why) => format!("no snapshot in {drive} ({why})"),
+                None => format!("{} in {drive}", counted(sink.rows, "row", "rows")),
+            })
+            .collect();
+        let failed = report.drives.iter().any(|drive| drive.sinks.get(name).is_some_and(|sink| sink.failed.is_some()));
+        let of_it =
+            report.patterns.iter().filter(|pattern| pattern.kind == Kind::SinkDivergence && pattern.topic == *name);
+        let divergence: u64 = of_it.map(|pattern| pattern.count).sum();
+        let divergence =
+            if failed { "not judged".to_owned() } else { format!("sink divergence {}", count(divergence)) };
+        format!("{name}: {}; {divergence}", drives.join(", "))
+    };
+    names.into_iter().map(of_sink).collect()
 }
 
 /// Says what a recording lacks, by cause: `1,200 offsets (retention), 5 offsets (transaction-markers)`; none where nothing is known

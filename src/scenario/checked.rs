@@ -11,7 +11,7 @@ use super::run::Terms;
 use super::source::Problem;
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
-use crate::drive::{Build, DriveRules, Offers, StubRules};
+use crate::drive::{Build, DriveRules, Offers, StubRules, check_sinks};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
@@ -63,15 +63,21 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
-    let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone()).zip(stubs);
+    let sinks = wrong.keep(check_sinks(&settings.sink, &settings.drive.outputs));
+    for (index, sink) in sinks.iter().flatten().enumerate() {
+        let check = |build: &Build| build.check_command(&format!("sink[{index}].snapshot"), sink.snapshot());
+        // One problem of the sink, though both builds would have it.
+        if let Some(checked) = old.as_ref().or(new.as_ref()).map(check) {
+            wrong.keep(checked);
+        }
+    }
+    let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone()).zip(stubs).zip(sinks);
     let described = recording.iter().flat_map(|recording| &recording.manifest().schemas);
     let described = described.map(|one| (one.topic.as_str(), one.part.as_str(), one.id));
-    let drive = drive.map(|(((drive, lineage), schemas), stubs)| {
+    let drive = drive.map(|((((drive, lineage), schemas), stubs), sinks)| {
         let stubs = stubs.with_schemas(settings.registry, &schemas, described);
-        (((drive, lineage), schemas), stubs)
+        DriveRules { lineage, schemas, sinks, stubs: Some(stubs), ..drive }
     });
-    let drive =
-        drive.map(|(((drive, lineage), schemas), stubs)| DriveRules { lineage, schemas, stubs: Some(stubs), ..drive });
     let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
     let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;

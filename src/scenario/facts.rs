@@ -76,8 +76,14 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
+    report.resources = resources(drives);
     let manifest = checked.recording.manifest();
     report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
+    report.warnings.extend(
+        drives.iter().flat_map(|(name, outcome)| {
+            outcome.ending().warnings.iter().map(move |warning| format!("{name}: {warning}"))
+        }),
+    );
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report.warnings.extend(unknown(checked));
@@ -177,6 +183,32 @@ fn drive(name: &str, outcome: &Outcome, checked: &Checked) -> DriveFacts {
     DriveFacts { stderr_tail: stderr_tail(outcome.path(), build.env.values()), ..drive_of(name, ending) }
 }
 
+/// What each drive's processes used, by its name: processor time in microseconds, the most memory in bytes and the most processes.
+fn resources(drives: &[(String, Outcome)]) -> Option<Json> {
+    let mut all = serde_json::Map::new();
+    for (drive, outcome) in drives {
+        // Figures of a drive that cannot be read are figures that are not there.
+        let gauges = outcome.gauges().unwrap_or_default();
+        let most = |name: &str| {
+            let values = gauges.iter().filter(|gauge| gauge.name == name).map(|gauge| gauge.value);
+            values.fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))))
+        };
+        let figures = [
+            ("cpu_us", most("cpu-us")),
+            ("memory_peak_bytes", most("memory-peak-bytes")),
+            ("processes", most("processes")),
+        ];
+        let figures: serde_json::Map<String, Json> = figures
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Json::from(value? as u64))))
+            .collect();
+        if !figures.is_empty() {
+            all.insert(drive.replace('-', "_"), Json::Object(figures));
+        }
+    }
+    (!all.is_empty()).then_some(Json::Object(all))
+}
+
 /// Says how a drive went by its ending alone.
 pub(super) fn drive_of(name: &str, ending: &EndingReport) -> DriveFacts {
     DriveFacts {
@@ -188,6 +220,7 @@ pub(super) fn drive_of(name: &str, ending: &EndingReport) -> DriveFacts {
         outputs: ending.outputs.unwrap_or(0),
         length_us: ending.length_us.unwrap_or(0),
         stderr_tail: Vec::new(),
+        sinks: ending.sinks.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::source::{Problem, Source};
 use super::tree::Tree;
 
 /// Sections that the design names and this version does not read: refused by name, never ignored.
-const LATER: [&str; 4] = ["rollout", "minimise", "sink", "window"];
+const LATER: [&str; 3] = ["rollout", "minimise", "window"];
 
 /// Reads settings from `tree`, section by section, so that a problem in one hides none in another.
 ///

@@ -1,6 +1,6 @@
 //! The whole pipeline on one page: plan, drive, compare, judge, report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::Path;
@@ -222,6 +222,7 @@ pub(super) fn compared(
 ) -> Result<Comparison, ScenarioError> {
     let _heeding = stop.heed();
     let Terms { rules, gates, seed, recording } = *terms;
+    let rules = &rules.clone().without_sinks(unseen_sinks(drives));
     let asked = stop.clone();
     let spill = SpillSpace::system().until(move || asked.raised());
     let (old, new) = by_build(drives);
@@ -242,6 +243,12 @@ pub(super) fn compared(
     comparison.behind = behind(named.map(|(name, outcome)| (name.replace('-', "_"), outcome)))?;
     settle(&mut comparison, gates);
     Ok(comparison)
+}
+
+/// Sinks of which there is no snapshot in some drive.
+fn unseen_sinks(drives: &[(String, Outcome)]) -> BTreeSet<String> {
+    let reports = drives.iter().flat_map(|(_, outcome)| &outcome.ending().sinks);
+    reports.filter(|(_, report)| report.failed.is_some()).map(|(sink, _)| sink.clone()).collect()
 }
 
 /// Counts what a drive wrote, without its warm-up.

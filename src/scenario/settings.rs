@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::compare::{CompareSettings, GateSettings};
 use crate::drive::{
-    BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, StubSettings, TopicSettings,
+    BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
+    TopicSettings,
 };
 use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
 
@@ -51,6 +52,9 @@ pub struct ScenarioSettings {
     /// Bounds of such stubs.
     #[serde(default)]
     pub stubs: StubSettings,
+    /// What builds leave elsewhere than on topics, looked at behind each drive.
+    #[serde(default)]
+    pub sink: Vec<SinkSettings>,
     /// How outputs find the events that caused them, where the builds do not say it.
     #[serde(default)]
     pub lineage: LineageSettings,

@@ -421,7 +421,7 @@ fn the_last_value_of_an_updated_key_is_its_final_state() {
 #[test]
 fn calls_and_dead_letters_are_kinds_of_their_own() {
     for (channel, kind) in
-        [(Channel::Http, Kind::Effect), (Channel::Sink, Kind::Effect), (Channel::DeadLetter, Kind::DeadLetter)]
+        [(Channel::Http, Kind::Effect), (Channel::Sink, Kind::SinkDivergence), (Channel::DeadLetter, Kind::DeadLetter)]
     {
         let on = |text: &str| drive(outputs(text).outputs.into_iter().map(|output| Output { channel, ..output }));
         let old = on("a=1 b=2");

@@ -22,6 +22,7 @@ mod masked;
 mod outcome;
 mod plan;
 mod posted;
+mod postgres;
 mod readers;
 mod recording;
 mod registry;
@@ -39,5 +40,6 @@ mod stage_faults;
 mod store;
 mod tidy;
 mod verdict;
+mod world;
 
 pub(crate) use stage::on_each_arm;

@@ -64,14 +64,20 @@ pub(super) fn drive(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let mut writer = OutcomeWriter::create(&job.out, job.plan.topics(), &job.plan.fault_names())?;
     let (complaints, words) = (log(job, "stderr.log")?, log(job, "stdout.log")?);
+    let complaints = complaints.without(&world.java_notice(job.build));
     let shared = Arc::new(Shared::new(clock.now(), job.rules.timeout));
-    world.furnish()?;
     let start = |source| DriveError::Start { build: job.build.name().to_owned(), source };
     // Filled ahead of the start: a port is known before its build takes it.
     let find = |url: &str| target(&world.fill(url, job.build.offers(), 0)?).map_err(io::Error::other);
     let url = find(&rules.url).map_err(start)?;
     let ready = rules.ready_url.as_deref().map(find).transpose().map_err(start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(start)?;
+    if let Err(error) = world.furnish(job, stop) {
+        let mut report = EndingReport::new(Ending::TimedOut, format!("could not be made ready: {error}"));
+        report.warnings = world.clean_up(job);
+        writer.finish(&report)?;
+        return Err(error);
+    }
     let (process, Pipes { stdin, mut stdout, mut stderr }) = match Process::start(world, job.build, 0) {
         Ok(started) => started,
         Err(source) => {
@@ -96,7 +102,7 @@ pub(super) fn drive(
     let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
     let (shared, clock) = (&*shared, &*clock);
     let keeper = Keeper::new(job, shared, outside.calls(clock), outputs, deliveries).map_err(start)?;
-    let (mut report, failed) = thread::scope(|scope| {
+    let (mut report, mut failed) = thread::scope(|scope| {
         let _closing = Closing(shared);
         let room = Arc::new(Semaphore::new(BYTES_WAITING));
         let (sender, postings) = tokio::sync::mpsc::channel(WAITING);
@@ -118,6 +124,8 @@ pub(super) fn drive(
     });
     drop(stdin);
     outside.report(&mut report);
+    let arrived_us = shared.relative_us(micros(clock.now()));
+    world.wind_up(job, &mut report, &mut failed, &mut writer.outputs, arrived_us, stop);
     // What was written is kept whatever went wrong.
     let outcome = writer.finish(&report)?;
     progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });
@@ -247,6 +255,9 @@ impl<'a, 'b> Watch<'a, 'b> {
         let cut = |ending, reason| Some(Cut::Ending(ending, reason));
         if self.stop.raised() {
             return Some(Cut::Stopped);
+        }
+        if let Some(reason) = self.figures.overfull() {
+            return cut(Ending::TimedOut, reason);
         }
         if self.keeper.is_flooded() {
             let reason = format!("wrote more than {} bytes (`output-bytes-max`)", grouped(rules.output_bytes_max));

@@ -56,6 +56,7 @@ use super::placeholders::Address;
 use super::process::{Pipes, Process};
 use super::shared::Shared;
 use super::stage::{GroupCommit, Stage, StageError, StageSettings};
+use super::stdio::micros;
 use super::stubs::Outside;
 use super::world::World;
 use super::{DriveError, Job, Progress};
@@ -203,12 +204,18 @@ impl Desk {
     ) -> Result<Outcome, DriveError> {
         let Self { mut writer, complaints, words, mut outside, faults } = self;
         let Between { broker, world, ready } = *between;
+        let complaints = complaints.without(&world.java_notice(job.build));
         let (topics, known) = (job.plan.topics(), &Known::new());
         let timing = Timing::new().map_err(|error| DriveError::Start {
             build: job.build.name().to_owned(),
             source: io::Error::other(error.to_string()),
         })?;
-        world.furnish()?;
+        if let Err(error) = world.furnish(job, stop) {
+            let mut report = EndingReport::new(Ending::TimedOut, format!("could not be made ready: {error}"));
+            report.warnings = world.clean_up(job);
+            writer.finish(&report)?;
+            return Err(error);
+        }
         let (process, pipes) = match Process::start(world, job.build, 0) {
             Ok(started) => started,
             Err(source) => {
@@ -220,7 +227,7 @@ impl Desk {
         let log = faults::Log { names: faults, writer: touches.as_mut() };
         // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
         let Pipes { stdin, mut stdout, mut stderr } = pipes;
-        let (mut report, failed) = thread::scope(|scope| {
+        let (mut report, mut failed) = thread::scope(|scope| {
             let _closing = Closing(shared);
             let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
             let pacing = scope.spawn(move || pace(revealed));
@@ -252,6 +259,8 @@ impl Desk {
             report.reason = format!("{}; {remark}", report.reason);
         }
         isolation::report_in(&mut report, world.isolation(), &job.out.join("stderr.log"));
+        let arrived_us = shared.relative_us(micros(clock.now()));
+        world.wind_up(job, &mut report, &mut failed, &mut writer.outputs, arrived_us, stop);
         // What was written is kept whatever went wrong.
         let outcome = writer.finish(&report)?;
         progress(Progress { drive: job.name, sent: shared.sent(), outputs: shared.outputs() });

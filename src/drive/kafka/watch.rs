@@ -221,6 +221,9 @@ impl<'a, 'b> Watch<'a, 'b> {
         if self.stop.raised() {
             return Some(Cut::Stopped);
         }
+        if let Some(reason) = self.figures.overfull() {
+            return over(Ending::TimedOut, reason);
+        }
         let through = revealed.complete && self.is_through();
         if let Some(exited_us) = exited {
             if revealed.complete && self.broker.known_us() < exited_us {

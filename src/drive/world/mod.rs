@@ -3,6 +3,9 @@
 //! Made once for each drive, before anything is started; all that a drive starts is started in it. What never happens here: two
 //! drives get the same port, folder or mark.
 
+mod errands;
+mod snapshots;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -12,16 +15,21 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use errands::{Lingering, copy_state};
 
 use super::build::Build;
 use super::isolation::{Isolation, IsolationError};
 use super::leash;
 use super::placeholders::{Address, Offers, Piece, pieces};
 use super::{DriveError, Job};
-use crate::clock::Clock;
-use crate::outcome::OutcomeError;
+use crate::clock::{Clock, Stop};
+use crate::outcome::{EndingReport, OutcomeError, OutputsWriter};
+
+/// What a drive's copy of its build's state is called in its directory.
+const STATE: &str = "state";
 
 /// Variable by which every Java machine takes options.
 const JAVA: &str = "JAVA_TOOL_OPTIONS";
@@ -89,6 +97,9 @@ pub(super) struct World {
     kafka: Option<Address>,
     env: BTreeMap<String, String>,
     offered: BTreeMap<String, String>,
+    /// Whether there may be something to clean up.
+    unclean: AtomicBool,
+    lingering: Lingering,
 }
 
 impl World {
@@ -119,17 +130,32 @@ impl World {
             kafka: None,
             env: BTreeMap::new(),
             offered: BTreeMap::new(),
+            unclean: AtomicBool::new(false),
+            lingering: Lingering::default(),
         })
     }
 
-    /// Makes its directory and the temporary folder in it.
+    /// Makes its directory, the temporary folder in it and the build's copy of its state, and runs what the build wants run ahead of
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`DriveError::Outcome`] where the disk refuses.
-    pub(super) fn furnish(&self) -> Result<(), DriveError> {
+    /// [`DriveError::Outcome`] where the disk refuses, [`DriveError::State`] and [`DriveError::Prepare`] for what cannot be made
+    /// ready, [`DriveError::Stopped`] where `stop` is raised meanwhile.
+    pub(super) fn furnish(&self, job: &Job<'_>, stop: &Stop) -> Result<(), DriveError> {
         let folder = self.temporary();
-        fs::create_dir_all(&folder).map_err(|source| OutcomeError::io(&folder, source).into())
+        fs::create_dir_all(&folder).map_err(|source| OutcomeError::io(&folder, source))?;
+        if let Some(state) = job.build.state() {
+            copy_state(state, &self.dir.join(STATE), stop).map_err(|(path, source)| {
+                let drive = job.name.to_owned();
+                if stop.raised() {
+                    DriveError::Stopped { drive, path: job.out.clone() }
+                } else {
+                    DriveError::State { drive, path, source }
+                }
+            })?;
+        }
+        self.prepare(job, stop)
     }
 
     /// Keeps `job`'s drive to itself: has all processes started there from here on, and all ports found there.
@@ -147,6 +173,33 @@ impl World {
     /// How far the drive is kept to itself.
     pub(super) fn isolation(&self) -> Option<&Isolation> {
         self.isolation.as_deref()
+    }
+
+    /// Looks at the sinks once the build has ended, unless the drive `failed`, and runs what the build wants run behind it. What came of
+    /// it is said in `report`; outputs arrive at `arrived_us`.
+    pub(super) fn wind_up(
+        &self,
+        job: &Job<'_>,
+        report: &mut EndingReport,
+        failed: &mut Option<DriveError>,
+        outputs: &mut OutputsWriter,
+        arrived_us: i64,
+        stop: &Stop,
+    ) {
+        if failed.is_none() {
+            match self.snapshots(job, outputs, arrived_us, stop) {
+                Ok(sinks) => {
+                    let rows: u64 = sinks.values().map(|sink| sink.rows).sum();
+                    report.outputs = report.outputs.map(|outputs| outputs + rows);
+                    report.sinks = sinks;
+                }
+                Err(error) => *failed = Some(error),
+            }
+        }
+        report.warnings = self.clean_up(job);
+        if failed.is_none() && stop.raised() && !job.rules.sinks.is_empty() {
+            *failed = Some(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
+        }
     }
 
     /// Fills `{name}` with `text` from here on, such as the address of a stub.
@@ -225,6 +278,14 @@ impl World {
         Ok(command)
     }
 
+    /// What Java machines say on standard error because of what they are told of the temporary folder; empty where they are told
+    /// more than that, by `build` or by our own environment, as they would say it then in any case.
+    pub(super) fn java_notice(&self, build: &Build) -> String {
+        let told = build.env().contains_key(JAVA) || env::var_os(JAVA).is_some();
+        let options = self.java_options(None).filter(|_| !told);
+        options.map_or_else(String::new, |options| format!("Picked up {JAVA}: {}", options.to_string_lossy()))
+    }
+
     /// What Java machines are to take behind what they take anyhow, `before`; none where that says itself where temporary files go.
     fn java_options(&self, before: Option<&OsStr>) -> Option<OsString> {
         let mut options = before.map(OsStr::to_owned).unwrap_or_default();
@@ -290,8 +351,17 @@ impl World {
 
     /// Frees the ports of `instance`, for it to take.
     fn let_go(&self, instance: u32) {
-        for ((_, port), of) in lock(&self.ports).iter_mut().map(|(key, port)| ((key.0, port), key.0)) {
-            if of == instance {
+        let mut ports = lock(&self.ports);
+        ports.iter_mut().filter(|((of, _), _)| *of == instance).for_each(|(_, port)| port.held = None);
+    }
+
+    /// Frees the ports that a command of `words` names.
+    fn let_go_of(&self, words: &[String], offers: &Offers) {
+        let mut ports = lock(&self.ports);
+        for piece in words.iter().filter_map(|word| pieces(word, offers).ok()).flatten() {
+            if let Piece::Port(name) = piece
+                && let Some(port) = ports.get_mut(&(0, name.to_owned()))
+            {
                 port.held = None;
             }
         }

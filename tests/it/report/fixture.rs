@@ -534,6 +534,7 @@ fn drive(drive: &str) -> DriveFacts {
         outputs: 1_204,
         length_us: 13_412_000,
         stderr_tail: Vec::new(),
+        sinks: BTreeMap::new(),
     }
 }
 
