@@ -18,9 +18,10 @@ use rehearsal::clock::{Clock, Stop, SystemClock};
 use rehearsal::compare::behind;
 use rehearsal::drive::stage::StageError;
 use rehearsal::drive::{
-    BuildSettings, DriveError, DriveRules, DriveSettings, Flag, Job, Lineage, LineageSettings, Transport, drive,
+    BuildSettings, DriveError, DriveRules, DriveSettings, Flag, Job, Lineage, LineageSettings, Transport, check_sinks,
+    drive,
 };
-use rehearsal::outcome::{CauseBy, Ending, Outcome, Output, Receipt};
+use rehearsal::outcome::{CauseBy, Channel, Ending, Outcome, Output, Receipt};
 use rehearsal::plan::{Delivery, FaultSettings, Phase, Plan, PlanSettings, Seed, plan};
 use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType, TopicSource};
 use rehearsal::scenario::{Scenario, check};
@@ -585,4 +586,45 @@ fn what_cannot_be_shown_is_refused_before_anything_is_started() {
     let rules = rules.check().unwrap();
     let error: SettingError = rules.check_plan(&["orders".into()], ["rewind"].into_iter()).unwrap_err();
     assert!(error.problem.contains("cannot be set back"), "{error}");
+}
+
+#[test]
+fn what_is_run_beside_a_build_finds_its_brokers_and_a_sink_is_looked_at_behind_it() {
+    let desk = Desk::numbered(5);
+    let plan = desk.plan(UNPACED);
+    let shell = |script: &str| vec![["sh", "-c", script].map(str::to_owned).to_vec()];
+    let command = ["{rehearsal}", "--exact", "kafka::a_build_of_these_tests", "--nocapture"].map(str::to_owned);
+    let build = BuildSettings {
+        command: command.into(),
+        flags: BTreeMap::from([("does".to_owned(), Flag("mirrors".to_owned()))]),
+        prepare: shell("echo {brokers} {group} {topic.seen} $KAFKA_BOOTSTRAP_SERVERS >{dir}/told"),
+        cleanup: shell("rm {dir}/told && echo removed"),
+        ..BuildSettings::default()
+    };
+    let build = build.check_for("new", std::path::Path::new("."), Transport::Kafka).unwrap();
+    let rules = "transport = 'kafka'\noutputs = ['seen']\nsettle = '200ms'";
+    let rules = toml::from_str::<DriveSettings>(rules).unwrap().check().unwrap();
+    let sink = toml::from_str("name = 'told'\nsnapshot = ['cat', '{dir}/told']").unwrap();
+    let rules = DriveRules { sinks: check_sinks(&[sink], &["seen".to_owned()]).unwrap(), ..rules };
+    let out = desk.folder.path().join("outcome");
+    let job = Job {
+        name: "new",
+        plan: &plan,
+        recording: &desk.recording,
+        deliveries: None,
+        build: &build,
+        rules: &rules,
+        out: out.clone(),
+    };
+    let outcome = drive(&job, &SystemClock::start(), &Stop::new(), &|_| {}).unwrap();
+    let report = outcome.ending();
+    assert_eq!((report.ending, report.outputs, report.sinks["told"].rows), (Ending::Finished, Some(6), 1));
+    let outputs = outputs(&outcome);
+    let row = outputs.last().unwrap();
+    assert_eq!((row.channel, &*row.topic, row.phase, row.sequence), (Channel::Sink, "told", Phase::Drain, 5));
+    let told = String::from_utf8(row.value.clone().unwrap()).unwrap();
+    let words: Vec<&str> = told.split(' ').collect();
+    assert_eq!((words[0], &words[1..3]), (words[3], &["rehearsal", "seen"][..]), "{told}");
+    assert!(words[0].starts_with("127.0.0.1:"), "{told}");
+    assert_eq!(std::fs::read_to_string(out.join("cleanup.log")).unwrap(), "removed\n");
 }

@@ -311,3 +311,13 @@ fn a_build_that_fills_the_disk_is_ended_and_no_other_drive_is() {
     let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
 }
+
+#[test]
+fn what_a_build_complains_of_without_end_is_kept_within_its_bound() {
+    let desk = desk(3);
+    let new = "command = ['sh', '-c', 'cat; yes a complaint | head -c 50000000 >&2']";
+    let report = rehearse(desk.path(), CAT, new, "drain-timeout = '60s'\nstderr-bytes-max = 100_000");
+    assert_eq!(report.verdict, Verdict::Agree, "{:?}", report.reasons);
+    let log = left(desk.path(), "new", "stderr.log");
+    assert!(log.len() < 100_200 && log.contains("bytes are left out here"), "{}", log.len());
+}
