@@ -434,6 +434,18 @@ fn calls_and_dead_letters_are_kinds_of_their_own() {
 }
 
 #[test]
+fn rows_of_a_sink_depend_on_none_unless_order_is_total() {
+    let on = |text: &str| {
+        let rows = outputs(text).outputs.into_iter();
+        drive(rows.map(|output| Output { channel: Channel::Sink, ..output }))
+    };
+    // Of one key, and of several.
+    let (old, new) = (on("a=1 a=2 b=3 c=4"), on("c=4 a=2 a=1 b=3"));
+    check("", &old, &new, &[]);
+    check("order = 'total'", &old, &new, &[(Kind::SinkDivergence, 3)]);
+}
+
+#[test]
 fn a_line_that_cannot_be_read_is_malformed() {
     let bad = |line: &str| Output { malformed: Some("no JSON".to_owned()), ..output("", line) };
     let (old, new) = (drive([output("a", "1")]), drive([output("a", "1"), bad("Traceback")]));
