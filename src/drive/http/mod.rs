@@ -30,7 +30,7 @@ use super::shared::Shared;
 use super::stdio::{grouped, join, micros};
 use super::stubs::Outside;
 use super::world::World;
-use super::{DriveError, Job, Progress};
+use super::{DriveError, Job, Progress, isolation};
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::mask::LogMask;
 use crate::outcome::{Ending, EndingReport, GaugesWriter, Outcome, OutcomeError, OutcomeWriter};
@@ -87,6 +87,7 @@ pub(super) fn drive(
     };
     let (notes, taken) = channel();
     let post = Post {
+        isolation: world.isolation().cloned(),
         target: url,
         ready,
         by_line: job.rules.ready.is_some(),
@@ -124,6 +125,7 @@ pub(super) fn drive(
     });
     drop(stdin);
     outside.report(&mut report);
+    isolation::report_in(&mut report, world.isolation(), &job.out.join("stderr.log"));
     let arrived_us = shared.relative_us(micros(clock.now()));
     world.wind_up(job, &mut report, &mut failed, &mut writer.outputs, arrived_us, stop);
     // What was written is kept whatever went wrong.

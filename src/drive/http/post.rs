@@ -3,6 +3,7 @@
 //! One thread does it all, by an absolute schedule. A partition whose requests take long holds up itself, and no other.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -14,7 +15,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use super::feed::{Posting, Read};
 use crate::clock::Clock;
 use crate::drive::DriveError;
+use crate::drive::isolation::Isolation;
 use crate::drive::shared::Shared;
 use crate::plan::{Delivery, Phase};
 
@@ -100,6 +102,8 @@ pub(super) fn target(url: &str) -> Result<Target, String> {
 
 /// All that handing over needs.
 pub(super) struct Post {
+    /// In whose network the build listens; none where that is the machine's.
+    pub(super) isolation: Option<Arc<Isolation>>,
     pub(super) target: Target,
     /// What answers 200 once the build is ready; without it, who takes a connection is, unless a line is waited for.
     pub(super) ready: Option<Target>,
@@ -230,7 +234,7 @@ impl Post {
             self.go_on()?;
             let ready = match &self.ready {
                 Some(target) => self.is_ready(target).await,
-                None => !self.by_line && TcpStream::connect(self.target.address).await.is_ok(),
+                None => !self.by_line && self.connect(&self.target).await.is_ok(),
             };
             if ready {
                 self.shared.set_ready();
@@ -243,7 +247,7 @@ impl Post {
 
     async fn is_ready(&self, target: &Target) -> bool {
         let asked = async {
-            let mut connection = Connection::open(target).await.ok()?;
+            let mut connection = self.open(target).await.ok()?;
             let request = request(Method::GET, target, HeaderMap::new(), Bytes::new());
             Some(connection.0.send_request(request).await.ok()?.status() == StatusCode::OK)
         };
@@ -310,9 +314,26 @@ impl Post {
             }
         }
         let mut connection =
-            Connection::open(&self.target).await.map_err(|error| format!("{}: {error}", self.target.address))?;
+            self.open(&self.target).await.map_err(|error| format!("{}: {error}", self.target.address))?;
         let response = connection.0.send_request(request()).await.map_err(|error| in_one_line(&error))?;
         self.read(connection, response, kept).await
+    }
+
+    async fn open(&self, target: &Target) -> io::Result<Connection> {
+        let stream = self.connect(target).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // What goes wrong with it shows at its requests.
+        tokio::spawn(async { drop(connection.await) });
+        Ok(Connection(sender))
+    }
+
+    /// Connects where the build listens: in the drive's own network, where it has one.
+    async fn connect(&self, target: &Target) -> io::Result<TcpStream> {
+        let own = self.isolation.as_ref().map_or(Ok(None), |isolation| isolation.unconnected(target.address))?;
+        let Some(socket) = own else { return TcpStream::connect(target.address).await };
+        socket.set_nonblocking(true)?;
+        TcpSocket::from_std_stream(socket).connect(target.address).await
     }
 
     async fn read(
@@ -369,15 +390,6 @@ async fn all(workers: &mut JoinSet<Result<(), PostEnd>>) -> Result<(), PostEnd> 
 struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
-    async fn open(target: &Target) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(target.address).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-        // What goes wrong with it shows at its requests.
-        tokio::spawn(async { drop(connection.await) });
-        Ok(Self(sender))
-    }
-
     fn is_open(&self) -> bool {
         !self.0.is_closed()
     }

@@ -58,6 +58,7 @@ pub(super) use world::Isolation;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::outcome::{self, Ending, EndingReport, Layer};
 
@@ -122,8 +123,8 @@ fn elsewhere(program: &str) -> Option<String> {
 
 /// Puts into the report of a drive how far it was kept to itself, and where its build failed and speaks of what it may not do in `log`, its
 /// standard error, that this may be why.
-pub(super) fn report_in(report: &mut EndingReport, isolation: Option<&Isolation>, log: &Path) {
-    report.isolation = isolation.map(Isolation::report);
+pub(super) fn report_in(report: &mut EndingReport, isolation: Option<&Arc<Isolation>>, log: &Path) {
+    report.isolation = isolation.map(|isolation| isolation.report());
     let refuses = isolation.is_some_and(|isolation| isolation.enforces(Layer::Writes));
     if refuses && report.ending != Ending::Finished && speaks_of_refusal(log) {
         report.reason += "; its standard error speaks of what it may not do: writes outside of `{dir}` are refused unless `drive.writable` \

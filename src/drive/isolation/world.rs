@@ -399,13 +399,13 @@ impl Isolation {
         Ok(TcpListener::from(socket))
     }
 
-    /// Connects to what the build, or what Rehearsal serves it, listens at.
-    #[expect(dead_code, reason = "for builds that are spoken to over HTTP, which comes behind it")]
-    pub(in crate::drive) fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        match &self.namespaces {
-            Some(namespaces) if self.enforces(Layer::Network) => namespaces.connect(address),
-            _ => TcpStream::connect(address),
+    /// A socket of the world's network that is not connected yet, for whoever speaks to what the build listens at; none where that is the
+    /// machine's network.
+    pub(in crate::drive) fn unconnected(&self, address: SocketAddr) -> io::Result<Option<TcpStream>> {
+        if self.namespaces.is_none() || !self.enforces(Layer::Network) {
+            return Ok(None);
         }
+        self.socket(address, false).map(|socket| Some(TcpStream::from(socket)))
     }
 
     /// A socket of the world's network.

@@ -171,8 +171,8 @@ impl World {
     }
 
     /// How far the drive is kept to itself.
-    pub(super) fn isolation(&self) -> Option<&Isolation> {
-        self.isolation.as_deref()
+    pub(super) fn isolation(&self) -> Option<&Arc<Isolation>> {
+        self.isolation.as_ref()
     }
 
     /// Looks at the sinks once the build has ended, unless the drive `failed`, and runs what the build wants run behind it. What came of
