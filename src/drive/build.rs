@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::Transport;
 use super::placeholders::{Offers, Piece, pieces};
+use super::sink::Sink;
 use crate::settings::SettingError;
 
 /// One version of the processor and how it is started.
@@ -336,9 +337,11 @@ impl Build {
         &self.env
     }
 
-    /// Whether its command or environment names `{name}`, of what is offered beyond what every drive fills in.
-    pub(super) fn names(&self, name: &str) -> bool {
-        let texts = self.command.iter().chain(self.env.values());
+    /// Whether its commands, its environment or the command of one of `sinks` name `{name}`, of what is offered beyond what every drive
+    /// fills in.
+    pub(super) fn names(&self, name: &str, sinks: &[Sink]) -> bool {
+        let commands = [&self.command].into_iter().chain(&self.prepare).chain(&self.cleanup);
+        let texts = commands.flatten().chain(self.env.values()).chain(sinks.iter().flat_map(Sink::snapshot));
         let mut pieces = texts.flat_map(|text| pieces(text, &self.offers).unwrap_or_default());
         pieces.any(|piece| piece == Piece::Offered(name))
     }

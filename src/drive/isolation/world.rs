@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -34,6 +34,9 @@ use crate::outcome::{Allowed, Isolation as Report, Layer, LayerState};
 /// Connections that may wait to be taken.
 const BACKLOG: i32 = 128;
 
+/// Ports of the machine that are tried until one is free in the world as well.
+const PORTS_TRIED: u32 = 100;
+
 /// Sockets of the machine that can be hidden: as many files as go with one word, and a few.
 const SOCKETS_MAX: usize = FILES_MAX - 8;
 
@@ -58,8 +61,12 @@ pub(in crate::drive) struct Isolation {
     /// Ports that are listened at for the build, or that it is let through to, and whether it may connect to no others.
     ports: Mutex<BTreeSet<u16>>,
     by_port: bool,
-    /// Targets of `hosts` that something serves.
-    offered: Mutex<BTreeSet<String>>,
+    /// What is served in the world, by its name as a target of `hosts`.
+    offered: Mutex<BTreeMap<String, SocketAddr>>,
+    /// Ports of the machine with the numbers of such that are listened at in the world: what runs beside the build is told these numbers, too.
+    beside: Mutex<BTreeMap<u16, TcpListener>>,
+    /// Ways from the machine into the world.
+    openings: Mutex<Vec<Relay>>,
     /// Folders that are taken away again where nothing is in them.
     made: Vec<PathBuf>,
     rules: IsolationRules,
@@ -91,6 +98,8 @@ impl Isolation {
             ports: Mutex::default(),
             by_port: false,
             offered: Mutex::default(),
+            beside: Mutex::default(),
+            openings: Mutex::default(),
             made: Vec::new(),
             rules: rules.clone(),
             writes: rules.writable.clone(),
@@ -359,7 +368,7 @@ impl Isolation {
 
     /// Has `target` of `hosts` (`stage`, `effects.pay`) be what listens at `address` in the world.
     pub(in crate::drive) fn offer(&self, target: &str, address: SocketAddr) -> Result<(), IsolationError> {
-        lock(&self.offered).insert(target.to_owned());
+        lock(&self.offered).insert(target.to_owned(), address);
         let places = self.rules.hosts.iter().filter(|(_, named)| *named == target);
         for (place, _) in places {
             let Some(namespaces) = self.namespaces.clone() else { continue };
@@ -385,13 +394,83 @@ impl Isolation {
         Ok(())
     }
 
+    /// The namespaces, where the world has a network of its own.
+    fn apart(&self) -> Option<&Arc<Namespaces>> {
+        self.namespaces.as_ref().filter(|_| self.enforces(Layer::Network))
+    }
+
+    /// Leads from the machine to all that is served in the world, by the same addresses: for commands that run beside the build.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(in crate::drive) fn open(&self) -> io::Result<()> {
+        let served: Vec<SocketAddr> = lock(&self.offered).values().copied().collect();
+        for address in served {
+            // None where it is open already, or is what the machine has.
+            let held = lock(&self.beside).remove(&address.port());
+            if let Some(listener) = held {
+                self.open_by(listener, address)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_by(&self, listener: TcpListener, address: SocketAddr) -> io::Result<()> {
+        let Some(namespaces) = self.apart().cloned() else { return Ok(()) };
+        let behind = Behind::Inside(Box::new(move || namespaces.connect(address)));
+        lock(&self.openings).push(Relay::start(listener, behind)?);
+        Ok(())
+    }
+
+    /// Lets whoever runs beside the build listen at `port`, which is held for the drive there as in the world; returns whether these are
+    /// two.
+    pub(in crate::drive) fn lend(&self, port: u16) -> bool {
+        lock(&self.beside).remove(&port);
+        self.apart().is_some()
+    }
+
+    /// Makes one port of `port`, which was lent, in the world and beside it: where somebody listens at it beside the build, the build is
+    /// let through to them, and else they to the build.
+    ///
+    /// # Errors
+    ///
+    /// [`IsolationError::Place`] with what the system says.
+    pub(in crate::drive) fn join(&self, port: u16) -> Result<(), IsolationError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let place = Place { host: address.ip().to_string(), port };
+        match TcpListener::bind(address).and_then(|listener| self.open_by(listener, address)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => self.lead_to(&place),
+            opened => opened.map_err(|source| IsolationError::Place { place: place.to_string(), source }),
+        }
+    }
+
     /// Listens at `address` where the build sees it.
     pub(in crate::drive) fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        if self.namespaces.is_none() || !self.enforces(Layer::Network) {
+        if self.apart().is_none() {
             let listener = TcpListener::bind(address)?;
             lock(&self.ports).insert(listener.local_addr()?.port());
             return Ok(listener);
         }
+        if address.port() != 0 {
+            return self.listen_inside(address);
+        }
+        // A port that is free beside the build, too: the number is told on both sides.
+        for _ in 0..PORTS_TRIED {
+            let beside = TcpListener::bind(address)?;
+            let port = beside.local_addr()?.port();
+            match self.listen_inside(SocketAddr::new(address.ip(), port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                inside => {
+                    lock(&self.beside).insert(port, beside);
+                    return inside;
+                }
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    fn listen_inside(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = self.socket(address, false)?;
         rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         bind(&socket, &address)?;
@@ -402,7 +481,7 @@ impl Isolation {
     /// A socket of the world's network that is not connected yet, for whoever speaks to what the build listens at; none where that is the
     /// machine's network.
     pub(in crate::drive) fn unconnected(&self, address: SocketAddr) -> io::Result<Option<TcpStream>> {
-        if self.namespaces.is_none() || !self.enforces(Layer::Network) {
+        if self.apart().is_none() {
             return Ok(None);
         }
         self.socket(address, false).map(|socket| Some(TcpStream::from(socket)))
@@ -418,7 +497,7 @@ impl Isolation {
     /// Returns with it the number of the process itself, which is not that of the child where a launcher stands between.
     pub(in crate::drive) fn spawn(&self, command: &mut Command) -> io::Result<(Child, u32)> {
         if let Some((place, target)) =
-            self.rules.hosts.iter().find(|(_, target)| !lock(&self.offered).contains(*target))
+            self.rules.hosts.iter().find(|(_, target)| !lock(&self.offered).contains_key(*target))
         {
             return Err(io::Error::other(format!("nothing serves `{target}`, which {place} of `hosts` is to be")));
         }
@@ -524,6 +603,7 @@ impl Launcher for Arc<Isolation> {
 impl Drop for Isolation {
     /// Ends all that lives in it, and takes away what was made for it and is not the build's.
     fn drop(&mut self) {
+        lock(&self.openings).clear();
         lock(&self.relays).clear();
         drop(lock(&self.watcher).take());
         self.namespaces = None;

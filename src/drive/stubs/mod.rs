@@ -51,7 +51,7 @@ impl Outside {
     /// [`DriveError::World`] where the system gives no port or no thread; [`DriveError::Isolation`] where what `hosts` says cannot be.
     pub(super) fn open(job: &Job<'_>, world: &mut World) -> Result<Self, DriveError> {
         let named = |target: &String| target == "registry";
-        let named = job.rules.isolation.hosts.values().any(named) || job.build.names("registry");
+        let named = job.rules.isolation.hosts.values().any(named) || job.build.names("registry", &job.rules.sinks);
         let wanted = |rules: &&StubRules| !rules.effects.is_empty() || named;
         let Some(rules) = job.rules.stubs.as_ref().filter(wanted) else { return Ok(Self(None)) };
         let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());

@@ -180,6 +180,8 @@ impl World {
         let (reader, writer) = io::pipe().map_err(refused)?;
         let (out_reader, out_writer) = io::pipe().map_err(refused)?;
         let mut command = self.command(build, words, 0).map_err(refused)?;
+        // It runs outside of the network in which the drive is served.
+        self.isolation.as_ref().map_or(Ok(()), |isolation| isolation.open()).map_err(refused)?;
         let own_output = written.output.is_some();
         let stdout = if own_output { OwnedFd::from(out_writer) } else { writer.try_clone().map_err(refused)?.into() };
         command.stdin(Stdio::null()).stdout(Stdio::from(stdout)).stderr(Stdio::from(OwnedFd::from(writer)));

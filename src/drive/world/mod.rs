@@ -78,6 +78,8 @@ impl Launcher for Beside {
 struct Port {
     number: u16,
     held: Option<TcpListener>,
+    /// Whether a command beside the build was told of it, outside of the build's network.
+    lent: bool,
 }
 
 /// What one drive has of its own.
@@ -243,7 +245,7 @@ impl World {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}/{number}", self.mark);
         command.env(leash::VARIABLE, &mark);
-        self.let_go(instance);
+        self.let_go(instance)?;
         let (child, number) = self.launcher.launch(&mut command)?;
         Ok((child, number, mark))
     }
@@ -345,24 +347,35 @@ impl World {
             }
             passed.push(listener);
         };
-        ports.insert(key, Port { number, held: Some(held) });
+        ports.insert(key, Port { number, held: Some(held), lent: false });
         Ok(number)
     }
 
-    /// Frees the ports of `instance`, for it to take.
-    fn let_go(&self, instance: u32) {
+    /// Frees the ports of `instance`, for it to take. Those that commands were told of lead to where somebody listens.
+    fn let_go(&self, instance: u32) -> io::Result<()> {
         let mut ports = lock(&self.ports);
-        ports.iter_mut().filter(|((of, _), _)| *of == instance).for_each(|(_, port)| port.held = None);
+        for (_, port) in ports.iter_mut().filter(|((of, _), _)| *of == instance) {
+            port.held = None;
+            if std::mem::take(&mut port.lent)
+                && let Some(isolation) = &self.isolation
+            {
+                isolation.join(port.number).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Frees the ports that a command of `words` names.
+    /// Frees the ports that a command of `words` names, where it can listen at them.
     fn let_go_of(&self, words: &[String], offers: &Offers) {
         let mut ports = lock(&self.ports);
         for piece in words.iter().filter_map(|word| pieces(word, offers).ok()).flatten() {
             if let Piece::Port(name) = piece
                 && let Some(port) = ports.get_mut(&(0, name.to_owned()))
             {
-                port.held = None;
+                port.lent = self.isolation.as_ref().is_some_and(|isolation| isolation.lend(port.number));
+                if !port.lent {
+                    port.held = None;
+                }
             }
         }
     }
@@ -419,7 +432,7 @@ mod tests {
     fn a_port_that_was_let_go_is_given_to_nobody_else() {
         let (one, other) = (world(), world());
         let number = one.port("", 0).unwrap();
-        one.let_go(0);
+        one.let_go(0).unwrap();
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
         drop(held);
         for name in 0..50 {
