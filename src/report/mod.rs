@@ -163,12 +163,12 @@ pub struct Report {
     pub lag: Option<BTreeMap<String, LagFigures>>,
     /// Freshness, likewise.
     pub freshness: Option<BTreeMap<String, FreshnessFigures>>,
-    /// What the processes of each drive used, by its name: `cpu_us`, `memory_peak_bytes`, `processes` (the most at once); none where
-    /// it was not measured.
-    pub resources: Option<serde_json::Value>,
     /// How far each drive was kept to itself, by its name as in `outputs`: layers, enforced or not, attempts to leave, and what it was
     /// let through to; none where nothing is known of it.
     pub isolation: Option<BTreeMap<String, Isolation>>,
+    /// What the processes of each drive used, by its name: `cpu_us`, `memory_peak_bytes`, `processes` (the most at once); none where
+    /// it was not measured.
+    pub resources: Option<serde_json::Value>,
     /// Every gate, default or written, and how it went.
     pub gates: Vec<GateResult>,
     /// Things to know that change no verdict.

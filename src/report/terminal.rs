@@ -53,10 +53,12 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     relations(report, &mut out);
     latency(report, &mut out);
     behind(report, &mut out);
+    isolation(report, &mut out);
+    listed("Sinks: what builds left elsewhere than on topics", "sinks", &words::sinks(report), &mut out);
+    listed("Resources: what the processes of each drive used", "drives", &words::resources(report), &mut out);
     fidelity(report, &mut out);
     faults(report, &mut out);
     drives(report, &mut out);
-    isolation(report, &mut out);
     gates(report, &mut out);
     warnings(report, &mut out);
     foot(report, style.folder, &mut out);
@@ -105,12 +107,6 @@ fn totals(report: &Report, out: &mut Printed) {
     out.fact("by drive", if outputs.is_empty() { "none" } else { "" }, &outputs.join(", "));
     for (at, text) in words::causes(report).iter().enumerate() {
         out.fact(if at == 0 { "with a cause" } else { "" }, "", text);
-    }
-    for (at, text) in words::resources(report).iter().enumerate() {
-        out.fact(if at == 0 { "resources" } else { "" }, "", text);
-    }
-    for (at, text) in words::sinks(report).iter().enumerate() {
-        out.fact(if at == 0 { "sinks" } else { "" }, "", text);
     }
     out.fact("differences", "", &format!("{} (old against new, raw)", words::by_kind(&report.differences)));
     let noise = report.noise.as_ref().map(words::by_kind);
@@ -341,6 +337,14 @@ fn isolation(report: &Report, out: &mut Printed) {
     }
     out.heading("Isolation", "");
     limited(lines.iter(), "lines", out, |(label, text), out| out.fact(label, "", text));
+}
+
+/// Prints a section of sentences; nothing where there are none.
+fn listed(heading: &str, what: &str, lines: &[String], out: &mut Printed) {
+    if !lines.is_empty() {
+        out.heading(heading, "");
+        sentences(lines, what, out);
+    }
 }
 
 fn gates(report: &Report, out: &mut Printed) {

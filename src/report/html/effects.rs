@@ -18,7 +18,7 @@ pub(super) fn registry(report: &Report, page: &mut Page) {
             "p class=\"about\"",
             "Each drive has a registry of its own, which begins with the recording's schemas.",
         );
-        page.list(REGISTERED_BYTES, "schemas", &registry.says, |page, said| page.leaf("li", said));
+        page.list(REGISTERED_BYTES, "schemas", &registry.says, |page, said| page.text(said));
     });
 }
 

@@ -196,9 +196,6 @@ fn totals(report: &Report, page: &mut Page) {
         if !report.causes.is_empty() {
             fact("With a cause", &words::causes(report).join("; "));
         }
-        for sink in words::sinks(report) {
-            fact("Sink", &sink);
-        }
         fact("Identities", &count(report.identities));
         fact("Old against new", &words::by_kind(&report.differences));
         let noise = report.noise.as_ref().map_or("not measured: old was driven once".to_owned(), words::by_kind);

@@ -128,9 +128,9 @@ pub(super) fn fidelity(report: &Report, page: &mut Page) {
     });
 }
 
-/// Writes lag, freshness, resources and isolation, each as far as it was measured.
+/// Writes lag, freshness, isolation, sinks and resources, each as far as there is something to say.
 pub(super) fn gauges(report: &Report, page: &mut Page) {
-    page.section("section id=\"gauges\"", "Lag, freshness, resources, isolation", |page| {
+    page.section("section id=\"gauges\"", "Lag, freshness, isolation, sinks, resources", |page| {
         let behind = words::behind(report);
         if !behind.is_empty() {
             page.leaf("p class=\"about\"", "Lag: events that were visible and not committed. Freshness: the age of the oldest of them. p99: over time.");
@@ -147,12 +147,14 @@ pub(super) fn gauges(report: &Report, page: &mut Page) {
             page.leaf("h3", "Isolation");
             page.list(GAUGES_BYTES, "lines", &isolation, |page, (label, text)| page.text(&format!("{label}: {text}")));
         }
-        let gauges = [("Resources", &report.resources)];
-        for (title, gauge) in gauges {
-            if let Some(value) = gauge {
-                page.leaf("h3", title);
-                gauge_table(title, value, page);
-            }
+        let sinks = words::sinks(report);
+        if !sinks.is_empty() {
+            page.leaf("h3", "Sinks");
+            page.list(GAUGES_BYTES, "sinks", &sinks, |page, sink| page.text(sink));
+        }
+        if let Some(resources) = &report.resources {
+            page.leaf("h3", "Resources");
+            gauge_table("Resources", resources, page);
         }
         let unknown = [("lag", behind.is_empty()), ("freshness", behind.is_empty()), ("isolation", isolation.is_empty())];
         let unknown = unknown.into_iter().chain([("resources", report.resources.is_none())]);
