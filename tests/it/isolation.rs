@@ -515,3 +515,72 @@ fn drives_that_reach_the_same_address_may_share_state_and_say_nothing_of_idempot
         assert_eq!(report["isolation"]["old"]["allowed"][0]["shared"], json!(code == 0));
     }
 }
+
+/// Runs a scenario as it stands, which must agree; returns its report.
+fn agree(desk: &Desk, scenario: &str) -> Json {
+    fs::write(desk.path().join("scenario.toml"), scenario).unwrap();
+    let ran = desk.rehearsal(&["run", "scenario.toml", "--out", "run", "--json"], "");
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+#[test]
+fn builds_on_one_port_are_posted_their_events_side_by_side() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    let server = r#"
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_): pass
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+ThreadingHTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"#;
+    fs::write(desk.path().join("server.py"), server).unwrap();
+    let build = "command = ['python3', 'server.py']";
+    let report = agree(
+        &desk,
+        &format!(
+            "recording = 'orders'\n[old]\n{build}\n[new]\n{build}\n[drive]\ntransport = 'http'\nurl = 'http://127.0.0.1:8080/events'\n\
+             settle = '50ms'\n[pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.n']\n"
+        ),
+    );
+    assert_eq!(report["outputs"], json!({ "new": 3, "old": 3, "old_again": 3 }));
+    assert_eq!(report["isolation"]["new"]["layers"][0], json!({ "layer": "network", "enforced": true }));
+}
+
+#[test]
+fn commands_beside_a_build_reach_what_serves_it_and_it_reaches_what_they_serve() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    let server = "setsid python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", {port.db})); open(\"{dir}/up\", \"w\").write(\"up\"); \
+                  [s.accept()[0].sendall(b\"served\") for _ in range(9)]' & until [ -s {dir}/up ]; do :; done";
+    let asks = "import urllib.request as r; r.urlopen(\"{effects.bank}/v1/rates\").read(); r.urlopen(\"{registry}/subjects\").read()";
+    let client = "import socket, sys; sys.stdin.read(); print(socket.create_connection((\"127.0.0.1\", {port.db})).recv(9).decode())";
+    let build = format!(
+        "command = ['python3', '-c', \'\'\'{client}\'\'\']\nprepare = [['sh', '-c', \'\'\'{server}\'\'\'], ['python3', '-c', \'\'\'{asks}\'\'\']]"
+    );
+    let report = agree(
+        &desk,
+        &format!(
+            "recording = 'orders'\n[old]\n{build}\n[new]\n{build}\n[drive]\npayload = 'value'\nsettle = '50ms'\n[pace]\nmode = 'unpaced'\n\
+             [[effect]]\nname = 'bank'\n[[effect.rules]]\npath = '/v1/rates'\nstatus = 200\nbody = 'rates'\n"
+        ),
+    );
+    for drive in ["old", "old-again", "new"] {
+        let outcome = Outcome::open(desk.path().join("run/outcomes").join(drive)).unwrap();
+        let ending = outcome.ending();
+        assert_eq!((ending.effects["bank"].calls, ending.registry.as_ref().unwrap().requests), (1, 1), "{drive}");
+        // Its own server is no state that drives share.
+        assert!(ending.isolation.as_ref().unwrap().allowed.is_empty(), "{drive}");
+    }
+    assert_eq!(report["outputs"]["new"], json!(1), "what it was served: the call came ahead of the schedule");
+}
