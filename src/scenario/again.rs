@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::effects;
-use super::facts::{drive_of, endings_of, provoked, quoted};
+use super::facts::{around_builds, drive_of, endings_of, provoked, quoted, resources};
 use super::origin::{Origin, isolation};
 use super::registered;
 use super::run::{Terms, compared};
@@ -109,6 +109,8 @@ pub fn compare_outcomes(
         reproduce: reproduce(old, again, new, rules),
     };
     let mut report = origin.report(comparison, judgement);
+    report.resources = resources(&drives);
+    report.warnings.extend(around_builds(&drives));
     report.warnings.extend(effects::warnings(endings_of(&drives)));
     report.registry = registered::facts(endings_of(&drives));
     report.warnings.extend(registered::warnings(endings_of(&drives)));

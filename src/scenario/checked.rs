@@ -63,7 +63,9 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
-    let sinks = wrong.keep(check_sinks(&settings.sink, &settings.drive.outputs));
+    let effects = settings.effect.iter().map(|effect| &effect.name);
+    let taken: Vec<String> = settings.drive.outputs.iter().chain(effects).cloned().collect();
+    let sinks = wrong.keep(check_sinks(&settings.sink, &taken));
     for (index, sink) in sinks.iter().flatten().enumerate() {
         let check = |build: &Build| build.check_command(&format!("sink[{index}].snapshot"), sink.snapshot());
         // One problem of the sink, though both builds would have it.

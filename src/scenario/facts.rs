@@ -79,11 +79,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.resources = resources(drives);
     let manifest = checked.recording.manifest();
     report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
-    report.warnings.extend(
-        drives.iter().flat_map(|(name, outcome)| {
-            outcome.ending().warnings.iter().map(move |warning| format!("{name}: {warning}"))
-        }),
-    );
+    report.warnings.extend(around_builds(drives));
     report.warnings.extend(timers(checked));
     report.warnings.extend(hidden(checked));
     report.warnings.extend(unknown(checked));
@@ -92,6 +88,14 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.registry = registered::facts(endings_of(drives));
     report.warnings.extend(registered::warnings(endings_of(drives)));
     report
+}
+
+/// What went wrong beside builds and changes nothing of what they did.
+pub(super) fn around_builds(drives: &[(String, Outcome)]) -> impl Iterator<Item = String> {
+    let of_drive = |(name, report): (&str, &EndingReport)| {
+        report.warnings.iter().map(|warning| format!("{name}: {warning}")).collect::<Vec<_>>()
+    };
+    endings_of(drives).flat_map(of_drive)
 }
 
 /// How each drive ended, by its name.
@@ -184,7 +188,7 @@ fn drive(name: &str, outcome: &Outcome, checked: &Checked) -> DriveFacts {
 }
 
 /// What each drive's processes used, by its name: processor time in microseconds, the most memory in bytes and the most processes.
-fn resources(drives: &[(String, Outcome)]) -> Option<Json> {
+pub(super) fn resources(drives: &[(String, Outcome)]) -> Option<Json> {
     let mut all = serde_json::Map::new();
     for (drive, outcome) in drives {
         // Figures of a drive that cannot be read are figures that are not there.

@@ -191,6 +191,11 @@ fn commands_that_cannot_be_run_are_found_before_anything_is_started() {
         (CAT, "[[sink]]\nname = 'a'\nsnapshot = ['no-such-program-anywhere']", "on no path"),
         (CAT, "[[sink]]\nname = 'a'\nsnapshot = ['echo', '{drvie}']", "{drvie}"),
         (CAT, "outputs = ['a']\n[[sink]]\nname = 'a'\nsnapshot = ['echo']", "is the name of a topic"),
+        (
+            CAT,
+            "[[effect]]\nname = 'a'\nrules = [{ status = 200 }]\n[[sink]]\nname = 'a'\nsnapshot = ['echo']",
+            "of an effect",
+        ),
     ] {
         let refused = checked(desk.path(), build, CAT, more).unwrap_err().to_string();
         assert!(refused.contains(place), "{build} {more}: {refused}");

@@ -101,7 +101,7 @@ pub fn check_sinks(settings: &[SinkSettings], topics: &[String]) -> Result<Vec<S
             return wrong("name", problem, "Write letters, digits, hyphens, underscores and dots.");
         }
         if !names.insert(&sink.name) {
-            let problem = format!("`{}` is the name of a topic or of another sink", sink.name);
+            let problem = format!("`{}` is the name of a topic, of an effect or of another sink", sink.name);
             return wrong("name", problem, "Write a name of its own.");
         }
         if sink.timeout.0.is_zero() {
