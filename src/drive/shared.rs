@@ -131,7 +131,8 @@ impl Shared {
     /// its time-out: so they are negative, in order, and a second apart where they were.
     pub(super) fn relative_us(&self, now_us: i64) -> i64 {
         match self.start_us.load(Ordering::SeqCst) {
-            NEVER => now_us - self.begun_us - self.timeout_us,
+            // Commands ahead of the build are no part of the time-out.
+            NEVER => (now_us - self.begun_us - self.timeout_us).min(-1),
             start => now_us - start,
         }
     }
