@@ -570,7 +570,9 @@ fn a_second_interrupt_ends_every_build_at_once() {
     let desk = Desk::new();
     // Each build has a child in a session of its own, and does not end when it is asked to.
     let script = r#"trap "echo asked >> asked" TERM; echo $$ >> pids; setsid sh -c "echo \$\$ >> pids; exec sleep 1000" & while :; do sleep 1000; done"#;
-    let stubborn = format!("command = ['sh', '-c', '{script}']");
+    // So has the command ahead of it, which ends without it.
+    let server = r#"setsid sh -c "echo \$\$ >> pids; exec sleep 1000" &"#;
+    let stubborn = format!("command = ['sh', '-c', '{script}']\nprepare = [['sh', '-c', '{server}']]");
     let slow = scenario(&stubborn, &stubborn, "").replace("mode = 'unpaced'", "mode = 'recorded'");
     desk.write("slow.toml", &slow);
     let mut running = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
@@ -584,7 +586,7 @@ fn a_second_interrupt_ends_every_build_at_once() {
     let clock = SystemClock::start();
     let lines = |name: &str| fs::read_to_string(desk.path().join(name)).unwrap_or_default();
     let interrupt = || std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
-    assert!(wait_for(&clock, || lines("pids").lines().count() == 6), "the builds did not start: {}", lines("pids"));
+    assert!(wait_for(&clock, || lines("pids").lines().count() == 9), "the builds did not start: {}", lines("pids"));
     interrupt();
     assert!(wait_for(&clock, || !lines("asked").is_empty()), "no build was asked to end");
     interrupt();

@@ -20,7 +20,7 @@ use crate::drive::complaints::Complaints;
 use crate::drive::pipe::Pipe;
 use crate::drive::process::{Process, describe};
 use crate::drive::stdio::grouped;
-use crate::drive::{DriveError, Job, leash};
+use crate::drive::{DriveError, Job, leash, living};
 use crate::mask::LogMask;
 use crate::outcome::OutcomeError;
 use crate::settings::Span;
@@ -101,6 +101,7 @@ impl World {
         let commands = job.build.prepare();
         // From here on there may be something to clean up.
         self.unclean.store(true, Ordering::SeqCst);
+        living::begun(&self.mark);
         if commands.is_empty() {
             return Ok(());
         }
@@ -153,7 +154,9 @@ impl World {
                 Err(error) => warnings.push(format!("nothing was cleaned up: {error}")),
             }
         }
-        match leash::end_marked(&self.mark) {
+        let ended = leash::end_marked(&self.mark);
+        living::cleaned_up(&self.mark);
+        match ended {
             (0, _) => {}
             (ended, 0) => warnings.push(format!(
                 "{} that `prepare` or a snapshot started went on and ended with the drive",
