@@ -177,7 +177,8 @@ impl Isolation {
         let mut files = files.into_iter();
         let mut next = || files.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
         let handle = next()?;
-        let network = if netlink { self.up(next()?) } else { None };
+        // Where that fails, nothing of the rest would be what it is said to be.
+        let network = if netlink { Some(Network::up(next()?).map_err(|error| no_loopback(&error))?) } else { None };
         let mut edges = Edges { names: Arc::clone(&self.names), ..Edges::default() };
         if device {
             edges.device = self.lead_outside(network.as_ref(), next()?);
@@ -191,16 +192,6 @@ impl Isolation {
         edges.questions = self.questions();
         *lock(&self.watcher) = Some(Watcher::start(edges, Arc::clone(&self.attempts))?);
         Ok(())
-    }
-
-    fn up(&mut self, socket: OwnedFd) -> Option<Network> {
-        match Network::up(socket) {
-            Ok(network) => Some(network),
-            Err(error) => {
-                self.missing.insert(Layer::Network, format!("its loopback does not come up ({error})"));
-                None
-            }
-        }
     }
 
     fn lead_outside(&mut self, network: Option<&Network>, device: OwnedFd) -> Option<OwnedFd> {
@@ -613,6 +604,10 @@ impl Drop for Isolation {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+fn no_loopback(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("its loopback does not come up ({error})"))
 }
 
 /// The drive's folder, there and absolute, without links: rules hold for what it is.

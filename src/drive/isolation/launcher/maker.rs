@@ -24,6 +24,9 @@ use super::super::words::{Ask, Setup, Told, receive, send};
 use super::{Part, SELF, WORD};
 use crate::outcome::Layer;
 
+/// Why what rests on a network is not there without.
+const NO_NETWORK: &str = "the drive has no network of its own";
+
 /// Makes the world, starts its first process, and waits for its end.
 pub(super) fn play(control: &UnixStream) -> io::Result<()> {
     let (setup, _) = receive::<Setup>(control)?;
@@ -98,7 +101,7 @@ impl Making {
             bind(&socket, &SocketAddrNetlink::new(0, 0))?;
             Ok(socket)
         });
-        let none = || io::Error::other("the drive has no network of its own");
+        let none = || io::Error::other(NO_NETWORK);
         let there = netlink.is_some();
         let device = self.make(Layer::Attempts, |_| if there { device::open() } else { Err(none()) });
         (netlink, device)
@@ -119,7 +122,9 @@ impl Making {
             return Vec::new();
         }
         // Ahead of what may cover the folder that they lie in.
-        self.make(Layer::Names, Self::names);
+        let apart = self.wants(Layer::Network) && !self.missing.contains_key(&Layer::Network);
+        // Without, its names would lead to addresses at which nobody listens.
+        self.make(Layer::Names, |making| if apart { making.names() } else { Err(io::Error::other(NO_NETWORK)) });
         let listeners = self.make(Layer::Sockets, Self::hide_sockets);
         self.make(Layer::Temporary, Self::temporary);
         listeners.unwrap_or_default()
