@@ -128,6 +128,10 @@ impl IsolationRules {
             }
             allow.insert(place);
         }
+        if let Some((one, other)) = twice(hosts.keys().chain(&allow)) {
+            let key = if allow.contains(one) || allow.contains(other) { "drive.allow" } else { "drive.hosts" };
+            return Err(SettingError::new(key, format!("`{one}` and `{other}` are one address"), "Name it once."));
+        }
         if hosts.len() + allow.len() > PLACES_MAX {
             let problem = format!("{} hosts and addresses are too many", hosts.len() + allow.len());
             return Err(SettingError::new("drive.allow", problem, format!("Name {PLACES_MAX} at most.")));
@@ -170,6 +174,18 @@ impl IsolationRules {
             outside,
         })
     }
+}
+
+/// Two that stand for the same address, where there are any: only one can be listened at.
+fn twice<'p>(places: impl Iterator<Item = &'p Place>) -> Option<(&'p Place, &'p Place)> {
+    let mut known = BTreeMap::new();
+    for place in places {
+        let other = place.address().and_then(|address| known.insert((address, place.port), place));
+        if let Some(other) = other {
+            return Some((other, place));
+        }
+    }
+    None
 }
 
 fn place(key: &str, text: &str) -> Result<Place, SettingError> {
@@ -218,6 +234,9 @@ mod tests {
             ("hosts = { 'a:1' = 'stage' }\nbroker = 'b:1'", "drive.hosts", "no stage"),
             ("allow = ['a:1']\nhosts = { 'a:1' = 'stage' }", "drive.allow", "one of `hosts`"),
             ("allow = ['a']", "drive.allow", "no host with a port"),
+            ("allow = ['localhost:1', '127.0.0.1:1']", "drive.allow", "one address"),
+            ("allow = ['127.0.0.1:1']\nhosts = { 'localhost:1' = 'stage' }", "drive.allow", "one address"),
+            ("hosts = { 'localhost:1' = 'stage', '127.0.0.1:1' = 'stage' }", "drive.hosts", "one address"),
             ("shared = true", "drive.shared", "nothing is allowed"),
         ] {
             let error = check(&format!("{kafka}{text}")).unwrap_err();
