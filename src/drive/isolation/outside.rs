@@ -103,7 +103,8 @@ impl Edges {
 
     fn close_sockets(&self, attempts: &Attempts) {
         for (path, listener) in &self.sockets {
-            while let Ok((stream, _)) = listener.accept() {
+            for _ in 0..PACKETS_AT_ONCE {
+                let Ok((stream, _)) = listener.accept() else { break };
                 attempts.note(AttemptKind::Socket, &path.to_string_lossy());
                 drop(stream);
             }

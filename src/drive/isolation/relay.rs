@@ -17,6 +17,9 @@ use super::settings::Place;
 /// Longest wait for an address outside to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Pause of a listener where the system has no more files to give.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
+
 /// Bytes that are taken on at once.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -44,13 +47,17 @@ impl std::fmt::Debug for Behind {
 }
 
 impl Behind {
-    fn connect(&self) -> io::Result<TcpStream> {
+    /// Connects to it, unless `closing` is raised before all of its addresses have been tried.
+    fn connect(&self, closing: &AtomicBool) -> io::Result<TcpStream> {
         let place = match self {
             Self::Inside(connect) => return connect(),
             Self::Outside(place) => place,
         };
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
         for address in (place.host.as_str(), place.port).to_socket_addrs()? {
+            if closing.load(Ordering::SeqCst) {
+                break;
+            }
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failed = error,
@@ -154,11 +161,16 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener, woken: &UnixStream) {
         if shared.closing.load(Ordering::SeqCst) || polled.is_err_and(|error| error != rustix::io::Errno::INTR) {
             return;
         }
-        if let Ok((stream, _)) = listener.accept() {
-            shared.counts.connections.fetch_add(1, Ordering::Relaxed);
-            if admit(shared, stream).is_err() {
-                shared.counts.failed.fetch_add(1, Ordering::Relaxed);
+        match listener.accept() {
+            Ok((stream, _)) => {
+                shared.counts.connections.fetch_add(1, Ordering::Relaxed);
+                if admit(shared, stream).is_err() {
+                    shared.counts.failed.fetch_add(1, Ordering::Relaxed);
+                }
             }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // Whoever waits goes on waiting where the system has no more files to give, and this thread with them.
+            Err(_) => thread::park_timeout(EXHAUSTED_PAUSE),
         }
     }
 }
@@ -174,16 +186,17 @@ fn admit(shared: &Arc<Shared>, inside: TcpStream) -> io::Result<()> {
     }
     let number = open.next;
     open.next += 1;
-    open.streams.insert(number, vec![inside.try_clone()?]);
-    let own = Arc::clone(shared);
+    let (own, held) = (Arc::clone(shared), inside.try_clone()?);
+    // Waits for the lock that is held here, so that it ends behind what it is noted by.
     let thread = spawn(move || {
         if carry(&own, &inside, number).is_err() {
             own.counts.failed.fetch_add(1, Ordering::Relaxed);
             reset(&inside);
         }
         lock(&own.open).streams.remove(&number);
-    });
-    open.threads.push(thread?);
+    })?;
+    open.streams.insert(number, vec![held]);
+    open.threads.push(thread);
     Ok(())
 }
 
@@ -194,7 +207,7 @@ fn reset(stream: &TcpStream) {
 
 /// Carries bytes both ways until both ends have said that they are through; fails where there is nobody to carry them to.
 fn carry(shared: &Arc<Shared>, inside: &TcpStream, number: u64) -> io::Result<()> {
-    let outside = shared.behind.connect()?;
+    let outside = shared.behind.connect(&shared.closing)?;
     let _ = (inside.set_nodelay(true), outside.set_nodelay(true));
     {
         let mut open = lock(&shared.open);
