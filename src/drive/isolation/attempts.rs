@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
+use super::names;
 use crate::clock::{Clock, SystemClock};
 use crate::outcome::{Attempt, AttemptKind};
 
@@ -21,6 +22,12 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP_SIX: u8 = 58;
+
+/// Bytes of a datagram's header.
+const UDP_HEADER: usize = 8;
+
+/// Port at which names are asked for.
+const NAMES: u16 = 53;
 
 /// Attempts of one drive.
 #[derive(Debug)]
@@ -68,6 +75,9 @@ impl Attempts {
     pub(super) fn refuse(&self, packet: &[u8]) -> Option<Vec<u8>> {
         let tried = Tried::read(packet)?;
         self.note(tried.kind, &tried.target());
+        if let Some(name) = &tried.name {
+            self.note(AttemptKind::Name, name);
+        }
         tried.answered.then(|| tried.answer(packet))
     }
 }
@@ -79,6 +89,8 @@ struct Tried {
     from: IpAddr,
     to: IpAddr,
     port: Option<u16>,
+    /// Name that is asked for, where somebody is asked who answers for names elsewhere.
+    name: Option<String>,
     /// Whether somebody waits for an answer.
     answered: bool,
 }
@@ -90,6 +102,10 @@ impl Tried {
             4 => {
                 let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
                 let length = usize::from(packet[0] & 15) * 4;
+                // A later piece of a datagram has no ports; the first has told of it.
+                if u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x1fff != 0 {
+                    return None;
+                }
                 (IpAddr::from(address(12)?), IpAddr::from(address(16)?), *packet.get(9)?, packet.get(length..)?)
             }
             6 => {
@@ -110,8 +126,10 @@ impl Tried {
             0 | 2 | TCP | ICMP | ICMP_SIX => return None,
             _ => (AttemptKind::Ip, None),
         };
+        let question = || rest.get(UDP_HEADER..).and_then(names::asked).map(|(name, _)| name);
+        let name = if (kind, port) == (AttemptKind::Udp, Some(NAMES)) { question() } else { None };
         let broad = to == IpAddr::V4(Ipv4Addr::BROADCAST);
-        Some(Self { kind, from, to, port, answered: !to.is_multicast() && !broad })
+        Some(Self { kind, from, to, port, name, answered: !to.is_multicast() && !broad })
     }
 
     fn target(&self) -> String {
@@ -204,11 +222,27 @@ mod tests {
 
     #[test]
     fn what_the_system_sends_by_itself_is_none() {
-        for packet in [packet(TCP, &syn(0x12)), packet(2, &[0x16; 8]), packet(ICMP, &[3; 8]), Vec::new(), vec![0x45]] {
+        let mut piece = packet(UDP, &[0, 1, 0, 53, 0, 8, 0, 0]);
+        piece[7] = 185;
+        for packet in
+            [piece, packet(TCP, &syn(0x12)), packet(2, &[0x16; 8]), packet(ICMP, &[3; 8]), Vec::new(), vec![0x45]]
+        {
             assert_eq!(Tried::read(&packet), None, "{packet:?}");
         }
         assert_eq!(Tried::read(&packet(ICMP, &[8; 8])).unwrap().target(), "203.0.113.9");
         assert_eq!(Tried::read(&packet(UDP, &[0, 1, 0, 53, 0, 8, 0, 0])).unwrap().target(), "203.0.113.9:53");
+    }
+
+    #[test]
+    fn a_name_that_somebody_elsewhere_is_asked_for_is_seen() {
+        let attempts = Attempts::new(SystemClock::start());
+        let mut question = vec![0x80, 0, 0, 53, 0, 40, 0, 0];
+        question.extend([7, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3]);
+        question.extend(b"api\x07Example\0\0\x01\0\x01");
+        attempts.refuse(&packet(UDP, &question));
+        let (all, _) = attempts.all();
+        let targets: Vec<_> = all.iter().map(|attempt| (attempt.kind, &*attempt.target)).collect();
+        assert_eq!(targets, [(AttemptKind::Udp, "203.0.113.9:53"), (AttemptKind::Name, "api.example")]);
     }
 
     #[test]

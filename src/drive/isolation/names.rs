@@ -63,11 +63,7 @@ impl Names {
     /// Answers a question of DNS (RFC 1035); returns the name, where it is unknown here, and the answer. None for what is no
     /// question.
     pub(super) fn answer(&self, question: &[u8]) -> Option<(Option<String>, Vec<u8>)> {
-        // One question, and no answer itself.
-        if question.len() < 12 || question[2] & 0x80 != 0 || question[4..6] != [0, 1] {
-            return None;
-        }
-        let (name, end) = name(question, 12)?;
+        let (name, end) = asked(question)?;
         let kind = question.get(end..end + 2)?;
         let asked = question.get(12..end + 4)?;
         let found =
@@ -88,6 +84,12 @@ impl Names {
         }
         Some((found.is_none().then_some(name), answer))
     }
+}
+
+/// The name that a question of DNS asks for, in lower case, and where it ends; none for what is no question, and one alone.
+pub(super) fn asked(question: &[u8]) -> Option<(String, usize)> {
+    let is_question = question.len() >= 12 && question[2] & 0x80 == 0 && question[4..6] == [0, 1];
+    if is_question { name(question, 12) } else { None }
 }
 
 /// Reads a name at `at`, in lower case, and where it ends.
