@@ -26,6 +26,11 @@ pub(super) fn index(name: &str) -> Option<usize> {
     HEADERS.iter().position(|header| header.eq_ignore_ascii_case(name))
 }
 
+/// Whether a header of this name is always redacted.
+pub fn carries_credentials(name: &str) -> bool {
+    index(name).is_some()
+}
+
 /// Texts of JSON within texts of JSON that are looked into.
 const DEPTH_MAX: usize = 8;
 

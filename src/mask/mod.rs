@@ -25,7 +25,7 @@ mod settings;
 mod sightings;
 mod topics;
 
-pub use credentials::{redact_line as redact_credentials, redact_named as redact_secrets};
+pub use credentials::{carries_credentials, redact_line as redact_credentials, redact_named as redact_secrets};
 pub use detect::Detected;
 pub use error::MaskError;
 pub use log::LogMask;

@@ -125,6 +125,17 @@ fn what_a_policy_masks_is_masked_in_calls_too() {
     let kept = outputs(desk.path(), "new");
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().all(|output| !text(output.value.as_ref()).contains("hush")), "{kept:?}");
+    // What no rule answers is named by its method alone: nobody can tell what of its path is to be masked.
+    let other = r#"while read -r line; do call "/cards/4111-hush-$((++n))" '{}' "k$n"; done"#;
+    fs::remove_dir_all(desk.path().join("runs")).unwrap();
+    let report = rehearse(desk.path(), other, other, &format!("{PAY}\n[mask]\npolicy = 'policy.toml'\n"));
+    assert_eq!(report.effects[0].drives["new"].unmatched_calls, [("POST [redacted]".to_owned(), 2)].into());
+    for format in [Format::Json, Format::Terminal, Format::Html, Format::Markdown, Format::Junit] {
+        let shown = render(&report, format);
+        assert!(!shown.contains("hush") && shown.contains("redacted"), "{format}: {shown}");
+    }
+    let ending = fs::read_to_string(only_run(desk.path()).join("outcomes/new/ending.json")).unwrap();
+    assert!(!ending.contains("hush") && ending.contains("POST [redacted]"), "{ending}");
 }
 
 #[test]

@@ -416,6 +416,7 @@ mod tests {
             ("[[effect]]\nname = 'a'\nrules = [{}]\n[[effect]]\nname = 'A'\nrules = [{}]".to_owned(), "effect[1].name"),
             ("[[effect]]\nname = 'a'\nrules = [{}]\nkey = '$['".to_owned(), "effect[0].key"),
             ("[[effect]]\nname = 'a'\nrules = [{}]\nkey = 'a b'".to_owned(), "effect[0].key"),
+            ("[[effect]]\nname = 'a'\nrules = [{}]\nkey = 'authorization'".to_owned(), "effect[0].key"),
             ("[[effect]]\nname = 'a'\nrules = [{}]\nheaders = ['a b']".to_owned(), "effect[0].headers[0]"),
             ("[[effect]]\nname = 'a'\nrules = [{}]\nrepeats = 'twice'".to_owned(), "effect[0].repeats"),
             ("[[effect]]\nname = 'a'\nrecorded = 'nowhere.ndjson'".to_owned(), "effect[0].recorded"),

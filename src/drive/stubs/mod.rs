@@ -36,7 +36,7 @@ use serve::{Desk, Server};
 use super::world::World;
 use super::{DriveError, Job};
 use crate::clock::{Clock, SystemClock};
-use crate::outcome::EndingReport;
+use crate::outcome::{EffectCount, EndingReport};
 
 /// What stands around one drive in place of the world; nothing where the scenario has none.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ impl Outside {
         let Some(rules) = job.rules.stubs.as_ref().filter(wanted) else { return Ok(Self(None)) };
         let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());
         let failed = |source| DriveError::World { drive: job.name.to_owned(), source };
-        let (stubs, calls) = Stubs::start(rules, listener).map_err(failed)?;
+        let (mut stubs, calls) = Stubs::start(rules, listener).map_err(failed)?;
+        stubs.masked = job.rules.mask.is_some();
         for (name, address) in &stubs.addresses {
             if let Some(isolation) = world.isolation() {
                 isolation.offer(name, *address)?;
@@ -93,6 +94,8 @@ struct Stubs {
     seen: Vec<(String, Arc<Seen>)>,
     registry: Arc<Registry>,
     clock: Arc<SystemClock>,
+    /// Whether something is masked: paths may hold it, and nobody can tell where.
+    masked: bool,
 }
 
 impl Stubs {
@@ -121,7 +124,7 @@ impl Stubs {
         let (put, calls) = counter();
         let clock = Arc::new(SystemClock::start());
         let server = Server::start(desks, rules.bounds, put, Arc::clone(&clock))?;
-        Ok((Self { server, addresses, seen, registry, clock }, calls))
+        Ok((Self { server, addresses, seen, registry, clock, masked: false }, calls))
     }
 
     /// Addresses by name, as a build is told them: `effects.NAME` and `registry` to `http://127.0.0.1:PORT`.
@@ -130,10 +133,20 @@ impl Stubs {
     }
 
     fn report(&self, report: &mut EndingReport) {
-        report.effects = self.seen.iter().map(|(name, seen)| (name.clone(), seen.count())).collect();
+        let count = |seen: &Seen| if self.masked { without_paths(seen.count()) } else { seen.count() };
+        report.effects = self.seen.iter().map(|(name, seen)| (name.clone(), count(seen))).collect();
         report.registry = Some(self.registry.count()).filter(|count| count.requests > 0);
         report.broken_requests = self.server.broken();
     }
+}
+
+/// Names calls without a rule by their methods alone.
+fn without_paths(mut count: EffectCount) -> EffectCount {
+    for (call, times) in std::mem::take(&mut count.unmatched_calls) {
+        let method = call.split(' ').next().unwrap_or_default();
+        *count.unmatched_calls.entry(format!("{method} [redacted]")).or_default() += times;
+    }
+    count
 }
 
 /// A port of this machine that the system chooses.

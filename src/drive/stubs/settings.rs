@@ -22,6 +22,7 @@ use super::recorded::Recorded as RecordedCalls;
 use super::registry::{Level, Recorded};
 use super::template::{Body, Template};
 use crate::drive::Percent;
+use crate::mask::carries_credentials;
 use crate::plan::Seed;
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
@@ -294,6 +295,11 @@ impl EffectSettings {
             Some(path) if path.starts_with('$') => KeyPlace::Body(JsonPath::parse(path).map_err(|error| {
                 wrong("key", format!("`{path}` is no JSONPath: {error}"), "Write a path such as `$.payment_id`.")
             })?),
+            Some(name) if carries_credentials(name) => {
+                let instead =
+                    "Write a header that says which call it is, such as `Idempotency-Key`, or a path into the body.";
+                return Err(wrong("key", format!("`{name}` carries credentials, which are kept nowhere"), instead));
+            }
             Some(name) => KeyPlace::Header(header(format!("{key}.key"), name)?),
         };
         let kept = self.headers.iter().enumerate();
