@@ -214,10 +214,11 @@ impl BuildSettings {
             state,
         };
         let program = build.program(&format!("{key}.command"), &self.command)?;
-        for (name, commands) in [("prepare", &self.prepare), ("cleanup", &self.cleanup)] {
-            for (index, words) in commands.iter().enumerate() {
-                build.check_command(&format!("{key}.{name}[{index}]"), words)?;
-            }
+        for (index, words) in self.prepare.iter().enumerate() {
+            build.check_command(&format!("{key}.prepare[{index}]"), words)?;
+        }
+        for (index, words) in self.cleanup.iter().enumerate() {
+            build.check_late_command(&format!("{key}.cleanup[{index}]"), words)?;
         }
         build.name = self.name.clone().unwrap_or(program);
         Ok(build)
@@ -239,6 +240,27 @@ impl Build {
             return Ok(());
         }
         self.program(key, words).map(|_| ())
+    }
+
+    /// Checks a command that is run once the build has ended and all of its calls are kept; it stands under `key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_command`]; the stub of an effect, which answers nobody by then.
+    pub fn check_late_command(&self, key: &str, words: &[String]) -> Result<(), SettingError> {
+        self.check_command(key, words)?;
+        for (index, word) in words.iter().enumerate() {
+            let named = pieces(word, &self.offers).unwrap_or_default().into_iter().find_map(|piece| match piece {
+                Piece::Offered(name) if name.starts_with("effects.") => Some(name),
+                _ => None,
+            });
+            if let Some(name) = named {
+                let problem = format!("`{{{name}}}` answers nobody any more: all calls have been kept by then");
+                let instead = "Take it out; what a build called is compared without a sink.";
+                return Err(SettingError::new(format!("{key}[{index}]"), problem, instead));
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that the program of the command `words`, which stands under `key`, is there; returns what to call it.

@@ -63,11 +63,18 @@ pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, Sc
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let rules = wrong.keep(settings.compare.check());
+    for target in settings.drive.hosts.values() {
+        let known = |name| settings.effect.iter().any(|effect| effect.name == name);
+        if target.strip_prefix("effects.").is_some_and(|name| !name.is_empty() && !known(name)) {
+            let instead = "Write `[[effect]]` with that name, or the name of another.";
+            wrong.keep::<()>(Err(SettingError::new("drive.hosts", format!("nothing serves `{target}`"), instead)));
+        }
+    }
     let effects = settings.effect.iter().map(|effect| &effect.name);
     let taken: Vec<String> = settings.drive.outputs.iter().chain(effects).cloned().collect();
     let sinks = wrong.keep(check_sinks(&settings.sink, &taken));
     for (index, sink) in sinks.iter().flatten().enumerate() {
-        let check = |build: &Build| build.check_command(&format!("sink[{index}].snapshot"), sink.snapshot());
+        let check = |build: &Build| build.check_late_command(&format!("sink[{index}].snapshot"), sink.snapshot());
         // One problem of the sink, though both builds would have it.
         if let Some(checked) = old.as_ref().or(new.as_ref()).map(check) {
             wrong.keep(checked);

@@ -489,7 +489,7 @@ fn a_build_with_the_address_of_productions_bank_calls_the_stub() {
     fs::write(desk.path().join("nobody.toml"), text.replace("effects.bank'", "effects.nobody'")).unwrap();
     let refused = desk.rehearsal(&["run", "nobody.toml", "--out", "nobody"], "");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() != Some(0) && said.contains("nothing serves `effects.nobody`"), "{said}");
+    assert!(refused.status.code() == Some(2) && said.contains("nothing serves `effects.nobody`"), "{said}");
 }
 
 #[test]

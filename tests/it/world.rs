@@ -61,6 +61,23 @@ fn what_a_build_needs_is_made_before_it_and_removed_behind_it() {
 }
 
 #[test]
+fn commands_behind_a_build_may_not_ask_a_stub_that_answers_nobody_any_more() {
+    let desk = desk(3);
+    let more = |named: &str| {
+        format!("[[effect]]\nname = 'pay'\nrules = [{{}}]\n[[sink]]\nname = 'table'\nsnapshot = ['echo', '{named}']\n")
+    };
+    for (build, named, line) in [
+        (CAT.to_owned(), "at {effects.pay}/rows", "snapshot = ['echo', 'at {effects.pay}/rows']"),
+        (format!("{CAT}\ncleanup = [['true'], ['echo', '{{effects.pay}}']]"), "row", "cleanup = [['true']"),
+    ] {
+        let said = checked(desk.path(), CAT, &build, &more(named)).unwrap_err().to_string();
+        assert!(said.contains(line) && said.contains("`{effects.pay}` answers nobody any more"), "{said}");
+    }
+    let build = format!("{CAT}\nprepare = [['echo', '{{effects.pay}}']]\ncleanup = [['echo', '{{registry}}']]");
+    checked(desk.path(), CAT, &build, &more("{registry}")).unwrap();
+}
+
+#[test]
 fn a_build_that_cannot_be_made_ready_is_the_surroundings_failure_and_what_was_made_is_removed() {
     let desk = desk(3);
     let build = "command = ['cat']\nenv = { TOKEN = 'hush-hush-hush' }\n\
