@@ -249,44 +249,47 @@ fn whatever_tries_to_leave_is_refused_and_reported() {
 
 #[test]
 fn each_layer_that_is_left_out_is_reported_so_and_lets_through() {
-    let (desk, outside) = (Desk::new(User::Same), Outside::new());
-    let granted = desk.granted();
-    let (socket, file, udp) =
-        (outside.path("socket"), outside.path("file"), outside.udp.local_addr().unwrap().to_string());
-    let shared = format!("/tmp/rehearsal-left-out-{}", std::process::id());
-    let asked =
-        ["tcp", &outside.tcp, "udp", &udp, "socket", &socket, "write", &file, "fixed", &shared, "processes", "1"];
-    for (layer, try_of, through) in [
-        (Layer::Network, "tcp", "connected served\n"),
-        (Layer::Sockets, "socket", "served here\n"),
-        (Layer::Writes, "write", "written"),
-    ] {
-        // Connections are refused by port instead, unless that is left out, too.
-        let without = if layer == Layer::Network { "network,attempts,names,writes" } else { layer.name() };
-        let driven = desk.tries(&format!("without-{}", layer.name()), &asked, &[], without);
-        assert!(!driven.enforces(layer));
-        assert!(driven.reason(layer).contains("left out"), "{}", driven.reason(layer));
-        let found = driven.found();
-        assert_eq!(found[try_of].as_str().unwrap().trim(), through.trim(), "{layer:?}");
-        for state in granted.layers.iter().filter(|state| state.enforced && !without.contains(state.layer.name())) {
-            assert!(
-                driven.enforces(state.layer),
-                "{:?} without {layer:?}: {}",
-                state.layer,
-                driven.reason(state.layer)
-            );
+    for user in User::all() {
+        let (desk, outside) = (Desk::new(user), Outside::new());
+        let granted = desk.granted();
+        let (socket, file, udp) =
+            (outside.path("socket"), outside.path("file"), outside.udp.local_addr().unwrap().to_string());
+        let shared = format!("/tmp/rehearsal-left-out-{}", std::process::id());
+        let asked =
+            ["tcp", &outside.tcp, "udp", &udp, "socket", &socket, "write", &file, "fixed", &shared, "processes", "1"];
+        for (layer, try_of, through) in [
+            (Layer::Network, "tcp", "connected served\n"),
+            (Layer::Sockets, "socket", "served here\n"),
+            (Layer::Writes, "write", "written"),
+        ] {
+            // Connections are refused by port instead, unless that is left out, too.
+            let without = if layer == Layer::Network { "network,attempts,names,writes" } else { layer.name() };
+            let driven = desk.tries(&format!("without-{}", layer.name()), &asked, &[], without);
+            assert!(!driven.enforces(layer));
+            assert!(driven.reason(layer).contains("left out"), "{}", driven.reason(layer));
+            let found = driven.found();
+            assert_eq!(found[try_of].as_str().unwrap().trim(), through.trim(), "{user:?} {layer:?}");
+            for state in granted.layers.iter().filter(|state| state.enforced && !without.contains(state.layer.name())) {
+                let reason = driven.reason(state.layer);
+                assert!(driven.enforces(state.layer), "{user:?} {:?} without {layer:?}: {reason}", state.layer);
+            }
         }
+        let mut heard = [0; 5];
+        assert!(outside.udp.recv(&mut heard).is_ok_and(|length| &heard[..length] == b"hello"), "it was sent outside");
+        if granted.enforces(Layer::Temporary) {
+            let driven = desk.tries("with-temporary", &asked, &[], "");
+            assert_eq!((driven.found()["fixed"].as_str(), Path::new(&shared).is_dir()), (Some("made"), false));
+        }
+        let driven = desk.tries("without-temporary", &asked, &[], "temporary,writes");
+        assert_eq!((driven.found()["fixed"].as_str(), Path::new(&shared).is_dir()), (Some("made"), true));
+        assert!(driven.reason(Layer::Temporary).contains("left out"), "{}", driven.reason(Layer::Temporary));
+        fs::remove_dir(&shared).unwrap();
+        let driven = desk.tries("without-processes", &asked, &[], "processes");
+        let seen: u32 = driven.found()["processes"].as_str().unwrap().parse().unwrap();
+        assert!(!driven.enforces(Layer::Processes) && seen > 2, "{seen}");
+        let driven = desk.tries("without-names", &["name", "localhost"], &[], "names,attempts");
+        assert!(!driven.enforces(Layer::Names) && !driven.enforces(Layer::Attempts));
     }
-    let mut heard = [0; 5];
-    assert!(outside.udp.recv(&mut heard).is_ok_and(|length| &heard[..length] == b"hello"), "it was sent outside");
-    let driven = desk.tries("without-temporary", &asked, &[], "temporary,writes");
-    assert_eq!((driven.found()["fixed"].as_str(), Path::new(&shared).is_dir()), (Some("made"), true));
-    fs::remove_dir(&shared).unwrap();
-    let driven = desk.tries("without-processes", &asked, &[], "processes");
-    let seen: u32 = driven.found()["processes"].as_str().unwrap().parse().unwrap();
-    assert!(!driven.enforces(Layer::Processes) && seen > 2, "{seen}");
-    let driven = desk.tries("without-names", &["name", "localhost"], &[], "names,attempts");
-    assert!(!driven.enforces(Layer::Names) && !driven.enforces(Layer::Attempts));
 }
 
 #[test]
@@ -583,4 +586,140 @@ fn commands_beside_a_build_reach_what_serves_it_and_it_reaches_what_they_serve()
         assert!(ending.isolation.as_ref().unwrap().allowed.is_empty(), "{drive}");
     }
     assert_eq!(report["outputs"]["new"], json!(1), "what it was served: the call came ahead of the schedule");
+}
+
+/// Rehearses a build in Python, `build`, beside which `prepare` starts `beside`; both are told the port `{port.own}` by the environment
+/// alone, as `PORT`, and the drive's folder as their argument.
+fn agree_beside(desk: &Desk, build: &str, beside: &str) -> Json {
+    let words = "import os, socket, sys, time\nport, folder = int(os.environ['PORT']), sys.argv[1]\n\
+                 def ask():\n    while True:\n        try: return socket.create_connection(('127.0.0.1', port)).recv(9).decode()\n        \
+                 except ConnectionRefusedError: time.sleep(0.01)\n";
+    fs::write(desk.path().join("build.py"), format!("{words}{build}")).unwrap();
+    fs::write(desk.path().join("beside.py"), format!("{words}{beside}")).unwrap();
+    let both = "command = ['python3', 'build.py', '{dir}']\nenv = { PORT = '{port.own}' }\n\
+                prepare = [['sh', '-c', 'setsid python3 beside.py {dir} >/dev/null 2>&1 &']]";
+    agree(
+        desk,
+        &format!(
+            "recording = 'orders'\n[old]\n{both}\n[new]\n{both}\n[drive]\npayload = 'value'\nsettle = '50ms'\ndrain-timeout = '40s'\n\
+             [pace]\nmode = 'unpaced'\n"
+        ),
+    )
+}
+
+#[test]
+fn a_server_that_listens_only_behind_the_builds_start_keeps_its_port() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    let build = "sys.stdin.read()\nopen(folder + '/started', 'w').close()\nprint(ask())\n";
+    let beside = "while not os.path.exists(folder + '/started'): time.sleep(0.01)\n\
+                  server = socket.create_server(('127.0.0.1', port))\nwhile True: server.accept()[0].sendall(b'served')\n";
+    let report = agree_beside(&desk, build, beside);
+    assert_eq!(report["outputs"], json!({ "new": 1, "old": 1, "old_again": 1 }), "{:#}", report["drives"]);
+}
+
+#[test]
+fn a_build_that_listens_is_reached_from_beside_it() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Network) {
+        return;
+    }
+    let build = "server = socket.create_server(('127.0.0.1', port))\nserver.accept()[0].sendall(b'own')\n\
+                 while not os.path.exists(folder + '/told'): time.sleep(0.01)\n\
+                 sys.stdin.read()\nprint(open(folder + '/told').read())\n";
+    let beside = "told = open(folder + '/part', 'w')\ntold.write(ask())\ntold.close()\nos.rename(folder + '/part', folder + '/told')\n";
+    let report = agree_beside(&desk, build, beside);
+    assert_eq!(report["outputs"], json!({ "new": 1, "old": 1, "old_again": 1 }), "{:#}", report["drives"]);
+}
+
+/// Whether the system grants `user` namespaces, asked by another program than this one.
+fn namespaces_are_granted(user: User) -> bool {
+    let mut command = user.command(Path::new("unshare"));
+    command.args(["--user", "--map-root-user", "--net", "--mount", "--ipc", "--pid", "--fork", "true"]);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn what_the_system_grants_is_enforced_and_what_it_does_not_is_told() {
+    for user in User::all() {
+        let desk = Desk::new(user);
+        let (isolation, granted) = (desk.granted(), namespaces_are_granted(user));
+        let required = std::env::var_os("REHEARSAL_ISOLATION").is_some_and(|value| value == "required");
+        assert!(granted || !required, "{user:?} has no user namespaces here");
+        for state in &isolation.layers {
+            let of_namespaces = !matches!(state.layer, Layer::Writes | Layer::Attempts);
+            assert!(state.enforced || !(granted && of_namespaces), "{user:?} {:?}: {}", state.layer, state.reason);
+            assert!(
+                state.enforced || !(required && state.layer.refuses()),
+                "{user:?} {:?}: {}",
+                state.layer,
+                state.reason
+            );
+            if !state.enforced {
+                assert!(!state.reason.is_empty());
+                // Past what captures the output of tests: what is left out must be seen.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "LEFT OUT: what the layer `{}` refuses to {user:?}: {}",
+                    state.layer.name(),
+                    state.reason
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn where_user_namespaces_are_forbidden_each_layer_says_so_and_writes_are_refused_all_the_same() {
+    for user in User::all() {
+        if !namespaces_are_granted(user) {
+            // The others look at just that.
+            return;
+        }
+        let (mut desk, outside) = (Desk::new(user), Outside::new());
+        let granted = desk.granted();
+        // A namespace in which no further one is granted.
+        let script = desk.path().join("forbidden");
+        let text = format!(
+            "#!/bin/sh\nexec unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"' {} \"$@\"\n",
+            desk.program.display()
+        );
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        desk.program = script;
+        let file = outside.path("file");
+        let driven = desk.tries("forbidden-here", &["tcp", &outside.tcp, "write", &file], &[], "");
+        for state in &driven.isolation().layers {
+            if state.layer == Layer::Writes {
+                assert_eq!(state.enforced, granted.enforces(Layer::Writes), "{user:?}: {}", state.reason);
+            } else {
+                assert!(!state.enforced && state.reason.contains("no user namespace"), "{user:?} {state:?}");
+            }
+        }
+        if granted.enforces(Layer::Writes) {
+            assert_eq!(driven.found()["write"], "Permission denied", "{user:?}");
+        }
+        if driven.reason(Layer::Network).contains("by port") {
+            assert_eq!(driven.found()["tcp"], "Permission denied", "{user:?}");
+        }
+        let arguments = ["replay", "orders", "--out", "no", "--set", "drive.isolation=required", "--", "cat"];
+        let refused = desk.rehearsal(&arguments, "");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(3), "{user:?}: {said}");
+        assert!(said.contains("no user namespace") && !desk.path().join("no").exists(), "{user:?}: {said}");
+    }
+}
+
+#[test]
+fn names_are_not_enforced_without_a_network_in_which_they_lead_somewhere() {
+    let desk = Desk::new(User::Same);
+    let driven = desk.drive("names", &["cat"], &["allow=['db.test:5432']"], "network");
+    for layer in [Layer::Names, Layer::Attempts] {
+        assert!(!driven.enforces(layer), "{layer:?}");
+        if namespaces_are_granted(User::Same) {
+            assert_eq!(driven.reason(layer), "the drive has no network of its own");
+        }
+    }
 }

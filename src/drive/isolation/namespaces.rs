@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::net::connect;
+use rustix::net::{bind, connect, listen};
 
 use super::launcher::{self, Part};
 use super::network::Network;
@@ -18,6 +18,9 @@ use super::words::{Ask, Setup, Told, receive, send};
 
 /// Longest wait for a launcher's answer: it does nothing that takes time.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that may wait to be taken.
+const BACKLOG: i32 = 128;
 
 /// Variable by which programs find libraries, which a launcher may need.
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
@@ -91,6 +94,22 @@ impl Namespaces {
             (Told::Socket(Some(number)), _) => Err(io::Error::from_raw_os_error(number)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// Listens at `address` of the world's network.
+    pub(super) fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = self.socket(address, false)?;
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    }
+
+    /// Number of the world's first process, as this one sees it.
+    pub(super) fn number(&self) -> io::Result<u32> {
+        let known = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.handle.as_raw_fd()))?;
+        let number = known.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        number.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Connects to what listens in the world's network.

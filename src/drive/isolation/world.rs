@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::net::{bind, listen};
+use rustix::net::bind;
 
 use super::attempts::Attempts;
+use super::joined::Joined;
 use super::launcher::{self, Part};
 use super::machine::{self, folder_of, seen};
 use super::names::{self, Names};
@@ -30,9 +31,6 @@ use crate::clock::SystemClock;
 use crate::drive::build::Build;
 use crate::drive::world::Launcher;
 use crate::outcome::{Allowed, Isolation as Report, Layer, LayerState};
-
-/// Connections that may wait to be taken.
-const BACKLOG: i32 = 128;
 
 /// Ports of the machine that are tried until one is free in the world as well.
 const PORTS_TRIED: u32 = 100;
@@ -67,6 +65,8 @@ pub(in crate::drive) struct Isolation {
     beside: Mutex<BTreeMap<u16, TcpListener>>,
     /// Ways from the machine into the world.
     openings: Mutex<Vec<Relay>>,
+    /// Ports that are one on both sides.
+    joined: Mutex<Vec<Joined>>,
     /// Folders that are taken away again where nothing is in them.
     made: Vec<PathBuf>,
     rules: IsolationRules,
@@ -100,6 +100,7 @@ impl Isolation {
             offered: Mutex::default(),
             beside: Mutex::default(),
             openings: Mutex::default(),
+            joined: Mutex::default(),
             made: Vec::new(),
             rules: rules.clone(),
             writes: rules.writable.clone(),
@@ -426,19 +427,20 @@ impl Isolation {
         self.apart().is_some()
     }
 
-    /// Makes one port of `port`, which was lent, in the world and beside it: where somebody listens at it beside the build, the build is
-    /// let through to them, and else they to the build.
+    /// Makes one port of `port`, which was lent, in the world and beside it: where somebody comes to listen at it beside the build, the
+    /// build is let through to them, and where the build does, they to the build.
     ///
     /// # Errors
     ///
     /// [`IsolationError::Place`] with what the system says.
     pub(in crate::drive) fn join(&self, port: u16) -> Result<(), IsolationError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let place = Place { host: address.ip().to_string(), port };
-        match TcpListener::bind(address).and_then(|listener| self.open_by(listener, address)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => self.lead_to(&place),
-            opened => opened.map_err(|source| IsolationError::Place { place: place.to_string(), source }),
-        }
+        let Some(namespaces) = self.apart().cloned() else { return Ok(()) };
+        let joined = Joined::start(namespaces, port).map_err(|source| {
+            let place = Place { host: Ipv4Addr::LOCALHOST.to_string(), port };
+            IsolationError::Place { place: place.to_string(), source }
+        })?;
+        lock(&self.joined).push(joined);
+        Ok(())
     }
 
     /// Listens at `address` where the build sees it.
@@ -467,11 +469,7 @@ impl Isolation {
     }
 
     fn listen_inside(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = self.socket(address, false)?;
-        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        Ok(TcpListener::from(socket))
+        self.namespaces.as_ref().ok_or(io::ErrorKind::NotConnected)?.listen(address)
     }
 
     /// A socket of the world's network that is not connected yet, for whoever speaks to what the build listens at; none where that is the
@@ -600,6 +598,7 @@ impl Drop for Isolation {
     /// Ends all that lives in it, and takes away what was made for it and is not the build's.
     fn drop(&mut self) {
         lock(&self.openings).clear();
+        lock(&self.joined).clear();
         lock(&self.relays).clear();
         drop(lock(&self.watcher).take());
         self.namespaces = None;

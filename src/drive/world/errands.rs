@@ -191,8 +191,8 @@ impl World {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}/{number}", self.mark);
         command.env(leash::VARIABLE, &mark);
-        // What it names it may well take: a server on a port of the drive, say.
-        self.let_go_of(words, build.offers());
+        // What it is told of it may well take: a server on a port of the drive, say.
+        self.let_go_of(words, build);
         let child = command.spawn().map_err(refused)?;
         // With it go our ends of what it writes to, without which nobody sees the end of it.
         drop(command);

@@ -365,10 +365,11 @@ impl World {
         Ok(())
     }
 
-    /// Frees the ports that a command of `words` names, where it can listen at them.
-    fn let_go_of(&self, words: &[String], offers: &Offers) {
+    /// Frees the ports that a command of `words` is told, by them or by the environment of `build`, where it can listen at them.
+    fn let_go_of(&self, words: &[String], build: &Build) {
         let mut ports = lock(&self.ports);
-        for piece in words.iter().filter_map(|word| pieces(word, offers).ok()).flatten() {
+        let told = words.iter().chain(build.env().values());
+        for piece in told.filter_map(|text| pieces(text, build.offers()).ok()).flatten() {
             if let Piece::Port(name) = piece
                 && let Some(port) = ports.get_mut(&(0, name.to_owned()))
             {
