@@ -18,9 +18,9 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rehearsal::capture::{CaptureSettings, capture};
 use rehearsal::clock::{Clock, Stop, SystemClock};
 use rehearsal::drive::{
-    BuildSettings, ClusterError, DriveError, DriveSettings, Flag, Job, Transport, drive, look_around, sweep,
+    BuildSettings, ClusterError, DriveError, DriveSettings, Flag, Job, Transport, drive, launch_by, look_around, sweep,
 };
-use rehearsal::outcome::{CauseBy, Ending, Outcome, Output as Written, Receipt};
+use rehearsal::outcome::{CauseBy, Ending, Layer, Outcome, Output as Written, Receipt};
 use rehearsal::plan::{FaultSettings, PaceSettings, Phase, Plan, PlanSettings, Seed, SelectSettings, plan};
 use rehearsal::recording::{Event, EventBatchBuilder, Recording, RecordingWriter, Source, TimestampType, TopicSource};
 use rehearsal::spill::SpillSpace;
@@ -34,7 +34,7 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Tests of this file look at all that stands on the shared broker: one at a time.
 static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -174,6 +174,8 @@ fn event(partition: i32, offset: i64, timestamp_ms: i64) -> Event {
 impl Desk {
     /// Events of the topic `orders`, which has two partitions, of a cluster called `recorded`.
     fn of(events: &[Event], recorded: Option<&str>) -> Self {
+        // Drives of these tests live in worlds of their own, as those of the program do.
+        launch_by(PathBuf::from(env!("CARGO_BIN_EXE_rehearsal")));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let topic = TopicSource { name: "orders".into(), partitions: 2, ..TopicSource::default() };
@@ -321,6 +323,29 @@ fn a_build_is_handed_the_plan_and_nothing_stays() {
     assert_eq!((&*cause.topic, cause.offset % 5, cause.by), ("orders", 3, CauseBy::Inferred));
     let gauges = outcome.gauges().unwrap();
     assert!(gauges.iter().any(|gauge| gauge.name.starts_with("lag/rehearsal-")), "{gauges:?}");
+}
+
+#[test]
+fn a_build_in_a_network_of_its_own_reaches_the_cluster_and_nothing_else() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _alone = alone();
+    // By the address that the brokers name, and by another of the same broker.
+    let port = cluster.brokers.rsplit_once(':').unwrap().1;
+    for (number, brokers) in [cluster.brokers.clone(), format!("localhost:{port}")].iter().enumerate() {
+        let desk = Desk::numbered(50);
+        let outcome = desk.drive(brokers, UNPACED, "mirrors", "");
+        let report = outcome.ending();
+        assert_eq!((report.ending, report.outputs), (Ending::Finished, Some(50)), "{}", report.reason);
+        let isolation = report.isolation.as_ref().unwrap();
+        if !isolation.enforces(Layer::Network) {
+            let (reason, mut stderr) = (&isolation.layers[0].reason, std::io::stderr());
+            writeln!(stderr, "LEFT OUT: a cluster from a network of a drive's own: {reason}").unwrap();
+            return;
+        }
+        assert_eq!(isolation.missing().count(), 0, "{number}: {:?}", isolation.layers);
+        // What a drive needs to take place at all is no state that drives share, and no attempt to leave.
+        assert_eq!((isolation.allowed.as_slice(), isolation.attempts.as_slice()), (&[][..], &[][..]), "{brokers}");
+    }
 }
 
 #[test]
