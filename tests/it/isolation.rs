@@ -8,9 +8,11 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
+use rehearsal::clock::{Clock, SystemClock};
 use rehearsal::outcome::{AttemptKind, Ending, Isolation, Layer, Outcome};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType};
 use serde_json::{Value as Json, json};
@@ -423,6 +425,117 @@ fn nothing_that_a_build_leaves_behind_outlives_its_drive() {
         .flatten()
         .filter(|process| fs::read(process.path().join("cmdline")).is_ok_and(|text| text.starts_with(name.as_bytes())));
     assert_eq!(left.count(), 0);
+}
+
+/// A drive that goes on until its build is let go, by a file `go` in the drive's folder; killed where the test ends ahead of it.
+struct Going {
+    process: Child,
+    /// What its build and the daemon that this left are called.
+    name: String,
+    dir: PathBuf,
+}
+
+impl Going {
+    /// Starts one, which is let go on for ten seconds; returns once build and daemon run.
+    fn start(desk: &Desk, out: &str) -> Self {
+        let name = format!("rehearsal-going-{}-{out}-{:?}", std::process::id(), desk.user);
+        let script = format!(
+            "setsid env -i bash -c 'exec -a {name} sleep 1000' >/dev/null 2>&1 </dev/null & cat\n\
+             exec -a {name} bash -c 'until [ -e {{dir}}/go ]; do sleep 0.02; done'"
+        );
+        let mut command = desk.user.command(&desk.program);
+        command.current_dir(desk.path()).args(["replay", "orders", "--out", out, "--set", "drive.payload=value"]);
+        command.args(["--set", "drive.drain-timeout=10s", "--", "bash", "-c", &script]);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let going = Self { process, name, dir: desk.path().join(out).join("dir") };
+        going.wait_until(|going| going.left() == 2);
+        going
+    }
+
+    /// Processes of it that are there.
+    fn left(&self) -> usize {
+        processes().filter(|(_, words)| words.starts_with(&self.name)).count()
+    }
+
+    /// Its launcher that plays `part`.
+    fn launcher(&self, part: &str) -> u32 {
+        let word = format!("--as-launcher-of-a-drive\0{part}\0");
+        let ours = |number: u32| number == self.process.id() || parent(number) == Some(self.process.id());
+        let mut found =
+            processes().filter(|(number, words)| words.contains(&word) && parent(*number).is_some_and(ours));
+        found.next().unwrap_or_else(|| panic!("there is no {part}")).0
+    }
+
+    fn wait_until(&self, done: impl Fn(&Self) -> bool) {
+        let clock = SystemClock::start();
+        while !done(self) {
+            assert!(clock.now() < Duration::from_secs(60), "{} of {} are left", self.left(), self.name);
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Processes of this machine with their command lines, words ended by a zero byte each.
+fn processes() -> impl Iterator<Item = (u32, String)> {
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, String::from_utf8_lossy(&fs::read(entry.path().join("cmdline")).ok()?).into_owned()))
+    })
+}
+
+fn parent(number: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn where_the_program_is_killed_all_of_its_builds_end_with_it() {
+    for user in User::all() {
+        let desk = Desk::new(user);
+        if !desk.granted().enforces(Layer::Processes) {
+            return;
+        }
+        let mut going = Going::start(&desk, "killed");
+        going.process.kill().unwrap();
+        going.process.wait().unwrap();
+        going.wait_until(|going| going.left() == 0);
+    }
+}
+
+#[test]
+fn where_a_launcher_is_killed_the_drive_ends_or_goes_on_and_nothing_is_left() {
+    let desk = Desk::new(User::Same);
+    if !desk.granted().enforces(Layer::Processes) {
+        return;
+    }
+    for (part, ending, signal) in
+        [("keeper", Ending::Died, Some(9)), ("starter", Ending::Died, Some(9)), ("maker", Ending::Finished, None)]
+    {
+        let mut going = Going::start(&desk, part);
+        let number = going.launcher(part).to_string();
+        assert!(Command::new("kill").args(["-KILL", &number]).status().unwrap().success());
+        if ending == Ending::Finished {
+            fs::write(going.dir.join("go"), "").unwrap();
+        }
+        going.process.wait().unwrap();
+        let outcome = Outcome::open(desk.path().join(part)).unwrap();
+        assert_eq!(
+            (outcome.ending().ending, outcome.ending().signal),
+            (ending, signal),
+            "{part}: {:?}",
+            outcome.ending()
+        );
+        // A build without its starter still holds what the drive reads from, and is ended with it. Whom nobody waits for any more ends a
+        // moment later.
+        going.wait_until(|going| going.left() == 0);
+    }
 }
 
 #[test]

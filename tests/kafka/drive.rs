@@ -711,7 +711,8 @@ fn long_run(folder: &TempDir, cluster: &Cluster, new: &str) -> Running {
     // Members are there once builds have been told of topics and group.
     let consumer: BaseConsumer = cluster.config().create().unwrap();
     let stable = || {
-        let groups = consumer.fetch_group_list(None, WAIT).unwrap();
+        // A coordinator that has only just come up still loads.
+        let Ok(groups) = consumer.fetch_group_list(None, WAIT) else { return 0 };
         let ours = groups.groups().iter().filter(|group| group.name().starts_with("rehearsal-"));
         ours.filter(|group| group.state() == "Stable").count()
     };
@@ -747,13 +748,14 @@ fn what_a_killed_run_left_is_named_by_the_next_and_swept_away() {
     let _alone = alone();
     let folder = TempDir::new().unwrap();
     let run = long_run(&folder, &cluster, "refunds-old");
-    // Its builds outlive it; they are found by what they were started with.
-    let builds: Vec<i32> = children_of(run.0.id());
-    assert_eq!(builds.len(), 3);
+    // Where they have no processes of their own, its builds outlive it.
+    let children: Vec<i32> = children_of(run.0.id());
+    assert!(children.len() >= 3, "{children:?}");
     drop(run);
-    for build in builds {
-        let build = rustix::process::Pid::from_raw(build).unwrap();
-        rustix::process::kill_process(build, rustix::process::Signal::KILL).unwrap();
+    for child in children {
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let ended = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+        assert!(matches!(ended, Ok(()) | Err(rustix::io::Errno::SRCH)), "{ended:?}");
     }
     assert_eq!(left_on(&cluster.brokers).0.len(), 6);
     let clock = SystemClock::start();
