@@ -297,26 +297,35 @@ pub fn drive(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     let mut world = World::new(job, clock)?;
-    if !stop.raised()
-        && let Err(error) = world.isolate(job)
-    {
-        drop(world);
-        // Nothing took place, so nothing is to stand there.
-        let _ = fs::remove_dir(&job.out);
-        return Err(error.into());
-    }
-    let outside = Outside::open(job, &mut world)?;
-    let driven = match (&job.rules.http, &job.rules.kafka) {
-        (Some(rules), _) => http::drive(job, rules, &world, outside, stop, progress),
-        (None, Some(rules)) => match &rules.cluster {
-            Some(cluster) => cluster::drive(job, rules, cluster, &mut world, outside, stop, progress),
-            None => kafka::drive(job, rules, &mut world, outside, stop, progress),
-        },
-        (None, None) => stdio::drive(job, &world, outside, clock, stop, progress),
-    };
+    let isolated = if stop.raised() { Ok(()) } else { world.isolate(job).map_err(DriveError::from) };
+    let driven = isolated.and_then(|()| drive_in(&mut world, job, clock, stop, progress));
     // Where the drive ended ahead of its outcome, which would have said what went wrong in it: the error is what counts.
     world.clean_up(job);
+    drop(world);
+    if driven.is_err() {
+        // Where nothing took place, nothing is to stand there: it goes only if nothing is in it.
+        let _ = fs::remove_dir(&job.out);
+    }
     driven
+}
+
+/// Drives a build in `world` by the transport that the rules say.
+fn drive_in(
+    world: &mut World,
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, DriveError> {
+    let outside = Outside::open(job, world)?;
+    match (&job.rules.http, &job.rules.kafka) {
+        (Some(rules), _) => http::drive(job, rules, world, outside, stop, progress),
+        (None, Some(rules)) => match &rules.cluster {
+            Some(cluster) => cluster::drive(job, rules, cluster, world, outside, stop, progress),
+            None => kafka::drive(job, rules, world, outside, stop, progress),
+        },
+        (None, None) => stdio::drive(job, world, outside, clock, stop, progress),
+    }
 }
 
 /// Does several drives, side by side where `together` says so, else one after the other; each has a clock of its own.
