@@ -85,9 +85,10 @@ impl Desk {
         if user == User::Ordinary {
             // Where the tests are built, others may not look.
             let copy = folder.path().join("rehearsal");
+            own(folder.path());
+            // Last: what is linked is the program itself, and stays whose it is.
             fs::hard_link(&program, &copy).or_else(|_| fs::copy(&program, &copy).map(drop)).unwrap();
             program = copy;
-            own(folder.path());
         }
         Self { folder, user, program }
     }

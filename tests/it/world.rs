@@ -61,6 +61,17 @@ fn what_a_build_needs_is_made_before_it_and_removed_behind_it() {
 }
 
 #[test]
+fn a_port_that_only_the_environment_tells_of_is_free_for_commands_and_for_the_build() {
+    let desk = desk(3);
+    let takes = "import os, socket, sys; socket.create_server((\"127.0.0.1\", int(os.environ[\"PORT\"]))); sys.stdout.write(sys.stdin.read())";
+    let build = format!(
+        "command = ['python3', '-c', '''{takes}''']\nenv = {{ PORT = '{{port.own}}' }}\nprepare = [['python3', '-c', '''{takes}''']]"
+    );
+    let report = rehearse(desk.path(), &build, &build, "");
+    assert_eq!((report.verdict, report.outputs["new"]), (Verdict::Agree, 3), "{:?}", report.reasons);
+}
+
+#[test]
 fn commands_behind_a_build_may_not_ask_a_stub_that_answers_nobody_any_more() {
     let desk = desk(3);
     let more = |named: &str| {
