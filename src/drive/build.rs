@@ -8,14 +8,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Transport;
 use super::placeholders::{Offers, Piece, pieces};
 use super::sink::Sink;
-use crate::settings::SettingError;
+use crate::settings::{Flag, SettingError, flag_variable};
 
 /// One version of the processor and how it is started.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
@@ -65,62 +65,13 @@ impl fmt::Debug for BuildSettings {
     }
 }
 
-/// A flag's value as text: written as a boolean, a number or text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Flag(pub String);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FlagVisitor)
-    }
-}
-
-impl JsonSchema for Flag {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Flag".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["boolean", "string", "number"], "description": "A flag's value" })
-    }
-}
-
-struct FlagVisitor;
-
-impl de::Visitor<'_> for FlagVisitor {
-    type Value = Flag;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a boolean, a number or text")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Flag, E> {
-        Ok(Flag(value.to_string()))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Flag, E> {
-        Ok(Flag(value.to_string()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Flag, E> {
-        Ok(Flag(value.to_string()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Flag, E> {
-        Ok(Flag(value.to_string()))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Flag, E> {
-        Ok(Flag(value.to_owned()))
-    }
-}
-
 /// A build that can be started: its program has been found.
 #[derive(Clone)]
 pub struct Build {
     name: String,
     command: Vec<String>,
     env: BTreeMap<String, String>,
+    flags: BTreeMap<String, Flag>,
     directory: PathBuf,
     offers: Offers,
     prepare: Vec<Vec<String>>,
@@ -135,6 +86,7 @@ impl fmt::Debug for Build {
             .field("name", &self.name)
             .field("command", &self.command)
             .field("env", &self.env.keys())
+            .field("flags", &self.flags)
             .field("directory", &self.directory)
             .field("offers", &self.offers)
             .field("prepare", &self.prepare)
@@ -183,8 +135,19 @@ impl BuildSettings {
                 .map_err(|(problem, instead)| SettingError::new(format!("{key}.command[{index}]"), problem, instead))?;
         }
         let mut env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
-        for (name, value) in &self.flags {
-            env.insert(variable(name, &format!("{key}.flags"))?, value.0.clone());
+        for (name, flag) in &self.flags {
+            let (at, instead) =
+                (format!("{key}.flags"), "Write letters, digits, dots and hyphens, such as `new-rounding`.");
+            let variable = flag_variable(name).map_err(|problem| SettingError::new(&at, problem, instead))?;
+            let text = flag.text();
+            if text.contains('\0') {
+                let problem = format!("the text of `{name}` holds a zero byte, which no environment variable can");
+                return Err(SettingError::new(at, problem, "Leave it out."));
+            }
+            if env.insert(variable.clone(), text).is_some() {
+                let problem = format!("`{name}` and another flag would both be the environment variable {variable}");
+                return Err(SettingError::new(at, problem, "Name one of them otherwise."));
+            }
         }
         for (name, value) in &self.env {
             let at = format!("{key}.env.{name}");
@@ -207,6 +170,7 @@ impl BuildSettings {
             name: String::new(),
             command: self.command.clone(),
             env,
+            flags: self.flags.clone(),
             directory,
             offers,
             prepare: self.prepare.clone(),
@@ -310,14 +274,6 @@ impl Build {
     }
 }
 
-fn variable(flag: &str, key: &str) -> Result<String, SettingError> {
-    if flag.is_empty() || !flag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-        let problem = format!("`{flag}` cannot become an environment variable");
-        return Err(SettingError::new(key, problem, "Write letters, digits and hyphens, such as `new-rounding`."));
-    }
-    Ok(format!("REHEARSAL_FLAG_{}", flag.to_ascii_uppercase().replace('-', "_")))
-}
-
 fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o111 != 0)
 }
@@ -353,6 +309,11 @@ impl Build {
             }
         }
         hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+
+    /// Its flags, by name.
+    pub fn flags(&self) -> &BTreeMap<String, Flag> {
+        &self.flags
     }
 
     pub(super) fn env(&self) -> &BTreeMap<String, String> {
@@ -439,6 +400,8 @@ mod tests {
             ("command = ['cat']\nenv = { A = '{dri}' }", "new.env.A", "{dri}"),
             ("command = ['cat']\ndirectory = 'nowhere'", "new.directory", "does not exist"),
             ("command = ['cat']\nflags = { 'a b' = true }", "new.flags", "a b"),
+            ("command = ['cat']\nflags = { a-b = true, 'a.b' = true }", "new.flags", "REHEARSAL_FLAG_A_B"),
+            ("command = ['cat']\nflags = { a = \"b\\u0000c\" }", "new.flags", "zero byte"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.key == key && error.problem.contains(problem), "{text}: {error}");

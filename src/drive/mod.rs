@@ -64,7 +64,8 @@ mod stubs;
 mod unsaid;
 mod world;
 
-pub use build::{Build, BuildSettings, Flag};
+pub use crate::settings::Flag;
+pub use build::{Build, BuildSettings};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
 pub use http::HttpRules;
 pub use isolation::{IsolationError, IsolationMode, IsolationRules, Place, launch_by, launch_if_asked};

@@ -144,7 +144,7 @@ fn build_facts(role: &str, build: &Build, settings: &BuildSettings, checked: &Ch
         name: build.name().to_owned(),
         command: build.command().iter().map(masked).collect(),
         program_hash: program_hash(build),
-        flags: flags.map(|(name, flag)| (name.clone(), serde_json::to_value(flag).unwrap_or(Json::Null))).collect(),
+        flags: flags.map(|(name, flag)| (name.clone(), flag.shown())).collect(),
         env_names: build.env_names().map(str::to_owned).collect(),
         env_hash: build.env_hash(),
     }

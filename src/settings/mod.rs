@@ -1,11 +1,13 @@
-//! How people write quantities: durations, dates, and the error that names the setting at fault.
+//! How people write quantities: durations, dates, values of flags, and the error that names the setting at fault.
 //!
 //! A leaf: uses no room. Every room's settings are read from text by serde and checked by the room; what is wrong comes back as
 //! a [`SettingError`] whose `key` the scenario turns into file, line and column.
 
+mod flag;
 mod moment;
 mod span;
 
+pub use flag::{Flag, FlagKind, flag_variable};
 pub use moment::Moment;
 pub use span::Span;
 

@@ -231,7 +231,7 @@ impl Desk {
         let command = ["{rehearsal}", "--exact", "kafka::a_build_of_these_tests", "--nocapture"].map(str::to_owned);
         let segments = self.folder.path().join("recording/segments").display().to_string();
         let flags =
-            BTreeMap::from([("does".to_owned(), Flag(does.to_owned())), ("segments".to_owned(), Flag(segments))]);
+            BTreeMap::from([("does".to_owned(), Flag::from(does)), ("segments".to_owned(), Flag::from(segments))]);
         let build = BuildSettings { command: command.into(), flags, ..BuildSettings::default() };
         let build = build.check_for("new", std::path::Path::new("."), Transport::Kafka).unwrap();
         let text = format!("transport = 'kafka'\noutputs = ['seen']\nsettle = '200ms'\n{settings}");
@@ -596,7 +596,7 @@ fn what_is_run_beside_a_build_finds_its_brokers_and_a_sink_is_looked_at_behind_i
     let command = ["{rehearsal}", "--exact", "kafka::a_build_of_these_tests", "--nocapture"].map(str::to_owned);
     let build = BuildSettings {
         command: command.into(),
-        flags: BTreeMap::from([("does".to_owned(), Flag("mirrors".to_owned()))]),
+        flags: BTreeMap::from([("does".to_owned(), Flag::from("mirrors"))]),
         prepare: shell("echo {brokers} {group} {topic.seen} $KAFKA_BOOTSTRAP_SERVERS >{dir}/told"),
         cleanup: shell("rm {dir}/told && echo removed"),
         ..BuildSettings::default()

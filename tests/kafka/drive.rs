@@ -212,7 +212,7 @@ impl Desk {
 
     fn try_drive(&self, brokers: &str, plan: &Plan, does: &str, settings: &str) -> Result<Outcome, DriveError> {
         let command = ["{rehearsal}", "--exact", "drive::a_build_of_these_tests", "--nocapture"].map(str::to_owned);
-        let flags = BTreeMap::from([("does".to_owned(), Flag(does.to_owned()))]);
+        let flags = BTreeMap::from([("does".to_owned(), Flag::from(does))]);
         let build = BuildSettings { command: command.into(), flags, ..BuildSettings::default() };
         let build = build.check_for("new", Path::new("."), Transport::Kafka).unwrap();
         let settle = match does {

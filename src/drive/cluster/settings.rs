@@ -8,7 +8,7 @@ use std::path::Path;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::super::{DriveSettings, Flag};
+use super::super::DriveSettings;
 use crate::kafka::{Owner, Properties, check_brokers};
 use crate::settings::SettingError;
 
@@ -22,7 +22,7 @@ const KINDS: [&str; 9] = ["delay", "jitter", "straggle", "stall", "interleave", 
 ///
 /// Written `{ "security.protocol" = "ssl" }`, or without quotes as a table in tables, which comes to the same.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct PropertySettings(BTreeMap<String, Flag>);
+pub struct PropertySettings(BTreeMap<String, String>);
 
 impl PropertySettings {
     /// Whether there is none.
@@ -75,7 +75,7 @@ impl JsonSchema for PropertySettings {
 
 /// What stands at a name: a dot in a name that is not quoted makes a table.
 enum Node {
-    Value(Flag),
+    Value(String),
     Table(BTreeMap<String, Node>),
 }
 
@@ -93,23 +93,23 @@ impl<'de> de::Visitor<'de> for Node {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self, E> {
-        Ok(Self::Value(Flag(value.to_string())))
+        Ok(Self::Value(value.to_string()))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self, E> {
-        Ok(Self::Value(Flag(value.to_string())))
+        Ok(Self::Value(value.to_string()))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self, E> {
-        Ok(Self::Value(Flag(value.to_string())))
+        Ok(Self::Value(value.to_string()))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self, E> {
-        Ok(Self::Value(Flag(value.to_string())))
+        Ok(Self::Value(value.to_string()))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Self, E> {
-        Ok(Self::Value(Flag(value.to_owned())))
+        Ok(Self::Value(value.to_owned()))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
@@ -121,7 +121,7 @@ impl<'de> de::Visitor<'de> for Node {
     }
 }
 
-fn flatten(front: &str, table: BTreeMap<String, Node>, into: &mut BTreeMap<String, Flag>) {
+fn flatten(front: &str, table: BTreeMap<String, Node>, into: &mut BTreeMap<String, String>) {
     for (name, node) in table {
         let name = if front.is_empty() { name } else { format!("{front}.{name}") };
         match node {
@@ -225,7 +225,7 @@ fn properties(settings: &DriveSettings, folder: &Path) -> Result<Properties, Set
         })?,
     };
     for (name, value) in &settings.properties.0 {
-        properties.set(name, &value.0).map_err(|error| {
+        properties.set(name, value).map_err(|error| {
             let instead = "Take it out; TLS and SASL are set here, such as `\"security.protocol\" = \"ssl\"`.";
             SettingError::new("drive.properties", error.to_string(), instead)
         })?;
