@@ -13,7 +13,7 @@ use super::sentences::{self, count, counted, percent, time};
 use super::shared;
 use super::{Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
-use crate::plan::{FaultSummary, PlanSummary};
+use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary};
 
 /// All that a verdict rests on.
 #[derive(Debug, Clone, Copy)]
@@ -226,12 +226,17 @@ fn unfired_fault(fault: &FaultSummary, facts: &Facts<'_>) -> Option<String> {
     if fault.touches_nothing() {
         return Some(format!("{never}: no moment of the replay was chosen"));
     }
-    let spared = |drive: &str| at.redelivers && drive.ends_with("-once");
+    let elsewhere = |drive: &str| at.only.is_some_and(|build| !build.drives(drive));
+    let spared = |drive: &str| at.redelivers && drive.ends_with("-once") || elsewhere(drive);
     let silent = |report: &EndingReport| report.faults.get(&fault.name).is_none_or(|fired| fired.instances == 0);
     let drives = facts.endings.iter().filter(|(drive, report)| !spared(drive) && silent(report));
     let drives: Vec<&str> = drives.map(|(drive, _)| drive.as_str()).collect();
-    (!drives.is_empty())
-        .then(|| format!("{never} in {}: no request that it could touch came while it acted", drives.join(", ")))
+    let why = if fault.kind == FLAG_CHANGE {
+        "the drive ended ahead of its moment, or the flag had that value already"
+    } else {
+        "no request that it could touch came while it acted"
+    };
+    (!drives.is_empty()).then(|| format!("{never} in {}: {why}", drives.join(", ")))
 }
 
 /// Outputs of old and of new that cannot be read.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Seed;
 use super::faults::Faults;
+use super::flag_change::CheckedChange;
 use super::pace::Pace;
 use super::requests::CheckedRequest;
 use super::select::Slice;
@@ -26,6 +27,7 @@ pub(super) struct Checked {
     pub(super) faults: Faults,
     pub(super) named: Vec<PlannedFault>,
     pub(super) requests: Vec<CheckedRequest>,
+    pub(super) changes: Vec<CheckedChange>,
     /// All faults in the scenario's order: whether it is at requests, and its place among its like.
     pub(super) order: Vec<(bool, usize)>,
     pub(super) seed: Seed,

@@ -221,6 +221,14 @@ pub(super) struct CheckedFaults {
     pub(super) order: Vec<(bool, usize)>,
 }
 
+impl CheckedFaults {
+    /// Names of all.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let at_events = self.events.iter().map(|fault| fault.name.as_str());
+        at_events.chain(self.requests.iter().map(|fault| fault.name.as_str()))
+    }
+}
+
 /// Checks all faults of a scenario.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 use super::distance::Unit;
+use super::flag_change::{self, CheckedChange};
 use super::kind::FaultKind as _;
 use super::requests::{CheckedRequest, LoggedRequests, RequestTrigger};
 use super::{Plan, PlanError};
@@ -128,6 +129,12 @@ pub enum FaultLogError {
         /// Fault.
         fault: String,
     },
+    /// A flag changes once, at a moment.
+    #[error("the log has not one moment of the flag change `{fault}`, and a flag changes at one")]
+    OtherThanOnce {
+        /// Flag change.
+        fault: String,
+    },
     /// The scenario has no such fault.
     #[error("the log holds the {kind} `{fault}`, which the scenario has not (it has {there})")]
     Unknown {
@@ -215,12 +222,20 @@ impl FaultLog {
         Ok(())
     }
 
-    /// Holds what the log has of faults at requests against those of a scenario; `waits` says whether moments are waited for.
-    pub(super) fn check_requests(&self, faults: &[CheckedRequest], waits: bool) -> Result<(), FaultLogError> {
+    /// Holds what the log has of faults at requests, and of changes of flags, against those of a scenario; `waits` says whether moments
+    /// are waited for.
+    pub(super) fn check_requests(
+        &self,
+        faults: &[CheckedRequest],
+        changes: &[CheckedChange],
+        waits: bool,
+    ) -> Result<(), FaultLogError> {
+        let faults = faults.iter().map(|fault| (fault.kind.name(), fault.name.as_str()));
+        let known: Vec<(&str, &str)> =
+            faults.chain(changes.iter().map(|change| (flag_change::KIND, change.name()))).collect();
         for (name, logged) in &self.requests {
-            if !faults.iter().any(|fault| fault.name == *name && fault.kind.name() == logged.kind) {
-                let there: Vec<String> =
-                    faults.iter().map(|fault| format!("{} `{}`", fault.kind.name(), fault.name)).collect();
+            if !known.contains(&(logged.kind.as_str(), name.as_str())) {
+                let there: Vec<String> = known.iter().map(|(kind, name)| format!("{kind} `{name}`")).collect();
                 let there = if there.is_empty() { "none at requests".to_owned() } else { there.join(", ") };
                 return Err(FaultLogError::Unknown { fault: name.clone(), kind: logged.kind.clone(), there });
             }
@@ -311,7 +326,8 @@ fn write_line(line: &Line<'_>, mut writer: impl Write) -> Result<(), PlanError> 
     writer.write_all(b"\n").map_err(PlanError::Write)
 }
 
-/// Runs through `plan` once and writes each instance that fired as a line of JSON, in the order in which they were decided.
+/// Runs through `plan` once and writes each instance that fired as a line of JSON, in the order in which they were decided; behind them
+/// the moments at which flags change.
 ///
 /// # Errors
 ///
@@ -339,7 +355,12 @@ pub fn fault_log(plan: &Plan, mut writer: impl Write) -> Result<(), PlanError> {
             write_line(&line, &mut writer)?;
         }
         if ended {
-            return writer.flush().map_err(PlanError::Write);
+            break;
         }
     }
+    for change in plan.flag_changes()?.iter().filter(|change| change.due_us.is_some()) {
+        let (fault, kind) = (change.name.as_str().into(), flag_change::KIND.into());
+        write_line(&Line { fault, kind, moment_us: change.due_us, ..Line::default() }, &mut writer)?;
+    }
+    writer.flush().map_err(PlanError::Write)
 }

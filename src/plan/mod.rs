@@ -26,6 +26,7 @@ mod distance;
 mod extent;
 mod fault;
 mod faults;
+mod flag_change;
 mod intake;
 mod interleave;
 mod jitter;
@@ -55,6 +56,7 @@ use serde::{Deserialize, Serialize};
 pub use distance::{Distance, Unit};
 pub use extent::{Extent, SetBack};
 pub use fault::{BurstSettings, FaultSettings, Preset, StallScope, Within};
+pub use flag_change::{FlagChange, FlagChangeSettings, KIND as FLAG_CHANGE, Role};
 pub use interleave::Merge;
 pub use jitter::Distribution;
 pub use log::{BegunInstance, FaultLog, FaultLogError, fault_log, request_log};
@@ -129,6 +131,8 @@ pub struct PlanSettings {
     pub pace: PaceSettings,
     /// `[[fault]]`, in order.
     pub faults: Vec<FaultSettings>,
+    /// `[[flag-change]]`, in order.
+    pub flag_changes: Vec<FlagChangeSettings>,
     /// Instances to fire instead of drawing them.
     pub replay_log: Option<FaultLog>,
 }
@@ -138,11 +142,13 @@ impl PlanSettings {
     ///
     /// # Errors
     ///
-    /// The setting at fault, with its key: `select.…`, `pace.…`, `fault[n].…`.
+    /// The setting at fault, with its key: `select.…`, `pace.…`, `fault[n].…`, `flag-change[n].…`.
     pub fn check(&self) -> Result<(), SettingError> {
         self.select.check()?;
         let pace = self.pace.check()?;
-        fault::check_all(&self.faults)?.requests.iter().try_for_each(|fault| fault.check_pace(&pace))
+        let faults = fault::check_all(&self.faults)?;
+        faults.requests.iter().try_for_each(|fault| fault.check_pace(&pace))?;
+        flag_change::check_all(&self.flag_changes, faults.names(), &pace).map(drop)
     }
 
     /// Whether a fault of these hands events over more than once. Settings that are wrong redeliver nothing.
@@ -233,7 +239,9 @@ fn plan_bounded(
 ) -> Result<Plan, PlanError> {
     let slice = settings.select.check()?;
     let pace = settings.pace.check()?;
-    let CheckedFaults { events: mut all, mut requests, order } = fault::check_all(&settings.faults)?;
+    let checked = fault::check_all(&settings.faults)?;
+    let mut changes = flag_change::check_all(&settings.flag_changes, checked.names(), &pace)?;
+    let CheckedFaults { events: mut all, mut requests, order } = checked;
     requests.iter().try_for_each(|fault| fault.check_pace(&pace))?;
     let partitions = settings.select.partitions(source.as_ref())?;
     for fault in &all {
@@ -259,10 +267,11 @@ fn plan_bounded(
     let mut faults = Faults::new(all, &partitions, seed, gaps_us);
     if let Some(log) = &settings.replay_log {
         faults.replay(log, &partitions)?;
-        log.check_requests(&requests, pace.waits())?;
+        log.check_requests(&requests, &changes, pace.waits())?;
         for fault in &mut requests {
             fault.replay(log.requests.get(&fault.name));
         }
+        changes.iter_mut().try_for_each(|change| change.replay(log))?;
     }
     let mut topics: Vec<String> = partitions.iter().map(|partition| partition.topic.clone()).collect();
     topics.dedup();
@@ -279,6 +288,7 @@ fn plan_bounded(
         faults,
         named,
         requests,
+        changes,
         order,
         seed,
         origin_us,
@@ -413,6 +423,21 @@ impl Plan {
         let whole = Self { checked: Arc::clone(&self.checked), once: false };
         let all = &whole.summarised()?.requests.0;
         Ok(all.iter().filter(|fault| !(self.once && fault.redelivers)).cloned().collect())
+    }
+
+    /// Changes of flags, in the scenario's order: the same in every drive of a build. Runs through the plan as [`Self::summary`] does
+    /// where there are any, unless that has been done.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    pub fn flag_changes(&self) -> Result<Vec<FlagChange>, PlanError> {
+        if self.checked.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Moments are those of the whole plan.
+        let whole = Self { checked: Arc::clone(&self.checked), once: false };
+        Ok(whole.summarised()?.changes.clone())
     }
 
     /// Same plan without the deliveries of attempt > 0, all others at the same position and due time, and without the faults at requests

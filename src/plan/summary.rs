@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::checked::Checked;
 use super::fault::Effect;
 use super::faults::bits;
+use super::flag_change::FlagChange;
 use super::kind::Kind;
 use super::late::Lateness;
 use super::requests::{Asking, AtRequests, Resolved};
@@ -43,7 +44,7 @@ pub struct PlanSummary {
     pub gaps_cut: u64,
     /// Replay time saved by cutting, in microseconds.
     pub gaps_cut_us: i64,
-    /// Each fault of the scenario, in order.
+    /// Each fault of the scenario, in order, and behind them its changes of flags.
     pub faults: Vec<FaultSummary>,
 }
 
@@ -60,8 +61,8 @@ pub struct FaultSummary {
     pub planned: u64,
     /// What was achieved, as name and figure in order, such as `("share", 0.049)`, `("extent-max", 64.0)`.
     pub coverage: Vec<(String, f64)>,
-    /// When it fires, for a fault at requests of Kafka clients; none for one at events. Of one that requests begin, nothing is
-    /// planned.
+    /// When it fires, for a fault at requests of Kafka clients or a change of a flag; none for one at events. Of one that requests begin,
+    /// nothing is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_requests: Option<AtRequests>,
 }
@@ -81,6 +82,8 @@ pub(super) struct Summarised {
     pub(super) first_positions: BTreeMap<(u32, i32), i64>,
     /// Faults at requests, in the scenario's order.
     pub(super) requests: Resolved,
+    /// Changes of flags, likewise.
+    pub(super) changes: Vec<FlagChange>,
 }
 
 /// Runs through a plan once.
@@ -88,7 +91,7 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     let mut summary = PlanSummary::default();
     let mut first_positions = vec![None; checked.partitions.len()];
     let mut coverage = Coverage::new(checked);
-    deliveries.asking = Asking::new(&checked.requests, checked.origin_us);
+    deliveries.asking = Asking::new(&checked.requests, &checked.changes, checked.origin_us);
     while let Some(delivery) = deliveries.next().transpose()? {
         summary.deliveries += 1;
         summary.redeliveries += u64::from(delivery.attempt > 0);
@@ -114,12 +117,14 @@ pub(super) fn summarise(checked: &Checked, mut deliveries: Deliveries) -> Result
     let fault = |(at_requests, place): &(bool, usize)| {
         if *at_requests { requests.0[*place].summary() } else { at_events(*place) }
     };
-    summary.faults = checked.order.iter().map(fault).collect();
+    let changes: Vec<FlagChange> =
+        checked.changes.iter().map(|change| change.resolve(&deliveries.asking, checked.origin_us)).collect();
+    summary.faults = checked.order.iter().map(fault).chain(changes.iter().map(FlagChange::summary)).collect();
     let first = |(index, position): (usize, Option<i64>)| {
         Some(((checked.topic_of[index], checked.partitions[index].partition), position?))
     };
     let first_positions = first_positions.into_iter().enumerate().filter_map(first).collect();
-    Ok(Summarised { summary, first_positions, requests })
+    Ok(Summarised { summary, first_positions, requests, changes })
 }
 
 /// Arrivals looked back at for the extent of a reordering; one that reaches further counts as reaching this far.

@@ -1,5 +1,6 @@
 //! Plans over made-up partitions: what each fault does, and what no fault may change.
 
+mod flag_changes;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,16 +90,18 @@ impl Values for SyntheticValues {
 
 /// The parts of a scenario that make a plan.
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Parts {
     select: SelectSettings,
     pace: PaceSettings,
     fault: Vec<FaultSettings>,
+    flag_change: Vec<FlagChangeSettings>,
 }
 
 fn settings(text: &str) -> PlanSettings {
     let parts: Parts = toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    PlanSettings { select: parts.select, pace: parts.pace, faults: parts.fault, replay_log: None }
+    let Parts { select, pace, fault: faults, flag_change: flag_changes } = parts;
+    PlanSettings { select, pace, faults, flag_changes, replay_log: None }
 }
 
 fn spill() -> Arc<SpillSpace> {

@@ -249,6 +249,7 @@ fn plan_settings(scenario: &Scenario, log: Option<FaultLog>) -> PlanSettings {
         select: settings.select.clone(),
         pace: settings.pace.clone(),
         faults: settings.fault.clone(),
+        flag_changes: Vec::new(),
         replay_log: log,
     }
 }

@@ -223,7 +223,7 @@ impl Desk {
             fault: Vec<FaultSettings>,
         }
         let Part { select, pace, fault } = toml::from_str(settings).unwrap();
-        let settings = PlanSettings { select, pace, faults: fault, replay_log: None };
+        let settings = PlanSettings { select, pace, faults: fault, ..PlanSettings::default() };
         plan(&self.recording, &settings, Seed(7), Arc::new(SpillSpace::system())).unwrap()
     }
 

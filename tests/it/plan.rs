@@ -58,7 +58,7 @@ struct Parts {
 
 fn settings(text: &str) -> PlanSettings {
     let parts: Parts = toml::from_str(text).unwrap();
-    PlanSettings { select: parts.select, pace: parts.pace, faults: parts.fault, replay_log: None }
+    PlanSettings { select: parts.select, pace: parts.pace, faults: parts.fault, ..PlanSettings::default() }
 }
 
 fn planned(recording: &Recording, settings: &PlanSettings) -> Plan {

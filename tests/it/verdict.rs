@@ -502,7 +502,7 @@ fn a_fault_of_which_nothing_fired_is_no_verdict() {
 fn at_requests(redelivers: bool, by_time: bool, drives: &[(&str, u64)]) -> Run {
     Run::agreeing().with(|run| {
         let begins = "with request 3".to_owned();
-        let at = AtRequests { begins, by_time, redelivers };
+        let at = AtRequests { begins, by_time, redelivers, only: None };
         let planned = u64::from(by_time);
         let fault = FaultSummary { kind: "lost-ack".to_owned(), at_requests: Some(at), ..fault("lost", planned) };
         run.plan.as_mut().unwrap().faults.push(fault);

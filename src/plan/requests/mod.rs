@@ -12,7 +12,7 @@ mod sizes;
 
 pub(super) use kind::RequestKind;
 pub use rate::Rate;
-pub(super) use resolve::{Asking, Resolved};
+pub(super) use resolve::{Asking, Resolved, moment_of};
 pub use sizes::Sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::trigger::At;
-use super::{Legality, Seed};
+use super::{Legality, Role, Seed};
 use crate::recording::Place;
 
 /// A fault at requests of Kafka clients, resolved against the schedule of its plan. Times are microseconds of replay time.
@@ -145,7 +145,7 @@ pub enum RequestTrigger {
     Moments(Vec<i64>),
 }
 
-/// When a fault at requests fires, as a summary says it.
+/// When a fault at requests fires, or a flag changes, as a summary says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtRequests {
     /// When an instance begins, in words.
@@ -155,6 +155,9 @@ pub struct AtRequests {
     pub by_time: bool,
     /// Whether a client writes, or is handed, something once more because of it: the drives without redelivery do without it.
     pub redelivers: bool,
+    /// Build whose drives alone are to see it; none for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Role>,
 }
 
 /// A checked fault at requests, as far as that goes without the plan's schedule.

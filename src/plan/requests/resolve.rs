@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::flag_change::CheckedChange;
 use super::super::seed::{DrawKey, Purpose, Seed};
 use super::super::summary::FaultSummary;
 use super::super::trigger::At;
@@ -32,10 +33,11 @@ pub(in crate::plan) struct Asking {
 }
 
 impl Asking {
-    pub(in crate::plan) fn new(faults: &[CheckedRequest], origin_us: i64) -> Self {
+    pub(in crate::plan) fn new(faults: &[CheckedRequest], changes: &[CheckedChange], origin_us: i64) -> Self {
         let at =
             faults.iter().filter_map(|fault| if let When::At(moments) = &fault.when { Some(moments) } else { None });
-        let mut moments: Vec<(i64, Option<i64>)> = at.flatten().map(|at| (since(*at, origin_us), None)).collect();
+        let at = at.flatten().copied().chain(changes.iter().filter_map(CheckedChange::at));
+        let mut moments: Vec<(i64, Option<i64>)> = at.map(|at| (since(at, origin_us), None)).collect();
         moments.sort_unstable();
         moments.dedup();
         let asks = faults.iter().any(|fault| matches!(fault.amounts.rate, Some(Rate::Share(_))));
@@ -68,6 +70,14 @@ impl Asking {
             }
         }
         self.deliveries += 1;
+    }
+
+    /// When the first event at or after a moment that was asked for is due; none where there is none, or the moment lies ahead of the
+    /// slice.
+    pub(in crate::plan) fn due_us(&self, at: At, origin_us: i64) -> Option<i64> {
+        let moment = since(at, origin_us);
+        let found = self.moments.binary_search_by_key(&moment, |(moment, _)| *moment).ok()?;
+        self.moments[found].1
     }
 
     /// What a fault comes to, now that the plan is known.
@@ -114,12 +124,7 @@ impl Asking {
                 RequestTrigger::Moments((0..*times).map(moment).collect())
             }
             When::At(moments) => {
-                let due = |at: &At| {
-                    let moment = since(*at, origin_us);
-                    let found = self.moments.binary_search_by_key(&moment, |(moment, _)| *moment).ok()?;
-                    self.moments[found].1
-                };
-                let mut moments: Vec<i64> = moments.iter().filter_map(due).collect();
+                let mut moments: Vec<i64> = moments.iter().filter_map(|at| self.due_us(*at, origin_us)).collect();
                 moments.sort_unstable();
                 RequestTrigger::Moments(moments)
             }
@@ -208,6 +213,7 @@ impl RequestFault {
                 begins: self.begins(),
                 by_time: moments.is_some(),
                 redelivers: self.redelivers,
+                only: None,
             }),
         }
     }
@@ -254,7 +260,7 @@ fn micros(us: i64) -> std::time::Duration {
 }
 
 /// A moment as people read it: to the millisecond, but for the very first.
-fn moment_of(us: i64) -> std::time::Duration {
+pub(in crate::plan) fn moment_of(us: i64) -> std::time::Duration {
     let rounded = us.saturating_add(500) / 1_000 * 1_000;
     micros(if us >= 1_000 { rounded } else { us })
 }
