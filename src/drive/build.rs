@@ -25,13 +25,14 @@ pub struct BuildSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Program and arguments. `{rehearsal}` is the running program, `{dir}` a directory of the drive's own, `{drive}` its name,
-    /// `{instance}` the number of the process among those of the build, `{port}` and `{port.NAME}` free TCP ports; `{effects.NAME}` and
-    /// `{registry}` addresses of its stubs; over Kafka `{brokers}`, `{group}` and `{topic.NAME}`.
+    /// `{instance}` the number of the process among those of the build, `{port}` and `{port.NAME}` free TCP ports; `{effects.NAME}`,
+    /// `{registry}` and `{ofrep}` addresses of its stubs, `{flags}` the file of its flags; over Kafka `{brokers}`, `{group}` and `{topic.NAME}`.
     pub command: Vec<String>,
     /// Environment variables, in addition to those that Rehearsal itself has. Placeholders as in `command`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Flags: `new-rounding = false` becomes the environment variable `REHEARSAL_FLAG_NEW_ROUNDING=false`.
+    /// Flags: `new-rounding = false` becomes the environment variable `REHEARSAL_FLAG_NEW_ROUNDING=false`, stands in flagd's definition
+    /// file `{flags}`, and is what the stub of OFREP at `{ofrep}` answers. A boolean, a number, text or a table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, Flag>,
     /// Working directory; the scenario's folder where it is missing.

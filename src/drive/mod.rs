@@ -38,6 +38,7 @@ mod cluster;
 mod complaints;
 mod feed;
 mod figures;
+mod flags;
 mod http;
 mod isolation;
 mod kafka;
@@ -67,6 +68,7 @@ mod world;
 pub use crate::settings::Flag;
 pub use build::{Build, BuildSettings};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
+pub use flags::check_flag_changes;
 pub use http::HttpRules;
 pub use isolation::{IsolationError, IsolationMode, IsolationRules, Place, launch_by, launch_if_asked};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
@@ -92,7 +94,7 @@ use world::World;
 
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::outcome::{Outcome, OutcomeError};
-use crate::plan::{Delivery, Plan, PlanError, RequestFault};
+use crate::plan::{Delivery, FlagChange, Plan, PlanError, RequestFault};
 use crate::recording::{Recording, RecordingError};
 
 /// Where deliveries come from: a [`Plan`], or a list made otherwise.
@@ -131,6 +133,15 @@ pub trait DeliverySource: fmt::Debug + Sync {
     fn request_faults(&self) -> Result<Vec<RequestFault>, PlanError> {
         Ok(Vec::new())
     }
+
+    /// Changes of flags, which take place while the schedule lasts.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    fn flag_changes(&self) -> Result<Vec<FlagChange>, PlanError> {
+        Ok(Vec::new())
+    }
 }
 
 impl DeliverySource for Plan {
@@ -156,6 +167,10 @@ impl DeliverySource for Plan {
 
     fn request_faults(&self) -> Result<Vec<RequestFault>, PlanError> {
         Plan::request_faults(self)
+    }
+
+    fn flag_changes(&self) -> Result<Vec<FlagChange>, PlanError> {
+        Plan::flag_changes(self)
     }
 }
 
@@ -318,6 +333,7 @@ fn drive_in(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
+    world.take_flags(job)?;
     let outside = Outside::open(job, world)?;
     match (&job.rules.http, &job.rules.kafka) {
         (Some(rules), _) => http::drive(job, rules, world, outside, stop, progress),

@@ -107,7 +107,8 @@ pub struct DriveSettings {
     /// Whether each drive has a world of its own: `on` (the default; as far as the system grants it), `required` or `off`.
     #[serde(skip_serializing_if = "is_on")]
     pub isolation: IsolationMode,
-    /// Hosts of production, as HOST:PORT, and what stands in their place in a drive's world: `stage`, `registry` or `effects.NAME`.
+    /// Hosts of production, as HOST:PORT, and what stands in their place in a drive's world: `stage`, `registry`, `ofrep`
+    /// or `effects.NAME`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, String>,
     /// Addresses, as HOST:PORT, that builds are let through to from their world. What two drives reach there is state that they share.

@@ -1,10 +1,11 @@
 //! What the threads of one drive tell each other. Nothing here blocks: the locks are held to push or to swap a list.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::feed::Announced;
+use super::flags::Flags;
 use super::ledger::Lag;
 use crate::clock::Clock;
 
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     warm_up_covered: AtomicU64,
     announced: Mutex<Vec<Announced>>,
     lag: Mutex<Option<Lag>>,
+    flags: Option<Arc<Flags>>,
 }
 
 impl Shared {
@@ -57,7 +59,13 @@ impl Shared {
             warm_up_covered: AtomicU64::new(0),
             announced: Mutex::new(Vec::new()),
             lag: Mutex::new(None),
+            flags: None,
         }
+    }
+
+    /// Changes these flags by the schedule.
+    pub(super) fn with_flags(self, flags: Option<Arc<Flags>>) -> Self {
+        Self { flags, ..self }
     }
 
     /// Ends all handing over: the build has ended, or is about to be.
@@ -141,9 +149,30 @@ impl Shared {
         self.start_us.load(Ordering::SeqCst) != NEVER
     }
 
-    /// Waits for a due time, in microseconds since the schedule's start; returns the time it is then, or none where the drive was cut
-    /// short meanwhile.
+    /// Waits for a due time, in microseconds since the schedule's start; returns up to which due time may be handed over then, or none
+    /// where the drive was cut short meanwhile. Flags that change by then have changed, and none that changes later is overtaken.
     pub(super) fn wait_until_due(&self, due_us: i64, clock: &dyn Clock) -> Option<i64> {
+        while let Some(change_us) = self.next_change_us().filter(|change_us| *change_us <= due_us) {
+            let at_us = self.wait_until(change_us, clock)?;
+            self.change_flags(change_us, at_us);
+        }
+        let now_us = self.wait_until(due_us, clock)?;
+        Some(self.next_change_us().map_or(now_us, |change_us| now_us.min(change_us - 1)))
+    }
+
+    /// When the next flag changes, in microseconds since the schedule's start.
+    pub(super) fn next_change_us(&self) -> Option<i64> {
+        self.flags.as_ref().and_then(|flags| flags.next_due_us())
+    }
+
+    /// Changes the flags that are to change by `due_us`; it is `at_us` now.
+    pub(super) fn change_flags(&self, due_us: i64, at_us: i64) {
+        if let Some(flags) = &self.flags {
+            flags.change(due_us, at_us);
+        }
+    }
+
+    fn wait_until(&self, due_us: i64, clock: &dyn Clock) -> Option<i64> {
         loop {
             let now = clock.now();
             let now_us = self.relative_us(now.as_micros() as i64);

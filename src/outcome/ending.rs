@@ -30,6 +30,7 @@ impl EndingReport {
             responses: None,
             effects: BTreeMap::new(),
             registry: None,
+            flags: None,
             broken_requests: 0,
             sinks: BTreeMap::new(),
             warnings: Vec::new(),

@@ -9,6 +9,7 @@ mod batch;
 mod columns;
 mod deliveries;
 mod ending;
+mod flags;
 mod gauges;
 mod isolation;
 mod open;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use batch::{CauseView, OutputBatch, OutputView};
 pub use deliveries::{DeliveriesWriter, DeliveryBatches, Receipt};
+pub use flags::{FlagChanged, FlagCount, FlagsReport};
 pub use gauges::{Gauge, GaugesWriter};
 pub use isolation::{Allowed, Attempt, AttemptKind, Isolation, Layer, LayerState};
 pub use open::{Outcome, OutputBatches};
@@ -160,7 +162,7 @@ pub struct EndingReport {
     /// Outputs of transactions that the build took back; they stand in no table.
     #[serde(default)]
     pub taken_back: u64,
-    /// How often each fault at requests fired in this drive, by its name; one that is part of the plan and touched nothing has zeros, one
+    /// How often each fault at requests fired in this drive, by its name, and each change of a flag; one that is part of the plan and touched nothing has zeros, one
     /// that is not there was no part of it. `faults.ndjson` says what was touched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, FaultCount>,
@@ -173,6 +175,9 @@ pub struct EndingReport {
     /// What was done with the schema registry; none where the drive had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryCount>,
+    /// What became of the build's flags; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<FlagsReport>,
     /// Requests to stubs that were none, or broke off before their end: nobody can tell what they asked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub broken_requests: u64,

@@ -41,6 +41,7 @@ pub(super) fn html(report: &Report) -> String {
             redelivery::redelivery(report, page);
             effects::effects(report, page);
             effects::registry(report, page);
+            effects::flags(report, page);
             redelivery::relations(report, page);
             timing::latency(report, page);
             timing::fidelity(report, page);

@@ -24,13 +24,14 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 17] = [
+    let sections: [fn(&Report) -> String; 18] = [
         head,
         answer_table,
         patterns,
         idempotency,
         effects,
         registry,
+        flags,
         latency,
         behind,
         isolation,
@@ -176,6 +177,14 @@ fn registry(report: &Report) -> String {
     };
     let said = listed(&registry.says, "schemas", |said| format!("- {}\n", prose(said)));
     format!("\n### Schema registry\n\n{said}")
+}
+
+fn flags(report: &Report) -> String {
+    let Some(flags) = report.flags.as_ref().filter(|flags| !flags.says.is_empty()) else {
+        return String::new();
+    };
+    let said = listed(&flags.says, "flags", |said| format!("- {}\n", prose(said)));
+    format!("\n### Flags\n\n{said}")
 }
 
 fn effects(report: &Report) -> String {

@@ -26,7 +26,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
-use crate::outcome::{EffectCount, Ending, Isolation, Lateness, RegisteredSchema, SinkReport};
+use crate::outcome::{EffectCount, Ending, FlagsReport, Isolation, Lateness, RegisteredSchema, SinkReport};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
 
@@ -152,6 +152,9 @@ pub struct Report {
     /// What builds called of the world outside, by effect; empty where the scenario has none.
     #[serde(default)]
     pub effects: Vec<EffectFacts>,
+    /// Flags of the builds and what became of them; none where they have none.
+    #[serde(default)]
+    pub flags: Option<FlagFacts>,
     /// What builds registered with the schema registries of their drives; none where they asked for nothing.
     #[serde(default)]
     pub registry: Option<RegistryFacts>,
@@ -284,11 +287,12 @@ pub struct FaultFacts {
     pub legality: String,
     /// Instances planned.
     pub planned: u64,
-    /// Instances that were handed over to `new`; of a fault at requests those that fired in it.
+    /// Instances that were handed over to `new`; of a fault at requests, or a change of a flag, those that fired in it, or in `old` where they
+    /// are old's alone.
     pub fired: u64,
     /// What was achieved, as name and figure in order; of a fault at requests in `new`: what was touched, and requests by name.
     pub coverage: Vec<(String, f64)>,
-    /// For a fault at requests of Kafka clients: when it fires, and what it did in each drive; none for one at events.
+    /// For a fault at requests of Kafka clients, or a change of a flag: when it fires, and what it did in each drive; none for one at events.
     #[serde(default)]
     pub requests: Option<RequestFacts>,
 }
@@ -327,6 +331,15 @@ pub struct EffectFacts {
     pub drives: BTreeMap<String, EffectCount>,
     /// What redelivery would do, such as `new would have charged 37 cards twice, old none`; none where that was not asked.
     pub repeats: Option<String>,
+}
+
+/// What became of the flags of builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagFacts {
+    /// By drive.
+    pub drives: BTreeMap<String, FlagsReport>,
+    /// At which flags old and new differ, which changed when, and which were evaluated how often at which value, as fragments.
+    pub says: Vec<String>,
 }
 
 /// What builds registered with the schema registries of their drives.

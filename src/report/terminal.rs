@@ -50,6 +50,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     idempotency(report, &mut out);
     effects(report, &mut out);
     registry(report, &mut out);
+    flags(report, &mut out);
     relations(report, &mut out);
     latency(report, &mut out);
     behind(report, &mut out);
@@ -161,6 +162,12 @@ fn registry(report: &Report, out: &mut Printed) {
     let Some(registry) = report.registry.as_ref().filter(|registry| !registry.says.is_empty()) else { return };
     out.heading("Schema registry", "");
     sentences(&registry.says, "schemas", out);
+}
+
+fn flags(report: &Report, out: &mut Printed) {
+    let Some(flags) = report.flags.as_ref().filter(|flags| !flags.says.is_empty()) else { return };
+    out.heading("Flags", "");
+    sentences(&flags.says, "flags", out);
 }
 
 fn effects(report: &Report, out: &mut Printed) {

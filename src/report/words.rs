@@ -10,6 +10,7 @@ use super::{BuildFacts, FaultFacts, FiredFacts, RecordingFacts, Report};
 use crate::compare::{
     Causes, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
 };
+use crate::plan::FLAG_CHANGE;
 use crate::recording::CauseFacts;
 
 /// Requests, or clients, of a fault that are named where many would have to be.
@@ -54,6 +55,11 @@ pub(super) fn at_requests(fault: &FaultFacts) -> Vec<String> {
     } else {
         "requests are the client's own, no two drives have the same"
     };
+    if fault.kind == FLAG_CHANGE {
+        let changed = |fired: &FiredFacts| if fired.instances > 0 { "changed" } else { "did not change" };
+        let drives = requests.drives.iter().map(|(drive, fired)| format!("{drive}: {}", changed(fired)));
+        return std::iter::once(requests.begins.clone()).chain(drives).collect();
+    }
     let mut lines = vec![format!("{} ({own})", requests.begins)];
     lines.extend(requests.drives.iter().map(|(drive, fired)| format!("{drive}: {}", fired_in_words(fired))));
     lines

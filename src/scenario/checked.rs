@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::flags;
 use super::policy::read_policy;
 use super::run::Terms;
 use super::source::Problem;
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
-use crate::drive::{Build, DriveRules, Offers, StubRules, check_sinks};
+use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_sinks};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
@@ -48,15 +49,17 @@ pub struct Checked {
 /// # Errors
 ///
 /// [`ScenarioError::Problems`] with everything that is wrong, each with its place in the file.
-pub fn check(scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, ScenarioError> {
+pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked, ScenarioError> {
+    flags::hide(&mut scenario);
     let settings = &scenario.settings;
     let mut wrong = Wrong { scenario: &scenario, problems: Vec::new() };
     let recording = wrong.keep(open(&scenario)?);
     let transport = settings.drive.transport;
     let named = settings.effect.iter().map(|effect| format!("effects.{}", effect.name));
-    let offers = named.fold(Offers::of(transport).with("registry"), Offers::with);
+    let offers = named.fold(Offers::of(transport).with("registry").with("ofrep").with("flags"), Offers::with);
     let old = wrong.keep(settings.old.check_with("old", scenario.folder(), offers.clone()));
     let new = wrong.keep(settings.new.check_with("new", scenario.folder(), offers));
+    wrong.keep(check_flag_changes(&settings.flag_change, old.as_ref(), new.as_ref()));
     let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder()));
     let lineage = wrong.keep(settings.lineage.check());
     let seed = Seed(settings.seed);
@@ -249,7 +252,7 @@ fn plan_settings(scenario: &Scenario, log: Option<FaultLog>) -> PlanSettings {
         select: settings.select.clone(),
         pace: settings.pace.clone(),
         faults: settings.fault.clone(),
-        flag_changes: Vec::new(),
+        flag_changes: settings.flag_change.clone(),
         replay_log: log,
     }
 }

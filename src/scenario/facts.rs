@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::ScenarioError;
 use super::checked::Checked;
 use super::effects;
+use super::flags;
 use super::origin::{Origin, isolation};
 use super::registered;
 use super::source::shown;
@@ -18,7 +19,7 @@ use crate::clock::Stop;
 use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::{FaultSummary, PaceMode, PaceSettings, PlanSummary};
+use crate::plan::{FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
 use crate::recording::Recording;
 use crate::report::{
     BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, Report, RequestFacts, ScenarioFacts,
@@ -85,6 +86,8 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(unknown(checked));
     report.warnings.extend(lost_lineage(checked, &report.causes));
     report.warnings.extend(effects::warnings(endings_of(drives)));
+    report.flags = flags::facts(endings_of(drives));
+    report.warnings.extend(flags::warnings(endings_of(drives)));
     report.registry = registered::facts(endings_of(drives));
     report.warnings.extend(registered::warnings(endings_of(drives)));
     report
@@ -345,8 +348,11 @@ fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>, touched: &Touche
             by_time: at.by_time,
             drives: touched.0.get(&fault.name).cloned().unwrap_or_default(),
         });
-        let of_new = requests.as_ref().and_then(|requests| requests.drives.get("new"));
-        let achieved = of_new.map_or_else(
+        let only = fault.at_requests.as_ref().and_then(|at| at.only);
+        let first = if only == Some(Role::Old) { "old" } else { "new" };
+        let of_new = requests.as_ref().and_then(|requests| requests.drives.get(first));
+        // A flag that changes touches no request.
+        let achieved = of_new.filter(|_| fault.kind != FLAG_CHANGE).map_or_else(
             || fault.coverage.clone(),
             |fired| {
                 let by_request = fired.requests.iter().map(|(name, number)| (name.clone(), *number as f64));

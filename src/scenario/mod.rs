@@ -9,6 +9,7 @@ mod draft;
 mod effects;
 mod error;
 mod facts;
+mod flags;
 mod folder;
 mod origin;
 mod policy;

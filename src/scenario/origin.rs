@@ -49,6 +49,7 @@ impl Origin {
             fidelity: self.fidelity,
             faults: self.faults,
             effects: self.effects,
+            flags: None,
             registry: None,
             relations: relations(&comparison, self.redelivers),
             outputs: comparison.outputs,

@@ -10,7 +10,7 @@ use crate::drive::{
     BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
     TopicSettings,
 };
-use crate::plan::{FaultSettings, PaceSettings, SelectSettings};
+use crate::plan::{FaultSettings, FlagChangeSettings, PaceSettings, SelectSettings};
 
 /// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
 ///
@@ -33,6 +33,9 @@ pub struct ScenarioSettings {
     /// What happens to events on the way, in order.
     #[serde(default)]
     pub fault: Vec<FaultSettings>,
+    /// Flags of the builds that take another value on the way.
+    #[serde(default)]
+    pub flag_change: Vec<FlagChangeSettings>,
     /// The build in production.
     pub old: BuildSettings,
     /// The build to be released.

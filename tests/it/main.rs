@@ -11,6 +11,7 @@ mod crash;
 mod described;
 mod drive;
 mod effects;
+mod flags;
 mod import;
 #[cfg(target_os = "linux")]
 mod isolation;

@@ -93,7 +93,7 @@ pub(super) fn drive(
     let producer = producer(&link, acks, job.plan.paced()).map_err(failed)?;
     let acks: &Acks = producer.context();
     let board = Board::new(&inputs, &kafka.outputs, acks);
-    let shared = Shared::new(clock.now(), job.rules.timeout);
+    let shared = Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags());
     connect(world, address(rules, &names, &inputs, kafka), job, kafka);
     let desk = Desk::open(job, outside, stop)?;
     let between = Between { broker: &board, world, ready: job.rules.ready.as_ref() };

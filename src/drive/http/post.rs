@@ -207,9 +207,14 @@ impl Post {
             return Ok(());
         }
         loop {
-            let left_us = delivery.due_us - self.shared.relative_us(self.now_us());
+            let at_us = self.shared.relative_us(self.now_us());
+            // A flag changes when that is due, ahead of what is handed over then.
+            let change_us = self.shared.next_change_us().filter(|change_us| *change_us <= delivery.due_us);
+            let left_us = change_us.unwrap_or(delivery.due_us) - at_us;
             if left_us <= 0 {
-                return Ok(());
+                let Some(change_us) = change_us else { return Ok(()) };
+                self.shared.change_flags(change_us, at_us);
+                continue;
             }
             tokio::time::sleep(Duration::from_micros(left_us as u64).min(SLICE)).await;
             self.go_on()?;

@@ -75,7 +75,7 @@ impl fmt::Display for Place {
 pub struct IsolationRules {
     /// Whether there is any.
     pub mode: IsolationMode,
-    /// What stands where builds know a host of production: `stage`, `registry` or `effects.NAME`.
+    /// What stands where builds know a host of production: `stage`, `registry`, `ofrep` or `effects.NAME`.
     pub hosts: BTreeMap<Place, String>,
     /// What builds are let through to.
     pub allow: BTreeSet<Place>,
@@ -101,10 +101,11 @@ impl IsolationRules {
             let place = place("drive.hosts", text)?;
             let known = target == "stage"
                 || target == "registry"
+                || target == "ofrep"
                 || target.strip_prefix("effects.").is_some_and(|name| !name.is_empty());
             if !known {
                 let problem = format!("`{target}` stands for nothing that Rehearsal serves");
-                let instead = "Write `\"stage\"`, `\"registry\"` or `\"effects.NAME\"`.";
+                let instead = "Write `\"stage\"`, `\"registry\"`, `\"ofrep\"` or `\"effects.NAME\"`.";
                 return Err(SettingError::new("drive.hosts", problem, instead));
             }
             if target == "stage"

@@ -7,6 +7,7 @@
 mod call;
 mod calls;
 mod effect;
+mod ofrep;
 mod pattern;
 mod recorded;
 mod registry;
@@ -30,9 +31,11 @@ use std::sync::Arc;
 
 use calls::counter;
 use effect::Seen;
+use ofrep::Ofrep;
 use registry::Registry;
 use serve::{Desk, Server};
 
+use super::flags::Flags;
 use super::world::World;
 use super::{DriveError, Job};
 use crate::clock::{Clock, SystemClock};
@@ -44,7 +47,7 @@ pub(super) struct Outside(Option<(Stubs, Calls)>);
 
 impl Outside {
     /// Starts the stubs of `job`'s drive, where any are wanted, and tells `world` where they are: by placeholders, and by the variables
-    /// `REHEARSAL_EFFECT_NAME` and `REHEARSAL_REGISTRY`.
+    /// `REHEARSAL_EFFECT_NAME`, `REHEARSAL_REGISTRY` and `REHEARSAL_OFREP`.
     ///
     /// # Errors
     ///
@@ -53,10 +56,14 @@ impl Outside {
         let named = |target: &String| target == "registry";
         let named = job.rules.isolation.hosts.values().any(named) || job.build.names("registry", &job.rules.sinks);
         let wanted = |rules: &&StubRules| !rules.effects.is_empty() || named;
-        let Some(rules) = job.rules.stubs.as_ref().filter(wanted) else { return Ok(Self(None)) };
+        let (rules, flags) = (job.rules.stubs.as_ref().filter(wanted), world.flags());
+        if rules.is_none() && flags.is_none() {
+            return Ok(Self(None));
+        }
+        let bounds = job.rules.stubs.as_ref().map_or_else(StubSettings::default, |rules| rules.bounds);
         let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());
         let failed = |source| DriveError::World { drive: job.name.to_owned(), source };
-        let (mut stubs, calls) = Stubs::start(rules, listener).map_err(failed)?;
+        let (mut stubs, calls) = Stubs::start(rules, flags, bounds, listener).map_err(failed)?;
         stubs.masked = job.rules.mask.is_some();
         for (name, address) in &stubs.addresses {
             if let Some(isolation) = world.isolation() {
@@ -92,24 +99,28 @@ struct Stubs {
     server: Server,
     addresses: BTreeMap<String, SocketAddr>,
     seen: Vec<(String, Arc<Seen>)>,
-    registry: Arc<Registry>,
+    registry: Option<Arc<Registry>>,
+    flags: Option<Arc<Flags>>,
     clock: Arc<SystemClock>,
     /// Whether something is masked: paths may hold it, and nobody can tell where.
     masked: bool,
 }
 
 impl Stubs {
-    /// Starts the stubs of `rules`. `listener` is asked for a listener of each name: `effects.NAME`, `registry`.
+    /// Starts the stubs of `rules` and, where there are `flags`, the one that evaluates them. `listener` is asked for a listener of each
+    /// name: `effects.NAME`, `registry`, `ofrep`.
     ///
     /// # Errors
     ///
     /// What the system says where it gives no port or no thread.
     fn start(
-        rules: &StubRules,
+        rules: Option<&StubRules>,
+        flags: Option<Arc<Flags>>,
+        bounds: StubSettings,
         mut listener: impl FnMut(&str) -> io::Result<TcpListener>,
     ) -> io::Result<(Self, Calls)> {
         let (mut addresses, mut seen, mut desks) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for effect in &rules.effects {
+        for effect in rules.iter().flat_map(|rules| &rules.effects) {
             let name = format!("effects.{}", effect.name());
             let listening = listener(&name)?;
             addresses.insert(name, listening.local_addr()?);
@@ -117,17 +128,24 @@ impl Stubs {
             seen.push((effect.name().to_owned(), Arc::clone(&of_drive)));
             desks.push((listening, Desk::Effect { effect: Arc::clone(effect), seen: of_drive }));
         }
-        let registry = Arc::new(Registry::new(&rules.recorded));
-        let listening = listener("registry")?;
-        addresses.insert("registry".to_owned(), listening.local_addr()?);
-        desks.push((listening, Desk::Registry(Arc::clone(&registry))));
+        let registry = rules.map(|rules| Arc::new(Registry::new(&rules.recorded)));
+        if let Some(registry) = &registry {
+            let listening = listener("registry")?;
+            addresses.insert("registry".to_owned(), listening.local_addr()?);
+            desks.push((listening, Desk::Registry(Arc::clone(registry))));
+        }
+        if let Some(flags) = &flags {
+            let listening = listener("ofrep")?;
+            addresses.insert("ofrep".to_owned(), listening.local_addr()?);
+            desks.push((listening, Desk::Flags(Ofrep::new(Arc::clone(flags)))));
+        }
         let (put, calls) = counter();
         let clock = Arc::new(SystemClock::start());
-        let server = Server::start(desks, rules.bounds, put, Arc::clone(&clock))?;
-        Ok((Self { server, addresses, seen, registry, clock, masked: false }, calls))
+        let server = Server::start(desks, bounds, put, Arc::clone(&clock))?;
+        Ok((Self { server, addresses, seen, registry, flags, clock, masked: false }, calls))
     }
 
-    /// Addresses by name, as a build is told them: `effects.NAME` and `registry` to `http://127.0.0.1:PORT`.
+    /// Addresses by name, as a build is told them: `effects.NAME`, `registry` and `ofrep` to `http://127.0.0.1:PORT`.
     fn urls(&self) -> BTreeMap<String, String> {
         self.addresses.iter().map(|(name, address)| (name.clone(), format!("http://{address}"))).collect()
     }
@@ -135,7 +153,10 @@ impl Stubs {
     fn report(&self, report: &mut EndingReport) {
         let count = |seen: &Seen| if self.masked { without_paths(seen.count()) } else { seen.count() };
         report.effects = self.seen.iter().map(|(name, seen)| (name.clone(), count(seen))).collect();
-        report.registry = Some(self.registry.count()).filter(|count| count.requests > 0);
+        report.registry = self.registry.as_ref().map(|registry| registry.count()).filter(|count| count.requests > 0);
+        if let Some(flags) = &self.flags {
+            flags.report(report);
+        }
         report.broken_requests = self.server.broken();
     }
 }

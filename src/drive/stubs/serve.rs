@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::call::{Asked, Call, Came};
 use super::calls::Counter;
 use super::effect::{Effect, Seen};
+use super::ofrep::Ofrep;
 use super::registry::Registry;
 use super::settings::StubSettings;
 use crate::clock::{Clock, SystemClock};
@@ -56,6 +57,7 @@ pub(super) struct Answer {
 pub(super) enum Desk {
     Effect { effect: Arc<Effect>, seen: Arc<Seen> },
     Registry(Arc<Registry>),
+    Flags(Ofrep),
 }
 
 /// What all stubs of a drive have in common.
@@ -184,6 +186,7 @@ async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result
     let mut answer = match desk {
         Desk::Effect { effect, seen } => effect.answer(&asked, arrived.as_micros() as i64, seen),
         Desk::Registry(registry) => registry.answer(&asked),
+        Desk::Flags(flags) => flags.answer(&asked),
     };
     if let Some(call) = answer.call.take() {
         floor.counter.put(call).await.map_err(|()| Unanswered::Over)?;

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use errands::{Lingering, copy_state};
 
 use super::build::Build;
+use super::flags::Flags;
 use super::isolation::{Isolation, IsolationError};
 use super::leash;
 use super::placeholders::{Address, Offers, Piece, pieces};
@@ -99,6 +100,7 @@ pub(super) struct World {
     kafka: Option<Address>,
     env: BTreeMap<String, String>,
     offered: BTreeMap<String, String>,
+    flags: Option<Arc<Flags>>,
     /// Whether there may be something to clean up.
     unclean: AtomicBool,
     lingering: Lingering,
@@ -132,6 +134,7 @@ impl World {
             kafka: None,
             env: BTreeMap::new(),
             offered: BTreeMap::new(),
+            flags: None,
             unclean: AtomicBool::new(false),
             lingering: Lingering::default(),
         })
@@ -147,6 +150,9 @@ impl World {
     pub(super) fn furnish(&self, job: &Job<'_>, stop: &Stop) -> Result<(), DriveError> {
         let folder = self.temporary();
         fs::create_dir_all(&folder).map_err(|source| OutcomeError::io(&folder, source))?;
+        if let Some(flags) = &self.flags {
+            flags.write().map_err(|source| OutcomeError::io(flags.path(), source))?;
+        }
         if let Some(state) = job.build.state() {
             copy_state(state, &self.dir.join(STATE), stop).map_err(|(path, source)| {
                 let drive = job.name.to_owned();
@@ -158,6 +164,27 @@ impl World {
             })?;
         }
         self.prepare(job, stop)
+    }
+
+    /// Takes the flags of `job`'s drive, where it has any, and tells what it starts where their file will stand: by `{flags}`, and by the
+    /// variable `REHEARSAL_FLAGS`.
+    ///
+    /// # Errors
+    ///
+    /// What reading the plan says.
+    pub(super) fn take_flags(&mut self, job: &Job<'_>) -> Result<(), DriveError> {
+        self.flags = Flags::of(job, &self.dir)?.map(Arc::new);
+        if let Some(flags) = &self.flags {
+            let path = flags.path().to_string_lossy().into_owned();
+            self.tell("REHEARSAL_FLAGS", path.clone());
+            self.offer("flags", path);
+        }
+        Ok(())
+    }
+
+    /// Flags of the drive, where it has any.
+    pub(super) fn flags(&self) -> Option<Arc<Flags>> {
+        self.flags.clone()
     }
 
     /// Keeps `job`'s drive to itself: has all processes started there from here on, and all ports found there.
@@ -188,6 +215,11 @@ impl World {
         arrived_us: i64,
         stop: &Stop,
     ) {
+        if let Some(flags) = &self.flags
+            && let Some(source) = flags.take_failure()
+        {
+            failed.get_or_insert(OutcomeError::io(flags.path(), source).into());
+        }
         if failed.is_none() {
             match self.snapshots(job, outputs, arrived_us, stop) {
                 Ok(sinks) => {
@@ -390,6 +422,9 @@ impl Drop for World {
         }
         // What lives there ends first.
         (self.launcher, self.isolation) = (Box::new(Beside), None);
+        if let Some(flags) = &self.flags {
+            flags.remove();
+        }
         for folder in [self.temporary(), self.dir.clone()] {
             // Not where something is in it.
             let _ = fs::remove_dir(folder);

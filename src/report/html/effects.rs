@@ -10,6 +10,18 @@ const TABLE_BYTES: usize = 60_000;
 /// Bytes of what was registered.
 const REGISTERED_BYTES: usize = 60_000;
 
+/// Writes what became of the builds' flags; nothing where there is nothing to say.
+pub(super) fn flags(report: &Report, page: &mut Page) {
+    let Some(flags) = report.flags.as_ref().filter(|flags| !flags.says.is_empty()) else { return };
+    page.section("section id=\"flags\"", "Flags", |page| {
+        page.leaf(
+            "p class=\"about\"",
+            "Evaluations are those that the stub of OFREP was asked for; who reads a file or the environment is not seen.",
+        );
+        page.list(REGISTERED_BYTES, "flags", &flags.says, |page, said| page.text(said));
+    });
+}
+
 /// Writes what builds registered; nothing where they registered nothing.
 pub(super) fn registry(report: &Report, page: &mut Page) {
     let Some(registry) = report.registry.as_ref().filter(|registry| !registry.says.is_empty()) else { return };

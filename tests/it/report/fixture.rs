@@ -10,7 +10,7 @@ use rehearsal::outcome::{EffectCount, Ending, Lateness};
 use rehearsal::plan::PlanSummary;
 use rehearsal::recording::{CauseFacts, GapCause};
 use rehearsal::report::{
-    BuildFacts, DriveFacts, EffectFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, RegistryFacts,
+    BuildFacts, DriveFacts, EffectFacts, FaultFacts, Fidelity, FiredFacts, FlagFacts, RecordingFacts, RegistryFacts,
     RelationFacts, Report, RequestFacts, ScenarioFacts,
 };
 
@@ -53,6 +53,13 @@ pub(crate) fn differ() -> Report {
                 .into(),
             repeats: Some("new would have paid 38 passengers twice, old none".into()),
         }],
+        flags: Some(FlagFacts {
+            drives: BTreeMap::new(),
+            says: vec![
+                "new-rounding is false in old and true in new".into(),
+                "new: new-rounding was thrown from true to false at 90s of the replay (kill)".into(),
+            ],
+        }),
         registry: Some(RegistryFacts {
             drives: BTreeMap::new(),
             says: vec!["new registers version 4 of payouts-value (Avro), the first of its subject, old does not".into()],
@@ -157,6 +164,7 @@ pub(crate) fn agree() -> Report {
             ..Idempotency::default()
         }),
         effects: Vec::new(),
+        flags: None,
         registry: None,
         relations: vec![relation("redelivery", "kept by both", "")],
         latency: Some(latency()),
