@@ -112,7 +112,7 @@ pub fn compare_outcomes(
     report.resources = resources(&drives);
     report.warnings.extend(around_builds(&drives));
     report.warnings.extend(effects::warnings(endings_of(&drives)));
-    report.flags = super::flags::facts(endings_of(&drives));
+    report.flags = super::flags::facts(&drives);
     report.warnings.extend(super::flags::warnings(endings_of(&drives)));
     report.registry = registered::facts(endings_of(&drives));
     report.warnings.extend(registered::warnings(endings_of(&drives)));

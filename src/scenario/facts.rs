@@ -86,7 +86,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(unknown(checked));
     report.warnings.extend(lost_lineage(checked, &report.causes));
     report.warnings.extend(effects::warnings(endings_of(drives)));
-    report.flags = flags::facts(endings_of(drives));
+    report.flags = flags::facts(drives);
     report.warnings.extend(flags::warnings(endings_of(drives)));
     report.registry = registered::facts(endings_of(drives));
     report.warnings.extend(registered::warnings(endings_of(drives)));

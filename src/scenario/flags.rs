@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::drive::BuildSettings;
-use crate::outcome::{EndingReport, FlagChanged, FlagsReport};
-use crate::plan::FlagChangeSettings;
+use crate::outcome::{EndingReport, FlagChanged, FlagsReport, Outcome};
+use crate::plan::{FlagChangeSettings, Phase};
 use crate::report::FlagFacts;
 use crate::settings::{Flag, Span};
 
@@ -36,16 +36,52 @@ pub(super) fn hide(scenario: &mut Scenario) {
 }
 
 /// Gathers what became of the flags in each drive; none where no build has any.
-pub(super) fn facts<'a>(endings: impl Iterator<Item = (&'a str, &'a EndingReport)>) -> Option<FlagFacts> {
-    let drives: BTreeMap<String, FlagsReport> =
-        endings.filter_map(|(drive, ending)| Some((drive.to_owned(), ending.flags.clone()?))).collect();
-    (!drives.is_empty()).then(|| FlagFacts { says: says(&drives), drives })
+pub(super) fn facts(drives: &[(String, Outcome)]) -> Option<FlagFacts> {
+    let ahead = drives.iter().filter_map(|(drive, outcome)| Some((drive.as_str(), ahead(outcome)?)));
+    gathered(drives.iter().map(|(drive, outcome)| (drive.as_str(), outcome.ending())), &ahead.collect())
 }
 
-fn says(drives: &BTreeMap<String, FlagsReport>) -> Vec<String> {
+/// Outputs of a drive that came ahead of each change, in order, and all of them, warm-up left out; none where nothing changed, or they
+/// cannot be read.
+fn ahead(outcome: &Outcome) -> Option<(Vec<u64>, u64)> {
+    let changes = &outcome.ending().flags.as_ref()?.changes;
+    if changes.is_empty() {
+        return None;
+    }
+    let (mut ahead, mut all) = (vec![0; changes.len()], 0);
+    for batch in outcome.outputs().ok()? {
+        let batch = batch.ok()?;
+        for output in (0..batch.len()).map(|row| batch.get(row)).filter(|output| output.phase != Phase::WarmUp) {
+            all += 1;
+            for (count, changed) in ahead.iter_mut().zip(changes) {
+                *count += u64::from(output.arrived_us < changed.at_us);
+            }
+        }
+    }
+    Some((ahead, all))
+}
+
+fn gathered<'a>(
+    endings: impl Iterator<Item = (&'a str, &'a EndingReport)>,
+    ahead: &BTreeMap<&str, (Vec<u64>, u64)>,
+) -> Option<FlagFacts> {
+    let drives: BTreeMap<String, FlagsReport> =
+        endings.filter_map(|(drive, ending)| Some((drive.to_owned(), ending.flags.clone()?))).collect();
+    (!drives.is_empty()).then(|| FlagFacts { says: says(&drives, ahead), drives })
+}
+
+fn says(drives: &BTreeMap<String, FlagsReport>, ahead: &BTreeMap<&str, (Vec<u64>, u64)>) -> Vec<String> {
     let mut says = states(drives);
     for (drive, flags) in drives {
-        says.extend(flags.changes.iter().map(|changed| format!("{drive}: {}", in_words(changed))));
+        let outputs = |index: usize| {
+            let (counts, all) = ahead.get(drive.as_str())?;
+            Some(format!(", behind {} of {all} outputs", counts.get(index)?))
+        };
+        says.extend(
+            flags.changes.iter().enumerate().map(|(index, changed)| {
+                format!("{drive}: {}{}", in_words(changed), outputs(index).unwrap_or_default())
+            }),
+        );
         if flags.requests > 0 {
             says.push(format!("{drive} {}", asked(flags)));
         }
@@ -151,18 +187,20 @@ mod tests {
             at_us: 1_500_200,
         };
         new.flags.as_mut().unwrap().changes.push(changed);
-        let facts = facts([("old", &old), ("new", &new)].into_iter()).unwrap();
+        let ahead = BTreeMap::from([("new", (vec![3], 7))]);
+        let facts = gathered([("old", &old), ("new", &new)].into_iter(), &ahead).unwrap();
         assert_eq!(
             facts.says,
             [
                 "fast is false in old and true in new",
                 "who is not set in old and \"a\" in new",
-                "new: fast was thrown from true to false at 1500ms of the replay (kill)",
+                "new: fast was thrown from true to false at 1500ms of the replay (kill), behind 3 of 7 outputs",
                 "new evaluated fast 3 times as true, 2 of them with all others; fast 4 times as false; who 2 times as \"a\", 2 of \
                  them with all others",
             ]
         );
-        assert_eq!(super::facts([("old", &EndingReport::new(Ending::Finished, ""))].into_iter()), None);
+        let none = EndingReport::new(Ending::Finished, "");
+        assert_eq!(gathered([("old", &none)].into_iter(), &BTreeMap::new()), None);
     }
 
     #[test]

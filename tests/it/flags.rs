@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rehearsal::clock::Stop;
 use rehearsal::compare::{Kind, Verdict};
+use rehearsal::drive::DriveError;
 use rehearsal::outcome::{FlagsReport, Outcome};
 use rehearsal::report::{Format, Report, render};
 use rehearsal::scenario::{Checked, Destination, Scenario, ScenarioError, check, run};
@@ -98,6 +99,7 @@ fn a_kill_switch_is_thrown_at_its_moment_for_who_asks_and_for_who_reads_the_file
     for format in [Format::Json, Format::Terminal, Format::Html, Format::Markdown] {
         let shown = render(&report, format).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(shown.contains("was thrown from true to false at"), "{format}: {shown}");
+        assert!(shown.contains("behind 2 of 4 outputs"), "{format}: {shown}");
         assert!(shown.contains("becomes false at 1s of the replay"), "{format}: {shown}");
     }
     // Its log is an input: the same moment, or another, whatever the scenario says.
@@ -258,4 +260,53 @@ http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler)
     assert_eq!(decided(desk.path(), "run", "new"), [true, true, false, false]);
     let new = &flags(&report, "new").flags["fast"];
     assert_eq!((new[0].in_bulk, new[1].in_bulk, flags(&report, "new").bulk), (2, 2, 4));
+}
+
+#[test]
+fn over_kafka_a_switch_is_thrown_when_its_event_is_due() {
+    let desk = desk(1);
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights");
+    let program = env!("CARGO_BIN_EXE_rehearsal");
+    // Reads beside it until the switch is thrown, and says so.
+    let build = r#"open "$REHEARSAL_OFREP"; ("$1" sample refunds-old) & until ask fast; [[ $answer == *'"value":false'* ]]; do :; done
+        echo thrown >&2; wait"#;
+    fs::write(desk.path().join("build.sh"), format!("{ASK}{build}")).unwrap();
+    let build = format!("command = ['bash', 'build.sh', '{program}']\nflags = {{ fast = true }}\n");
+    let text = format!(
+        "recording = '{}'\n[select]\nfrom = '2013-01-28T00:00:00Z'\nto = '2013-01-28T03:00:00Z'\n[old]\n{build}[new]\n{build}\
+         [drive]\nsettle = '50ms'\ntransport = 'kafka'\noutputs = ['refunds']\n[pace]\nmode = 'accelerated'\nspeed = 7200.0\n{}",
+        recording.display(),
+        KILL.replace("2s", "90m")
+    );
+    fs::write(desk.path().join("flags.toml"), text).unwrap();
+    let scenario = Scenario::read(desk.path().join("flags.toml"), &[]).unwrap_or_else(|error| panic!("{error}"));
+    let report = rehearse(&check(scenario, None).unwrap_or_else(|error| panic!("{error}")), desk.path(), "run");
+    let log = fs::read_to_string(desk.path().join("run/faults.ndjson")).unwrap();
+    let due_us = serde_json::from_str::<serde_json::Value>(&log).unwrap()["moment_us"].as_i64().unwrap();
+    assert!((750_000..900_000).contains(&due_us), "{log}");
+    for drive in ["old", "old-again", "new"] {
+        let changes = &flags(&report, drive).changes;
+        assert!(changes.len() == 1 && changes[0].at_us >= due_us, "{drive}: {changes:?} {:?}", report.drives);
+        let said = fs::read_to_string(desk.path().join("run/outcomes").join(drive).join("stderr.log")).unwrap();
+        assert!(said.contains("thrown"), "{said}");
+    }
+    assert_eq!(report.faults[0].fired, 1);
+}
+
+#[test]
+fn a_build_that_knows_productions_own_name_finds_its_flags_there() {
+    let desk = desk(3);
+    let by_name = BY_OFREP.replace("$REHEARSAL_OFREP", "http://flagd.prod:8016");
+    let more = "hosts = { 'flagd.prod:8016' = 'ofrep' }\n[pace]\nmode = 'unpaced'\n";
+    let checked = checked(desk.path(), (&by_name, "{ fast = true }"), (&by_name, "{ fast = true }"), more);
+    let destination = Destination::Folder { path: desk.path().join("run"), force: false };
+    match run(&checked, &destination, &Silent, &Stop::new()) {
+        Ok(run) => assert_eq!(flags(&run.report, "new").flags["fast"][0].asked, 3, "{:?}", run.report.drives),
+        // Where no names of its own are granted no drive takes place: production's would lead to production.
+        Err(ScenarioError::Drive(DriveError::Isolation(_))) => {
+            let required = std::env::var_os("REHEARSAL_ISOLATION").is_some_and(|value| value == "required");
+            assert!(!required && !desk.path().join("run/outcomes/new").exists());
+        }
+        Err(error) => panic!("{error:?}"),
+    }
 }
