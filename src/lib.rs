@@ -4,7 +4,7 @@
 //! hands them to an old and a new build and keeps what each did as an [`outcome`], [`compare`] finds where outcomes differ and
 //! [`report`] says so. What nobody may see is taken out by a [`mask`] before it is kept. [`scenario::run()`] is the whole pipeline
 //! on one page. Clients of a cluster, where there is one, are made by [`kafka`]. Values that a registry's [`schema`] describes are
-//! read as what they say by every room that looks into them.
+//! read as what they say by every room that looks into them. A build of another revision stands in a [`worktree`] of its own.
 //!
 //! ```text
 //! Kafka ──capture──▶ recording ──┐
@@ -47,3 +47,4 @@ pub mod scenario;
 pub mod schema;
 pub mod settings;
 pub mod spill;
+pub mod worktree;

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: the flow is one-way. `samples` fills its broker from a recording; `cli` and `scenario` stand at its end.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("clock", &[]),
     ("settings", &[]),
     ("spill", &[]),
+    ("worktree", &["clock"]),
     // A leaf: events are decoded where they are captured, shown, planned with and compared.
     ("schema", &[]),
     ("recording", &["settings", "schema"]),
@@ -39,6 +40,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "compare",
             "report",
             "samples",
+            "worktree",
         ],
     ),
     (
@@ -58,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "compare",
             "report",
             "samples",
+            "worktree",
             "scenario",
         ],
     ),
