@@ -74,12 +74,12 @@ pub(super) struct Changes {
     /// Injects exactly the faults of an earlier run's log, drawing none
     #[arg(long, value_name = "LOG")]
     pub(super) faults: Option<PathBuf>,
-    /// Runs the old build in this folder
-    #[arg(long, value_name = "FOLDER")]
-    pub(super) old: Option<PathBuf>,
-    /// Runs the new build in this folder
-    #[arg(long, value_name = "FOLDER")]
-    pub(super) new: Option<PathBuf>,
+    /// Takes the old build from a revision of the scenario's repository, or from a folder; `.` is the one here, as it is
+    #[arg(long, value_name = "REVISION|FOLDER", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) old: Option<String>,
+    /// Takes the new build from there
+    #[arg(long, value_name = "REVISION|FOLDER", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) new: Option<String>,
 }
 
 /// Where a run goes.
@@ -525,13 +525,25 @@ Examples:
   rehearsal run scenario.toml
   rehearsal run scenarios/ --exit-zero
   rehearsal run scenario.toml --seed 8 --set 'fault[0].probability=0.1'
-  rehearsal run scenario.toml --json | jq .verdict")]
+  rehearsal run scenario.toml --json | jq .verdict
+  rehearsal run --old main --new . scenario.toml       the folder as it is
+  rehearsal run --old v1.4 --new HEAD~1 scenario.toml
+  rehearsal run --old ../release --new . scenario.toml --fresh
+
+A revision is checked out to a tree in $XDG_CACHE_HOME/rehearsal/builds (or
+below ~/.cache), made there by the scenario's `build` commands once, and used by
+later runs. An outcome of old is used again where plan, build, flags, rules of
+driving and machine are those of an earlier run in target/rehearsal and no gate
+is on timing; the report says so.")]
 pub(super) struct RunArguments {
     /// Scenarios, or folders in which every .toml file is one
     #[arg(required = true, value_name = "SCENARIO")]
     pub(super) scenarios: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) changes: Changes,
+    /// Drives old in any case, instead of using an outcome of an earlier run again
+    #[arg(long)]
+    pub(super) fresh: bool,
     #[command(flatten)]
     pub(super) out: Out,
     /// Prints run.json; of several scenarios, one array of them

@@ -377,6 +377,23 @@ impl From<ScenarioError> for Failure {
             ScenarioError::Stopped { .. } | ScenarioError::Compare(CompareError::Stopped) => {
                 Self::surroundings(error, "Run it again for a verdict.")
             }
+            ScenarioError::NoFolder { .. } => {
+                Self::wrong(error, "Name a folder, or a revision of the scenario's repository, such as `main`.")
+            }
+            ScenarioError::Ambiguous { ref place, .. } => {
+                let hint =
+                    format!("Write ./{place} for the folder, or heads/{place} or tags/{place} for the revision.");
+                Self::wrong(error, hint)
+            }
+            ScenarioError::StoppedMaking => Self::surroundings(error, "Run it again: it begins with them."),
+            ScenarioError::Make { .. } => Self::surroundings(
+                error,
+                "It runs in the build's directory, with the environment of this program. Mend what it says, and run again.",
+            ),
+            ScenarioError::Worktree(_) => Self::surroundings(
+                error,
+                "Trees of revisions are kept below $XDG_CACHE_HOME/rehearsal/builds, or ~/.cache.",
+            ),
             ScenarioError::Drive(DriveError::Cluster(error)) => error.into(),
             ScenarioError::Drive(DriveError::Isolation(error)) => error.into(),
             error @ ScenarioError::Drive(DriveError::Prepare { .. }) => Self::surroundings(

@@ -32,9 +32,30 @@ impl<'a> Progress<'a> {
     }
 }
 
+fn making_of(role: &str) -> String {
+    format!("make {role}")
+}
+
 impl Watcher for Progress<'_> {
     fn note(&self, text: &str) {
         self.printer.note(&format!("{}: {text}", self.scenario));
+    }
+
+    fn making(&self, role: &str, command: &str, line: &str) {
+        let mut bars = self.lock();
+        let name = making_of(role);
+        let bar = bars.entry(name.clone()).or_insert_with(|| self.printer.bar(&name, None));
+        if bar.is_hidden() && line.is_empty() {
+            // Nobody watches; a log shall say what took the time.
+            self.printer.note(&format!("{}: {role}: {command}", self.scenario));
+        }
+        bar.set_message(if line.is_empty() { command.to_owned() } else { format!("{command}: {line}") });
+    }
+
+    fn made(&self, role: &str) {
+        if let Some(bar) = self.lock().remove(&making_of(role)) {
+            bar.finish_and_clear();
+        }
     }
 
     fn started(&self, drive: &str, deliveries: u64) {

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::signal::raise_on_interrupt;
 use crate::clock::Stop;
 use crate::report::{Colours, Format, Report, TerminalStyle, render, terminal};
-use crate::scenario::{Checked, Destination, Run, RunFolder, Scenario, check, scenarios_in};
+use crate::scenario::{Checked, Destination, Run, RunFolder, Scenario, check, choose, scenarios_in};
 
 pub(super) fn run(arguments: &RunArguments, printer: &Printer) -> Result<Code, Failure> {
     let paths = scenarios_in(&arguments.scenarios)?;
@@ -25,7 +25,10 @@ pub(super) fn run(arguments: &RunArguments, printer: &Printer) -> Result<Code, F
     let mut refused = None;
     for path in &paths {
         match read(path, &arguments.changes) {
-            Ok(scenario) => checked.push(scenario),
+            Ok(mut scenario) => {
+                scenario.fresh = arguments.fresh;
+                checked.push(scenario);
+            }
             Err(failure) => {
                 if let Some(earlier) = refused.replace(failure) {
                     printer.failure(&earlier);
@@ -145,7 +148,16 @@ fn verdict_in_words(report: &Report) -> String {
 
 /// Reads a scenario with the changes of the command line and checks it against its surroundings.
 pub(super) fn read(path: &Path, changes: &Changes) -> Result<Checked, Failure> {
-    let scenario = Scenario::read(path, &changes.overrides()?)?;
+    let mut overrides = changes.overrides();
+    let mut scenario = Scenario::read(path, &overrides)?;
+    for (role, place) in [("old", &changes.old), ("new", &changes.new)] {
+        if let Some(place) = place {
+            overrides.extend(choose(&scenario, role, place)?);
+        }
+    }
+    if overrides.len() > scenario.overrides.len() {
+        scenario = Scenario::read(path, &overrides)?;
+    }
     Ok(check(scenario, changes.faults.as_deref())?)
 }
 
@@ -158,32 +170,8 @@ pub(super) fn destination(out: &Out) -> Destination {
 }
 
 impl Changes {
-    /// Returns the overrides that the arguments come to; the shorter forms stand for `--set`.
-    fn overrides(&self) -> Result<Vec<String>, Failure> {
-        let mut overrides = self.set.clone();
-        if let Some(seed) = self.seed {
-            overrides.push(format!("seed={seed}"));
-        }
-        for (role, place) in [("old", &self.old), ("new", &self.new)] {
-            if let Some(place) = place {
-                overrides.push(format!("{role}.directory={}", folder_of(role, place)?));
-            }
-        }
-        Ok(overrides)
-    }
-}
-
-/// Returns the folder of a build as text that names it from anywhere.
-fn folder_of(role: &str, folder: &Path) -> Result<String, Failure> {
-    match folder.canonicalize() {
-        Ok(found) if found.is_dir() => Ok(serde_json::Value::from(found.display().to_string()).to_string()),
-        _ => Err(Failure::wrong(
-            format!("--{role}: there is no folder {}", folder.display()),
-            format!(
-                "Name the folder in which the build is to run. A revision is not available in this version: \
-                 `git worktree add FOLDER {}` makes a folder of one.",
-                folder.display()
-            ),
-        )),
+    /// Returns the overrides that the arguments come to; the shorter form stands for `--set`.
+    fn overrides(&self) -> Vec<String> {
+        self.set.iter().cloned().chain(self.seed.map(|seed| format!("seed={seed}"))).collect()
     }
 }

@@ -129,6 +129,19 @@ impl Figure {
         }
     }
 
+    /// Whether what builds wrote tells it, whenever they were driven.
+    pub(super) fn is_told_by_outputs(self) -> bool {
+        matches!(
+            self,
+            Self::Kind(_)
+                | Self::RepeatedEffects
+                | Self::RepeatedEffectsIncrease
+                | Self::ChangedFinals
+                | Self::OutputsMin
+                | Self::MatchedShareMin
+        )
+    }
+
     /// Whether its limit is a minimum.
     pub fn is_minimum(self) -> bool {
         matches!(self, Self::OutputsMin | Self::MatchedShareMin)

@@ -76,6 +76,13 @@ impl Gates {
         Ok(Self { gates: checked, warnings: read_table("warnings", warnings)? })
     }
 
+    /// Returns the name of the gravest figure, of gates and of warnings, that outputs alone do not tell: one that is measured while builds
+    /// are driven.
+    pub fn beyond_outputs(&self) -> Option<String> {
+        let all = self.gates.iter().chain(&self.warnings);
+        all.map(|gate| gate.figure).find(|figure| !figure.is_told_by_outputs()).map(|figure| figure.name().into_owned())
+    }
+
     /// Returns the gate on `figure`, written or default; warnings are none.
     pub fn on(&self, figure: Figure) -> Option<&Gate> {
         self.gates.iter().find(|gate| gate.figure == figure)

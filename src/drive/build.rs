@@ -35,9 +35,17 @@ pub struct BuildSettings {
     /// file `{flags}`, and is what the stub of OFREP at `{ofrep}` answers. A boolean, a number, text or a table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, Flag>,
-    /// Working directory; the scenario's folder where it is missing.
+    /// Working directory; the scenario's folder where it is missing. With `git`, the same place in the tree of that revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
+    /// Revision of the scenario's repository that it stands in: a branch, a tag, a commit, `HEAD~1`. It is checked out to a tree of its
+    /// own. Without it, or with `.`, the folder is taken as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
+    /// Commands that make it, such as `[["cargo", "build", "--release"]]`, run one after the other in its directory: with `git` once for
+    /// each commit, else ahead of each run. Nothing is filled in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build: Vec<Vec<String>>,
     /// Commands that are run for each drive before its build, one after the other, such as `[["createdb", "pay-{drive}"]]`. Placeholders
     /// as in `command`; directory and environment are the build's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,6 +67,8 @@ impl fmt::Debug for BuildSettings {
             .field("env", &self.env.keys())
             .field("flags", &self.flags)
             .field("directory", &self.directory)
+            .field("git", &self.git)
+            .field("build", &self.build)
             .field("prepare", &self.prepare)
             .field("cleanup", &self.cleanup)
             .field("state", &self.state)
@@ -78,6 +88,18 @@ pub struct Build {
     prepare: Vec<Vec<String>>,
     cleanup: Vec<Vec<String>>,
     state: Option<PathBuf>,
+    stands: Stands,
+}
+
+/// When the folder and the program of a build are there to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stands {
+    /// Both are.
+    Now,
+    /// The folder is; the program may be made in it.
+    OnceBuilt,
+    /// Neither is.
+    OnceCheckedOut,
 }
 
 impl fmt::Debug for Build {
@@ -93,6 +115,7 @@ impl fmt::Debug for Build {
             .field("prepare", &self.prepare)
             .field("cleanup", &self.cleanup)
             .field("state", &self.state)
+            .field("stands", &self.stands)
             .finish()
     }
 }
@@ -126,7 +149,30 @@ impl BuildSettings {
     pub fn check_with(&self, key: &str, folder: &Path, offers: Offers) -> Result<Build, SettingError> {
         let directory = self.directory.as_ref().map_or_else(|| folder.to_owned(), |directory| folder.join(directory));
         let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
-        if !directory.is_dir() {
+        self.check_at(
+            key,
+            folder,
+            directory,
+            if self.build.is_empty() { Stands::Now } else { Stands::OnceBuilt },
+            offers,
+        )
+    }
+
+    /// Checks the settings as [`Self::check_with`] does, for a build that runs in `directory`, whatever they say of that; what is to be
+    /// there only later is not looked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_for`].
+    pub fn check_at(
+        &self,
+        key: &str,
+        folder: &Path,
+        directory: PathBuf,
+        stands: Stands,
+        offers: Offers,
+    ) -> Result<Build, SettingError> {
+        if stands < Stands::OnceCheckedOut && !directory.is_dir() {
             let key = format!("{key}.{}", if self.directory.is_some() { "directory" } else { "command" });
             let problem = format!("the directory {} does not exist", plain(&directory).display());
             return Err(SettingError::new(key, problem, "Write a directory relative to the scenario's folder."));
@@ -177,7 +223,9 @@ impl BuildSettings {
             prepare: self.prepare.clone(),
             cleanup: self.cleanup.clone(),
             state,
+            stands,
         };
+        check_making(&self.build, &format!("{key}.build"), &build)?;
         let program = build.program(&format!("{key}.command"), &self.command)?;
         for (index, words) in self.prepare.iter().enumerate() {
             build.check_command(&format!("{key}.prepare[{index}]"), words)?;
@@ -230,7 +278,7 @@ impl Build {
 
     /// Makes sure that the program of the command `words`, which stands under `key`, is there; returns what to call it.
     fn program(&self, key: &str, words: &[String]) -> Result<String, SettingError> {
-        let Self { directory, env, offers, .. } = self;
+        let offers = &self.offers;
         let wrong = |problem: String, instead: &str| Err(SettingError::new(key, problem, instead));
         let Some(program) = words.first().filter(|program| !program.is_empty()) else {
             return wrong(
@@ -247,14 +295,11 @@ impl Build {
             // Where the program's own path is filled in later, only the start can tell.
             _ => return Ok(program.clone()),
         }
-        let candidates: Vec<PathBuf> = if program.contains('/') {
-            vec![directory.join(program)]
-        } else {
-            let path = env.get("PATH").map(OsString::from).or_else(|| env::var_os("PATH")).unwrap_or_default();
-            env::split_paths(&path).map(|folder| directory.join(folder).join(program)).collect()
-        };
+        let candidates = self.candidates(program);
         let found: Vec<_> = candidates.iter().filter(|path| path.is_file()).collect();
-        if found.iter().any(|path| is_executable(path)) {
+        // What its commands may make, or make anew, says nothing yet.
+        let comes = self.stands > Stands::Now && program.contains('/');
+        if comes || found.iter().any(|path| is_executable(path)) {
             let name = Path::new(program).file_name().unwrap_or_default();
             return Ok(name.to_string_lossy().into_owned());
         }
@@ -275,8 +320,26 @@ impl Build {
     }
 }
 
+/// Checks the commands that make `build`, which stand under `key`. They run ahead of all drives, with the environment of this program.
+fn check_making(commands: &[Vec<String>], key: &str, build: &Build) -> Result<(), SettingError> {
+    let plain = Build { env: BTreeMap::new(), ..build.clone() };
+    for (index, words) in commands.iter().enumerate() {
+        let at = format!("{key}[{index}]");
+        for (number, word) in words.iter().enumerate() {
+            let parts = pieces(word, &build.offers);
+            if parts.is_ok_and(|parts| parts.iter().any(|piece| !matches!(piece, Piece::Text(_)))) {
+                let problem = format!("nothing is filled in in `{word}`: it runs once, ahead of all drives");
+                let instead = "Write it without placeholders; what each drive needs of its own is made by `prepare`.";
+                return Err(SettingError::new(format!("{at}[{number}]"), problem, instead));
+            }
+        }
+        plain.program(&at, words)?;
+    }
+    Ok(())
+}
+
 fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o111 != 0)
+    fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
 impl Build {
@@ -293,6 +356,36 @@ impl Build {
     /// Working directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The file that is started: none where it is on no path, or its path is filled in later. The running program where that is named.
+    pub fn program_file(&self) -> Option<PathBuf> {
+        let program = self.command.first()?;
+        match pieces(program, &self.offers).as_deref() {
+            Ok([Piece::Rehearsal]) => env::current_exe().ok(),
+            Ok([Piece::Text(_)]) => self.candidates(program).into_iter().find(|path| is_executable(path)),
+            _ => None,
+        }
+    }
+
+    /// Where `program` may be.
+    fn candidates(&self, program: &str) -> Vec<PathBuf> {
+        if program.contains('/') {
+            return vec![self.directory.join(program)];
+        }
+        let path = self.env.get("PATH").map(OsString::from).or_else(|| env::var_os("PATH")).unwrap_or_default();
+        env::split_paths(&path).map(|folder| self.directory.join(folder).join(program)).collect()
+    }
+
+    /// Looks at what was to be there only once it was made; it stands under `key` in its scenario.
+    ///
+    /// # Errors
+    ///
+    /// As [`BuildSettings::check_for`].
+    pub fn looked_at(&self, key: &str) -> Result<Self, SettingError> {
+        let made = Self { stands: Stands::Now, ..self.clone() };
+        made.program(&format!("{key}.command"), &self.command)?;
+        Ok(made)
     }
 
     /// Names of the environment variables that are set for it, flags included, in order.

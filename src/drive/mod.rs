@@ -49,6 +49,7 @@ mod line;
 mod lineage;
 mod listen;
 mod living;
+mod making;
 mod memory;
 mod pace;
 mod pipe;
@@ -66,7 +67,7 @@ mod unsaid;
 mod world;
 
 pub use crate::settings::Flag;
-pub use build::{Build, BuildSettings};
+pub use build::{Build, BuildSettings, Stands};
 pub use cluster::{ClusterError, ClusterRules, LeftBehind, PropertySettings, look_around, sweep};
 pub use flags::check_flag_changes;
 pub use http::HttpRules;
@@ -74,6 +75,7 @@ pub use isolation::{IsolationError, IsolationMode, IsolationRules, Place, launch
 pub use kafka::{Finished, KafkaRules, TopicSettings};
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
+pub use making::{MakeError, Making, make};
 pub use placeholders::Offers;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 pub use sink::{Sink, SinkFormat, SinkSettings, check_sinks};

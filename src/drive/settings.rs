@@ -81,6 +81,8 @@ pub struct DriveSettings {
     pub timeout: Span,
     /// Longest time that one command of `prepare` or `cleanup` may take.
     pub prepare_timeout: Span,
+    /// Longest time that all commands of `build` of one build may take together.
+    pub build_timeout: Span,
     /// Whether all drives run side by side; `false`: one after the other.
     pub together: bool,
     /// Drives of the old build beyond the first: they tell what differs by chance.
@@ -152,6 +154,7 @@ impl Default for DriveSettings {
             drain_timeout: None,
             timeout: seconds(30 * 60),
             prepare_timeout: seconds(5 * 60),
+            build_timeout: seconds(60 * 60),
             together: true,
             repeat_old: 1,
             settle: seconds(1),
@@ -294,6 +297,8 @@ pub struct DriveRules {
     pub timeout: Duration,
     /// Longest time of a command ahead of a build or behind it.
     pub prepare_timeout: Duration,
+    /// Longest time that the commands that make a build may take.
+    pub build_timeout: Duration,
     /// Whether drives run side by side.
     pub together: bool,
     /// Drives of old beyond the first.
@@ -383,6 +388,7 @@ impl DriveSettings {
             ("drive.timeout", self.timeout),
             ("drive.ready-timeout", self.ready_timeout),
             ("drive.prepare-timeout", self.prepare_timeout),
+            ("drive.build-timeout", self.build_timeout),
         ] {
             if span.0.is_zero() {
                 return Err(SettingError::new(
@@ -426,6 +432,7 @@ impl DriveSettings {
             drain_timeout: drain_timeout.0,
             timeout: self.timeout.0,
             prepare_timeout: self.prepare_timeout.0,
+            build_timeout: self.build_timeout.0,
             together: self.together,
             repeat_old: self.repeat_old,
             settle: self.settle.0,

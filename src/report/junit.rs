@@ -3,6 +3,7 @@
 //! No continuous integration shows green for what is no pass: `no-verdict` is an `error` of the testcase `verdict`, and so is
 //! each gate that had to be judged and could not.
 
+use super::builds;
 use super::figures::{Lines, visible};
 use super::words::{self, given, name, verdict_meaning};
 use super::{Report, TerminalStyle, terminal};
@@ -104,12 +105,18 @@ impl<'a> Suite<'a> {
         let report = self.report;
         *xml += "    <properties>\n";
         let seed = report.seed.to_string();
+        let known = |role| report.builds.get(role).map(builds::known_by).unwrap_or_default();
+        let (old, new) = (known("old"), known("new"));
+        let outcome = builds::outcome_of_old(report).unwrap_or_default();
         let missing = words::missing(&report.recording).unwrap_or_default();
         for (key, value) in [
             ("verdict", name(report.verdict).as_str()),
             ("seed", &seed),
             ("recording", &report.recording.path),
             ("missing", &missing),
+            ("old", &old),
+            ("new", &new),
+            ("outcome-of-old", &outcome),
             ("rehearsal", &report.tool),
             ("reproduce", &report.reproduce),
         ] {

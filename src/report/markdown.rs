@@ -3,6 +3,7 @@
 //! Text from recordings and builds stands in code spans, in which nothing is a link, a mention or markup.
 
 use super::answers::{answers, builds_line, quantile};
+use super::builds;
 use super::figures::{Lines, change, count, counted, cut, figure, share, time, visible};
 use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
 use super::{DriveFacts, Report};
@@ -390,6 +391,15 @@ fn foot(report: &Report) -> String {
         parts.push(format!("rehearsal {}", prose(tool)));
     }
     let mut text = format!("\n---\n{}\n", parts.join(" · "));
+    for role in ["old", "new"] {
+        let known = report.builds.get(role).map(builds::known_by).filter(|known| !known.is_empty());
+        if let Some(known) = known {
+            let _ = write!(text, "\n{role}: {}, {}\n", prose(words::build(report, role)), prose(&known));
+        }
+    }
+    if let Some(said) = builds::outcome_of_old(report) {
+        let _ = write!(text, "\nOutcome of old: {}\n", prose(&said));
+    }
     if let Some(reproduce) = given(&report.reproduce) {
         let _ = write!(text, "\nReproduce: {}\n", code_of(reproduce, 2_000));
     }

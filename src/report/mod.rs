@@ -6,6 +6,7 @@
 //! a pass.
 
 mod answers;
+mod builds;
 mod figures;
 mod html;
 mod isolation;
@@ -122,6 +123,9 @@ pub struct Report {
     pub recording: RecordingFacts,
     /// Builds by role: `old`, `new`; empty where outcomes of unknown builds were compared.
     pub builds: BTreeMap<String, BuildFacts>,
+    /// Where the outcome of old comes from; none where that is not known.
+    #[serde(default)]
+    pub outcome_of_old: Option<OldFacts>,
     /// Each drive, by name in run order.
     pub drives: Vec<DriveFacts>,
     /// The plan.
@@ -218,14 +222,46 @@ pub struct BuildFacts {
     pub name: String,
     /// Command and arguments as written, placeholders included.
     pub command: Vec<String>,
-    /// SHA-256 of its program, where it could be read.
+    /// SHA-256 of the file that its command starts, links followed, where it could be read. It tells which program ran, and nothing of
+    /// what that loads: of an interpreter not the script, of a script not the interpreter. `source` tells what they stand in.
     pub program_hash: Option<String>,
+    /// What it was made of; none where its folder lies in no git repository.
+    #[serde(default)]
+    pub source: Option<SourceFacts>,
     /// Flags as written.
     pub flags: BTreeMap<String, serde_json::Value>,
     /// Names of the variables given to it, sorted; never their values.
     pub env_names: Vec<String>,
     /// SHA-256 over names and values, in hex.
     pub env_hash: String,
+}
+
+/// What a build was made of, as git knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// Revision as it was asked for, such as `main`; none for a folder as it is.
+    pub revision: Option<String>,
+    /// Commit, in full: of a folder the one that is checked out in it.
+    pub commit: String,
+    /// Where the build's folder lies in the repository; empty for its top.
+    pub directory: String,
+    /// Whether the folder held other files than its commit when the build was driven: changed, new or missing ones. Files that git is
+    /// told to ignore, the runs, the recording and the scenario itself count for nothing.
+    pub dirty: bool,
+    /// SHA-256 over paths and contents of those files, in hex; none where there are none. The same files give the same hash.
+    pub changes_hash: Option<String>,
+}
+
+/// Where the outcome of old comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OldFacts {
+    /// Folder of the earlier run in which old was driven; none where it was driven in this one.
+    pub used_again_from: Option<String>,
+    /// Why nothing could be used again, as a fragment; empty where something was, or nothing fits.
+    pub driven_because: String,
+    /// SHA-256 over all that the outcome rests on (plan, recording, build, flags, rules of driving, machine), in hex: a run with the same
+    /// may use it again. None where not all of that can be told.
+    pub key: Option<String>,
 }
 
 /// One build fed with one plan.

@@ -7,6 +7,7 @@ use lines::{Paint, Printed};
 
 use super::Report;
 use super::answers::{Tone, answers, builds_line, quantile};
+use super::builds;
 use super::figures::{change, count, counted, cut, figure, share, time};
 use super::words::{self, build, given, name, or_dash, sighting};
 use crate::compare::{GateResult, Idempotency, Latency, Verdict};
@@ -201,7 +202,7 @@ fn relations(report: &Report, out: &mut Printed) {
 fn latency(report: &Report, out: &mut Printed) {
     out.heading("Latency, from due time to arrival", "");
     let Some(Latency { old, new, increases }) = &report.latency else {
-        out.wrapped(2, Paint::Quiet, "Not measured: the replay was unpaced, or no due times are known.");
+        out.wrapped(2, Paint::Quiet, words::no_latency(report));
         return;
     };
     let widths = [12, 14, 14, 58];
@@ -421,7 +422,13 @@ fn foot(report: &Report, folder: Option<&str>, out: &mut Printed) {
     for role in ["old", "new"] {
         if let Some(facts) = report.builds.get(role) {
             out.fact(role, build(report, role), &format!(": {}", cut(&words::command(facts), COMMAND_MAX)));
+            if let Some(known) = given(&builds::known_by(facts)) {
+                out.fact("", "", known);
+            }
         }
+    }
+    if let Some(said) = builds::outcome_of_old(report) {
+        out.fact("outcome of old", "", &said);
     }
     // Not wrapped: a path or a command that is cut in two cannot be copied.
     if let Some(folder) = folder {

@@ -286,6 +286,15 @@ pub(super) fn gate_result(gate: &GateResult) -> &'static str {
     }
 }
 
+/// Says why there are no figures of latency.
+pub(super) fn no_latency(report: &Report) -> &'static str {
+    if report.outcome_of_old.as_ref().is_some_and(|old| old.used_again_from.is_some()) {
+        "Not compared: old was driven at another time, which says nothing about now. With --fresh it is driven again."
+    } else {
+        "Not measured: the replay was unpaced, or no due times are known."
+    }
+}
+
 /// Writes a count by kind in one line, such as `1,204 changed, 3 missing`.
 pub(super) fn by_kind(counts: &std::collections::BTreeMap<Kind, u64>) -> String {
     if counts.is_empty() {

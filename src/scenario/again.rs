@@ -7,6 +7,7 @@ use super::effects;
 use super::facts::{around_builds, drive_of, endings_of, provoked, quoted, resources};
 use super::origin::{Origin, isolation};
 use super::registered;
+use super::reuse::is_used_again;
 use super::run::{Terms, compared};
 use super::source::shown;
 use super::{Scenario, ScenarioError};
@@ -56,7 +57,8 @@ pub fn compare_outcomes(
     // Causes stand in the outcomes: of no effect here, and wrong all the same.
     rules.settings.lineage.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
-    let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None };
+    let timed = !is_used_again(old);
+    let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None, timed };
     let mut comparison = compared(&drives, &terms, stop)?;
     // Nobody can drive new here: what only one drive more could settle stays suspected.
     comparison.wants_new_again = false;
@@ -109,7 +111,7 @@ pub fn compare_outcomes(
         reproduce: reproduce(old, again, new, rules),
     };
     let mut report = origin.report(comparison, judgement);
-    report.resources = resources(&drives);
+    report.resources = resources(drives.iter());
     report.warnings.extend(around_builds(&drives));
     report.warnings.extend(effects::warnings(endings_of(&drives)));
     report.flags = super::flags::facts(&drives);

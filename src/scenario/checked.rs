@@ -10,6 +10,7 @@ use super::flags;
 use super::policy::read_policy;
 use super::run::Terms;
 use super::source::Problem;
+use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
 use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_sinks};
@@ -42,6 +43,10 @@ pub struct Checked {
     pub wants_redelivery: bool,
     /// Fault log whose instances are injected instead of drawn ones.
     pub fault_log: Option<PathBuf>,
+    /// Whether old is driven in any case; else an outcome of an earlier run is used again where nothing can be another.
+    pub fresh: bool,
+    pub(super) old_stand: Stand,
+    pub(super) new_stand: Stand,
 }
 
 /// Checks `scenario`; with `fault_log`, exactly the faults of that log are planned.
@@ -57,8 +62,8 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let transport = settings.drive.transport;
     let named = settings.effect.iter().map(|effect| format!("effects.{}", effect.name));
     let offers = named.fold(Offers::of(transport).with("registry").with("ofrep").with("flags"), Offers::with);
-    let old = wrong.keep(settings.old.check_with("old", scenario.folder(), offers.clone()));
-    let new = wrong.keep(settings.new.check_with("new", scenario.folder(), offers));
+    let (old, old_stand) = wrong.keep(stand("old", &settings.old, scenario.folder(), offers.clone())).unzip();
+    let (new, new_stand) = wrong.keep(stand("new", &settings.new, scenario.folder(), offers)).unzip();
     wrong.keep(check_flag_changes(&settings.flag_change, old.as_ref(), new.as_ref()));
     let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder()));
     let lineage = wrong.keep(settings.lineage.check());
@@ -125,9 +130,26 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     else {
         return Err(problems.into());
     };
+    let (Some(old_stand), Some(new_stand)) = (old_stand, new_stand) else {
+        return Err(problems.into());
+    };
     let wants_redelivery = settings.relations.redelivery.unwrap_or(true) && plan.redelivers();
     let fault_log = fault_log.map(Path::to_owned);
-    Ok(Checked { scenario, recording, plan, old, new, drive, rules, gates, wants_redelivery, fault_log })
+    Ok(Checked {
+        scenario,
+        recording,
+        plan,
+        old,
+        new,
+        drive,
+        rules,
+        gates,
+        wants_redelivery,
+        fault_log,
+        fresh: false,
+        old_stand,
+        new_stand,
+    })
 }
 
 /// Collects what is wrong, so that one problem hides none of the others.
@@ -281,7 +303,13 @@ impl Checked {
 
     /// What its drives are compared by.
     pub(super) fn terms(&self) -> Terms<'_> {
-        Terms { rules: &self.rules, gates: &self.gates, seed: self.plan.seed(), recording: Some(&self.recording) }
+        Terms {
+            rules: &self.rules,
+            gates: &self.gates,
+            seed: self.plan.seed(),
+            recording: Some(&self.recording),
+            timed: true,
+        }
     }
 
     /// How far a replay may stray from its schedule before it says nothing about timing.

@@ -67,6 +67,36 @@ pub enum ScenarioError {
         /// Folder.
         path: PathBuf,
     },
+    /// A folder in which a build is to stand is not there.
+    #[error("--{role}: there is no folder {path}")]
+    NoFolder {
+        /// The build's role, `old` or `new`.
+        role: String,
+        /// Folder.
+        path: PathBuf,
+    },
+    /// Where a build is to stand may mean a folder or a revision.
+    #[error("--{role}: `{place}` is a folder here and a revision of the repository")]
+    Ambiguous {
+        /// The build's role, `old` or `new`.
+        role: String,
+        /// As it was written.
+        place: String,
+    },
+    /// A build could not be made.
+    #[error("could not make the build {role}")]
+    Make {
+        /// Its role, `old` or `new`.
+        role: String,
+        /// What its commands did.
+        source: Box<crate::drive::MakeError>,
+    },
+    /// A tree that a build is to stand in cannot be had.
+    #[error(transparent)]
+    Worktree(#[from] crate::worktree::WorktreeError),
+    /// Somebody asked to stop ahead of all drives.
+    #[error("stopped while the builds were made; nothing of what was not made to its end is left")]
+    StoppedMaking,
     /// Somebody asked to stop.
     #[error("stopped before there was a verdict; what was written stands in {path}")]
     Stopped {

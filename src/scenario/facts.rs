@@ -14,7 +14,9 @@ use super::effects;
 use super::flags;
 use super::origin::{Origin, isolation};
 use super::registered;
+use super::reuse;
 use super::source::shown;
+use super::stand::Stand;
 use crate::clock::Stop;
 use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings};
@@ -22,8 +24,10 @@ use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
 use crate::recording::Recording;
 use crate::report::{
-    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, RecordingFacts, Report, RequestFacts, ScenarioFacts,
+    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, OldFacts, RecordingFacts, Report, RequestFacts,
+    ScenarioFacts, SourceFacts,
 };
+use crate::worktree::program_hash;
 
 /// What is enforced on a build while it is driven.
 const ENFORCED: &str = "that a build and all it started end with its drive; how far it is kept from network and files of this machine, the isolation says; it sees the time as it is";
@@ -48,13 +52,19 @@ pub(super) struct Found<'a> {
     pub(super) comparison: Comparison,
     pub(super) judgement: Judgement,
     pub(super) bounds: FidelityBounds,
+    pub(super) old: OldFacts,
+    /// What was noticed of the builds' folders.
+    pub(super) noticed: Vec<String>,
 }
 
 /// Gathers a run's report.
 pub(super) fn report(found: Found<'_>) -> Report {
-    let Found { checked, summary, drives, fired, touched, comparison, judgement, bounds } = found;
+    let Found { checked, summary, drives, fired, touched, comparison, judgement, bounds, old, noticed } = found;
     let scenario = &checked.scenario;
-    let builds = [("old", &checked.old, &scenario.settings.old), ("new", &checked.new, &scenario.settings.new)];
+    let builds = [
+        ("old", &checked.old, &scenario.settings.old, &checked.old_stand),
+        ("new", &checked.new, &scenario.settings.new, &checked.new_stand),
+    ];
     let origin = Origin {
         scenario: ScenarioFacts {
             name: scenario.name.clone(),
@@ -65,7 +75,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
         recording: recording(&checked.recording, &scenario.settings.recording),
         builds: builds
             .into_iter()
-            .map(|(role, build, settings)| (role.to_owned(), build_facts(role, build, settings, checked)))
+            .map(|(role, build, settings, stand)| (role.to_owned(), build_facts(role, build, settings, stand, checked)))
             .collect(),
         drives: drives.iter().map(|(name, outcome)| drive(name, outcome, checked)).collect(),
         fidelity: fidelity(checked, &summary, drives, bounds),
@@ -77,7 +87,11 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
-    report.resources = resources(drives);
+    report.resources =
+        resources(drives.iter().filter(|(name, _)| old.used_again_from.is_none() || !name.starts_with("old")));
+    report.warnings.extend(reuse::warning(&old));
+    report.warnings.extend(noticed);
+    report.outcome_of_old = Some(old);
     let manifest = checked.recording.manifest();
     report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
     report.warnings.extend(around_builds(drives));
@@ -122,54 +136,68 @@ fn lost_lineage(checked: &Checked, causes: &BTreeMap<String, Causes>) -> Option<
 /// Says what a recording is; `path` is how it was named.
 fn recording(recording: &Recording, path: &str) -> RecordingFacts {
     let manifest = recording.manifest();
-    let mut hash = Sha256::new();
-    for segment in &manifest.segments {
-        hash.update(segment.sha256.as_deref().unwrap_or(&segment.file));
-    }
     let missing = manifest.missing_by_cause();
     RecordingFacts {
         path: path.to_owned(),
         events: recording.len(),
         first_ms: manifest.span.map(|span| span.first_ms),
         last_ms: manifest.span.map(|span| span.last_ms),
-        hash: hexadecimal(&hash.finalize()),
+        hash: recording_hash(recording),
         // What lies between the values of a table ahead of its window is none.
         gaps: missing.iter().map(|one| one.stretches).sum(),
         missing,
     }
 }
 
-fn build_facts(role: &str, build: &Build, settings: &BuildSettings, checked: &Checked) -> BuildFacts {
+/// SHA-256 over the hashes of its segments, in hexadecimal.
+pub(super) fn recording_hash(recording: &Recording) -> String {
+    let mut hash = Sha256::new();
+    for segment in &recording.manifest().segments {
+        hash.update(segment.sha256.as_deref().unwrap_or(&segment.file));
+    }
+    hexadecimal(&hash.finalize())
+}
+
+fn build_facts(role: &str, build: &Build, settings: &BuildSettings, stand: &Stand, checked: &Checked) -> BuildFacts {
     // What came into the command from the environment may be a secret: its name is shown in its place.
     let masked = |part: &String| checked.scenario.masked(&format!("{role}.command"), part);
     let flags = settings.flags.iter();
     BuildFacts {
-        name: build.name().to_owned(),
+        name: match stand {
+            // Builds of two revisions have the same program, and would have the same name.
+            Stand::Revision(revision) if settings.name.is_none() => format!("{} at {}", build.name(), revision.written),
+            _ => build.name().to_owned(),
+        },
         command: build.command().iter().map(masked).collect(),
-        program_hash: program_hash(build),
+        program_hash: build.program_file().and_then(|program| program_hash(&program)),
+        source: source(build, stand),
         flags: flags.map(|(name, flag)| (name.clone(), flag.shown())).collect(),
         env_names: build.env_names().map(str::to_owned).collect(),
         env_hash: build.env_hash(),
     }
 }
 
-fn program_hash(build: &Build) -> Option<String> {
-    let program = build.command().first()?;
-    let path = match program.as_str() {
-        "{rehearsal}" => std::env::current_exe().ok()?,
-        program if program.contains('/') => build.directory().join(program),
-        program => {
-            let paths = std::env::var_os("PATH")?;
-            std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())?
-        }
-    };
-    let mut file = File::open(path).ok()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(hexadecimal(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
+/// What a build was made of.
+fn source(build: &Build, stand: &Stand) -> Option<SourceFacts> {
+    match stand {
+        Stand::Revision(revision) => Some(SourceFacts {
+            revision: Some(revision.written.clone()),
+            commit: revision.wanted.commit.clone(),
+            directory: revision.wanted.place.display().to_string(),
+            dirty: false,
+            changes_hash: None,
+        }),
+        Stand::Folder(folder) => {
+            let (repository, changes) = folder.git.as_ref()?;
+            let directory = build.directory().canonicalize().unwrap_or_default();
+            let place = repository.place(&directory).unwrap_or_default();
+            Some(SourceFacts {
+                revision: None,
+                commit: changes.commit.clone(),
+                directory: place.display().to_string(),
+                dirty: changes.hash.is_some(),
+                changes_hash: changes.hash.clone(),
+            })
         }
     }
 }
@@ -191,7 +219,7 @@ fn drive(name: &str, outcome: &Outcome, checked: &Checked) -> DriveFacts {
 }
 
 /// What each drive's processes used, by its name: processor time in microseconds, the most memory in bytes and the most processes.
-pub(super) fn resources(drives: &[(String, Outcome)]) -> Option<Json> {
+pub(super) fn resources<'d>(drives: impl Iterator<Item = &'d (String, Outcome)>) -> Option<Json> {
     let mut all = serde_json::Map::new();
     for (drive, outcome) in drives {
         // Figures of a drive that cannot be read are figures that are not there.
@@ -449,7 +477,21 @@ fn reproduce(checked: &Checked) -> String {
     let scenario = &checked.scenario;
     let mut words = vec!["rehearsal".to_owned(), "run".to_owned(), quoted(&scenario.path.display().to_string())];
     words.extend(["--seed".to_owned(), scenario.settings.seed.to_string()]);
-    for over in scenario.overrides.iter().filter(|over| !over.starts_with("seed=")) {
+    // Branches move on: what was driven is named by its commit.
+    let stands = [("old", &checked.old_stand), ("new", &checked.new_stand)];
+    for (role, stand) in stands {
+        if let Stand::Revision(revision) = stand {
+            words.extend([format!("--{role}"), revision.wanted.commit.clone()]);
+        }
+    }
+    let pinned = |over: &&String| {
+        let pins = |(role, stand): (&str, &Stand)| {
+            matches!(stand, Stand::Revision(_))
+                && over.split('=').next().is_some_and(|key| key.trim() == format!("{role}.git"))
+        };
+        stands.into_iter().any(pins)
+    };
+    for over in scenario.overrides.iter().filter(|over| !over.starts_with("seed=") && !pinned(over)) {
         words.extend(["--set".to_owned(), quoted(&shown(over))]);
     }
     if let Some(log) = &checked.fault_log {

@@ -5,10 +5,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::ScenarioError;
+use super::reuse::KEY_FILE;
 
 /// What a run writes into its folder, and so all that `--force` may take away.
-const WRITTEN: [&str; 7] =
-    ["run.json", "report.html", "junit.xml", "summary.md", "plan.parquet", "faults.ndjson", "outcomes"];
+const WRITTEN: [&str; 8] =
+    ["run.json", "report.html", "junit.xml", "summary.md", "plan.parquet", "faults.ndjson", KEY_FILE, "outcomes"];
 
 /// Where a run is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,16 @@ pub enum Destination {
         /// Whether a run that stands there may be replaced.
         force: bool,
     },
+}
+
+impl Destination {
+    /// The folder below which everything is written.
+    pub(super) fn below(&self) -> &Path {
+        match self {
+            Self::Numbered { under } => under,
+            Self::Folder { path, .. } => path,
+        }
+    }
 }
 
 /// A run's folder, made for this run.

@@ -5,6 +5,7 @@
 
 mod again;
 mod checked;
+mod chosen;
 mod draft;
 mod effects;
 mod error;
@@ -15,15 +16,18 @@ mod origin;
 mod policy;
 mod read;
 mod registered;
+mod reuse;
 mod run;
 #[expect(clippy::module_inception, reason = "the room's main type stands in the file of its name")]
 mod scenario;
 mod settings;
 mod source;
+mod stand;
 mod tree;
 
 pub use again::compare_outcomes;
 pub use checked::{Checked, Cost, check};
+pub use chosen::choose;
 pub use draft::draft;
 pub use error::{Problems, ScenarioError};
 pub use folder::{Destination, RunFolder};

@@ -44,6 +44,7 @@ impl Origin {
             seed: self.seed,
             recording: self.recording,
             builds: self.builds,
+            outcome_of_old: None,
             drives: self.drives,
             plan: self.plan,
             fidelity: self.fidelity,

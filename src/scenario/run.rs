@@ -9,6 +9,8 @@ use super::ScenarioError;
 use super::checked::Checked;
 use super::facts::{self, Found};
 use super::folder::{Destination, RunFolder};
+use super::reuse::{UsedAgain, use_again};
+use super::stand::{built, changed_meanwhile};
 use crate::clock::Stop;
 use crate::compare::{
     CompareError, Comparison, Facts, Gates, Redelivered, Rules, behind, compare, idempotency, judge, latency, settle,
@@ -38,6 +40,16 @@ pub trait Watcher: Sync {
     /// Something to know before the drives start.
     fn note(&self, text: &str);
 
+    /// The build `role` is being made by `command`, whose last line so far is `line`.
+    fn making(&self, role: &str, command: &str, line: &str) {
+        let _ = (role, command, line);
+    }
+
+    /// The build `role` is no longer being made, however that went.
+    fn made(&self, role: &str) {
+        let _ = role;
+    }
+
     /// `drive` has started and will hand over so many deliveries.
     fn started(&self, drive: &str, deliveries: u64);
 
@@ -60,6 +72,8 @@ pub fn run(
     watcher: &dyn Watcher,
     stop: &Stop,
 ) -> Result<Run, ScenarioError> {
+    RunFolder::check(destination)?;
+    let checked = &built(checked, destination.below(), watcher, stop)?;
     let summary = checked.plan.summary()?;
     for fault in summary.faults.iter().filter(|fault| fault.touches_nothing()) {
         watcher.note(&format!("the fault `{}` touches nothing: there will be no verdict", fault.name));
@@ -69,13 +83,16 @@ pub fn run(
     folder.fill("plan.parquet", |file| write_plan(&checked.plan, file))?;
     folder.fill("faults.ndjson", |file| fault_log(&checked.plan, file))?;
 
-    let mut drives = driven(checked, &checked.drives(), &folder.path().join("outcomes"), watcher, stop)?;
+    let (mut drives, old) = driven_or_used_again(checked, destination, &folder, watcher, stop)?;
     let unfinished = |error| stopped_comparing(error, folder.path());
-    let mut comparison = compared(&drives, &checked.terms(), stop).map_err(unfinished)?;
+    let terms = Terms { timed: old.facts.used_again_from.is_none(), ..checked.terms() };
+    let mut comparison = compared(&drives, &terms, stop).map_err(unfinished)?;
     if comparison.wants_new_again {
         drives.extend(driven(checked, &["new-again".into()], &folder.path().join("outcomes"), watcher, stop)?);
-        comparison = compared(&drives, &checked.terms(), stop).map_err(unfinished)?;
+        comparison = compared(&drives, &terms, stop).map_err(unfinished)?;
     }
+    let noticed = changed_meanwhile(checked, destination.below());
+    old.leave(&folder, &drives, !noticed.is_empty())?;
 
     let endings: BTreeMap<String, EndingReport> =
         drives.iter().map(|(name, outcome)| (name.clone(), outcome.ending().clone())).collect();
@@ -96,8 +113,10 @@ pub fn run(
         bounds,
     };
     let judgement = judge(&facts, &checked.gates);
+    let old = old.facts;
+    let drives = &drives;
     let report =
-        facts::report(Found { checked, summary, drives: &drives, fired, touched, comparison, judgement, bounds });
+        facts::report(Found { checked, summary, drives, fired, touched, comparison, judgement, bounds, old, noticed });
     write_report(&folder, &report)?;
     Ok(Run { folder, report })
 }
@@ -148,6 +167,7 @@ fn look_ahead(checked: &Checked, watcher: &dyn Watcher, stop: &Stop) -> Result<(
 ///
 /// As [`run`].
 pub fn replay(checked: &Checked, out: &Path, watcher: &dyn Watcher, stop: &Stop) -> Result<Outcome, ScenarioError> {
+    let checked = &built(checked, out, watcher, stop)?;
     let deliveries = checked.plan.summary()?.deliveries;
     look_ahead(checked, watcher, stop)?;
     watcher.started("old", deliveries);
@@ -163,6 +183,34 @@ pub fn replay(checked: &Checked, out: &Path, watcher: &dyn Watcher, stop: &Stop)
     let outcome = drive_all(&[job], true, stop, &|progress| watcher.sent(progress.drive, progress.sent)).remove(0);
     watcher.ended("old", "");
     outcome.map_err(|error| stopped(error, out))
+}
+
+/// Makes all drives of a run, but for those of old where an earlier run has made the same.
+fn driven_or_used_again(
+    checked: &Checked,
+    destination: &Destination,
+    folder: &RunFolder,
+    watcher: &dyn Watcher,
+    stop: &Stop,
+) -> Result<(Vec<(String, Outcome)>, UsedAgain), ScenarioError> {
+    let names = checked.drives();
+    let (of_old, of_new): (Vec<String>, Vec<String>) = names.iter().cloned().partition(|name| name.starts_with("old"));
+    let outcomes = folder.path().join("outcomes");
+    let mut old = use_again(checked, &of_old, destination, folder)?;
+    let Some(run) = &old.facts.used_again_from else {
+        return Ok((driven(checked, &names, &outcomes, watcher, stop)?, old));
+    };
+    watcher.note(&format!("the outcome of old is used again from {run}; --fresh drives it"));
+    let mut drives = driven(checked, &of_new, &outcomes, watcher, stop)?;
+    if old.goes_with(one(&drives, "new")) {
+        drives.append(&mut old.drives);
+    } else {
+        watcher.note("drives are not kept to themselves as they were then: old is driven");
+        old.give_up("drives are not kept to themselves by the same layers as they were then")?;
+        drives.extend(driven(checked, &of_old, &outcomes, watcher, stop)?);
+    }
+    drives.sort_by_key(|(drive, _)| names.iter().position(|name| name == drive));
+    Ok((drives, old))
 }
 
 /// Makes the drives called `names`, side by side or one after the other, each into a folder of its own below `outcomes`.
@@ -208,6 +256,8 @@ pub(super) struct Terms<'a> {
     pub(super) seed: Seed,
     /// None where nobody knows it.
     pub(super) recording: Option<&'a Recording>,
+    /// Whether old was driven when new was: else how long each took is not compared.
+    pub(super) timed: bool,
 }
 
 /// Compares all drives: new with old, each build with itself, and how long they took; all tests are one family.
@@ -221,7 +271,7 @@ pub(super) fn compared(
     stop: &Stop,
 ) -> Result<Comparison, ScenarioError> {
     let _heeding = stop.heed();
-    let Terms { rules, gates, seed, recording } = *terms;
+    let Terms { rules, gates, seed, recording, timed } = *terms;
     let rules = &rules.clone().without_sinks(unseen_sinks(drives));
     let asked = stop.clone();
     let spill = SpillSpace::system().until(move || asked.raised());
@@ -238,8 +288,10 @@ pub(super) fn compared(
         }
     }
     // The draws of its bootstrap are keyed by the scenario's seed.
-    comparison.latency = latency(&old, &new[0], &seed.draws("latency"), &spill)?;
-    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once"));
+    if timed {
+        comparison.latency = latency(&old, &new[0], &seed.draws("latency"), &spill)?;
+    }
+    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once") && (timed || !name.starts_with("old")));
     comparison.behind = behind(named.map(|(name, outcome)| (name.replace('-', "_"), outcome)))?;
     settle(&mut comparison, gates);
     Ok(comparison)

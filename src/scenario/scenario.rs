@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use toml::de::ValueDeserializer;
+
 use super::ScenarioError;
 use super::read::deserialise;
 use super::settings::ScenarioSettings;
@@ -114,6 +116,15 @@ impl Scenario {
             None => Tree::parse(&self.source).map(|tree| tree.span(&error.key)).unwrap_or(0..0),
         };
         self.source.problem(span, &error.problem, &error.instead)
+    }
+
+    /// Everything that it says, variables replaced and overrides laid over it; keys of each table in order.
+    pub(super) fn whole(&self) -> serde_json::Value {
+        use serde::Deserialize as _;
+        // The tree was parsed once without a complaint, so it is again.
+        let tree = Tree::parse(&self.source).ok();
+        let read = |tree: Tree<'_>| serde_json::Value::deserialize(ValueDeserializer::from(tree.to_value())).ok();
+        tree.and_then(read).unwrap_or_default()
     }
 
     /// Writes `${NAME}` wherever `words` holds the value of a variable that was replaced at `key`.

@@ -1148,7 +1148,7 @@ fn a_file_where_a_recording_is_wanted_is_refused_with_the_command_that_makes_one
 }
 
 #[test]
-fn a_build_runs_in_the_folder_of_the_command_line_and_a_revision_is_refused_with_the_way_to_one() {
+fn a_build_runs_in_the_folder_of_the_command_line_and_what_is_neither_that_nor_a_revision_is_refused() {
     let desk = Desk::new();
     desk.write("build", "#!/bin/sh\nexec cat\n");
     fs::create_dir(desk.path().join("other")).unwrap();
@@ -1161,5 +1161,9 @@ fn a_build_runs_in_the_folder_of_the_command_line_and_a_revision_is_refused_with
     let output = desk.rehearsal(&["run", "same.toml", "--old", "HEAD~1"]);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("--old") && message.contains("git worktree add FOLDER HEAD~1"), "{message}");
+    assert!(message.contains("old.git") && message.contains("in no git repository"), "{message}");
+    let output = desk.rehearsal(&["run", "same.toml", "--new", "./nowhere"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("--new: there is no folder ./nowhere"), "{message}");
 }

@@ -30,6 +30,7 @@ mod registry;
 mod report;
 mod request_faults;
 mod resume;
+mod revisions;
 mod run;
 mod samples;
 mod scenario;

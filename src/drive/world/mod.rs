@@ -433,7 +433,7 @@ impl Drop for World {
 }
 
 /// A text that no other drive of any program has, below that of the drive that this program runs in, if any.
-fn mark(clock: &dyn Clock) -> String {
+pub(super) fn mark(clock: &dyn Clock) -> String {
     static DRIVES: AtomicU64 = AtomicU64::new(0);
     let number = DRIVES.fetch_add(1, Ordering::Relaxed);
     let outer = env::var(leash::VARIABLE).map(|outer| outer + "/").unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Where the run comes from, and how to have it again.
 
 use super::page::Page;
+use crate::report::builds::{outcome_of_old, source};
 use crate::report::figures::{count, date};
 use crate::report::words::{command, given, missing};
 use crate::report::{BuildFacts, Report};
@@ -40,12 +41,20 @@ pub(super) fn origin(report: &Report, page: &mut Page) {
             build_facts(build, page);
         });
         page.left_out(written, report.builds.len(), "builds");
+        if let Some(said) = outcome_of_old(report) {
+            page.leaf("h3", "Outcome of old");
+            page.leaf("p", &said);
+        }
     });
 }
 
 fn build_facts(build: &BuildFacts, page: &mut Page) {
     page.inside("dl", |page| {
         fact(page, "Command", &command(build));
+        if let Some(made_of) = &build.source {
+            fact(page, "Made of", &source(made_of));
+            fact(page, "Folder", given(&made_of.directory).unwrap_or("top of its repository"));
+        }
         fact(page, "Program", build.program_hash.as_deref().unwrap_or("not readable"));
         let flags: Vec<(&String, String)> = build.flags.iter().map(|(name, value)| (name, value.to_string())).collect();
         page.leaf("dt", "Flags");

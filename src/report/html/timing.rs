@@ -26,7 +26,7 @@ pub(super) fn latency(report: &Report, page: &mut Page) {
         page.leaf("p class=\"about\"", "From the due time of the causing event to the arrival of the output. An increase counts only beyond what old differs from itself by when it is driven again: the machine's noise.");
         page.leaf("p class=\"about\"", "The increase is that of the outputs which both builds wrote.");
         let Some(latency) = &report.latency else {
-            page.leaf("p", "Not measured: the replay was unpaced, or no due times are known.");
+            page.leaf("p", words::no_latency(report));
             return;
         };
         if report.fidelity.on_schedule == Some(false) {

@@ -10,8 +10,8 @@ use rehearsal::outcome::{EffectCount, Ending, Lateness};
 use rehearsal::plan::PlanSummary;
 use rehearsal::recording::{CauseFacts, GapCause};
 use rehearsal::report::{
-    BuildFacts, DriveFacts, EffectFacts, FaultFacts, Fidelity, FiredFacts, FlagFacts, RecordingFacts, RegistryFacts,
-    RelationFacts, Report, RequestFacts, ScenarioFacts,
+    BuildFacts, DriveFacts, EffectFacts, FaultFacts, Fidelity, FiredFacts, FlagFacts, OldFacts, RecordingFacts,
+    RegistryFacts, RelationFacts, Report, RequestFacts, ScenarioFacts, SourceFacts,
 };
 
 /// New pays twice under redelivery, and the rounding of one fare class moved.
@@ -113,6 +113,12 @@ pub(crate) fn agree() -> Report {
             ("old".into(), build("compensation 1.4", "compensation-old", false)),
             ("new".into(), build("compensation 2.0", "compensation-new", true)),
         ]),
+        outcome_of_old: Some(OldFacts {
+            used_again_from: None,
+            driven_because:
+                "`p99-latency-increase` is limited, and what was measured another time says nothing about it".into(),
+            key: Some("5ca1".repeat(16)),
+        }),
         drives: ["old", "old-again", "new", "old-once", "new-once"].map(drive).into(),
         plan: PlanSummary {
             events: 53_402,
@@ -242,6 +248,7 @@ pub(crate) fn nothing_known() -> Report {
             missing: Vec::new(),
         },
         builds: BTreeMap::new(),
+        outcome_of_old: None,
         drives: Vec::new(),
         plan: PlanSummary::default(),
         fidelity: Fidelity {
@@ -526,6 +533,13 @@ fn build(name: &str, sample: &str, rounds: bool) -> BuildFacts {
         name: name.into(),
         command: ["{rehearsal}", "sample", sample].map(str::to_owned).into(),
         program_hash: Some("41b7e7d0c9f6".repeat(5) + "41b7"),
+        source: Some(SourceFacts {
+            revision: (!rounds).then(|| "main".to_owned()),
+            commit: "3210b358a17a891d472fdf82146b089328bd2638".into(),
+            directory: "services/pay".into(),
+            dirty: rounds,
+            changes_hash: rounds.then(|| "9e01".repeat(16)),
+        }),
         flags: BTreeMap::from([("new-rounding".into(), rounds.into())]),
         env_names: vec!["RUST_LOG".into()],
         env_hash: "77aa".repeat(16),
