@@ -42,6 +42,7 @@ mod stage_faults;
 mod store;
 mod tidy;
 mod verdict;
+mod walkthrough;
 mod world;
 
 pub(crate) use stage::on_each_arm;
