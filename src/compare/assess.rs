@@ -275,7 +275,7 @@ fn repeats(increase: u64, idempotency: &Idempotency) -> String {
     let first = idempotency.new.examples.first().and_then(|example| example.cause.as_ref());
     let first = first.map(|cause| format!("; first {}", sentences::sighting(cause))).unwrap_or_default();
     let provoked = idempotency.new.provoked;
-    let instances = format!("{} of lost-ack or rebalance", counted(provoked, "instance"));
+    let instances = format!("{} of lost-ack, rebalance or a stopped process", counted(provoked, "instance"));
     let redelivered = match (idempotency.new.redelivered, provoked) {
         (0, 1..) => instances,
         (redelivered, 0) => counted(redelivered, "redelivered event"),

@@ -441,7 +441,8 @@ impl Idempotency {
 pub struct Redelivery {
     /// Deliveries with attempt > 0 that were sent.
     pub redelivered: u64,
-    /// Instances of faults at requests that make clients write, or be handed, something once more: answers lost, members that joined.
+    /// Instances of faults at requests and processes that make clients write, or be handed, something once more: answers lost, members
+    /// that joined, processes that were ended or stopped.
     #[serde(default)]
     pub provoked: u64,
     /// Σ over identities of max(0, outputs with redelivery − without).

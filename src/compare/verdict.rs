@@ -13,7 +13,7 @@ use super::sentences::{self, count, counted, percent, time};
 use super::shared;
 use super::{Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
-use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary};
+use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary, is_of_process};
 
 /// All that a verdict rests on.
 #[derive(Debug, Clone, Copy)]
@@ -233,6 +233,8 @@ fn unfired_fault(fault: &FaultSummary, facts: &Facts<'_>) -> Option<String> {
     let drives: Vec<&str> = drives.map(|(drive, _)| drive.as_str()).collect();
     let why = if fault.kind == FLAG_CHANGE {
         "the drive ended ahead of its moment, or the flag had that value already"
+    } else if is_of_process(&fault.kind) {
+        "what was to begin it did not come while the schedule lasted"
     } else {
         "no request that it could touch came while it acted"
     };

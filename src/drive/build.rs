@@ -17,6 +17,9 @@ use super::placeholders::{Offers, Piece, pieces};
 use super::sink::Sink;
 use crate::settings::{Flag, SettingError, flag_variable};
 
+/// Most processes of a build.
+const INSTANCES_MAX: u32 = 64;
+
 /// One version of the processor and how it is started.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -56,6 +59,16 @@ pub struct BuildSettings {
     /// Folder that each drive gets a copy of as `{dir}/state`, relative to this file: what a warm build starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Kafka: processes of the build, which share a group; each knows its number as `{instance}`. One where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+    /// Where the build offers figures as Prometheus text, such as `http://127.0.0.1:{port}/metrics`: they are read each second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// Command that ends a process of the build instead of a signal, at the end and at a `crash`: for what a container engine runs, such as
+    /// `["docker", "kill", "pay-{drive}-{instance}"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kill: Vec<String>,
 }
 
 impl fmt::Debug for BuildSettings {
@@ -72,6 +85,9 @@ impl fmt::Debug for BuildSettings {
             .field("prepare", &self.prepare)
             .field("cleanup", &self.cleanup)
             .field("state", &self.state)
+            .field("instances", &self.instances)
+            .field("metrics", &self.metrics)
+            .field("kill", &self.kill)
             .finish()
     }
 }
@@ -89,6 +105,9 @@ pub struct Build {
     cleanup: Vec<Vec<String>>,
     state: Option<PathBuf>,
     stands: Stands,
+    instances: u32,
+    metrics: Option<String>,
+    kill: Vec<String>,
 }
 
 /// When the folder and the program of a build are there to be looked at.
@@ -116,6 +135,9 @@ impl fmt::Debug for Build {
             .field("cleanup", &self.cleanup)
             .field("state", &self.state)
             .field("stands", &self.stands)
+            .field("instances", &self.instances)
+            .field("metrics", &self.metrics)
+            .field("kill", &self.kill)
             .finish()
     }
 }
@@ -213,6 +235,7 @@ impl BuildSettings {
             let problem = format!("the folder {} does not exist", plain(state).display());
             return Err(SettingError::new(format!("{key}.state"), problem, "Write a folder relative to this file."));
         }
+        let offers_kafka = offers.are_of_kafka();
         let mut build = Build {
             name: String::new(),
             command: self.command.clone(),
@@ -224,8 +247,15 @@ impl BuildSettings {
             cleanup: self.cleanup.clone(),
             state,
             stands,
+            instances: self.check_instances(key, offers_kafka)?,
+            metrics: self.metrics.clone(),
+            kill: self.kill.clone(),
         };
         check_making(&self.build, &format!("{key}.build"), &build)?;
+        build.check_metrics(&format!("{key}.metrics"))?;
+        if !self.kill.is_empty() {
+            build.check_command(&format!("{key}.kill"), &self.kill)?;
+        }
         let program = build.program(&format!("{key}.command"), &self.command)?;
         for (index, words) in self.prepare.iter().enumerate() {
             build.check_command(&format!("{key}.prepare[{index}]"), words)?;
@@ -236,9 +266,39 @@ impl BuildSettings {
         build.name = self.name.clone().unwrap_or(program);
         Ok(build)
     }
+
+    /// Number of processes: several share a group of Kafka, and nothing else.
+    fn check_instances(&self, key: &str, kafka: bool) -> Result<u32, SettingError> {
+        let wrong =
+            |problem: String, instead: &str| Err(SettingError::new(format!("{key}.instances"), problem, instead));
+        match self.instances.unwrap_or(1) {
+            0 => wrong("a build of no process does nothing".to_owned(), "Write 1 or more, or leave it out."),
+            many if many > INSTANCES_MAX => {
+                wrong(format!("{many} processes are more than one machine bears"), "Write 64 at most.")
+            }
+            many if many > 1 && !kafka => wrong(
+                format!("{many} processes cannot share what one is handed"),
+                "Leave it out, or write `transport = \"kafka\"` under `[drive]`, where a group shares partitions.",
+            ),
+            many => Ok(many),
+        }
+    }
 }
 
 impl Build {
+    /// Checks where figures are read.
+    fn check_metrics(&self, key: &str) -> Result<(), SettingError> {
+        let Some(url) = &self.metrics else { return Ok(()) };
+        pieces(url, &self.offers).map_err(|(problem, instead)| SettingError::new(key, problem, instead))?;
+        let rest = url.strip_prefix("http://").unwrap_or_default();
+        if rest.is_empty() || rest.starts_with('/') {
+            let instead =
+                "Write `http://127.0.0.1:{port}/metrics`, say; the build finds `{port}` in its command or environment.";
+            return Err(SettingError::new(key, format!("`{url}` is no address of HTTP"), instead));
+        }
+        Ok(())
+    }
+
     /// Checks a command that is run beside the build, in its directory and with its environment; it stands under `key`.
     ///
     /// # Errors
@@ -417,7 +477,7 @@ impl Build {
     /// Whether its commands, its environment or the command of one of `sinks` name `{name}`, of what is offered beyond what every drive
     /// fills in.
     pub(super) fn names(&self, name: &str, sinks: &[Sink]) -> bool {
-        let commands = [&self.command].into_iter().chain(&self.prepare).chain(&self.cleanup);
+        let commands = [&self.command, &self.kill].into_iter().chain(&self.prepare).chain(&self.cleanup);
         let texts = commands.flatten().chain(self.env.values()).chain(sinks.iter().flat_map(Sink::snapshot));
         let mut pieces = texts.flat_map(|text| pieces(text, &self.offers).unwrap_or_default());
         pieces.any(|piece| piece == Piece::Offered(name))
@@ -429,6 +489,21 @@ impl Build {
 
     pub(super) fn cleanup(&self) -> &[Vec<String>] {
         &self.cleanup
+    }
+
+    /// Number of its processes.
+    pub fn instances(&self) -> u32 {
+        self.instances
+    }
+
+    /// Where it offers figures, placeholders unfilled.
+    pub(super) fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
+    }
+
+    /// Command that ends a process of it instead of a signal; empty where a signal does.
+    pub(super) fn kill(&self) -> &[String] {
+        &self.kill
     }
 
     /// Folder that each drive gets a copy of.

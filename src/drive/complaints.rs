@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use regex::bytes::Regex;
 
@@ -11,6 +13,9 @@ use super::pipe::Pipe;
 use super::shared::Shared;
 use super::unsaid::Unsaid;
 use crate::mask::LogMask;
+
+/// Longest wait for another pipe before looking whether the drive goes on.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Most bytes of a line that is compared with the line that says that the build is ready.
 const LINE_MAX: usize = 64 << 10;
@@ -42,9 +47,19 @@ impl Complaints {
         self
     }
 
-    /// Reads standard error to its end, or until the drive is closed; `ready` is the line that says that the build is ready.
-    /// Returns how many bytes were not kept.
-    pub(super) fn run(mut self, stderr: &mut Pipe, ready: Option<&Regex>, shared: &Shared) -> io::Result<u64> {
+    /// Reads standard error to its end, or until the drive is closed, one pipe of `pipes` after the other: each is that of the same process
+    /// started again. `ready` is the line that says that the build is ready. Returns how many bytes were not kept.
+    pub(super) fn run(mut self, pipes: &Receiver<Pipe>, ready: Option<&Regex>, shared: &Shared) -> io::Result<u64> {
+        // One that has ended is kept open until the next comes: what was started is known by what it holds.
+        let mut current = next(pipes, shared);
+        while let Some(mut stderr) = current {
+            self.read(&mut stderr, ready, shared)?;
+            current = next(pipes, shared);
+        }
+        self.finish()
+    }
+
+    fn read(&mut self, stderr: &mut Pipe, ready: Option<&Regex>, shared: &Shared) -> io::Result<()> {
         let mut bytes = vec![0; 64 << 10];
         let mut line = Vec::new();
         while !shared.is_closed() {
@@ -61,7 +76,7 @@ impl Complaints {
                 Ok(None) => drop(stderr.wait()),
             }
         }
-        self.finish()
+        Ok(())
     }
 
     /// Keeps what may be kept of `bytes`.
@@ -92,6 +107,18 @@ impl Complaints {
         }
         self.file.write_all(self.tail.make_contiguous())?;
         Ok(self.dropped)
+    }
+}
+
+/// The next pipe; none where there is no other, or the drive ends.
+fn next(pipes: &Receiver<Pipe>, shared: &Shared) -> Option<Pipe> {
+    loop {
+        match pipes.recv_timeout(LOOK) {
+            Ok(pipe) => return Some(pipe),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if shared.is_closing() => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
     }
 }
 

@@ -85,10 +85,23 @@ impl<'a> Feed<'a> {
         shared: &'a Shared,
         used: Receiver<Vec<u8>>,
     ) -> Self {
+        Self::of(plan.deliveries(), plan, recording, format, rules, shared, used)
+    }
+
+    /// As [`Self::new`], of these deliveries of the plan alone.
+    pub(super) fn of(
+        deliveries: Box<dyn Iterator<Item = Result<Delivery, PlanError>> + Send + 'a>,
+        plan: &'a dyn DeliverySource,
+        recording: &Recording,
+        format: LineFormat,
+        rules: &'a DriveRules,
+        shared: &'a Shared,
+        used: Receiver<Vec<u8>>,
+    ) -> Self {
         let envelope = format.payload == Payload::Envelope;
         let headers = envelope || rules.lineage.as_ref().is_some_and(Lineage::wants_headers);
         let lookup = recording.lookup(Columns { key: envelope, value: true, headers });
-        let (deliveries, topics) = (plan.deliveries(), plan.topics());
+        let topics = plan.topics();
         Self { deliveries, lookup, topics, format, rules, shared, used, ahead: LOOK_AHEAD / 16 }
     }
 

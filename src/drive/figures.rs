@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::process::Process;
+use super::process::Crew;
 use super::shared::Shared;
 use super::stdio::grouped;
 use super::{Job, Progress};
@@ -99,7 +99,7 @@ impl<'a, 'b> Figures<'a, 'b> {
         &mut self,
         now_us: i64,
         last: bool,
-        process: &Process,
+        crew: &Crew<'_>,
         more: impl FnOnce() -> I,
     ) -> Result<(), OutcomeError> {
         let time_us = self.shared.relative_us(now_us);
@@ -113,17 +113,17 @@ impl<'a, 'b> Figures<'a, 'b> {
         }
         if now_us.saturating_sub(self.peeked_us) >= PEAK_US {
             self.peeked_us = now_us;
-            self.peak_bytes = self.peak_bytes.max(process.peak_bytes().unwrap_or(0));
+            self.peak_bytes = self.peak_bytes.max(crew.peak_bytes().unwrap_or(0));
         }
         if !last && now_us.saturating_sub(self.sampled_us) < GAUGES_US {
             return Ok(());
         }
         self.sampled_us = now_us;
         self.dir_bytes = bytes_below(&self.job.out.join("dir"), self.job.rules.dir_bytes_max);
-        for (name, value) in more() {
+        for (name, value) in more().into_iter().chain(crew.offered()) {
             self.gauges.append(time_us, &name, value)?;
         }
-        let usage = process.usage();
+        let usage = crew.usage();
         if let Some(usage) = usage {
             // Time of what ended without its parent to wait for it is told of no more.
             self.cpu_us = self.cpu_us.max(usage.cpu_us);

@@ -107,11 +107,16 @@ mod linux {
     impl Held {
         /// Ends it at once.
         pub(in super::super) fn end(&self) {
+            self.signal(Signal::KILL);
+        }
+
+        /// Sends it a signal.
+        pub(in super::super) fn signal(&self, signal: Signal) {
             // It may have ended by itself, or belong to another user by now.
             let _ = match &self.handle {
-                Some(handle) => pidfd_send_signal(handle, Signal::KILL),
+                Some(handle) => pidfd_send_signal(handle, signal),
                 None if look(self.seen.pid).is_some_and(|now| now.born == self.seen.born) => {
-                    kill_process(self.seen.pid, Signal::KILL)
+                    kill_process(self.seen.pid, signal)
                 }
                 None => Ok(()),
             };
@@ -259,7 +264,7 @@ mod nowhere {
     use std::path::PathBuf;
     use std::process::Child;
 
-    use rustix::process::Pid;
+    use rustix::process::{Pid, Signal};
 
     use super::Leash;
 
@@ -269,6 +274,10 @@ mod nowhere {
 
     impl Held {
         pub(in super::super) fn end(&self) {
+            match *self {}
+        }
+
+        pub(in super::super) fn signal(&self, _: Signal) {
             match *self {}
         }
 

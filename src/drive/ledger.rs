@@ -218,6 +218,17 @@ impl Ledger {
         }
     }
 
+    /// How many positions are committed, and how many were handed over and are not; none where the build never committed anything.
+    pub(super) fn commits(&self) -> Option<(u64, u64)> {
+        let any = self.logs.iter().any(|log| log.committed.is_some());
+        let sum = |of: fn(&Log) -> i64| self.logs.iter().map(|log| of(log).max(0).unsigned_abs()).sum();
+        any.then(|| {
+            let committed = |log: &Log| log.committed.map_or(0, |next| next - log.start);
+            let open = |log: &Log| log.end.saturating_sub(log.committed.unwrap_or(log.start));
+            (sum(committed), sum(open))
+        })
+    }
+
     /// Commits, in order of topic and partition.
     pub(super) fn committed(&self) -> Vec<Committed> {
         let mut committed: Vec<_> = self

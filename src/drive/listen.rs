@@ -1,6 +1,7 @@
 //! Standard output of a build, on a thread of its own: lines to outputs.
 
 use std::io::BufRead;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::feed::Announced;
 use super::keep::{Keep, UNREAD};
 use super::ledger::{Found, Ledger};
 use super::pipe::Pipe;
+use super::process::Stops;
 use super::reply::{Reply, Said, Spot};
 use super::shared::Shared;
 use super::stubs::Calls;
@@ -38,6 +40,14 @@ pub(super) struct Heard {
     pub(super) ended_us: Option<i64>,
 }
 
+/// What is to be known of a process that is started again, and told.
+pub(super) struct Restarts<'a> {
+    /// Faults at the build's process.
+    pub(super) stops: &'a Stops,
+    /// Told what is committed, each time that the process is started again.
+    pub(super) wants: Sender<Vec<Committed>>,
+}
+
 /// Listens to one build.
 pub(super) struct Listener<'a> {
     rules: &'a DriveRules,
@@ -52,6 +62,11 @@ pub(super) struct Listener<'a> {
     bytes: u64,
     arrived_us: i64,
     phase: Phase,
+    restarts: Restarts<'a>,
+    /// A crash began with a commit that was said: nothing is committed until the process is started again.
+    deaf: bool,
+    /// How often the process has been started again.
+    turns: u64,
 }
 
 impl<'a> Listener<'a> {
@@ -62,6 +77,7 @@ impl<'a> Listener<'a> {
         topics: &'a [String],
         outputs: &'a mut OutputsWriter,
         calls: Calls,
+        restarts: Restarts<'a>,
     ) -> Self {
         Self {
             rules,
@@ -75,11 +91,36 @@ impl<'a> Listener<'a> {
             bytes: 0,
             arrived_us: 0,
             phase: Phase::Main,
+            restarts,
+            deaf: false,
+            turns: 0,
         }
     }
 
-    /// Reads standard output to its end, or until the drive is closed.
-    pub(super) fn run(mut self, stdout: &mut Pipe) -> Result<Heard, OutcomeError> {
+    /// Reads standard output to its end, or until the drive is closed: one pipe of `pipes` after the other, each that of the process
+    /// started again.
+    pub(super) fn run(mut self, pipes: &Receiver<Pipe>) -> Result<Heard, OutcomeError> {
+        let mut ended_us = None;
+        let mut next = pipes.recv().ok();
+        while let Some(mut stdout) = next {
+            ended_us = self.read(&mut stdout)?;
+            next = self.hear_calls(pipes)?;
+            if next.is_some() {
+                self.deaf = false;
+                self.turns += 1;
+                self.shared.say_more();
+                // Nobody takes it only where the drive has been cut short.
+                let _ = self.restarts.wants.send(self.ledger.committed());
+            }
+        }
+        self.calls.close();
+        self.begin(self.clock.now().as_micros() as i64)?;
+        self.end();
+        Ok(Heard { committed: self.ledger.committed(), ended_us })
+    }
+
+    /// Reads one pipe; returns when it ended, unless the drive was closed ahead of that.
+    fn read(&mut self, stdout: &mut Pipe) -> Result<Option<i64>, OutcomeError> {
         let mut lines = Lines::new(self.rules.line_bytes_max);
         let (mut ended_us, mut saved_us) = (None, self.clock.now().as_micros() as i64);
         while !self.shared.is_closed() {
@@ -117,12 +158,12 @@ impl<'a> Listener<'a> {
             }
         }
         self.begin(self.clock.now().as_micros() as i64)?;
-        if let Some((line, cut)) = lines.rest() {
+        // Whoever was killed was cut off in the middle of a line.
+        if let Some((line, cut)) = lines.rest().filter(|_| self.restarts.stops.ended() <= self.turns) {
             self.line(line, cut)?;
         }
         self.end();
-        self.hear_calls()?;
-        Ok(Heard { committed: self.ledger.committed(), ended_us })
+        Ok(ended_us)
     }
 
     /// Whether the build wrote and called more than it may.
@@ -134,18 +175,25 @@ impl<'a> Listener<'a> {
         flooded
     }
 
-    /// Keeps calls until the drive closes: a build may go on calling after it has closed its standard output.
-    fn hear_calls(&mut self) -> Result<(), OutcomeError> {
+    /// Keeps calls until the drive closes, as a build may go on calling after it has closed its standard output, or until its process is
+    /// started again; returns standard output of that.
+    fn hear_calls(&mut self, pipes: &Receiver<Pipe>) -> Result<Option<Pipe>, OutcomeError> {
         self.shared.say_all();
-        while self.calls.may_come() && !self.shared.is_closing() && !self.is_flooded() {
+        loop {
+            // Asked ahead of the pipes: what came ahead of the end is not missed.
+            let over = self.shared.is_closing() || self.is_flooded();
+            let no_more = match pipes.try_recv() {
+                Ok(pipe) => return Ok(Some(pipe)),
+                Err(TryRecvError::Disconnected) => true,
+                Err(TryRecvError::Empty) => !self.restarts.stops.any(),
+            };
+            if over || no_more && !self.calls.may_come() {
+                return Ok(None);
+            }
             self.begin(self.clock.now().as_micros() as i64)?;
             self.end();
             thread::park_timeout(LOOK);
         }
-        self.calls.close();
-        self.begin(self.clock.now().as_micros() as i64)?;
-        self.end();
-        Ok(())
     }
 
     /// Prepares for the lines of one read: they arrived together, after all that had been announced, and after the calls that came
@@ -173,6 +221,9 @@ impl<'a> Listener<'a> {
         self.shared.set_outputs(self.keep.count());
         if self.rules.payload == Payload::Envelope {
             self.shared.set_lag(self.ledger.lag());
+            if self.restarts.stops.any() {
+                self.shared.set_commits(self.ledger.commits());
+            }
             if let Some(covered) = self.ledger.warm_up_covered() {
                 self.shared.cover_warm_up(covered);
             }
@@ -201,10 +252,15 @@ impl<'a> Listener<'a> {
     }
 
     fn reply(&mut self, line: &[u8], reply: Reply<'_>) -> Result<(), OutcomeError> {
-        if let Some(Spot { topic, partition, offset, .. }) = reply.commit
-            && !self.ledger.commit(&topic, partition, offset)
-        {
-            return self.malformed(line, "a commit for a partition it was given nothing of");
+        if let Some(Spot { topic, partition, offset, .. }) = reply.commit {
+            // Whoever is killed ahead of a commit makes none behind it either; what it wrote until then is written.
+            self.deaf = self.deaf || self.restarts.stops.any() && self.restarts.stops.note_commit();
+            if self.deaf {
+                return reply.output.map_or(Ok(()), |said| self.said(&said));
+            }
+            if !self.ledger.commit(&topic, partition, offset) {
+                return self.malformed(line, "a commit for a partition it was given nothing of");
+            }
         }
         reply.output.map_or(Ok(()), |said| self.said(&said))
     }

@@ -77,6 +77,7 @@ pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
 pub use making::{MakeError, Making, make};
 pub use placeholders::Offers;
+pub use process::check_instances;
 pub use settings::{DriveRules, DriveSettings, Payload, Percent, ReadySettings, Transport};
 pub use sink::{Sink, SinkFormat, SinkSettings, check_sinks};
 pub use spin::Spin;

@@ -2,27 +2,34 @@
 //!
 //! Every due time is measured from one start. Late is late: no due time moves because an earlier one slipped.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::feed::{Announced, Batch, Chunk};
+use super::feed::{Announced, Batch, CHUNKS_WAITING, Chunk, Feed};
+use super::line::LineFormat;
 use super::pipe::Pipe;
+use super::process::Stops;
 use super::shared::Shared;
-use super::{DriveError, DriveRules};
+use super::{DeliverySource, DriveError, DriveRules};
 use crate::clock::Clock;
-use crate::outcome::Lateness;
-use crate::plan::Phase;
+use crate::outcome::{Committed, Lateness};
+use crate::plan::{Delivery, Phase};
+use crate::recording::Recording;
 
 /// Longest that receipts wait for the end of their chunk.
 const RECEIPTS_LATE: Duration = Duration::from_millis(250);
 
 /// Pause between looks at a pipe that is waited on to run empty.
 const LOOK: Duration = Duration::from_micros(500);
+
+/// Longest wait, in microseconds, until it is known of commits that they cover everything.
+const COVERED_US: i64 = 250_000;
 
 /// Lateness beyond this counts as this, in microseconds (a day).
 const LATENESS_MAX_US: u64 = 86_400_000_000;
@@ -32,6 +39,8 @@ const LATENESS_MAX_US: u64 = 86_400_000_000;
 pub(super) enum Note {
     /// Deliveries and when each was handed over, in microseconds since the schedule's start; none if never.
     Receipts { batch: Arc<Batch>, from: usize, sent_us: Vec<Option<i64>> },
+    /// So many deliveries were handed over once more, to a process that was started again.
+    Again(u64),
     /// Handing over has ended.
     Ended { end: PaceEnd, lateness: Option<Lateness> },
 }
@@ -47,12 +56,32 @@ pub(super) enum PaceEnd {
     Closed,
     /// The drive was cut short.
     Cut,
+    /// The process is gone, and comes again: never the end.
+    Away,
     /// The plan or the recording could not be read on.
     Failed(DriveError),
 }
 
+/// What it takes to hand over again what a process had that is gone.
+pub(super) struct Again<'a> {
+    pub(super) plan: &'a dyn DeliverySource,
+    pub(super) recording: &'a Recording,
+    pub(super) format: LineFormat,
+    pub(super) stops: &'a Stops,
+    /// Standard input of each process that is started again.
+    pub(super) stdins: Receiver<Pipe>,
+    /// What had been committed when the one ahead of it was gone.
+    pub(super) wanted: Receiver<Vec<Committed>>,
+    /// How often it has come back.
+    pub(super) come_back: u64,
+}
+
 pub(super) struct Pace<'a> {
     pub(super) stdin: Pipe,
+    /// None where no fault ends the process.
+    pub(super) again: Option<Again<'a>>,
+    /// Deliveries of the plan that were handed over.
+    pub(super) handed: usize,
     pub(super) rules: &'a DriveRules,
     pub(super) paced: bool,
     pub(super) shared: &'a Shared,
@@ -125,10 +154,7 @@ impl Pace<'_> {
     }
 
     fn hand_over_all(&mut self, chunks: &Receiver<Result<Chunk, DriveError>>) -> Result<(), PaceEnd> {
-        while !self.shared.is_ready() {
-            self.go_on()?;
-            thread::park_timeout(LOOK);
-        }
+        self.wait_until_ready()?;
         for chunk in chunks {
             let chunk = chunk.map_err(PaceEnd::Failed)?;
             self.hand_over(&chunk)?;
@@ -146,6 +172,11 @@ impl Pace<'_> {
         let mut result = self.go_on();
         while row < count && result.is_ok() {
             result = self.hand_over_group(chunk, &mut row, &mut written, &mut sent_us);
+            if matches!(result, Err(PaceEnd::Away)) {
+                // Part of a line went to who is gone.
+                written = row.checked_sub(1).map_or(0, |last| chunk.batch.ends[last]);
+                result = self.come_back();
+            }
             let now = self.clock.now();
             if self.paced && now.saturating_sub(noted_at) >= RECEIPTS_LATE {
                 noted_at = now;
@@ -169,11 +200,12 @@ impl Pace<'_> {
         written: &mut usize,
         sent_us: &mut Vec<Option<i64>>,
     ) -> Result<(), PaceEnd> {
+        self.stay()?;
         let deliveries = &chunk.batch.deliveries;
         let warm_up = deliveries[*row].phase == Phase::WarmUp;
         if !warm_up && !self.shared.has_started() {
             self.wait_for_warm_up()?;
-            self.shared.start(self.clock.now());
+            self.start();
         }
         let until_us = if warm_up || !self.paced { i64::MAX } else { self.due(deliveries[*row].due_us)? };
         let together = |delivery: &&crate::plan::Delivery| {
@@ -188,6 +220,7 @@ impl Pace<'_> {
         let taken = chunk.batch.ends[rows.clone()].iter().take_while(|end| **end <= *written).count();
         self.note(&chunk.batch, rows.start..rows.start + taken, warm_up, sent_us);
         *row = rows.start + taken;
+        self.handed += taken;
         result
     }
 
@@ -223,10 +256,11 @@ impl Pace<'_> {
                 }
                 Ok(None) => {
                     self.go_on()?;
+                    self.stay()?;
                     self.stuck_since(&mut blocked)?;
-                    self.stdin.wait().map_err(|_| PaceEnd::Closed)?;
+                    self.stdin.wait().map_err(|_| self.closed())?;
                 }
-                Err(_) => return Err(PaceEnd::Closed),
+                Err(_) => return Err(self.closed()),
             }
         }
         Ok(())
@@ -235,6 +269,10 @@ impl Pace<'_> {
     /// Gives up on a build that has shown no sign of life since `blocked` for longer than the drain time-out.
     fn stuck_since(&self, blocked: &mut Option<i64>) -> Result<(), PaceEnd> {
         let now_us = self.clock.now().as_micros() as i64;
+        if self.again.as_ref().is_some_and(|again| again.stops.go_on()) {
+            // It is stopped, or told to end.
+            *blocked = Some(now_us);
+        }
         let since = (*blocked.get_or_insert(now_us)).max(self.shared.progress_us());
         if now_us - since > self.rules.drain_timeout.as_micros() as i64 { Err(PaceEnd::Stuck) } else { Ok(()) }
     }
@@ -272,6 +310,7 @@ impl Pace<'_> {
                 self.shared.note_taken(self.clock.now());
             }
             self.go_on()?;
+            self.stay()?;
             self.stuck_since(&mut blocked)?;
             thread::park_timeout(LOOK);
         }
@@ -279,12 +318,150 @@ impl Pace<'_> {
 
     /// Sees to it that the build takes the last line before its input ends.
     fn finish(&mut self) -> Result<(), PaceEnd> {
+        loop {
+            match self.finish_once() {
+                Err(PaceEnd::Away) => self.come_back()?,
+                finished => return finished,
+            }
+        }
+    }
+
+    fn finish_once(&mut self) -> Result<(), PaceEnd> {
         self.wait_until_taken()?;
         if !self.shared.has_started() {
             self.wait_for_warm_up()?;
-            self.shared.start(self.clock.now());
+            self.start();
+        }
+        self.let_faults_act()?;
+        let Some(Again { stops, .. }) = self.again else { return Ok(()) };
+        // From here on nothing begins any more; what began a moment ago is waited for.
+        stops.rest();
+        while stops.go_on() {
+            self.go_on()?;
+            self.stay()?;
+            thread::park_timeout(LOOK);
+        }
+        self.stay()
+    }
+
+    /// A build commits behind what it takes: faults at its process go on until it has committed everything, or been quiet for a while.
+    fn let_faults_act(&self) -> Result<(), PaceEnd> {
+        let Some(Again { stops, .. }) = self.again else { return Ok(()) };
+        let settle_us = self.rules.settle.as_micros() as i64;
+        let mut from_us = self.clock.now().as_micros() as i64;
+        loop {
+            self.go_on()?;
+            self.stay()?;
+            let (now_us, progress_us) = (self.clock.now().as_micros() as i64, self.shared.progress_us());
+            if stops.act_still(now_us, progress_us, self.rules.settle) {
+                from_us = now_us;
+            }
+            let all = self.shared.commits().is_some_and(|(_, open)| open == 0);
+            // Whoever listens takes note of what was handed over a moment later.
+            let all = all && now_us - from_us >= settle_us.min(COVERED_US);
+            if all || now_us - progress_us.max(from_us) >= settle_us {
+                return Ok(());
+            }
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Starts the schedule, and with it the faults at the process.
+    fn start(&self) {
+        self.shared.start(self.clock.now());
+        if let Some(again) = &self.again {
+            again.stops.act();
+        }
+    }
+
+    fn wait_until_ready(&self) -> Result<(), PaceEnd> {
+        while !self.shared.is_ready() {
+            self.go_on()?;
+            self.stay()?;
+            thread::park_timeout(LOOK);
         }
         Ok(())
+    }
+
+    /// Sees whether the process is there, and still the one that was handed everything up to now.
+    fn stay(&self) -> Result<(), PaceEnd> {
+        let away = self.again.as_ref().is_some_and(|again| again.stops.ended() > again.come_back);
+        if away { Err(PaceEnd::Away) } else { Ok(()) }
+    }
+
+    /// Whether standard input was closed because its process is gone.
+    fn closed(&self) -> PaceEnd {
+        self.stay().err().unwrap_or(PaceEnd::Closed)
+    }
+
+    /// Waits until the process is there again, and hands over once more what it had and did not commit.
+    fn come_back(&mut self) -> Result<(), PaceEnd> {
+        loop {
+            let wanted = self.next_process()?;
+            match self.hand_over_again(&wanted) {
+                Err(PaceEnd::Away) => {}
+                handed => return handed,
+            }
+        }
+    }
+
+    /// Waits for the process that is started next; returns what had been committed ahead of it.
+    fn next_process(&mut self) -> Result<Vec<Committed>, PaceEnd> {
+        let mut stdin = None;
+        loop {
+            self.go_on()?;
+            let Some(again) = &mut self.again else { return Err(PaceEnd::Closed) };
+            stdin = stdin.or_else(|| again.stdins.try_recv().ok());
+            if stdin.is_some()
+                && let Ok(wanted) = again.wanted.try_recv()
+                && let Some(stdin) = stdin.take()
+            {
+                again.come_back += 1;
+                self.stdin = stdin;
+                return Ok(wanted);
+            }
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Hands over everything that was handed over and that `wanted` does not cover, in the order of the plan, each position once and at
+    /// once.
+    fn hand_over_again(&mut self, wanted: &[Committed]) -> Result<(), PaceEnd> {
+        self.wait_until_ready()?;
+        let Some(Again { plan, recording, format, .. }) = &self.again else { return Err(PaceEnd::Closed) };
+        let (plan, recording, format) = (*plan, *recording, format.clone());
+        let (handed, rules, shared) = (self.handed, self.rules, self.shared);
+        let mut next = next_positions(plan, wanted);
+        let deliveries = plan.deliveries().take(handed).filter_map(move |delivery| {
+            let delivery = match delivery {
+                Ok(delivery) => delivery,
+                Err(error) => return Some(Err(error)),
+            };
+            let next = next.entry((delivery.topic, delivery.partition)).or_insert(i64::MIN);
+            (delivery.position >= *next).then(|| {
+                *next = delivery.position + 1;
+                Ok(Delivery { attempt: delivery.attempt + 1, ..delivery })
+            })
+        });
+        thread::scope(|scope| {
+            let (sender, chunks) = sync_channel(CHUNKS_WAITING);
+            let (_used, used_chunks) = sync_channel(CHUNKS_WAITING);
+            let feed = Feed::of(Box::new(deliveries), plan, recording, format, rules, shared, used_chunks);
+            scope.spawn(move || feed.run(&sender));
+            for chunk in &chunks {
+                let chunk = chunk.map_err(PaceEnd::Failed)?;
+                let count = chunk.batch.deliveries.len();
+                let at_us = self.clock.now().as_micros() as i64;
+                self.shared.announce(Announced { batch: Arc::clone(&chunk.batch), rows: 0..count, at_us });
+                let mut written = 0;
+                let result = self.write(&chunk.lines, &mut written);
+                let taken = chunk.batch.ends.iter().take_while(|end| **end <= written).count();
+                // Nobody listens only where the drive has failed already.
+                let _ = self.notes.send(Note::Again(taken as u64));
+                result?;
+            }
+            Ok(())
+        })
     }
 
     fn go_on(&self) -> Result<(), PaceEnd> {
@@ -295,6 +472,13 @@ impl Pace<'_> {
         // Nobody listens only where the drive has failed already.
         let _ = self.notes.send(Note::Receipts { batch: Arc::clone(batch), from, sent_us });
     }
+}
+
+/// The next position wanted of each partition, by the plan's own index of its topic.
+fn next_positions(plan: &dyn DeliverySource, wanted: &[Committed]) -> BTreeMap<(u32, i32), i64> {
+    let index = |topic: &str| plan.topics().iter().position(|known| known == topic);
+    let of = |one: &Committed| Some(((u32::try_from(index(&one.topic)?).ok()?, one.partition), one.position));
+    wanted.iter().filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -338,6 +522,8 @@ mod tests {
             used,
             timing: Timing::new().unwrap(),
             written_at: Duration::MAX,
+            again: None,
+            handed: 0,
         };
         thread::scope(|scope| {
             let reader = scope.spawn(move || reading.read_to_end(&mut Vec::new()).unwrap());

@@ -41,6 +41,11 @@ impl Pipe {
         Ok(Self { file: File::from(fd), awaits })
     }
 
+    /// Another hold on the same end.
+    pub(super) fn share(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, awaits: self.awaits })
+    }
+
     /// Writes what fits; none where nothing does.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         settled(|| self.file.write(bytes))

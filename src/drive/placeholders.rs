@@ -53,6 +53,11 @@ impl Offers {
         self
     }
 
+    /// Whether they are those of a build that is a client of Kafka.
+    pub(super) fn are_of_kafka(&self) -> bool {
+        self.kafka
+    }
+
     /// Says what can be written.
     fn known(&self) -> String {
         let kafka = ["brokers", "group", "topic.NAME"].into_iter().filter(|_| self.kafka);

@@ -16,6 +16,7 @@ use super::http::HttpRules;
 use super::isolation::{IsolationMode, IsolationRules};
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
 use super::lineage::Lineage;
+use super::process::check_stops;
 use super::sink::Sink;
 use super::spin::Spin;
 use super::stubs::StubRules;
@@ -477,6 +478,7 @@ impl DriveRules {
     ///
     /// The setting that does not go with it, by its key.
     pub fn check_faults(&self, inputs: &[String], faults: &[FaultSettings]) -> Result<(), SettingError> {
+        check_stops(self, faults)?;
         if let Some(kafka) = &self.kafka {
             // Of a cluster `check_plan` tells.
             if kafka.cluster.is_some() {

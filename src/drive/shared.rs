@@ -33,6 +33,7 @@ pub(super) struct Shared {
     sent: AtomicU64,
     outputs: AtomicU64,
     warm_up_covered: AtomicU64,
+    commits: Mutex<Option<(u64, u64)>>,
     announced: Mutex<Vec<Announced>>,
     lag: Mutex<Option<Lag>>,
     flags: Option<Arc<Flags>>,
@@ -57,6 +58,7 @@ impl Shared {
             sent: AtomicU64::new(0),
             outputs: AtomicU64::new(0),
             warm_up_covered: AtomicU64::new(0),
+            commits: Mutex::default(),
             announced: Mutex::new(Vec::new()),
             lag: Mutex::new(None),
             flags: None,
@@ -109,6 +111,11 @@ impl Shared {
         self.ready.store(true, Ordering::SeqCst);
     }
 
+    /// The build is gone, and has to be ready anew.
+    pub(super) fn set_unready(&self) {
+        self.ready.store(false, Ordering::SeqCst);
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
@@ -124,6 +131,11 @@ impl Shared {
     /// Standard output has ended; who listened to it waits for calls alone.
     pub(super) fn say_all(&self) {
         self.said_all.store(true, Ordering::SeqCst);
+    }
+
+    /// A process that was started again may say more.
+    pub(super) fn say_more(&self) {
+        self.said_all.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn has_said_all(&self) -> bool {
@@ -253,6 +265,15 @@ impl Shared {
 
     pub(super) fn set_lag(&self, lag: Option<Lag>) {
         *lock(&self.lag) = lag;
+    }
+
+    /// Positions that are committed, and those that were handed over and are not; none where the build never committed anything.
+    pub(super) fn set_commits(&self, commits: Option<(u64, u64)>) {
+        *lock(&self.commits) = commits;
+    }
+
+    pub(super) fn commits(&self) -> Option<(u64, u64)> {
+        *lock(&self.commits)
     }
 
     pub(super) fn lag(&self) -> Option<Lag> {

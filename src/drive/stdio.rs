@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -11,20 +12,26 @@ use super::feed::{CHUNKS_WAITING, Feed};
 use super::figures::{Figures, after};
 use super::isolation;
 use super::line::LineFormat;
-use super::listen::{Heard, Listener};
-use super::pace::{Note, Pace, PaceEnd, Timing};
-use super::process::{Ended, Pipes, Process, describe};
+use super::listen::{Heard, Listener, Restarts};
+use super::pace::{Again, Note, Pace, PaceEnd, Timing};
+use super::pipe::Pipe;
+use super::process::{Crew, Ended, Flight, Stops, Streams, describe};
 use super::shared::Shared;
 use super::stubs::Outside;
 use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
 use crate::mask::LogMask;
-use crate::outcome::{DeliveriesWriter, Ending, EndingReport, Lateness, Outcome, OutcomeError, OutcomeWriter};
+use crate::outcome::{
+    DeliveriesWriter, Ending, EndingReport, Lateness, Outcome, OutcomeError, OutcomeWriter, TouchesWriter,
+};
 use crate::settings::Span;
 
 /// How often the drive looks at its build.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a build that is ended may take to tidy up.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Notes that may wait to be written.
 const NOTES_WAITING: usize = 64;
@@ -58,15 +65,25 @@ pub(super) fn drive(
         writer.finish(&report)?;
         return Err(error);
     }
-    let (process, pipes) = match Process::start(world, job.build, 0) {
+    let stops = Stops::of_plan(job.plan, job.build.instances())?;
+    if stops.any() {
+        writer.keep_touches()?;
+    }
+    let (mut crew, streams) = match Crew::start_one(world, job, Arc::clone(&stops), clock) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
             return Err(DriveError::Start { build: job.build.name().to_owned(), source });
         }
     };
-    let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
-    let Pipes { stdin, mut stdout, mut stderr } = pipes;
+    let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
+    let Streams { stdout, stderr } = streams;
+    let stdin = crew.take_stdin().ok_or_else(|| DriveError::Start {
+        build: job.build.name().to_owned(),
+        source: std::io::ErrorKind::BrokenPipe.into(),
+    })?;
+    let (fresh, stdins) = channel();
+    let (wants, wanted) = channel();
     let timing = Timing::new().map_err(|error| DriveError::Start {
         build: job.build.name().to_owned(),
         source: std::io::Error::other(error.to_string()),
@@ -74,13 +91,17 @@ pub(super) fn drive(
     let report = thread::scope(|scope| {
         let (chunk_sender, chunks) = sync_channel(CHUNKS_WAITING);
         let (note_sender, notes) = sync_channel(NOTES_WAITING);
-        let shared = &shared;
+        let (shared, stops) = (&shared, &*stops);
+        let _closing = Closing(stops);
         let format = LineFormat::new(job.rules.payload, job.rules.show_attempt, topics);
         let (used, used_chunks) = sync_channel(CHUNKS_WAITING);
-        let feed = Feed::new(job.plan, job.recording, format, job.rules, shared, used_chunks);
+        let feed = Feed::new(job.plan, job.recording, format.clone(), job.rules, shared, used_chunks);
         scope.spawn(move || feed.run(&chunk_sender));
+        let again = Again { plan: job.plan, recording: job.recording, format, stops, stdins, wanted, come_back: 0 };
         let pace = Pace {
             stdin,
+            again: stops.any().then_some(again),
+            handed: 0,
             rules: job.rules,
             paced: job.plan.paced(),
             shared,
@@ -91,16 +112,21 @@ pub(super) fn drive(
             written_at: Duration::ZERO,
         };
         scope.spawn(move || pace.run(&chunks));
-        let listener = Listener::new(job.rules, shared, clock, topics, outputs, outside.calls(clock));
-        let listening = scope.spawn(move || listener.run(&mut stdout));
+        let listener =
+            Listener::new(job.rules, shared, clock, topics, outputs, outside.calls(clock), Restarts { stops, wants });
+        let listening = scope.spawn(move || listener.run(&stdout));
         let ready = job.rules.ready.as_ref();
-        let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
+        let complaining = scope.spawn(move || complaints.run(&stderr, ready, shared));
         let watch = Watch {
             job,
             clock,
             stop,
             shared,
-            process,
+            crew,
+            stops,
+            touches: touches.as_mut(),
+            stdins: fresh,
+            started_us: micros(clock.now()),
             deliveries,
             figures: Figures::new(job, shared, progress, gauges, micros(clock.now())),
             counts: Counts::default(),
@@ -119,11 +145,22 @@ pub(super) fn drive(
     failed.map_or(Ok(outcome), Err)
 }
 
+/// Lets go of whoever waits for a process once nobody watches over it any more.
+struct Closing<'a>(&'a Stops);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     planned: u64,
     sent: u64,
     redelivered: u64,
+    /// Of those, what was handed over once more to a process that was started again.
+    again: u64,
 }
 
 /// Why a drive is cut short.
@@ -140,7 +177,13 @@ struct Watch<'a, 'b> {
     clock: &'a dyn Clock,
     stop: &'a Stop,
     shared: &'a Shared,
-    process: Process,
+    crew: Crew<'a>,
+    stops: &'a Stops,
+    touches: Option<&'b mut TouchesWriter>,
+    /// Takes standard input of each process that is started again.
+    stdins: Sender<Pipe>,
+    /// When it was started last.
+    started_us: i64,
     deliveries: &'b mut DeliveriesWriter,
     figures: Figures<'a, 'b>,
     counts: Counts,
@@ -183,8 +226,14 @@ impl Watch<'_, '_> {
             if ends.cut.is_none() {
                 ends.cut = self.look(&ends);
             }
-            if ends.exited_us.is_none() && self.process.has_ended() {
+            if ends.exited_us.is_none() && self.crew.has_ended() {
                 ends.exited_us = Some(self.now_us());
+                self.crew.start_no_more();
+            }
+            if ends.exited_us.is_none()
+                && let Err(error) = self.follow_stops()
+            {
+                ends.cut.get_or_insert(Cut::Failed(error));
             }
             match &ends.cut {
                 Some(Cut::Stopped | Cut::Failed(_)) => self.shared.abandon(),
@@ -211,7 +260,7 @@ impl Watch<'_, '_> {
                 ends.cut = Some(Cut::Failed(error.into()));
             }
         }
-        let ended = if ends.exited_us.is_some() { self.process.end() } else { self.process.end_gently() };
+        let ended = self.crew.end(if ends.exited_us.is_some() { Duration::ZERO } else { GRACE });
         if self.shared.is_flooded() {
             self.shared.close_now();
         } else {
@@ -253,6 +302,10 @@ impl Watch<'_, '_> {
                         self.deliveries.append(delivery, sent_us)?;
                     }
                 }
+                Ok(Note::Again(count)) => {
+                    self.counts.again += count;
+                    self.counts.redelivered += count;
+                }
                 Ok(Note::Ended { end, lateness }) => {
                     (ends.pace, ends.lateness, ends.pace_us) = (Some(end), lateness, self.now_us());
                 }
@@ -267,6 +320,37 @@ impl Watch<'_, '_> {
             }
             wait = Duration::ZERO;
         }
+    }
+
+    /// Ends, stops and starts the process where a fault wants it.
+    fn follow_stops(&mut self) -> Result<(), DriveError> {
+        if !self.stops.any() {
+            return Ok(());
+        }
+        let (now_us, shared) = (self.now_us(), self.shared);
+        // Ahead of the schedule nothing is due.
+        let relative_us = if shared.has_started() { shared.relative_us(now_us) } else { i64::MIN };
+        let waits = self.job.rules.ready.is_some();
+        let away = || {
+            if waits {
+                shared.set_unready();
+            }
+        };
+        let started = self.crew.step(relative_us, &|| flight(shared, now_us), &away);
+        if started.map_err(|source| DriveError::Start { build: self.job.build.name().to_owned(), source })? {
+            self.started_us = self.now_us();
+            if let Some(stdin) = self.crew.take_stdin() {
+                // Whoever hands over has ended only where the drive has.
+                let _ = self.stdins.send(stdin);
+            }
+        }
+        Ok(self.note_touches()?)
+    }
+
+    fn note_touches(&mut self) -> Result<(), OutcomeError> {
+        let touches = self.crew.take_touches();
+        let Some(writer) = &mut self.touches else { return Ok(()) };
+        touches.iter().try_for_each(|touch| writer.append(touch))
     }
 
     /// Looks whether the drive has to be cut short.
@@ -284,12 +368,13 @@ impl Watch<'_, '_> {
             let reason = format!("did not end within {} (`timeout`) {}", Span(rules.timeout), self.after());
             return cut(Ending::TimedOut, reason);
         }
-        if !self.shared.is_ready() && now_us - self.begun_us > micros(rules.ready_timeout) {
+        let waits = !self.shared.is_ready() && self.crew.is_complete();
+        if waits && now_us - self.started_us > micros(rules.ready_timeout) {
             let reason = format!("was not ready within {} (`ready-timeout`)", Span(rules.ready_timeout));
             return cut(Ending::TimedOut, reason);
         }
-        let quiet_us = now_us - self.shared.output_us().max(ends.pace_us);
-        let quiet = quiet_us > micros(rules.drain_timeout) && ends.exited_us.is_none();
+        let quiet_us = now_us - self.shared.output_us().max(ends.pace_us).max(self.started_us);
+        let quiet = quiet_us > micros(rules.drain_timeout) && ends.exited_us.is_none() && self.crew.is_complete();
         let limit = format!("{} (`drain-timeout`)", Span(rules.drain_timeout));
         match &ends.pace {
             Some(PaceEnd::Stuck) => {
@@ -341,6 +426,10 @@ impl Watch<'_, '_> {
         report.outputs = Some(self.shared.outputs());
         report.length_us = Some(self.shared.relative_us(self.now_us()).max(0));
         report.lateness = ends.lateness;
+        self.crew.report(&mut report, flight(self.shared, i64::MAX), Some(self.counts.again));
+        if let Err(error) = self.note_touches() {
+            failed = failed.or(Some(error.into()));
+        }
         match heard {
             Ok(heard) => report.committed = heard.committed,
             Err(error) => failed = failed.or(Some(error.into())),
@@ -387,12 +476,18 @@ impl Watch<'_, '_> {
         if self.figures.save(now_us)? {
             self.deliveries.checkpoint()?;
         }
-        self.figures.sample(now_us, last, &self.process, || [])
+        self.figures.sample(now_us, last, &self.crew, || [])
     }
 
     fn now_us(&self) -> i64 {
         micros(self.clock.now())
     }
+}
+
+/// What of the build's work is on its way.
+fn flight(shared: &Shared, known_us: i64) -> Flight {
+    let (committed, open) = shared.commits().unzip();
+    Flight { open, committed, outputs: shared.outputs(), known_us }
 }
 
 /// Waits for a thread; its panic is ours.

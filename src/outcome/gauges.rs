@@ -18,7 +18,8 @@ const BATCH_ROWS: usize = 1_024;
 ///
 /// Names that drives write: `lag` (deliveries handed over that nothing has acknowledged yet), `freshness-us` (age of the oldest
 /// of them); of the build's process and all that it started `cpu-us` (processor time used so far), `memory-bytes` (resident),
-/// `memory-peak-bytes` (the most that is known of up to then) and `processes`.
+/// `memory-peak-bytes` (the most that is known of up to then) and `processes`; and `metrics/SERIES` for each series that the build itself
+/// offers, as Prometheus text has it, with `@1` behind it for the second of several processes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     /// Moment, in microseconds since the schedule's start.

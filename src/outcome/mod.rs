@@ -14,6 +14,7 @@ mod gauges;
 mod isolation;
 mod open;
 mod outputs;
+mod stops;
 mod table;
 mod touches;
 mod writer;
@@ -25,6 +26,7 @@ pub use gauges::{Gauge, GaugesWriter};
 pub use isolation::{Allowed, Attempt, AttemptKind, Isolation, Layer, LayerState};
 pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
+pub use stops::{InstanceReport, ScrapeCount, StopCount};
 pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
 pub use writer::OutcomeWriter;
 
@@ -166,6 +168,15 @@ pub struct EndingReport {
     /// that is not there was no part of it. `faults.ndjson` says what was touched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, FaultCount>,
+    /// What each fault at processes did to those of the build, by its name; empty where the plan has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stops: BTreeMap<String, StopCount>,
+    /// Each process of the build, where there were several or one was started again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceReport>,
+    /// What came of reading the figures that the build offers; none where none were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrapes: Option<ScrapeCount>,
     /// What events were answered; none where they were not posted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responses: Option<ResponseCount>,
@@ -274,7 +285,7 @@ pub struct SinkReport {
     pub failed: Option<String>,
 }
 
-/// How often a fault at requests fired.
+/// How often a fault at requests or processes fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FaultCount {
     /// Instances that began and touched something.
@@ -282,7 +293,7 @@ pub struct FaultCount {
     /// Requests, partitions of requests, connections and groups that were touched.
     pub touched: u64,
     /// Instances that can have made a build write, or be handed, something once more: each that lost the answer to a `Produce`, and each
-    /// rebalance if events were handed out again because of none but faults.
+    /// rebalance, crash, restart and freeze if events were handed out again because of none but faults.
     #[serde(default)]
     pub provoked: u64,
 }

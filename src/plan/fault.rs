@@ -25,7 +25,7 @@ pub struct FaultSettings {
     pub name: Option<String>,
     /// What happens. To events: delay, jitter, straggle, stall, interleave, reorder, late, duplicate, rewind or drop. To requests of Kafka clients:
     /// lost-ack, disconnect, broker-down, broker-slow, slow-reader, slow-sink, partial-loss, not-leader, loading, throttle,
-    /// rebalance or batch.
+    /// rebalance or batch. To the build's process: crash, restart or freeze, which count commits instead of requests.
     pub kind: String,
     /// Where parameters come from that are not written.
     pub preset: Preset,
@@ -63,8 +63,13 @@ pub struct FaultSettings {
     /// `jitter`: shape of `pareto`, sigma of `lognormal`.
     pub shape: Option<f64>,
     /// `stall`: how long nothing comes. `interleave`: the stretches of replay time in which partitions are merged anew. At requests: how long an instance touches whatever it aims at, in replay time; nothing for
-    /// the one request that begins it.
+    /// the one request that begins it. `freeze`: how long the process stands still; `crash`, `restart`: how long it is away before it is
+    /// started again, at once where nothing is said.
     pub length: Option<Span>,
+    /// `restart`: how long the process may take to end once it is told to, before it is killed. 10 seconds where nothing is said.
+    pub grace: Option<Span>,
+    /// `crash`, `restart`, `freeze`: which process of the build, from 0 on, where it has several; drawn where nothing is said.
+    pub instance: Option<u32>,
     /// `stall`: which partitions fall silent: that of the event at which it begins, or all that `where` selects.
     pub partitions: Option<StallScope>,
     /// `reorder`: how far an event may be displaced: a number of recorded offsets (64), or event time ("30s").
@@ -317,7 +322,7 @@ impl<K: FaultKind> Check<'_, K> {
     }
 
     /// The parameters that only some kinds take, and whether each is written.
-    fn given(&self) -> [(&'static str, bool); 31] {
+    fn given(&self) -> [(&'static str, bool); 33] {
         let s = self.settings;
         [
             ("probability", s.probability.is_some()),
@@ -351,6 +356,8 @@ impl<K: FaultKind> Check<'_, K> {
             ("latency", s.latency.is_some()),
             ("rate", s.rate.is_some()),
             ("sizes", s.sizes.is_some()),
+            ("grace", s.grace.is_some()),
+            ("instance", s.instance.is_some()),
         ]
     }
 

@@ -40,15 +40,12 @@ const KINDS: [Kind; 10] = [
 ];
 
 /// Kinds that the catalogue names and this version cannot make.
-const LATER: [&str; 20] = [
+const LATER: [&str; 17] = [
     "burst",
     "idle",
-    "freeze",
     "clock",
     "skew",
     "swap",
-    "crash",
-    "restart",
     "zombie",
     "resend",
     "compact",

@@ -61,7 +61,7 @@ pub use interleave::Merge;
 pub use jitter::Distribution;
 pub use log::{BegunInstance, FaultLog, FaultLogError, fault_log, request_log};
 pub use pace::{Order, PaceMode, PaceSettings};
-pub use requests::{AtRequests, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes};
+pub use requests::{AtRequests, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes, Victim};
 pub use seed::Seed;
 pub use select::SelectSettings;
 pub use selector::WhereSettings;
@@ -331,12 +331,29 @@ fn named(fault: &Fault) -> PlannedFault {
 
 /// Whether a kind of fault, by its name, touches requests of Kafka clients and no events: it takes place where Rehearsal is the broker.
 pub fn is_at_requests(kind: &str) -> bool {
-    RequestKind::named(kind).is_some()
+    RequestKind::named(kind).is_some_and(|kind| !kind.is_of_process())
+}
+
+/// Whether a kind of fault, by its name, happens to the process of a build: over every transport.
+pub fn is_of_process(kind: &str) -> bool {
+    RequestKind::named(kind).is_some_and(RequestKind::is_of_process)
 }
 
 /// Whether a kind of fault at requests, by its name, makes clients write, or be handed, something once more.
 fn repeats_requests(kind: &str) -> bool {
     RequestKind::named(kind).is_some_and(RequestKind::redelivers)
+}
+
+/// Key of what lets a number of commits begin a fault at processes; none where moments do, or it is no such fault.
+pub fn begun_by_commits(fault: &FaultSettings) -> Option<&'static str> {
+    let kind = RequestKind::named(&fault.kind).filter(|kind| kind.is_of_process())?;
+    let written =
+        [("probability", fault.probability.is_some()), ("nth", fault.nth.is_some()), ("every", fault.every.is_some())];
+    if let Some((key, _)) = written.into_iter().find(|(_, written)| *written) {
+        return Some(key);
+    }
+    let by_time = fault.times.is_some() || fault.at.is_some() || fault.period.is_some();
+    (!by_time && kind.is_begun_by_commits(fault.preset)).then_some("preset")
 }
 
 /// Whether the fault depends on figures of the whole recording.

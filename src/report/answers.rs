@@ -203,7 +203,11 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
             0 => String::new(),
             provoked => format!(
                 " and {}",
-                counted(provoked, "instance of lost-ack or rebalance", "instances of lost-ack or rebalance")
+                counted(
+                    provoked,
+                    "instance of lost-ack, rebalance or a stopped process",
+                    "instances of lost-ack, rebalance or a stopped process"
+                )
             ),
         },
         count(old.repeated_effects)

@@ -25,7 +25,7 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 18] = [
+    let sections: [fn(&Report) -> String; 19] = [
         head,
         answer_table,
         patterns,
@@ -38,6 +38,7 @@ pub(super) fn markdown(report: &Report) -> String {
         isolation,
         sinks,
         resources,
+        metrics,
         fidelity,
         faults,
         drives,
@@ -317,6 +318,15 @@ fn sinks(report: &Report) -> String {
     format!("\n### Sinks\n\n{}", listed(&sinks, "sinks", |sink| format!("- {}\n", prose(sink))))
 }
 
+fn metrics(report: &Report) -> String {
+    let metrics = words::metrics(report);
+    if metrics.is_empty() {
+        return String::new();
+    }
+    let rows = listed(&metrics, "figures", |[name, old, new]| format!("| {} | {old} | {new} |\n", cell(name)));
+    format!("\n### Figures of the builds\n\n| series | old | new |\n|---|--:|--:|\n{rows}")
+}
+
 fn resources(report: &Report) -> String {
     let resources = words::resources(report);
     if resources.is_empty() {
@@ -331,7 +341,10 @@ fn drives(report: &Report) -> String {
     let row = |drive: &&DriveFacts| {
         let reason = given(&drive.reason).or((drive.ending != Ending::Finished).then_some("no reason is known"));
         let reason = reason.map(|reason| format!(": {}", prose(reason))).unwrap_or_default();
-        format!("- **{}** {}{reason}\n", prose(&drive.drive), name(drive.ending))
+        let instances = words::instances(drive);
+        let instances =
+            if instances.is_empty() { String::new() } else { format!(" ({})", prose(&instances.join("; "))) };
+        format!("- **{}** {}{reason}{instances}\n", prose(&drive.drive), name(drive.ending))
     };
     let mut text = String::new();
     for (heading, drives) in [("Drives that did not finish", failed), ("Drives that finished", finished)] {

@@ -27,7 +27,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
-use crate::outcome::{EffectCount, Ending, FlagsReport, Isolation, Lateness, RegisteredSchema, SinkReport};
+use crate::outcome::{
+    EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
+};
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
 
@@ -176,6 +178,9 @@ pub struct Report {
     /// What the processes of each drive used, by its name: `cpu_us`, `memory_peak_bytes`, `processes` (the most at once); none where
     /// it was not measured.
     pub resources: Option<serde_json::Value>,
+    /// Figures that the builds themselves offer (`metrics`), as each drive had them last; empty where none were asked for.
+    #[serde(default)]
+    pub metrics: Vec<MetricFacts>,
     /// Every gate, default or written, and how it went.
     pub gates: Vec<GateResult>,
     /// Things to know that change no verdict.
@@ -286,6 +291,9 @@ pub struct DriveFacts {
     /// What came of the snapshot of each sink, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sinks: BTreeMap<String, SinkReport>,
+    /// Each process of the build, where there were several or one was started again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceReport>,
 }
 
 /// How well the schedule was kept.
@@ -356,6 +364,18 @@ pub struct FiredFacts {
     pub requests: BTreeMap<String, u64>,
     /// And by `client.id`.
     pub clients: BTreeMap<String, u64>,
+    /// What it did to processes; none of a fault at requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stops: Option<StopCount>,
+}
+
+/// One series of figures that the builds themselves offer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricFacts {
+    /// Its name and labels, as Prometheus text has them; `@1` behind them stands for the second of several processes.
+    pub name: String,
+    /// The last figure of each drive that has it.
+    pub drives: BTreeMap<String, f64>,
 }
 
 /// What builds called of one part of the world outside, for which a stub stood.

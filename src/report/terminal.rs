@@ -58,6 +58,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     isolation(report, &mut out);
     listed("Sinks: what builds left elsewhere than on topics", "sinks", &words::sinks(report), &mut out);
     listed("Resources: what the processes of each drive used", "drives", &words::resources(report), &mut out);
+    metrics(report, &mut out);
     fidelity(report, &mut out);
     faults(report, &mut out);
     drives(report, &mut out);
@@ -287,6 +288,19 @@ fn fidelity(report: &Report, out: &mut Printed) {
     }
 }
 
+fn metrics(report: &Report, out: &mut Printed) {
+    let metrics = words::metrics(report);
+    if metrics.is_empty() {
+        return;
+    }
+    out.heading("Figures of the builds", "as each drive had them last");
+    let widths = [60, 18, 18];
+    out.columns(Paint::Quiet, &["", "old", "new"], &widths);
+    limited(metrics.iter(), "figures", out, |row, out| {
+        out.columns(Paint::Plain, &row.each_ref().map(String::as_str), &widths);
+    });
+}
+
 fn faults(report: &Report, out: &mut Printed) {
     if report.faults.is_empty() {
         return;
@@ -334,6 +348,9 @@ fn drives(report: &Report, out: &mut Printed) {
             drive.stderr_tail.iter().skip(skipped).for_each(|line| out.line(4, Paint::Quiet, &format!("│ {line}")));
         } else if let Some(reason) = given(&drive.reason) {
             out.wrapped(4, Paint::Quiet, reason);
+        }
+        for line in words::instances(drive) {
+            out.wrapped(4, Paint::Quiet, &line);
         }
     }
 }

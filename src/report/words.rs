@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::figures::{count, counted, date, share, time};
-use super::{BuildFacts, FaultFacts, FiredFacts, RecordingFacts, Report};
+use super::figures::{count, counted, date, figure, share, time};
+use super::{BuildFacts, DriveFacts, FaultFacts, FiredFacts, MetricFacts, RecordingFacts, Report};
 use crate::compare::{
     Causes, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
 };
-use crate::plan::FLAG_CHANGE;
+use crate::outcome::{InstanceReport, StopCount};
+use crate::plan::{FLAG_CHANGE, is_of_process};
 use crate::recording::CauseFacts;
 
 /// Requests, or clients, of a fault that are named where many would have to be.
@@ -36,6 +37,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 /// How many instances of a fault are planned; where requests begin them, nobody can say.
 pub(super) fn planned(fault: &FaultFacts) -> String {
     match &fault.requests {
+        Some(requests) if !requests.by_time && is_of_process(&fault.kind) => "by commit".to_owned(),
         Some(requests) if !requests.by_time => "by request".to_owned(),
         _ => count(fault.planned),
     }
@@ -52,6 +54,8 @@ pub(super) fn at_requests(fault: &FaultFacts) -> Vec<String> {
     let Some(requests) = &fault.requests else { return Vec::new() };
     let own = if requests.by_time {
         "the same instants in every drive"
+    } else if is_of_process(&fault.kind) {
+        "commits are the build's own, no two drives have the same"
     } else {
         "requests are the client's own, no two drives have the same"
     };
@@ -74,6 +78,9 @@ fn fired_in_words(fired: &FiredFacts) -> String {
         let more = (more > 0).then(|| format!("{} more", count(more as u64)));
         listed.chain(more).collect::<Vec<_>>().join(", ")
     };
+    if let Some(stops) = &fired.stops {
+        return stopped_in_words(stops);
+    }
     let mut text = format!("{} fired, {} touched", count(fired.instances), count(fired.touched));
     if !fired.requests.is_empty() {
         let _ = write!(text, ": {}", list(&fired.requests));
@@ -84,11 +91,57 @@ fn fired_in_words(fired: &FiredFacts) -> String {
     text
 }
 
+/// What became of the work of processes that a fault ended or stopped.
+fn stopped_in_words(stops: &StopCount) -> String {
+    let mut text = format!("{} fired, {} up again", count(stops.stops), count(stops.resumed));
+    if stops.killed > 0 {
+        let _ = write!(text, ", {} killed after `grace`", count(stops.killed));
+    }
+    if let Some(open) = stops.in_flight {
+        let _ = write!(text, "; in flight {}", counted(open, "event", "events"));
+    }
+    if stops.in_flight.is_some() || stops.drained > 0 {
+        let _ = write!(text, ", drained {}", counted(stops.drained, "output", "outputs"));
+    }
+    for (what, events) in [("committed", stops.committed), ("delivered again", stops.again)] {
+        if let Some(events) = events {
+            let _ = write!(text, ", {what} {}", count(events));
+        }
+    }
+    if stops.away_us_max > 0 {
+        let _ = write!(text, "; away {} at most", time(stops.away_us_max));
+    }
+    text
+}
+
+/// Says of each process of a drive how often it was started and how it ended.
+pub(super) fn instances(drive: &DriveFacts) -> Vec<String> {
+    let one = |one: &InstanceReport| {
+        let end = match (one.exit_code, one.signal) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "an unknown end".to_owned(),
+        };
+        let by = if one.by_itself { ", by itself" } else { "" };
+        format!("process {}: started {}, {end}{by}", one.instance, counted(one.starts, "time", "times"))
+    };
+    drive.instances.iter().map(one).collect()
+}
+
+/// Rows of the figures that builds offer: series, old, new; those that differ first.
+pub(super) fn metrics(report: &Report) -> Vec<[String; 3]> {
+    let of = |metric: &MetricFacts, drive: &str| or_dash(metric.drives.get(drive).map(|value| figure(*value)));
+    let mut rows: Vec<_> =
+        report.metrics.iter().map(|metric| [metric.name.clone(), of(metric, "old"), of(metric, "new")]).collect();
+    rows.sort_by_key(|[_, old, new]| old == new);
+    rows
+}
+
 /// What redelivery did to each build, as rows of old and new; what faults at requests provoked stands there where any did.
 pub(super) fn redelivery_rows(old: &Redelivery, new: &Redelivery) -> Vec<(&'static str, u64, u64)> {
     let mut rows = vec![("redelivered", old.redelivered, new.redelivered)];
     if old.provoked + new.provoked > 0 {
-        rows.push(("answers lost, rebalances", old.provoked, new.provoked));
+        rows.push(("answers lost, rebalances, stops", old.provoked, new.provoked));
     }
     rows.push(("repeated effects", old.repeated_effects, new.repeated_effects));
     rows.push(("changed final values", old.changed_finals, new.changed_finals));

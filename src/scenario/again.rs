@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::effects;
 use super::facts::{around_builds, drive_of, endings_of, provoked, quoted, resources};
+use super::metrics;
 use super::origin::{Origin, isolation};
 use super::registered;
 use super::reuse::is_used_again;
@@ -112,6 +113,8 @@ pub fn compare_outcomes(
     };
     let mut report = origin.report(comparison, judgement);
     report.resources = resources(drives.iter());
+    report.metrics = metrics::facts(drives.iter());
+    report.warnings.extend(metrics::warnings(endings_of(&drives)));
     report.warnings.extend(around_builds(&drives));
     report.warnings.extend(effects::warnings(endings_of(&drives)));
     report.flags = super::flags::facts(&drives);

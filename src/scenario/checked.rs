@@ -13,7 +13,7 @@ use super::source::Problem;
 use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Gates, Rules};
-use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_sinks};
+use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
@@ -88,6 +88,10 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
             wrong.keep(checked);
         }
     }
+    let builds = [("old", &old), ("new", &new)];
+    let builds: Vec<(&str, &Build)> =
+        builds.iter().filter_map(|(role, build)| Some((*role, build.as_ref()?))).collect();
+    wrong.keep(check_instances(&settings.fault, &builds));
     let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone()).zip(stubs).zip(sinks);
     let described = recording.iter().flat_map(|recording| &recording.manifest().schemas);
     let described = described.map(|one| (one.topic.as_str(), one.part.as_str(), one.id));

@@ -255,6 +255,8 @@ fn written(sample: &Sample, location: &Location) -> String {
     text.push_str(&pace(sample));
     text.push_str("# Hands one event in fifty over twice: what Kafka does at every restart.\n");
     text.push_str("[[fault]]\nkind = \"duplicate\"\nprobability = 0.02\nafter = \"50ms..2s\"\n\n");
+    text.push_str("# Kills each build between effect and commit, and starts it again; `restart` ends it as a deploy does, `freeze` stops it.\n");
+    text.push_str("# [[fault]]\n# kind = \"crash\"\n# nth = 100                      # commit\n\n");
     text.push_str("# The two versions: any program that reads events as lines of JSON and writes lines of JSON.\n");
     text.push_str("[old]\ncommand = [\"./old-build\"]\n\n[new]\ncommand = [\"./new-build\"]\n# In the environment, in flagd's file {flags}, by OFREP at {ofrep}; a `[[flag-change]]` throws one on the way.\n# flags = { new-rounding = true }\n\n[compare]\n");
     let identity = sample.identity();

@@ -12,6 +12,7 @@ use super::ScenarioError;
 use super::checked::Checked;
 use super::effects;
 use super::flags;
+use super::metrics;
 use super::origin::{Origin, isolation};
 use super::registered;
 use super::reuse;
@@ -87,8 +88,11 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
-    report.resources =
-        resources(drives.iter().filter(|(name, _)| old.used_again_from.is_none() || !name.starts_with("old")));
+    // What earlier drives used says nothing of today's.
+    let driven = || drives.iter().filter(|(name, _)| old.used_again_from.is_none() || !name.starts_with("old"));
+    report.resources = resources(driven());
+    report.metrics = metrics::facts(driven());
+    report.warnings.extend(metrics::warnings(endings_of(drives)));
     report.warnings.extend(reuse::warning(&old));
     report.warnings.extend(noticed);
     report.outcome_of_old = Some(old);
@@ -256,6 +260,7 @@ pub(super) fn drive_of(name: &str, ending: &EndingReport) -> DriveFacts {
         length_us: ending.length_us.unwrap_or(0),
         stderr_tail: Vec::new(),
         sinks: ending.sinks.clone(),
+        instances: ending.instances.clone(),
     }
 }
 
@@ -411,7 +416,9 @@ pub(super) fn touched(drives: &[(String, Outcome)], stop: &Stop) -> Result<Touch
     let mut all = BTreeMap::<String, BTreeMap<String, FiredFacts>>::new();
     for (drive, outcome) in drives {
         for (fault, count) in &outcome.ending().faults {
-            let fired = FiredFacts { instances: count.instances, touched: count.touched, ..FiredFacts::default() };
+            let stops = outcome.ending().stops.get(fault).copied();
+            let (instances, touched) = (count.instances, count.touched);
+            let fired = FiredFacts { instances, touched, stops, ..FiredFacts::default() };
             all.entry(fault.clone()).or_default().insert(drive.clone(), fired);
         }
         for touch in outcome.touches()?.into_iter().flatten() {

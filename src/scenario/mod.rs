@@ -12,6 +12,7 @@ mod error;
 mod facts;
 mod flags;
 mod folder;
+mod metrics;
 mod origin;
 mod policy;
 mod read;

@@ -67,6 +67,7 @@ impl Origin {
             freshness: known(comparison.behind.freshness),
             isolation: self.isolation,
             resources: None,
+            metrics: Vec::new(),
             gates: judgement.gates,
             warnings: judgement.warnings,
             reproduce: self.reproduce,

@@ -24,6 +24,7 @@ mod outcome;
 mod plan;
 mod posted;
 mod postgres;
+mod processes;
 mod readers;
 mod recording;
 mod registry;

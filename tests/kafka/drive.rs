@@ -349,6 +349,45 @@ fn a_build_in_a_network_of_its_own_reaches_the_cluster_and_nothing_else() {
 }
 
 #[test]
+fn a_build_that_crashes_and_one_that_is_frozen_go_on_where_their_group_stands() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _alone = alone();
+    let desk = Desk::numbered(200);
+    let faults =
+        "[[fault]]\nkind = 'crash'\nat = ['600ms']\n[[fault]]\nkind = 'freeze'\nat = ['300ms']\nlength = '200ms'\n";
+    let outcome = desk.drive(&cluster.brokers, faults, "mirrors", "");
+    let report = outcome.ending();
+    assert_eq!((report.ending, report.sent), (Ending::Finished, Some(200)), "{}", report.reason);
+    let positions: Vec<i64> = values(&outcome).iter().map(|value| value["offset"].as_i64().unwrap()).collect();
+    assert!((0..200).all(|position| positions.contains(&position)), "{positions:?}");
+    let committed: Vec<_> = report.committed.iter().map(|one| (one.partition, one.position)).collect();
+    assert!(committed.contains(&(0, 200)), "{committed:?}");
+    let (crash, freeze) = (report.stops["crash-1"], report.stops["freeze-1"]);
+    assert_eq!((crash.stops, crash.resumed, freeze.stops, freeze.resumed), (1, 1, 1, 1), "{crash:?} {freeze:?}");
+    assert_eq!((report.instances.len(), report.instances[0].starts), (1, 2));
+    assert_eq!((report.faults["crash-1"].instances, report.faults["freeze-1"].instances), (1, 1));
+}
+
+#[test]
+fn commits_begin_no_fault_at_processes_on_a_real_cluster() {
+    let settings: DriveSettings =
+        toml::from_str("transport = 'kafka'\noutputs = ['seen']\nbroker = 'kafka:9092'").unwrap();
+    let rules = settings.check().unwrap();
+    let check = |fault: &str| rules.check_faults(&[], &[toml::from_str::<FaultSettings>(fault).unwrap()]);
+    for (fault, key) in [
+        ("kind = 'crash'\nnth = 3", "fault[0].nth"),
+        ("kind = 'restart'\nevery = 3", "fault[0].every"),
+        ("kind = 'crash'\npreset = 'harsh'", "fault[0].preset"),
+    ] {
+        let error = check(fault).unwrap_err();
+        assert!(error.key == key && error.problem.contains("too late"), "{fault}: {error}");
+    }
+    for fault in ["kind = 'crash'", "kind = 'restart'\nperiod = '10s'", "kind = 'freeze'\nat = ['1s']"] {
+        assert!(check(fault).is_ok(), "{fault}");
+    }
+}
+
+#[test]
 fn members_of_the_new_protocol_are_seen_too() {
     let Some(cluster) = Cluster::shared() else { return };
     let _alone = alone();

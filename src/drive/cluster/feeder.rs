@@ -16,6 +16,7 @@ use super::error::ClusterError;
 use super::link::{Link, config};
 use crate::drive::feed::{Batch, Then, take};
 use crate::drive::kafka::{PaceEnd, Schedule, Spot};
+use crate::drive::process::Stops;
 use crate::drive::shared::Shared;
 use crate::drive::{DeliverySource, DriveError, DriveRules};
 use crate::kafka::{Outgoing, Writer};
@@ -212,6 +213,8 @@ pub(super) struct Pace<'a> {
     pub(super) link: &'a Link<'a>,
     pub(super) client: &'a Client<Acks>,
     pub(super) acks: &'a Acks,
+    /// Faults at processes, which act while the schedule lasts.
+    pub(super) stops: &'a Stops,
     /// Knows the topics on the cluster by the indexes of the plan's partitions.
     pub(super) writer: Writer<'a, Acks>,
     pub(super) used: SyncSender<Memory>,
@@ -257,7 +260,15 @@ impl Pace<'_> {
             let _ = self.used.try_send(Memory { bytes: load.bytes, rows: load.rows });
         }
         self.wait_for_acks()?;
-        self.schedule.start(warm_up).map(drop)
+        self.start(warm_up)
+    }
+
+    /// Starts the schedule, and with it the faults at processes.
+    fn start(&self, any: bool) -> Result<(), PaceEnd> {
+        if self.schedule.start(any)?.is_some() {
+            self.stops.act();
+        }
+        Ok(())
     }
 
     /// Waits until the producer stands: how long that takes is no lateness of an event.
@@ -320,7 +331,7 @@ impl Pace<'_> {
             *any_warm_up = true;
         } else if !self.schedule.shared.has_started() {
             self.wait_for_acks()?;
-            self.schedule.start(*any_warm_up)?;
+            self.start(*any_warm_up)?;
         }
         let until_us = if warm_up || !self.schedule.paced { i64::MAX } else { self.schedule.due(first.due_us)? };
         let together = |delivery: &&Delivery| {

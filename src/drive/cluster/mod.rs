@@ -96,6 +96,7 @@ pub(super) fn drive(
     let shared = Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags());
     connect(world, address(rules, &names, &inputs, kafka), job, kafka);
     let desk = Desk::open(job, outside, stop)?;
+    let stops = desk.stops();
     let between = Between { broker: &board, world, ready: job.rules.ready.as_ref() };
     let (board, shared, clock, link, names, producer) = (&board, &shared, &*clock, &link, &names, &producer);
     thread::scope(|scope| {
@@ -126,7 +127,7 @@ pub(super) fn drive(
                 Ok(writer) => writer,
                 Err(reason) => return PaceEnd::Failed(link.no_answer("a topic", &reason).into()),
             };
-            let pace = Pace { schedule, board, link, client, acks, writer, used, sent: 0 };
+            let pace = Pace { schedule, board, link, client, acks, stops: &stops, writer, used, sent: 0 };
             thread::scope(|scope| {
                 let (load_sender, loads) = sync_channel(LOADS_WAITING);
                 scope.spawn(move || reader.run(&load_sender));

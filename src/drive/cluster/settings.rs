@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::super::DriveSettings;
 use crate::kafka::{Owner, Properties, check_brokers};
+use crate::plan::is_of_process;
 use crate::settings::SettingError;
 
 /// Most copies of a partition.
@@ -196,7 +197,7 @@ impl ClusterRules {
 /// Refuses faults that a producer cannot make; `faults` are the kinds of the scenario's faults, in order.
 pub(in crate::drive) fn check_faults<'a>(faults: impl Iterator<Item = &'a str>) -> Result<(), SettingError> {
     for (index, kind) in faults.enumerate() {
-        if !KINDS.contains(&kind) {
+        if !KINDS.contains(&kind) && !is_of_process(kind) {
             let problem = format!("only the stage can make `{kind}`: a cluster does what it does by itself");
             let instead = "Leave the fault out, or write `broker = \"stage\"` under `[drive]`.";
             return Err(SettingError::new(format!("fault[{index}].kind"), problem, instead));

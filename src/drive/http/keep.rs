@@ -16,6 +16,7 @@ use crate::drive::called::keep_calls;
 use crate::drive::keep::Keep;
 use crate::drive::ledger::{Found, Lag, Ledger};
 use crate::drive::pace::Timing;
+use crate::drive::process::Flight;
 use crate::drive::shared::Shared;
 use crate::drive::stubs::Calls;
 use crate::drive::{DriveError, Job};
@@ -63,6 +64,7 @@ pub(super) struct Keeper<'a> {
     bytes: u64,
     sent: u64,
     redelivered: u64,
+    again: u64,
     responses: ResponseCount,
     /// Longest answer since it was last told, in microseconds.
     slowest_us: Option<i64>,
@@ -90,6 +92,7 @@ impl<'a> Keeper<'a> {
             bytes: 0,
             sent: 0,
             redelivered: 0,
+            again: 0,
             responses: ResponseCount::default(),
             slowest_us: None,
         })
@@ -114,6 +117,14 @@ impl<'a> Keeper<'a> {
                     self.answered(&open, at_us, &answer)?;
                     let sent_us = Some(self.shared.relative_us(open.sent_us));
                     self.receipt(number, Receipt { delivery: open.delivery, sent_us, room: open.room })?;
+                }
+            }
+            Note::Again { number, at_us } => {
+                self.again += 1;
+                self.redelivered += 1;
+                if let Some(open) = self.open.get(&number) {
+                    let delivery = Delivery { attempt: open.delivery.attempt + 1, ..open.delivery };
+                    self.ledger.note(&delivery, open.key.as_deref().map(xxh3_64), &[], at_us);
                 }
             }
             Note::Never { number, delivery } => {
@@ -156,6 +167,18 @@ impl<'a> Keeper<'a> {
 
     pub(super) fn is_flooded(&self) -> bool {
         self.bytes > self.job.rules.output_bytes_max
+    }
+
+    /// How many deliveries were handed over once more because the process that had them was gone.
+    pub(super) fn again(&self) -> u64 {
+        self.again
+    }
+
+    /// What is on its way at `now_us` of the drive's clock: an answer is a commit.
+    pub(super) fn flight(&self, now_us: i64) -> Flight {
+        let answered = self.responses.statuses.values().sum();
+        let open = Some(self.open.len() as u64);
+        Flight { open, committed: Some(answered), outputs: self.shared.outputs(), known_us: now_us }
     }
 
     /// Gauges that only this transport has.

@@ -25,7 +25,7 @@ use post::{Note, Post, PostEnd, target};
 
 use super::complaints::Complaints;
 use super::figures::{Figures, after};
-use super::process::{Ended, Pipes, Process, describe};
+use super::process::{Crew, Ended, Stops, Streams, describe};
 use super::shared::Shared;
 use super::stdio::{grouped, join, micros};
 use super::stubs::Outside;
@@ -33,7 +33,7 @@ use super::world::World;
 use super::{DriveError, Job, Progress, isolation};
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::mask::LogMask;
-use crate::outcome::{Ending, EndingReport, GaugesWriter, Outcome, OutcomeError, OutcomeWriter};
+use crate::outcome::{Ending, EndingReport, GaugesWriter, Outcome, OutcomeError, OutcomeWriter, TouchesWriter};
 use crate::settings::Span;
 
 /// When a build ended by itself.
@@ -78,7 +78,11 @@ pub(super) fn drive(
         writer.finish(&report)?;
         return Err(error);
     }
-    let (process, Pipes { stdin, mut stdout, mut stderr }) = match Process::start(world, job.build, 0) {
+    let stops = Stops::of_plan(job.plan, job.build.instances())?;
+    if stops.any() {
+        writer.keep_touches()?;
+    }
+    let (crew, streams) = match Crew::start_one(world, job, Arc::clone(&stops), &*clock) {
         Ok(started) => started,
         Err(source) => {
             writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
@@ -98,9 +102,11 @@ pub(super) fn drive(
         body_bytes_max: job.rules.line_bytes_max,
         shared: Arc::clone(&shared),
         clock: Arc::clone(&clock),
+        stops: Arc::clone(&stops),
         notes,
     };
-    let OutcomeWriter { outputs, deliveries, gauges, .. } = &mut writer;
+    let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
+    let touches = touches.as_mut();
     let (shared, clock) = (&*shared, &*clock);
     let keeper = Keeper::new(job, shared, outside.calls(clock), outputs, deliveries).map_err(start)?;
     let (mut report, mut failed) = thread::scope(|scope| {
@@ -111,9 +117,10 @@ pub(super) fn drive(
         scope.spawn(move || feed(job, shared, &of_feed, &handle, &sender));
         scope.spawn(move || runtime.block_on(post.run(postings, room)));
         let line = job.rules.ready.as_ref();
-        let complaining = scope.spawn(move || complaints.run(&mut stderr, line, shared));
-        let talking = scope.spawn(move || words.run(&mut stdout, line, shared));
-        let watch = Watch::new(job, shared, clock, stop, process, keeper, progress, gauges);
+        let Streams { stdout, stderr } = streams;
+        let complaining = scope.spawn(move || complaints.run(&stderr, line, shared));
+        let talking = scope.spawn(move || words.run(&stdout, line, shared));
+        let watch = Watch::new(job, shared, clock, stop, crew, &stops, keeper, progress, gauges, touches);
         watch.run(&taken, || {
             let dropped = [("stderr.log", join(complaining)), ("stdout.log", join(talking))];
             let lost = |(name, dropped): (&str, io::Result<u64>)| {
@@ -123,7 +130,6 @@ pub(super) fn drive(
             talked.and(complained)
         })
     });
-    drop(stdin);
     outside.report(&mut report);
     isolation::report_in(&mut report, world.isolation(), &job.out.join("stderr.log"));
     let arrived_us = shared.relative_us(micros(clock.now()));
@@ -164,7 +170,11 @@ struct Watch<'a, 'b> {
     shared: &'a Shared,
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    process: Process,
+    crew: Crew<'a>,
+    stops: &'a Stops,
+    touches: Option<&'b mut TouchesWriter>,
+    /// When a process was started again last.
+    started_us: i64,
     keeper: Keeper<'b>,
     figures: Figures<'a, 'b>,
     begun_us: i64,
@@ -179,14 +189,30 @@ impl<'a, 'b> Watch<'a, 'b> {
         shared: &'a Shared,
         clock: &'a dyn Clock,
         stop: &'a Stop,
-        process: Process,
+        crew: Crew<'a>,
+        stops: &'a Stops,
         keeper: Keeper<'b>,
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
         gauges: &'b mut GaugesWriter,
+        touches: Option<&'b mut TouchesWriter>,
     ) -> Self {
         let begun_us = micros(clock.now());
         let figures = Figures::new(job, shared, progress, gauges, begun_us);
-        Self { job, shared, clock, stop, process, keeper, figures, begun_us, posted: None, posted_us: 0 }
+        Self {
+            job,
+            shared,
+            clock,
+            stop,
+            crew,
+            stops,
+            touches,
+            started_us: begun_us,
+            keeper,
+            figures,
+            begun_us,
+            posted: None,
+            posted_us: 0,
+        }
     }
 
     fn run(
@@ -202,12 +228,12 @@ impl<'a, 'b> Watch<'a, 'b> {
                 break cut;
             }
         };
-        let died = matches!(cut, Cut::Ending(Ending::Died, _)) || self.process.has_ended();
+        let died = matches!(cut, Cut::Ending(Ending::Died, _)) || self.crew.has_ended();
         match cut {
             Cut::Stopped | Cut::Failed(_) => self.shared.abandon(),
             Cut::Ending(..) => self.shared.cut(),
         }
-        let ended = if died { self.process.end() } else { self.process.end_within(GRACE) };
+        let ended = self.crew.end(if died { Duration::ZERO } else { GRACE });
         self.shared.close_when_quiet();
         // What was never handed over has receipts that say so; somebody has to take them.
         while self.posted.is_none() {
@@ -242,13 +268,37 @@ impl<'a, 'b> Watch<'a, 'b> {
             wait = Duration::ZERO;
         }
         self.keeper.keep_calls(until_us)?;
+        self.follow_stops()?;
         let now_us = self.now_us();
         self.figures.tell(now_us);
         if self.figures.save(now_us)? {
             self.keeper.checkpoint()?;
         }
         let more = self.keeper.gauges();
-        Ok(self.figures.sample(now_us, false, &self.process, || more)?)
+        Ok(self.figures.sample(now_us, false, &self.crew, || more)?)
+    }
+
+    /// Ends, stops and starts the process where a fault wants it.
+    fn follow_stops(&mut self) -> Result<(), DriveError> {
+        if !self.stops.any() || self.crew.has_ended() {
+            return Ok(());
+        }
+        let (now_us, keeper, shared) = (self.now_us(), &self.keeper, self.shared);
+        // Ahead of the schedule nothing is due.
+        let relative_us = if shared.has_started() { shared.relative_us(now_us) } else { i64::MIN };
+        let flight = || keeper.flight(now_us);
+        let started = self.crew.step(relative_us, &flight, &|| shared.set_unready());
+        let start = |source| DriveError::Start { build: self.job.build.name().to_owned(), source };
+        if started.map_err(start)? {
+            self.started_us = self.now_us();
+        }
+        Ok(self.note_touches()?)
+    }
+
+    fn note_touches(&mut self) -> Result<(), OutcomeError> {
+        let touches = self.crew.take_touches();
+        let Some(writer) = &mut self.touches else { return Ok(()) };
+        touches.iter().try_for_each(|touch| writer.append(touch))
     }
 
     /// Looks whether the drive is over.
@@ -287,15 +337,17 @@ impl<'a, 'b> Watch<'a, 'b> {
             Some(end) => self.posted = Some(end),
             None => {}
         }
-        if self.process.has_ended() {
+        if self.crew.has_ended() {
             return cut(Ending::Died, BEFORE.to_owned());
         }
-        if !self.shared.is_ready() && now_us - self.begun_us > micros(rules.ready_timeout) {
+        let waits = !self.shared.is_ready() && self.crew.is_complete();
+        if waits && now_us - self.started_us > micros(rules.ready_timeout) {
             let reason = format!("was not ready within {} (`ready-timeout`)", Span(rules.ready_timeout));
             return cut(Ending::TimedOut, reason);
         }
         let quiet_us = now_us - self.shared.output_us().max(self.posted_us);
-        if matches!(self.posted, Some(PostEnd::Complete)) && quiet_us >= micros(rules.settle) {
+        if matches!(self.posted, Some(PostEnd::Complete)) && self.crew.is_complete() && quiet_us >= micros(rules.settle)
+        {
             let reason = format!("answered everything {} and was quiet for {}", self.after(), Span(rules.settle));
             return cut(Ending::Finished, reason);
         }
@@ -303,12 +355,12 @@ impl<'a, 'b> Watch<'a, 'b> {
     }
 
     /// Tells a build that died from one that closed the door.
-    fn refused(&self, why: &str) -> Cut {
+    fn refused(&mut self, why: &str) -> Cut {
         let from = self.clock.now();
-        while !self.process.has_ended() && self.clock.now().saturating_sub(from) < DEATH {
+        while !self.crew.has_ended() && self.clock.now().saturating_sub(from) < DEATH {
             thread::park_timeout(LOOK);
         }
-        if self.process.has_ended() {
+        if self.crew.has_ended() {
             Cut::Ending(Ending::Died, BEFORE.to_owned())
         } else {
             Cut::Ending(Ending::StoppedReading, format!("took no more requests {}: {why}", self.after()))
@@ -342,13 +394,18 @@ impl<'a, 'b> Watch<'a, 'b> {
         report.outputs = Some(self.shared.outputs());
         report.length_us = Some(self.shared.relative_us(self.now_us()).max(0));
         self.keeper.report(&mut report);
+        let again = self.keeper.again();
+        self.crew.report(&mut report, self.keeper.flight(i64::MAX), Some(again));
+        if let Err(error) = self.note_touches() {
+            failed = failed.or(Some(error.into()));
+        }
         match logs {
             Ok(bytes) => report.stderr_dropped_bytes = bytes,
             Err(error) => failed = failed.or(Some(error)),
         }
         // The last figures, so that short drives have some.
         let (now_us, more) = (self.now_us(), self.keeper.gauges());
-        if let Err(error) = self.figures.sample(now_us, true, &self.process, || more) {
+        if let Err(error) = self.figures.sample(now_us, true, &self.crew, || more) {
             failed = failed.or(Some(error.into()));
         }
         (report, failed)

@@ -24,6 +24,7 @@ use super::feed::{Posting, Read};
 use crate::clock::Clock;
 use crate::drive::DriveError;
 use crate::drive::isolation::Isolation;
+use crate::drive::process::Stops;
 use crate::drive::shared::Shared;
 use crate::plan::{Delivery, Phase};
 
@@ -39,6 +40,8 @@ pub(super) enum Note {
     /// A delivery is handed over at this moment of the drive's clock, in microseconds; it was let go at `free_us`: when it was due, or
     /// when the request ahead of it had its answer.
     Sent { posting: Posting, at_us: i64, free_us: i64 },
+    /// The delivery of this number is handed over once more: the process that had it is gone, and its answer with it.
+    Again { number: u64, at_us: i64 },
     /// The delivery of this number was answered.
     Answered { number: u64, at_us: i64, answer: Answer },
     /// A delivery is never handed over.
@@ -115,6 +118,8 @@ pub(super) struct Post {
     pub(super) body_bytes_max: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Faults at the build's process.
+    pub(super) stops: Arc<Stops>,
     pub(super) notes: Sender<Note>,
 }
 
@@ -133,6 +138,7 @@ impl Post {
             }
         }
         room.close();
+        post.stops.rest();
         post.shared.end_input(post.clock.now());
         post.note(Note::Ended(end.unwrap_or(PostEnd::Complete)));
     }
@@ -151,7 +157,7 @@ impl Post {
         }
         if !self.shared.has_started() {
             self.settle().await?;
-            self.shared.start(self.clock.now());
+            self.start();
         }
         Ok(())
     }
@@ -201,7 +207,7 @@ impl Post {
             lanes.clear();
             all(workers).await?;
             self.settle().await?;
-            self.shared.start(self.clock.now());
+            self.start();
         }
         if !self.paced {
             return Ok(());
@@ -221,6 +227,12 @@ impl Post {
         }
     }
 
+    /// Starts the schedule, and with it the faults at processes.
+    fn start(&self) {
+        self.shared.start(self.clock.now());
+        self.stops.act();
+    }
+
     /// Waits until outputs have been quiet for a while, where there was anything to write them for.
     async fn settle(&self) -> Result<(), PostEnd> {
         if self.shared.sent() == 0 {
@@ -237,6 +249,10 @@ impl Post {
     async fn wait_until_ready(&self) -> Result<(), PostEnd> {
         while !self.shared.is_ready() {
             self.go_on()?;
+            if self.stops.are_away() {
+                // Who answers is not who is waited for.
+                return Ok(());
+            }
             let ready = match &self.ready {
                 Some(target) => self.is_ready(target).await,
                 None => !self.by_line && self.connect(&self.target).await.is_ok(),
@@ -280,18 +296,81 @@ impl Post {
                 continue;
             };
             let number = posting.number;
+            let back_us = match self.wait_until_back().await {
+                Ok(back_us) => back_us,
+                Err(end) => {
+                    self.never(&posting);
+                    return Err(self.give_up(&lane, end).await);
+                }
+            };
             let at_us = self.now_us();
             self.shared.add_sent(1);
-            self.note(Note::Sent { posting, at_us, free_us: released_us.max(answered_us) });
-            let posted = tokio::time::timeout(self.drain_timeout, self.post(&mut connection, &sending)).await;
-            let answer = match posted {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(why)) => return Err(self.give_up(&lane, PostEnd::Refused(why)).await),
-                Err(_) => return Err(self.give_up(&lane, PostEnd::Stuck).await),
+            self.note(Note::Sent { posting, at_us, free_us: released_us.max(answered_us).max(back_us) });
+            let answer = match self.post_until_answered(number, &mut connection, &sending).await {
+                Ok(answer) => answer,
+                Err(end) => return Err(self.give_up(&lane, end).await),
             };
             answered_us = self.now_us();
             self.shared.note_taken(self.clock.now());
             self.note(Note::Answered { number, at_us: answered_us, answer });
+        }
+    }
+
+    /// Posts one delivery, and once more each time that the process is gone with it, once that is back.
+    async fn post_until_answered(
+        &self,
+        number: u64,
+        connection: &mut Option<Connection>,
+        sending: &super::request::Sending,
+    ) -> Result<Answer, PostEnd> {
+        loop {
+            let begun = self.stops.begun();
+            let why = match self.post_in_time(connection, sending).await {
+                // A crash that begins with it takes it away: what was done for it is done, and nobody knows.
+                Ok(answer) if !self.stops.note_commit() => return Ok(answer),
+                Ok(_) => PostEnd::Stuck,
+                Err(why) => why,
+            };
+            if self.stops.begun() == begun && !self.stops.go_on() {
+                return Err(why);
+            }
+            *connection = None;
+            self.wait_until_back().await?;
+            self.note(Note::Again { number, at_us: self.now_us() });
+        }
+    }
+
+    /// Posts one delivery and waits for its answer as long as the drain time-out, or as long as the process is stopped.
+    async fn post_in_time(
+        &self,
+        connection: &mut Option<Connection>,
+        sending: &super::request::Sending,
+    ) -> Result<Answer, PostEnd> {
+        let posted = self.post(connection, sending);
+        tokio::pin!(posted);
+        loop {
+            match tokio::time::timeout(self.drain_timeout, &mut posted).await {
+                Ok(answered) => return answered.map_err(PostEnd::Refused),
+                Err(_) if self.stops.go_on() && !self.stops.are_away() => self.go_on()?,
+                Err(_) => return Err(PostEnd::Stuck),
+            }
+        }
+    }
+
+    /// Waits until the process is there, and ready; returns when it was, where it had been away.
+    async fn wait_until_back(&self) -> Result<i64, PostEnd> {
+        let mut waited = false;
+        loop {
+            while self.stops.are_away() {
+                waited = true;
+                self.go_on()?;
+                tokio::time::sleep(LOOK).await;
+            }
+            waited |= !self.shared.is_ready();
+            self.wait_until_ready().await?;
+            if !self.stops.are_away() {
+                return Ok(if waited { self.now_us() } else { i64::MIN });
+            }
         }
     }
 

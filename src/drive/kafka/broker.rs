@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::DriveError;
+use super::super::process::Flight;
 use crate::drive::stage::{GroupCommit, StageFaultCount, StageFired, Stretch, Written};
 
 /// Where an input partition stands.
@@ -72,6 +73,11 @@ pub(in crate::drive) trait Broker: Sync {
         false
     }
 
+    /// How many positions were handed out once more without having been set back; none where nobody can know.
+    fn handed_again(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes what they have touched since it was taken last.
     fn take_fired(&self) -> Vec<StageFired> {
         Vec::new()
@@ -100,6 +106,24 @@ impl dyn Broker + '_ {
             let mut own = spot.commits(&commits).map(|commit| commit.position >= end).peekable();
             end == spot.start || own.peek().is_some() && own.all(|covered| covered)
         })
+    }
+
+    /// What is on its way: positions that consumers have asked for, or that are visible where nobody knows who asks, against what the
+    /// slowest group has committed.
+    pub(in crate::drive) fn flight(&self, outputs: u64, known_us: i64) -> Flight {
+        let commits = self.commits();
+        if commits.is_empty() {
+            return Flight { open: None, committed: None, outputs, known_us };
+        }
+        let (mut open, mut committed) = (0, 0);
+        for index in 0..self.count() {
+            let spot = self.spot(index);
+            let handed = if self.knows_who_asks() { self.asked(index) } else { Some(self.end(index)) };
+            let position = spot.committed(&commits).unwrap_or(spot.start);
+            open += handed.map_or(0, |handed| (handed - position).max(0).unsigned_abs());
+            committed += (position - spot.start).max(0).unsigned_abs();
+        }
+        Flight { open: Some(open), committed: Some(committed), outputs, known_us }
     }
 
     /// Positions that are visible and that a group has not committed, by group; of partitions that it has committed at all.

@@ -22,13 +22,16 @@ use crate::settings::SettingError;
 /// Makes the stage's faults of those of a plan.
 pub(super) fn of_plan(plan: &dyn DeliverySource, recording: &Recording) -> Result<Vec<StageFault>, DriveError> {
     let all = plan.request_faults()?;
-    Ok(all.iter().map(|fault| of_fault(fault, recording)).collect::<Result<_, _>>()?)
+    let at_requests = all.iter().filter(|fault| !fault.is_of_process());
+    let made = at_requests.filter_map(|fault| of_fault(fault, recording).transpose());
+    Ok(made.collect::<Result<_, _>>()?)
 }
 
-fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<StageFault, RecordingError> {
-    Ok(StageFault {
+fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<Option<StageFault>, RecordingError> {
+    let Some(kind) = kind(&fault.effect, recording)? else { return Ok(None) };
+    Ok(Some(StageFault {
         name: fault.name.clone(),
-        kind: kind(&fault.effect, recording)?,
+        kind,
         aim: StageAim {
             calls: fault.requests.iter().cloned().collect(),
             topics: fault.topics.iter().cloned().collect(),
@@ -49,11 +52,12 @@ fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<StageFault, R
         },
         length: micros(fault.length_us),
         most: fault.most,
-    })
+    }))
 }
 
-fn kind(effect: &RequestEffect, recording: &Recording) -> Result<StageFaultKind, RecordingError> {
-    Ok(match effect {
+/// What the stage does; none where a process is what it happens to.
+fn kind(effect: &RequestEffect, recording: &Recording) -> Result<Option<StageFaultKind>, RecordingError> {
+    Ok(Some(match effect {
         RequestEffect::LostAck => StageFaultKind::LostAck,
         RequestEffect::Disconnect => StageFaultKind::Disconnect,
         RequestEffect::BrokerDown => StageFaultKind::BrokerDown,
@@ -70,7 +74,8 @@ fn kind(effect: &RequestEffect, recording: &Recording) -> Result<StageFaultKind,
         RequestEffect::Throttle { time_us } => StageFaultKind::Throttle { time: micros(*time_us) },
         RequestEffect::Rebalance => StageFaultKind::Rebalance,
         RequestEffect::Batch { sizes } => StageFaultKind::Batch { sizes: sizes.clone() },
-    })
+        RequestEffect::Crash { .. } | RequestEffect::Restart { .. } | RequestEffect::Freeze { .. } => return Ok(None),
+    }))
 }
 
 /// What a kind can touch does not depend on by how much.
@@ -176,6 +181,12 @@ impl Log<'_> {
         Ok(!fired.is_empty())
     }
 
+    /// Writes down what happened to processes.
+    pub(super) fn append(&mut self, touches: &[Touch]) -> Result<(), OutcomeError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        touches.iter().try_for_each(|touch| writer.append(touch))
+    }
+
     pub(super) fn checkpoint(&mut self) -> Result<(), OutcomeError> {
         self.writer.as_mut().map_or(Ok(()), |writer| writer.checkpoint())
     }
@@ -277,7 +288,7 @@ mod tests {
             ("batch", RequestEffect::Batch { sizes: vec![1] }),
         ];
         for (name, effect) in all {
-            assert_eq!(kind(&effect, &recording).unwrap().name(), name);
+            assert_eq!(kind(&effect, &recording).unwrap().unwrap().name(), name);
             assert!(is_at_requests(name) && !bare(name).unwrap().touchable().is_empty(), "{name}");
         }
         assert!(bare("delay").is_none() && !is_at_requests("delay"));

@@ -11,6 +11,7 @@ use super::super::{DeliverySource, DriveError, DriveRules};
 use super::broker::{Broker, Spot};
 use super::lanes::Lanes;
 use super::schedule::{PaceEnd, Schedule};
+use crate::drive::process::Stops;
 use crate::drive::stage::{Chunk, ChunkBuilder, StageFault};
 use crate::plan::{Delivery, Phase, PlanError};
 use crate::recording::{Columns, Lookup, Place, Recording, RecordingError};
@@ -165,6 +166,8 @@ pub(super) struct Pace<'a> {
     pub(super) lanes: &'a Lanes<'a>,
     /// Faults at requests, which act while the schedule lasts.
     pub(super) faults: Vec<StageFault>,
+    /// Those at processes, likewise.
+    pub(super) stops: &'a Stops,
 }
 
 /// How far revealing has come.
@@ -232,7 +235,11 @@ impl Pace<'_> {
 
     /// Starts the schedule, where it has not started yet, and with it the faults at requests.
     fn start(&self, any: bool) -> Result<(), PaceEnd> {
-        match self.schedule.start(any)? {
+        let started = self.schedule.start(any)?;
+        if started.is_some() {
+            self.stops.act();
+        }
+        match started {
             Some(now) if !self.faults.is_empty() => {
                 let faults = self.faults.clone();
                 self.lanes.stage.arm(faults, now).map_err(|error| PaceEnd::Failed(error.into()))
@@ -242,6 +249,11 @@ impl Pace<'_> {
     }
 
     fn rest_faults(&self, resting: bool) {
+        if resting {
+            self.stops.rest();
+        } else {
+            self.stops.act();
+        }
         if !self.faults.is_empty() {
             self.lanes.stage.rest_faults(resting);
         }
@@ -249,15 +261,17 @@ impl Pace<'_> {
 
     /// Unpaced, everything is visible long before builds have dealt with it: faults go on until builds have been quiet for a while.
     fn let_faults_act(&self) -> Result<(), PaceEnd> {
-        if self.schedule.paced || self.faults.is_empty() {
+        if self.schedule.paced || self.faults.is_empty() && !self.stops.any() {
             return Ok(());
         }
-        let (from_us, settle_us) = (self.schedule.now_us(), self.schedule.rules.settle.as_micros() as i64);
+        let (mut from_us, settle_us) = (self.schedule.now_us(), self.schedule.rules.settle.as_micros() as i64);
         loop {
             let now_us = self.schedule.now_us();
-            if now_us - self.schedule.shared.progress_us().max(from_us) >= settle_us
-                || now_us - from_us >= self.schedule.drain_us()
-            {
+            let progress_us = self.schedule.shared.progress_us();
+            if self.stops.act_still(now_us, progress_us, self.schedule.rules.drain_timeout) {
+                // Whoever was ended or stopped gets the time to come back.
+                from_us = now_us;
+            } else if now_us - progress_us.max(from_us) >= settle_us || now_us - from_us >= self.schedule.drain_us() {
                 return Ok(());
             }
             self.schedule.go_on()?;

@@ -121,6 +121,10 @@ impl Broker for Lanes<'_> {
         self.stage.faults_act()
     }
 
+    fn handed_again(&self) -> Option<u64> {
+        Some(self.stage.handed_again())
+    }
+
     fn take_fired(&self) -> Vec<StageFired> {
         self.stage.take_fired()
     }

@@ -53,9 +53,9 @@ use super::feed::Announced;
 use super::isolation;
 use super::pace::Timing;
 use super::placeholders::Address;
-use super::process::{Pipes, Process};
+use super::process::{Crew, Stops};
 use super::shared::Shared;
-use super::stage::{GroupCommit, Stage, StageError, StageSettings};
+use super::stage::{Gate, GroupCommit, Stage, StageError, StageSettings};
 use super::stdio::micros;
 use super::stubs::Outside;
 use super::world::World;
@@ -135,11 +135,15 @@ pub(super) fn drive(
     let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned(), topics: BTreeMap::new() };
     connect(world, address, job, rules);
     let between = Between { broker: &lanes, world, ready: None };
+    let stops = desk.stops();
+    if stops.any() {
+        stage.ask_ahead_of_commits(Arc::clone(&stops) as Arc<dyn Gate>);
+    }
     let (lanes, shared, clock) = (&lanes, &shared, &*clock);
     let pace = |revealed| {
         let reader = Reader::new(job.plan, job.recording, lanes, job.rules, shared);
         let schedule = Schedule { rules: job.rules, paced: job.plan.paced(), broker: lanes, shared, clock, revealed };
-        let pace = Pace { schedule, lanes, faults };
+        let pace = Pace { schedule, lanes, faults, stops: &stops };
         thread::scope(|scope| {
             let (load_sender, loads) = sync_channel(LOADS_WAITING);
             scope.spawn(move || reader.run(&load_sender));
@@ -161,8 +165,9 @@ pub(super) struct Between<'a> {
 /// The files of an outcome that is about to come about.
 pub(super) struct Desk {
     writer: OutcomeWriter,
-    complaints: Complaints,
-    words: Complaints,
+    /// Standard error and output of each process.
+    logs: Vec<(Complaints, Complaints)>,
+    stops: Arc<Stops>,
     outside: Outside,
     /// Names of the faults at requests.
     faults: Vec<String>,
@@ -176,13 +181,26 @@ impl Desk {
             return Err(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
         }
         let writer = OutcomeWriter::create(&job.out, job.plan.topics(), &job.plan.fault_names())?;
-        let (complaints, words) = (log(job, "stderr.log")?, log(job, "stdout.log")?);
-        Ok(Self { writer, complaints, words, outside, faults: Vec::new() })
+        let open = |instance| Ok::<_, DriveError>((log(job, "stderr", instance)?, log(job, "stdout", instance)?));
+        let logs = (0..job.build.instances()).map(open).collect::<Result<_, _>>()?;
+        let stops = Stops::of_plan(job.plan, job.build.instances())?;
+        let mut desk = Self { writer, logs, stops, outside, faults: Vec::new() };
+        if desk.stops.any() {
+            desk.writer.keep_touches()?;
+        }
+        Ok(desk)
+    }
+
+    /// Faults at the processes of the build.
+    pub(super) fn stops(&self) -> Arc<Stops> {
+        Arc::clone(&self.stops)
     }
 
     /// Keeps what faults at requests of these names touch.
     pub(super) fn keep_touches(&mut self, names: Vec<String>) -> Result<(), DriveError> {
-        self.writer.keep_touches()?;
+        if !self.stops.any() {
+            self.writer.keep_touches()?;
+        }
         self.faults = names;
         Ok(())
     }
@@ -202,9 +220,9 @@ impl Desk {
         pace: impl FnOnce(SyncSender<Announced>) -> PaceEnd + Send,
         afterwards: impl FnOnce() -> Vec<String>,
     ) -> Result<Outcome, DriveError> {
-        let Self { mut writer, complaints, words, mut outside, faults } = self;
+        let Self { mut writer, logs, stops, mut outside, faults } = self;
         let Between { broker, world, ready } = *between;
-        let complaints = complaints.without(&world.java_notice(job.build));
+        let notice = world.java_notice(job.build);
         let (topics, known) = (job.plan.topics(), &Known::new());
         let timing = Timing::new().map_err(|error| DriveError::Start {
             build: job.build.name().to_owned(),
@@ -216,7 +234,7 @@ impl Desk {
             writer.finish(&report)?;
             return Err(error);
         }
-        let (process, pipes) = match Process::start(world, job.build, 0) {
+        let (crew, streams) = match Crew::start(world, job, Arc::clone(&stops), clock) {
             Ok(started) => started,
             Err(source) => {
                 writer.finish(&EndingReport::new(Ending::Died, format!("could not be started: {source}")))?;
@@ -225,10 +243,8 @@ impl Desk {
         };
         let OutcomeWriter { outputs, deliveries, gauges, touches, .. } = &mut writer;
         let log = faults::Log { names: faults, writer: touches.as_mut() };
-        // Standard input stays open, with nothing in it: some programs take its end for a request to stop.
-        let Pipes { stdin, mut stdout, mut stderr } = pipes;
         let (mut report, mut failed) = thread::scope(|scope| {
-            let _closing = Closing(shared);
+            let _closing = Closing(shared, &stops);
             let (revealed, revealed_receiver) = sync_channel(REVEALED_WAITING);
             let pacing = scope.spawn(move || pace(revealed));
             let paced = job.plan.paced();
@@ -248,12 +264,15 @@ impl Desk {
             };
             let keeper = Keeper::new(parts, &job.out);
             let keeping = scope.spawn(move || keeper.run(&revealed_receiver));
-            let complaining = scope.spawn(move || complaints.run(&mut stderr, ready, shared));
-            let talking = scope.spawn(move || words.run(&mut stdout, ready, shared));
-            let watch = Watch::new(job, rules, broker, shared, known, clock, stop, progress, process, gauges, log);
+            let listening = logs.into_iter().zip(streams).map(|((complaints, words), streams)| {
+                let complaints = complaints.without(&notice);
+                let complaining = scope.spawn(move || complaints.run(&streams.stderr, ready, shared));
+                (complaining, scope.spawn(move || words.run(&streams.stdout, ready, shared)))
+            });
+            let (complaining, talking) = listening.unzip();
+            let watch = Watch::new(job, rules, broker, shared, known, clock, stop, progress, crew, &stops, gauges, log);
             watch.run(Heard { pacing, keeping, complaining, talking })
         });
-        drop(stdin);
         outside.report(&mut report);
         for remark in afterwards() {
             report.reason = format!("{}; {remark}", report.reason);
@@ -269,21 +288,28 @@ impl Desk {
 }
 
 /// Ends the threads of a drive once nobody watches over it any more, also where that was by a panic.
-struct Closing<'a>(&'a Shared);
+struct Closing<'a>(&'a Shared, &'a Stops);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
+        self.1.end();
         self.0.abandon();
         self.0.close_now();
     }
 }
 
-/// Opens the file that keeps what a build writes to one of its standard streams.
-fn log(job: &Job<'_>, name: &str) -> Result<Complaints, DriveError> {
-    let path = job.out.join(name);
+/// Opens the file that keeps what a process of a build writes to one of its standard streams, which is `stderr.log` of the first and
+/// `stderr-1.log` of the next.
+fn log(job: &Job<'_>, stream: &str, instance: u32) -> Result<Complaints, DriveError> {
+    let path = job.out.join(log_name(stream, instance));
     let mask = LogMask::new(job.rules.mask.clone());
     let opened = Complaints::create(&path, job.rules.stderr_bytes_max, mask);
     opened.map_err(|source| OutcomeError::Io { path, source }.into())
+}
+
+/// What that file is called.
+fn log_name(stream: &str, instance: u32) -> String {
+    if instance == 0 { format!("{stream}.log") } else { format!("{stream}-{instance}.log") }
 }
 
 fn start(job: &Job<'_>, rules: &KafkaRules, world: &World, clock: &Arc<dyn Clock>) -> Result<Stage, DriveError> {

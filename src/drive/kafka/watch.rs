@@ -6,7 +6,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::super::figures::{Figures, after};
-use super::super::process::{Ended, Process, describe};
+use super::super::process::{Crew, Ended, Flight, Stops, describe};
 use super::super::shared::Shared;
 use super::super::stdio::{grouped, join, micros};
 use super::super::{DriveError, Job, Progress};
@@ -14,7 +14,7 @@ use super::broker::Broker;
 use super::faults::Log;
 use super::keeper::Kept;
 use super::schedule::PaceEnd;
-use super::{Finished, KafkaRules, Known};
+use super::{Finished, KafkaRules, Known, log_name};
 use crate::clock::{Clock, Stop};
 use crate::drive::stage::GroupCommit;
 use crate::outcome::{Ending, EndingReport, GaugesWriter, OutcomeError};
@@ -33,8 +33,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Heard<'s> {
     pub(super) pacing: ScopedJoinHandle<'s, PaceEnd>,
     pub(super) keeping: ScopedJoinHandle<'s, Result<Kept, DriveError>>,
-    pub(super) complaining: ScopedJoinHandle<'s, io::Result<u64>>,
-    pub(super) talking: ScopedJoinHandle<'s, io::Result<u64>>,
+    /// Of each process.
+    pub(super) complaining: Vec<ScopedJoinHandle<'s, io::Result<u64>>>,
+    pub(super) talking: Vec<ScopedJoinHandle<'s, io::Result<u64>>>,
 }
 
 /// Why a drive is over.
@@ -61,13 +62,16 @@ pub(super) struct Watch<'a, 'b> {
     known: &'a Known,
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    process: Process,
+    crew: Crew<'a>,
+    stops: &'a Stops,
     /// What faults at requests touch.
     log: Log<'b>,
     figures: Figures<'a, 'b>,
     begun_us: i64,
-    /// When a fault at requests acted last.
+    /// When a fault at requests or processes acted last.
     acted_us: i64,
+    /// When one at processes did.
+    stopped_us: i64,
     /// Sum of what has been asked for, when it last changed, and when consumers were last at the end of everything.
     asked: i64,
     all_asked_us: i64,
@@ -84,7 +88,8 @@ impl<'a, 'b> Watch<'a, 'b> {
         clock: &'a dyn Clock,
         stop: &'a Stop,
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
-        process: Process,
+        crew: Crew<'a>,
+        stops: &'a Stops,
         gauges: &'b mut GaugesWriter,
         log: Log<'b>,
     ) -> Self {
@@ -97,11 +102,13 @@ impl<'a, 'b> Watch<'a, 'b> {
             known,
             clock,
             stop,
-            process,
+            crew,
+            stops,
             log,
             figures: Figures::new(job, shared, progress, gauges, now_us),
             begun_us: now_us,
             acted_us: i64::MIN,
+            stopped_us: i64::MIN,
             asked: 0,
             all_asked_us: now_us,
         }
@@ -114,8 +121,13 @@ impl<'a, 'b> Watch<'a, 'b> {
         let mut exited: Option<i64> = None;
         let cut = loop {
             // Asked ahead of the end of revealing: what ended ahead of it is told apart from what ended behind it.
-            if exited.is_none() && self.process.has_ended() {
+            if exited.is_none() && self.crew.has_ended() {
                 exited = Some(self.now_us());
+            }
+            if exited.is_none()
+                && let Err(error) = self.follow_stops()
+            {
+                break Cut::Failed(error);
             }
             if let Some(ended) = pacing.take_if(|pacing| pacing.is_finished())
                 && let Some(cut) = self.revealed(join(ended), &mut revealed)
@@ -148,7 +160,9 @@ impl<'a, 'b> Watch<'a, 'b> {
         self.shared.cut();
         // However it ends, it ends at peace.
         self.broker.rest_faults(true);
-        let ended = if exited.is_some() { self.process.end() } else { self.process.end_within(GRACE) };
+        // Where one has ended by itself, and there is no other, nobody is left to be told.
+        let alone = exited.is_some() && self.job.build.instances() == 1;
+        let ended = self.crew.end(if alone { Duration::ZERO } else { GRACE });
         if let Some(pacing) = pacing {
             join(pacing);
         }
@@ -156,14 +170,18 @@ impl<'a, 'b> Watch<'a, 'b> {
         self.shared.close_when_quiet();
         let kept = join(keeping);
         let from_us = self.now_us();
-        while !complaining.is_finished() || !talking.is_finished() {
+        while !complaining.iter().chain(&talking).all(ScopedJoinHandle::is_finished) {
             // What could not be ended and goes on writing is cut off.
             if self.now_us() - from_us > micros(GRACE) {
                 self.shared.close_now();
             }
             thread::park_timeout(LOOK);
         }
-        let dropped = [("stderr.log", join(complaining)), ("stdout.log", join(talking))];
+        let of = |stream: &'static str, threads: Vec<ScopedJoinHandle<'_, io::Result<u64>>>| {
+            let joined = (0..).zip(threads).map(|(instance, thread)| (log_name(stream, instance), join(thread)));
+            joined.collect::<Vec<_>>()
+        };
+        let dropped: Vec<_> = of("stderr", complaining).into_iter().chain(of("stdout", talking)).collect();
         self.conclude(cut, ended, kept, dropped)
     }
 
@@ -213,6 +231,31 @@ impl<'a, 'b> Watch<'a, 'b> {
         Ok(())
     }
 
+    /// Ends, stops and starts processes where a fault wants it.
+    fn follow_stops(&mut self) -> Result<(), DriveError> {
+        if !self.stops.any() {
+            return Ok(());
+        }
+        let now_us = self.now_us();
+        let (broker, shared, known) = (self.broker, self.shared, self.known);
+        let flight = || flight(broker, shared, known);
+        // Ahead of the schedule nothing is due.
+        let relative_us = if self.shared.has_started() { self.shared.relative_us(now_us) } else { i64::MIN };
+        self.crew
+            .step(relative_us, &flight, &|| ())
+            .map_err(|source| DriveError::Start { build: self.job.build.name().to_owned(), source })?;
+        let touches = self.crew.take_touches();
+        self.log.append(&touches)?;
+        if self.stops.act_still(now_us, self.shared.progress_us(), Duration::ZERO) {
+            (self.acted_us, self.stopped_us) = (now_us, now_us);
+        }
+        Ok(())
+    }
+
+    fn flight(&self) -> Flight {
+        flight(self.broker, self.shared, self.known)
+    }
+
     /// Looks whether the drive is over.
     fn look(&self, revealed: &Revealed, exited: Option<i64>) -> Option<Cut> {
         let rules = self.job.rules;
@@ -224,7 +267,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         if let Some(reason) = self.figures.overfull() {
             return over(Ending::TimedOut, reason);
         }
-        let through = revealed.complete && self.is_through();
+        let through = revealed.complete && self.crew.is_complete() && self.is_through();
         if let Some(exited_us) = exited {
             if revealed.complete && self.broker.known_us() < exited_us {
                 // What it committed last is not known yet.
@@ -252,7 +295,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         if still && !self.broker.all_asked() {
             return over(Ending::StoppedReading, format!("fetched nothing more for {limit} {}", self.after()));
         }
-        let stale_us = now_us - self.shared.progress_us().max(revealed.at_us);
+        let stale_us = now_us - self.shared.progress_us().max(revealed.at_us).max(self.stopped_us);
         if revealed.complete && stale_us > micros(rules.drain_timeout) {
             return Some(self.stuck(&limit));
         }
@@ -336,7 +379,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         cut: Cut,
         ended: Ended,
         kept: Result<Kept, DriveError>,
-        dropped: [(&str, io::Result<u64>); 2],
+        dropped: Vec<(String, io::Result<u64>)>,
     ) -> (EndingReport, Option<DriveError>) {
         use std::os::unix::process::ExitStatusExt;
         // What cut the drive short comes before what went wrong on the way out.
@@ -354,7 +397,12 @@ impl<'a, 'b> Watch<'a, 'b> {
                 (Ending::TimedOut, reason)
             }
         };
-        let code = describe(ended.status);
+        let code = match self.crew.first_to_end() {
+            Some(instance) if self.job.build.instances() > 1 => {
+                format!("process {instance} ended with {}", describe(ended.status))
+            }
+            _ => describe(ended.status),
+        };
         let success = ended.status.is_some_and(|status| status.success());
         let ending = match ending {
             // It left by itself, which is as good as being told to, unless it says otherwise.
@@ -399,10 +447,10 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         for (name, dropped) in dropped {
             match dropped {
-                Ok(bytes) if name == "stderr.log" => report.stderr_dropped_bytes = bytes,
+                Ok(bytes) if name.starts_with("stderr") => report.stderr_dropped_bytes += bytes,
                 Ok(_) => {}
                 Err(source) => {
-                    failed = failed.or(Some(OutcomeError::Io { path: self.job.out.join(name), source }.into()));
+                    failed = failed.or(Some(OutcomeError::Io { path: self.job.out.join(&name), source }.into()));
                 }
             }
         }
@@ -411,7 +459,10 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         report.reason = reason;
         report.faults = self.log.counts(self.broker);
-        if let Err(error) = self.log.follow(self.broker, self.shared) {
+        let flight = self.flight();
+        self.crew.report(&mut report, flight, self.broker.handed_again());
+        let touches = self.crew.take_touches();
+        if let Err(error) = self.log.append(&touches).and_then(|()| self.log.follow(self.broker, self.shared)) {
             failed = failed.or(Some(error.into()));
         }
         // The last figures, so that short drives have some.
@@ -446,10 +497,15 @@ impl<'a, 'b> Watch<'a, 'b> {
             let lag = self.broker.lag(&self.known.commits());
             lag.into_iter().map(|(group, lag)| (format!("lag/{group}"), lag as f64))
         };
-        self.figures.sample(now_us, last, &self.process, by_group)
+        self.figures.sample(now_us, last, &self.crew, by_group)
     }
 
     fn now_us(&self) -> i64 {
         micros(self.clock.now())
     }
+}
+
+/// What of the build's work is on its way.
+fn flight(broker: &dyn Broker, shared: &Shared, known: &Known) -> Flight {
+    broker.flight(shared.outputs(), known.caught_up_us().min(broker.known_us()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -40,8 +40,15 @@ impl Control {
     }
 }
 
+/// Who is asked ahead of each commit.
+pub trait Gate: std::fmt::Debug + Send + Sync {
+    /// Returns once the commit may be done, and whether it is: `false` where it is only if whoever asked is still there then.
+    fn commit(&self) -> bool;
+}
+
 /// See the top of the file.
 pub(super) struct Broker {
+    pub(super) gate: OnceLock<Arc<dyn Gate>>,
     pub(super) settings: StageSettings,
     /// Where clients are told to find the broker.
     pub(super) host: String,
@@ -65,6 +72,7 @@ impl Broker {
         let times = Times { heartbeat: settings.consumer_heartbeat, session: settings.consumer_session };
         let groups = Groups::new(settings.initial_rebalance_delay, times);
         Self {
+            gate: OnceLock::new(),
             settings,
             host,
             port,

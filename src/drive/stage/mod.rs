@@ -65,6 +65,7 @@ mod topics;
 mod transactions;
 mod wire;
 
+pub use broker::Gate;
 pub use faults::{StageAim, StageFault, StageFaultCount, StageFaultKind, StageFired, StageTrigger};
 pub use log::{Chunk, ChunkBuilder, Reread, Spot, Stretch};
 pub use planned::{Planned, RecordedEvents};
@@ -359,6 +360,16 @@ impl Stage {
     /// Number of transactions that are open.
     pub fn open_transactions(&self) -> usize {
         self.broker.control(|control, _| control.transactions.open())
+    }
+
+    /// Has `gate` be asked ahead of each commit of a group's positions, in a transaction or not; once for all.
+    pub fn ask_ahead_of_commits(&self, gate: Arc<dyn Gate>) {
+        self.broker.gate.get_or_init(|| gate);
+    }
+
+    /// How many positions were handed out once more, though nobody had been set back: to whoever took a partition over, or restarted.
+    pub fn handed_again(&self) -> u64 {
+        self.broker.handed_again()
     }
 
     /// Puts faults into force, in place of those that were. Moments are counted from `start`, which is on the stage's clock; none

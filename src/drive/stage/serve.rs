@@ -12,6 +12,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::broker::Broker;
 use super::calls;
@@ -46,6 +48,9 @@ const STEP_BYTES: usize = 64 << 10;
 
 /// Stack of a connection's thread.
 const STACK_BYTES: usize = 1 << 20;
+
+/// Longest wait for the end of a connection whose process was killed, in nanoseconds.
+const LEAVING_NS: i64 = 100_000_000;
 
 /// Slices written by one call, below the system's own bound.
 const SLICES: usize = 512;
@@ -242,6 +247,9 @@ fn converse(
         };
         let mut request = Request::parse(frame).map_err(|_| io::ErrorKind::InvalidData)?;
         (request.connection, request.peer) = (connection, Some(address));
+        if !may_commit(broker, &request, stream) {
+            break;
+        }
         let acting = broker.faults.meet(&broker.topics, &broker.sessions, &request, broker.clock.now());
         let goes_on = match acting {
             None => {
@@ -260,6 +268,23 @@ fn converse(
         }
     }
     Ok(())
+}
+
+/// Whether a request is to be done that may be a commit: not where whoever made it was killed ahead of it.
+fn may_commit(broker: &Broker, request: &Request, stream: &TcpStream) -> bool {
+    let commits = [ApiKey::OffsetCommit, ApiKey::TxnOffsetCommit].map(|key| key as i16);
+    let Some(gate) = broker.gate.get().filter(|_| commits.contains(&request.key)) else { return true };
+    gate.commit() || !has_left(stream)
+}
+
+/// Whether the client has gone, which may take a moment to be seen.
+fn has_left(stream: &TcpStream) -> bool {
+    #[cfg(target_os = "linux")]
+    let flags = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    let flags = PollFlags::HUP;
+    let wait = Timespec { tv_sec: 0, tv_nsec: LEAVING_NS };
+    poll(&mut [PollFd::new(stream, flags)], Some(&wait)).is_ok_and(|count| count > 0)
 }
 
 fn answer(broker: &Broker, request: &Request, peer: &str) -> io::Result<Vec<Bytes>> {

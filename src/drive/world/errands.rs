@@ -130,7 +130,7 @@ impl World {
         if !self.unclean.swap(false, Ordering::SeqCst) {
             return Vec::new();
         }
-        let mut warnings = Vec::new();
+        let mut warnings = std::mem::take(&mut *super::lock(&self.complaints));
         let commands = job.build.cleanup();
         if !commands.is_empty() {
             let path = job.out.join("cleanup.log");
@@ -167,6 +167,29 @@ impl World {
         warnings
     }
 
+    /// Runs the command that ends the process `instance` of the build instead of a signal; whether there is one. What goes wrong is told
+    /// when all is cleaned up.
+    pub(in crate::drive) fn kill(&self, job: &Job<'_>, instance: u32) -> bool {
+        let words = job.build.kill();
+        if words.is_empty() {
+            return false;
+        }
+        let number = self.kills.fetch_add(1, Ordering::Relaxed);
+        let path = job.out.join(if number == 0 { "kill.log".to_owned() } else { format!("kill-{number}.log") });
+        let bounds = Bounds { time: job.rules.prepare_timeout, key: "prepare-timeout", stop: None };
+        let ran = log_of(job, &path).map_err(|error| error.to_string()).and_then(|mut log| {
+            let written = Written { log: &mut log, output: None };
+            let ran = self.run_for(job.build, words, instance, written, bounds);
+            log.finish().map_err(|error| error.to_string()).and(ran)
+        });
+        if let Err(problem) = ran {
+            let program = words.first().map_or("", String::as_str);
+            let what = format!("kill ({program}) failed: {problem} ({})", path.display());
+            super::lock(&self.complaints).push(what);
+        }
+        true
+    }
+
     /// Runs one command to its end.
     ///
     /// # Errors
@@ -179,10 +202,22 @@ impl World {
         written: Written<'_>,
         bounds: Bounds<'_>,
     ) -> Result<(), String> {
+        self.run_for(build, words, 0, written, bounds)
+    }
+
+    /// As [`Self::run`], for the process `instance` of the build.
+    fn run_for(
+        &self,
+        build: &Build,
+        words: &[String],
+        instance: u32,
+        written: Written<'_>,
+        bounds: Bounds<'_>,
+    ) -> Result<(), String> {
         let refused = |error: io::Error| format!("could not be run: {error}");
         let (reader, writer) = io::pipe().map_err(refused)?;
         let (out_reader, out_writer) = io::pipe().map_err(refused)?;
-        let mut command = self.command(build, words, 0).map_err(refused)?;
+        let mut command = self.command(build, words, instance).map_err(refused)?;
         // It runs outside of the network in which the drive is served.
         self.isolation.as_ref().map_or(Ok(()), |isolation| isolation.open()).map_err(refused)?;
         let own_output = written.output.is_some();

@@ -104,6 +104,10 @@ pub(super) struct World {
     /// Whether there may be something to clean up.
     unclean: AtomicBool,
     lingering: Lingering,
+    /// How often a command was run that ends a process.
+    kills: AtomicU64,
+    /// What went wrong with them.
+    complaints: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -137,6 +141,8 @@ impl World {
             flags: None,
             unclean: AtomicBool::new(false),
             lingering: Lingering::default(),
+            kills: AtomicU64::new(0),
+            complaints: Mutex::default(),
         })
     }
 

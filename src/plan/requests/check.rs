@@ -84,6 +84,9 @@ impl Check<'_, RequestKind> {
 
     /// A request has no key, time or value of an event; and where the clock takes the whole broker, nobody in particular is meant.
     fn refuse_what_no_request_has(&self, when: &When) -> Result<(), SettingError> {
+        if self.kind.is_of_process() {
+            return self.refuse_what_no_process_has();
+        }
         let Some(selector) = &self.settings.selector else { return self.refuse_aims_at_all(when) };
         let kind = self.kind.name();
         let moments = "Leave it out; `at` and `length` say when.";
@@ -108,6 +111,16 @@ impl Check<'_, RequestKind> {
             return Err(self.wrong("where.partitions", problem, "Partitions count from 0."));
         }
         self.refuse_aims_at_all(when)
+    }
+
+    /// A process is chosen by its number, and nothing else.
+    fn refuse_what_no_process_has(&self) -> Result<(), SettingError> {
+        if self.settings.selector.is_none() {
+            return Ok(());
+        }
+        let problem = format!("a `{}` happens to a process, not to events or requests", self.kind.name());
+        let instead = "Leave it out; `at`, `nth` and their like say when, and `instance` which process.";
+        Err(self.wrong("where", problem, instead))
     }
 
     fn refuse_aims_at_all(&self, when: &When) -> Result<(), SettingError> {
@@ -151,6 +164,8 @@ impl Check<'_, RequestKind> {
             amounts.time_us = delay.least;
         }
         amounts.latency_us = s.latency.map_or(amounts.latency_us, Span::us);
+        amounts.grace_us = s.grace.map_or(amounts.grace_us, Span::us);
+        amounts.instance = s.instance;
         amounts.rate = s.rate.or(amounts.rate);
         amounts.sizes = s.sizes.clone().unwrap_or(amounts.sizes);
         match (self.kind, amounts.rate) {

@@ -1,4 +1,4 @@
-//! Kinds of faults at requests: what each takes, how grave it is, and what the presets say.
+//! Kinds of faults at requests and at the build's process: what each takes, how grave it is, and what the presets say.
 
 use super::super::Legality;
 use super::super::fault::Preset;
@@ -7,7 +7,7 @@ use super::rate::Rate;
 use super::sizes::Sizes;
 use super::{Amounts, When};
 
-/// A kind of fault that touches requests of Kafka clients, and no events.
+/// A kind of fault that touches requests of Kafka clients or the process of a build, and no events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::plan) enum RequestKind {
     LostAck,
@@ -22,6 +22,9 @@ pub(in crate::plan) enum RequestKind {
     Throttle,
     Rebalance,
     Batch,
+    Crash,
+    Restart,
+    Freeze,
 }
 
 const SECOND: i64 = 1_000_000;
@@ -33,8 +36,14 @@ macro_rules! with {
     };
 }
 
+/// Parameters of what happens to a process.
+const OF_PROCESS: &[&str] = &["length", "instance", "probability", "nth", "every", "times", "at", "period"];
+
+/// Parameters of a restart.
+const OF_RESTART: &[&str] = &["grace", "length", "instance", "probability", "nth", "every", "times", "at", "period"];
+
 impl RequestKind {
-    pub(in crate::plan) const ALL: [Self; 12] = [
+    pub(in crate::plan) const ALL: [Self; 15] = [
         Self::LostAck,
         Self::Disconnect,
         Self::BrokerDown,
@@ -47,6 +56,9 @@ impl RequestKind {
         Self::Throttle,
         Self::Rebalance,
         Self::Batch,
+        Self::Crash,
+        Self::Restart,
+        Self::Freeze,
     ];
 
     /// Finds the kind of that name, if it is one of these.
@@ -60,12 +72,23 @@ impl RequestKind {
 
     /// Whether a client writes, or is handed, something once more because of it.
     pub(in crate::plan) fn redelivers(self) -> bool {
-        matches!(self, Self::LostAck | Self::Rebalance)
+        matches!(self, Self::LostAck | Self::Rebalance) || self.is_of_process()
     }
 
-    /// Whether an instance is nothing without a length: a broker that is gone comes back, and who joins a group stays.
+    /// Whether it happens to the build's process, and counts commits instead of requests.
+    pub(in crate::plan) fn is_of_process(self) -> bool {
+        matches!(self, Self::Crash | Self::Restart | Self::Freeze)
+    }
+
+    /// Whether a number of commits begins an instance where the scenario does not say what does.
+    pub(in crate::plan) fn is_begun_by_commits(self, preset: Preset) -> bool {
+        self.is_of_process() && self.when(preset).is_some_and(|when| !when.is_by_time())
+    }
+
+    /// Whether an instance is nothing without a length: a broker that is gone comes back, who joins a group stays, and who is stopped goes
+    /// on.
     pub(super) fn lasts(self) -> bool {
-        matches!(self, Self::BrokerDown | Self::Rebalance)
+        matches!(self, Self::BrokerDown | Self::Rebalance | Self::Freeze)
     }
 
     /// Whether it is about the stage as a whole where the clock begins it.
@@ -77,11 +100,13 @@ impl RequestKind {
     pub(super) fn when(self, preset: Preset) -> Option<When> {
         Some(match self {
             Self::LostAck => preset.choose(None, Some(When::Probability(0.001)), Some(When::OnceEach))?,
-            Self::Disconnect | Self::BrokerDown | Self::BrokerSlow => When::Times(1),
+            Self::Disconnect | Self::BrokerDown | Self::BrokerSlow | Self::Freeze => When::Times(1),
             Self::SlowReader | Self::SlowSink | Self::Batch => When::Always,
             Self::PartialLoss => When::Probability(preset.choose(0.001, 0.01, 0.2)),
             Self::NotLeader | Self::Loading | Self::Throttle => When::Times(preset.choose(1, 10, 1)),
             Self::Rebalance => preset.choose(When::Times(1), When::Times(5), When::Period(10 * SECOND)),
+            Self::Crash => preset.choose(When::Times(1), When::Times(10), When::Every(1)),
+            Self::Restart => preset.choose(When::Times(1), When::Times(5), When::Period(30 * SECOND)),
         })
     }
 
@@ -91,6 +116,8 @@ impl RequestKind {
         match self {
             Self::Rebalance => preset.choose(SECOND, SECOND, 5 * SECOND),
             Self::BrokerDown => preset.choose(SECOND, 5 * SECOND, 60 * SECOND),
+            // The longest lies beyond what clients of Kafka may take between two polls, which is five minutes.
+            Self::Freeze => preset.choose(SECOND, 10 * SECOND, 330 * SECOND),
             _ if counted => 0,
             Self::Disconnect | Self::BrokerSlow => preset.choose(SECOND, 5 * SECOND, 60 * SECOND),
             Self::NotLeader | Self::Loading | Self::Throttle => preset.choose(0, 0, 30 * SECOND),
@@ -134,6 +161,9 @@ impl FaultKind for RequestKind {
             Self::Throttle => "throttle",
             Self::Rebalance => "rebalance",
             Self::Batch => "batch",
+            Self::Crash => "crash",
+            Self::Restart => "restart",
+            Self::Freeze => "freeze",
         }
     }
 
@@ -145,6 +175,8 @@ impl FaultKind for RequestKind {
             Self::PartialLoss => &with!["share"],
             Self::Throttle => &with!["delay"],
             Self::Batch => &with!["sizes"],
+            Self::Crash | Self::Freeze => OF_PROCESS,
+            Self::Restart => OF_RESTART,
             _ => &with![],
         }
     }

@@ -1,4 +1,5 @@
-//! Faults at requests of Kafka clients: they are part of a plan, follow from its seed, and make no deliveries.
+//! Faults at requests of Kafka clients, and at the processes of builds: they are part of a plan, follow from its seed, and make no
+//! deliveries. What happens to a process counts commits where the others count requests.
 //!
 //! What a scenario writes is checked here (`check.rs`, by kind in `kind.rs`), and resolved against the plan's schedule
 //! (`resolve.rs`): moments become replay time, so that every drive suffers them at the same instants. Where a number of requests
@@ -23,7 +24,7 @@ use super::trigger::At;
 use super::{Legality, Role, Seed};
 use crate::recording::Place;
 
-/// A fault at requests of Kafka clients, resolved against the schedule of its plan. Times are microseconds of replay time.
+/// A fault at requests of Kafka clients, or at the build's process, resolved against the schedule of its plan. Times are microseconds of replay time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestFault {
     /// Its place among the scenario's faults.
@@ -100,6 +101,45 @@ pub enum RequestEffect {
         /// In turn; zero for as many as there are.
         sizes: Vec<u32>,
     },
+    /// A process of the build is killed, and started again after the fault's length. Where a commit begins it, that commit is not done.
+    Crash {
+        /// Which process.
+        victim: Victim,
+    },
+    /// A process of the build is told to end, killed where it takes too long, and started again after the fault's length.
+    Restart {
+        /// Which process.
+        victim: Victim,
+        /// How long it may take to end.
+        grace_us: i64,
+    },
+    /// A process of the build, with all that it started, is stopped, and goes on after the fault's length.
+    Freeze {
+        /// Which process.
+        victim: Victim,
+    },
+}
+
+/// Which process of a build a fault happens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// This one, counted from 0.
+    Instance(u32),
+    /// One that is drawn anew for each instance of the fault.
+    Drawn(Seed),
+}
+
+impl Victim {
+    /// The process that the instance `number` of `fault` happens to, of `processes` that there are.
+    pub fn choose(self, fault: &str, number: u64, processes: u32) -> u32 {
+        match self {
+            Self::Instance(instance) => instance,
+            Self::Drawn(seed) => {
+                let drawn = seed.draws(&format!("{fault}/instance"))(number);
+                ((u128::from(drawn) * u128::from(processes)) >> 64) as u32
+            }
+        }
+    }
 }
 
 /// How fast a slow reader reads.
@@ -193,6 +233,9 @@ pub(super) struct LoggedRequests {
     pub(super) requests: BTreeMap<Option<(String, i32)>, BTreeSet<u64>>,
 }
 
+/// How long a process that is restarted may take to end, where nothing is said.
+const GRACE_US: i64 = 10_000_000;
+
 /// By how much a fault does what it does; each kind reads its own.
 #[derive(Debug, Clone, PartialEq)]
 struct Amounts {
@@ -200,11 +243,14 @@ struct Amounts {
     time_us: i64,
     rate: Option<Rate>,
     sizes: Sizes,
+    grace_us: i64,
+    instance: Option<u32>,
 }
 
 impl Default for Amounts {
     fn default() -> Self {
-        Self { latency_us: 0, time_us: 0, rate: None, sizes: Sizes::Turns(Vec::new()) }
+        let sizes = Sizes::Turns(Vec::new());
+        Self { latency_us: 0, time_us: 0, rate: None, sizes, grace_us: GRACE_US, instance: None }
     }
 }
 
@@ -237,5 +283,15 @@ impl CheckedRequest {
 
     pub(super) fn legality(&self) -> Legality {
         self.kind.legality()
+    }
+}
+
+impl RequestFault {
+    /// Whether it happens to the build's process: over every transport, and begun by commits instead of requests.
+    pub fn is_of_process(&self) -> bool {
+        matches!(
+            self.effect,
+            RequestEffect::Crash { .. } | RequestEffect::Restart { .. } | RequestEffect::Freeze { .. }
+        )
     }
 }

@@ -7,7 +7,8 @@ use super::super::seed::{DrawKey, Purpose, Seed};
 use super::super::summary::FaultSummary;
 use super::super::trigger::At;
 use super::{
-    Amounts, AtRequests, CheckedRequest, Rate, ReadRate, RequestEffect, RequestFault, RequestKind, RequestTrigger, When,
+    Amounts, AtRequests, CheckedRequest, Rate, ReadRate, RequestEffect, RequestFault, RequestKind, RequestTrigger,
+    Victim, When,
 };
 use crate::recording::Place;
 use crate::settings::Span;
@@ -135,8 +136,9 @@ impl Asking {
     }
 
     fn effect(&self, fault: &CheckedRequest, seed: Seed) -> RequestEffect {
-        let Amounts { latency_us, time_us, rate, sizes } = &fault.amounts;
-        let (latency_us, time_us) = (*latency_us, *time_us);
+        let Amounts { latency_us, time_us, rate, sizes, grace_us, instance } = &fault.amounts;
+        let (latency_us, time_us, grace_us) = (*latency_us, *time_us, *grace_us);
+        let victim = instance.map_or(Victim::Drawn(seed), Victim::Instance);
         match fault.kind {
             RequestKind::LostAck => RequestEffect::LostAck,
             RequestKind::Disconnect => RequestEffect::Disconnect,
@@ -153,6 +155,9 @@ impl Asking {
             RequestKind::Throttle => RequestEffect::Throttle { time_us },
             RequestKind::Rebalance => RequestEffect::Rebalance,
             RequestKind::Batch => RequestEffect::Batch { sizes: sizes.draw(seed, &fault.name) },
+            RequestKind::Crash => RequestEffect::Crash { victim },
+            RequestKind::Restart => RequestEffect::Restart { victim, grace_us },
+            RequestKind::Freeze => RequestEffect::Freeze { victim },
         }
     }
 
@@ -224,17 +229,18 @@ impl RequestFault {
             (_, RequestTrigger::Moments(_)) | ([], _) => String::new(),
             (requests, _) => format!(" of {}", requests.join(", ")),
         };
+        let what = if self.is_of_process() { "commit" } else { "request" };
         let begins = match &self.trigger {
-            RequestTrigger::Always => format!("with every request{of}"),
+            RequestTrigger::Always => format!("with every {what}{of}"),
             RequestTrigger::Probability { chance, .. } => {
-                format!("with each request{of} by a chance of {}%", percent(*chance))
+                format!("with each {what}{of} by a chance of {}%", percent(*chance))
             }
-            RequestTrigger::Nth(number) => format!("with request {number}{of}"),
+            RequestTrigger::Nth(number) => format!("with {what} {number}{of}"),
             RequestTrigger::These(which) => {
                 let all: usize = which.values().map(BTreeSet::len).sum();
-                format!("with {all} request{}{of} that a fault log names", if all == 1 { "" } else { "s" })
+                format!("with {all} {what}{}{of} that a fault log names", if all == 1 { "" } else { "s" })
             }
-            RequestTrigger::Every(number) => format!("with one request{of} in {number}"),
+            RequestTrigger::Every(number) => format!("with one {what}{of} in {number}"),
             RequestTrigger::OnceEach => "with the first request of each call".to_owned(),
             RequestTrigger::Moments(moments) => match &moments[..] {
                 [] => "at no moment of the replay".to_owned(),

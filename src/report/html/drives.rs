@@ -3,7 +3,7 @@
 use super::page::Page;
 use crate::outcome::Ending;
 use crate::report::figures::{count, time};
-use crate::report::words::name;
+use crate::report::words::{instances, name};
 use crate::report::{DriveFacts, Report};
 
 /// Bytes of the table of drives.
@@ -41,7 +41,12 @@ fn row(drive: &DriveFacts, page: &mut Page) {
             page.leaf("td class=\"figure\"", &count(figure));
         }
         page.leaf("td class=\"figure\"", &time(drive.length_us));
-        page.leaf("td", &drive.reason);
+        page.inside("td", |page| {
+            page.text(&drive.reason);
+            for line in instances(drive) {
+                page.leaf("small", &line);
+            }
+        });
     });
 }
 

@@ -156,6 +156,15 @@ pub(super) fn gauges(report: &Report, page: &mut Page) {
             page.leaf("h3", "Resources");
             gauge_table("Resources", resources, page);
         }
+        let metrics = words::metrics(report);
+        if !metrics.is_empty() {
+            page.leaf("h3", "Figures of the builds");
+            let mut written = usize::MAX;
+            page.table("Figures that the builds offer, as each drive had them last", &["", "#old", "#new"], |page| {
+                written = page.within(GAUGES_BYTES, metrics.iter(), |page, row| page.row_of_figures(&row[0], &row[1..]));
+            });
+            page.left_out(written, metrics.len(), "figures");
+        }
         let unknown = [("lag", behind.is_empty()), ("freshness", behind.is_empty()), ("isolation", isolation.is_empty())];
         let unknown = unknown.into_iter().chain([("resources", report.resources.is_none())]);
         let missing: Vec<&str> = unknown.filter(|(_, missing)| *missing).map(|(title, _)| title).collect();

@@ -177,6 +177,7 @@ pub(crate) fn agree() -> Report {
         lag: None,
         freshness: None,
         resources: None,
+        metrics: Vec::new(),
         isolation: None,
         gates: vec![
             gate("changed", "0", Some("0"), Some(true), true, None),
@@ -557,6 +558,7 @@ fn drive(drive: &str) -> DriveFacts {
         length_us: 13_412_000,
         stderr_tail: Vec::new(),
         sinks: BTreeMap::new(),
+        instances: Vec::new(),
     }
 }
 
@@ -618,6 +620,7 @@ fn answers_lost() -> FaultFacts {
         touched: instances,
         requests: BTreeMap::from([("OffsetCommit".to_owned(), commits), ("Produce".to_owned(), instances - commits)]),
         clients: BTreeMap::from([("payments".to_owned(), instances)]),
+        stops: None,
     };
     let drives = [("new", fired(12, 2)), ("old", fired(14, 3)), ("old-again", fired(9, 0))];
     FaultFacts {

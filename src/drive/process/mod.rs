@@ -1,4 +1,14 @@
-//! A build's process, with everything it starts: ended as one and reaped.
+//! A build's process, with everything it starts: ended as one and reaped; or stopped, and sent on.
+
+mod check;
+mod crew;
+mod scrape;
+mod stops;
+
+pub use check::check_instances;
+pub(super) use check::check_stops;
+pub(super) use crew::{Crew, Flight, Streams};
+pub(super) use stops::Stops;
 
 use std::fs;
 use std::io;
@@ -7,7 +17,7 @@ use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::build::Build;
 use super::leash::{Held, Leash, PASSES};
@@ -31,6 +41,8 @@ pub(super) struct Process {
     /// The build's own process, which is another than the child where a launcher stands between.
     number: Pid,
     leash: Leash,
+    /// What it had started when it was told to end.
+    told: Option<Vec<Held>>,
     ended: Option<Ended>,
 }
 
@@ -69,7 +81,7 @@ impl Process {
     pub(super) fn watch(child: Child, number: u32, mark: String) -> io::Result<Self> {
         let (pid, leash) = (Pid::from_child(&child), Leash::new(mark, &child));
         let number = i32::try_from(number).ok().and_then(Pid::from_raw).unwrap_or(pid);
-        let process = Self { child, pid, number, leash, ended: None };
+        let process = Self { child, pid, number, leash, told: None, ended: None };
         // Dropped where it came too late, it is ended.
         if living::born(pid, &process.leash) { Ok(process) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
@@ -99,10 +111,11 @@ impl Process {
 
     /// Ends it with everything it started, at once, and reaps it.
     pub(super) fn end(&mut self) -> Ended {
-        match self.ended {
-            Some(ended) => ended,
-            None => self.end_holding(Vec::new()),
+        if let Some(ended) = self.ended {
+            return ended;
         }
+        let held = self.told.take().unwrap_or_default();
+        self.end_holding(held)
     }
 
     /// Ends it with everything it started, its group after a moment to tidy up, and reaps it.
@@ -115,17 +128,60 @@ impl Process {
         if let Some(ended) = self.ended {
             return ended;
         }
-        // What only its parents tell of is known now or never: they may be the first to go.
-        let held = self.leash.hold(true);
-        // It may have ended by itself.
-        let _ = kill_process_group(self.pid, Signal::TERM);
+        self.tell_to_end();
         for _ in 0..grace.as_millis() / LOOK.as_millis() {
             if self.has_ended() {
                 break;
             }
             thread::park_timeout(LOOK);
         }
+        let held = self.told.take().unwrap_or_default();
         self.end_holding(held)
+    }
+
+    /// Tells its group to end, once, and goes on.
+    pub(super) fn tell_to_end(&mut self) {
+        if self.ended.is_some() || self.told.is_some() {
+            return;
+        }
+        // What only its parents tell of is known now or never: they may be the first to go.
+        self.told = Some(self.leash.hold(true));
+        // It may have ended by itself.
+        let _ = kill_process_group(self.pid, Signal::TERM);
+    }
+
+    /// Stops it and all that it started, wherever that went.
+    pub(super) fn freeze(&self) {
+        // What was being started while the others were looked at comes to light in the next pass.
+        let mut known = 0;
+        for _ in 0..PASSES {
+            let held = self.signal(Signal::STOP);
+            if held <= known {
+                break;
+            }
+            known = held;
+        }
+    }
+
+    /// Sends on what was stopped.
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Signals it and all that it started, but for a launcher, which passes on what comes to it; returns how many there are.
+    fn signal(&self, signal: Signal) -> usize {
+        if self.ended.is_some() {
+            return 0;
+        }
+        let held = self.leash.hold(true);
+        if self.number == self.pid {
+            // Not reaped, so the number is its own.
+            let _ = kill_process(self.pid, signal);
+        }
+        for one in &held {
+            one.signal(signal);
+        }
+        held.len() + 1
     }
 
     fn end_holding(&mut self, mut held: Vec<Held>) -> Ended {
