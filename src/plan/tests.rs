@@ -313,7 +313,7 @@ fn wrong_faults_name_their_key_and_what_to_write() {
         ("kind = 'interleave'\nmode = 'starved'\nratio = 5", "ratio", "skewed"),
         ("kind = 'interleave'\nratio = 1", "ratio", "2 or more"),
         ("kind = 'interleave'\nnth = 5", "nth", "`mode`"),
-        ("kind = 'freeze'", "kind", "not available yet"),
+        ("kind = 'zombie'", "kind", "not available yet"),
         ("kind = 'duplicat'", "kind", "Write `duplicate`"),
         ("", "kind", "no kind"),
         ("kind = 'drop'\nprobability = 1\nwhere = { value = '@.a ==' }", "where.value", "RFC 9535"),

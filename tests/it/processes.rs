@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 use rehearsal::clock::Stop;
-use rehearsal::outcome::{Ending, Outcome, Output, StopCount};
+use rehearsal::outcome::{Ending, Layer, Outcome, Output, StopCount};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source, TimestampType, TopicSource};
 use rehearsal::report::{Format, Report, render};
 use rehearsal::scenario::{Destination, Scenario, check, run};
@@ -729,4 +729,98 @@ fn a_crash_takes_everything_along_that_the_process_had_started() {
     let left = fs::read_to_string(outcome.path().join("dir/left")).unwrap();
     assert_eq!(left.lines().collect::<Vec<_>>(), ["0", "0"]);
     assert_eq!(still_there(&outcome), Vec::<String>::new());
+}
+
+/// A server on a port that is written into it, with a process in a session of its own that notes how long it was not let run. Says at each
+/// start in which network it lives.
+const FIXED: &str = r#"
+import json, os, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+folder = sys.argv[1]
+def add(name, text):
+    with open(os.path.join(folder, name), "a") as file: file.write(f"{text}\n")
+add("networks", os.readlink("/proc/self/ns/net"))
+if os.fork() == 0:
+    os.setsid()
+    gap, last = 0.0, time.monotonic()
+    while True:
+        time.sleep(0.01)
+        now = time.monotonic()
+        if now - last > gap:
+            gap = now - last
+            add("gaps", gap)
+        last = now
+taken = [0]
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self): self.answer(f"taken {taken[0]}\n".encode())
+    def do_POST(self):
+        event = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        taken[0] += 1
+        add("paid", event["order_id"])
+        self.answer(json.dumps({"n": event["order_id"]}).encode())
+class Server(HTTPServer):
+    allow_reuse_address = True
+Server(("127.0.0.1", 18080), Handler).serve_forever()
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_world_of_its_own_a_process_comes_back_to_the_same_network_port_and_folder() {
+    use std::io::Write as _;
+    let desk = desk(40);
+    fs::write(desk.path().join("fixed.py"), FIXED).unwrap();
+    // Both drives at once, on the same port.
+    let build = "command = ['python3', 'fixed.py', '{dir}']\nmetrics = 'http://127.0.0.1:18080/metrics'\n";
+    let text = format!(
+        "recording = 'orders'\n[old]\n{build}[new]\n{build}[drive]\ntransport = 'http'\nurl = 'http://127.0.0.1:18080/events'\n\
+         repeat-old = 0\nsettle = '100ms'\n[pace]\nmode = 'accelerated'\nspeed = 20\n[relations]\nredelivery = false\n\
+         [[fault]]\nkind = 'crash'\nnth = 5\n[[fault]]\nkind = 'freeze'\nat = ['12s']\nlength = '700ms'\n\
+         [[fault]]\nkind = 'restart'\nat = ['34s']\ngrace = '200ms'\n"
+    );
+    fs::write(desk.path().join("scenario.toml"), text).unwrap();
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_rehearsal"))
+        .current_dir(desk.path())
+        .args(["run", "scenario.toml", "--out", "out", "--exit-zero"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let open = |drive: &str| {
+        Outcome::open(desk.path().join("out/outcomes").join(drive)).unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    let isolation = open("new").ending().isolation.clone().unwrap();
+    if !isolation.enforces(Layer::Network) || !isolation.enforces(Layer::Processes) {
+        let _ = writeln!(std::io::stderr(), "LEFT OUT: processes that come back to a network of a drive's own");
+        return;
+    }
+    let mut networks = Vec::new();
+    for drive in ["old", "new"] {
+        let outcome = open(drive);
+        let ending = outcome.ending();
+        assert_eq!((ending.ending, ending.sent), (Ending::Finished, Some(40)), "{}: {said}", ending.reason);
+        assert_eq!(numbers(&outcome), (0..40).collect::<Vec<_>>());
+        let read = |name: &str| fs::read_to_string(outcome.path().join("dir").join(name)).unwrap();
+        let mut seen: Vec<String> = read("networks").lines().map(str::to_owned).collect();
+        assert_eq!((seen.len(), ending.instances[0].starts), (3, 3), "started, crashed, restarted");
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "one network throughout");
+        networks.extend(seen);
+        let paid: Vec<i64> = read("paid").lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(
+            paid.iter().filter(|paid| **paid == 4).count(),
+            2,
+            "what the crash took the answer of comes again: {paid:?}"
+        );
+        let gap = read("gaps").lines().map(|line| line.parse::<f64>().unwrap()).fold(0.0, f64::max);
+        assert!(gap >= 0.6, "what left its group and session ticked on: {gap}");
+        let gauges = outcome.gauges().unwrap();
+        assert!(gauges.iter().any(|gauge| gauge.name == "metrics/taken"), "{:?}", ending.scrapes);
+    }
+    assert_ne!(networks[0], networks[1], "each drive has its own");
 }

@@ -314,3 +314,127 @@ fn armed(fault: &RequestFault) -> Option<Armed> {
         most: fault.most,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Legality, Seed};
+
+    fn fault(effect: RequestEffect, trigger: RequestTrigger, most: u64) -> RequestFault {
+        let kind = match effect {
+            RequestEffect::Crash { .. } => "crash",
+            RequestEffect::Restart { .. } => "restart",
+            _ => "freeze",
+        };
+        RequestFault {
+            index: 0,
+            name: kind.to_owned(),
+            kind,
+            legality: Legality::A,
+            redelivers: true,
+            effect,
+            requests: Vec::new(),
+            topics: Vec::new(),
+            partitions: Vec::new(),
+            clients: Vec::new(),
+            groups: Vec::new(),
+            trigger,
+            length_us: 5,
+            most,
+        }
+    }
+
+    const ONE: Victim = Victim::Instance(0);
+
+    #[test]
+    fn commits_count_from_the_start_of_the_schedule_to_its_end() {
+        let trigger = RequestTrigger::Every(3);
+        let stops = Stops::new(&[fault(RequestEffect::Freeze { victim: ONE }, trigger, 2)], 1);
+        (0..5).for_each(|_| assert_eq!(stops.commit(), Commit::Done));
+        assert!(stops.due(0).is_empty(), "the warm-up counts nothing");
+        stops.act();
+        let mut begun = Vec::new();
+        for _ in 0..12 {
+            stops.commit();
+            begun.extend(stops.due(0).into_iter().map(|due| (due.number, due.commit)));
+        }
+        assert_eq!(begun, [(1, Some(3)), (2, Some(6))], "two at most");
+        let stops = Stops::new(&[fault(RequestEffect::Freeze { victim: ONE }, RequestTrigger::Every(1), 9)], 1);
+        stops.act();
+        stops.rest();
+        stops.commit();
+        assert!(stops.due(0).is_empty(), "nothing begins at rest");
+        stops.end();
+        stops.act();
+        stops.commit();
+        assert!(stops.due(0).is_empty(), "nor once it is over");
+    }
+
+    #[test]
+    fn moments_begin_what_they_name_once_and_none_is_made_up_for() {
+        let trigger = RequestTrigger::Moments(vec![10, 20, 30]);
+        let stops = Stops::new(&[fault(RequestEffect::Freeze { victim: ONE }, trigger, 9)], 1);
+        assert!(stops.due(15).is_empty(), "it is not acting yet");
+        stops.act();
+        assert!(stops.due(15).is_empty());
+        assert_eq!(stops.due(25).len(), 1);
+        assert_eq!(stops.due(100).len(), 1);
+        assert!(stops.due(1_000).is_empty());
+    }
+
+    #[test]
+    fn a_commit_that_begins_a_crash_waits_until_the_process_is_gone() {
+        let crash = fault(RequestEffect::Crash { victim: ONE }, RequestTrigger::Nth(2), 9);
+        let stops = Stops::new(&[crash], 1);
+        stops.act();
+        assert_eq!(stops.commit(), Commit::Done);
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| stops.commit());
+            let due = loop {
+                if let Some(due) = stops.due(0).pop_front() {
+                    break due;
+                }
+                std::thread::yield_now();
+            };
+            assert!(stops.are_away() && stops.go_on() && !held.is_finished());
+            stops.release(&due);
+            assert_eq!(held.join().unwrap(), Commit::InDoubt);
+            // Commits of who is being ended count nothing.
+            stops.commit();
+            stops.is_over(&due, 7);
+        });
+        assert!(!stops.are_away() && !stops.go_on());
+        assert!(stops.act_still(8, 7, Duration::from_secs(1)), "nothing has come of it since");
+        assert!(!stops.act_still(9, 8, Duration::from_secs(1)));
+        // Whoever cannot wait is told instead.
+        let crash = fault(RequestEffect::Crash { victim: ONE }, RequestTrigger::Nth(1), 9);
+        let stops = Stops::new(&[crash], 1);
+        stops.act();
+        assert!(stops.note_commit() && !stops.note_commit());
+        stops.end();
+        assert_eq!(stops.commit(), Commit::Done, "nobody is held for ever");
+    }
+
+    #[test]
+    fn the_process_is_the_one_that_is_named_or_drawn_by_the_seed() {
+        let drawn: Vec<u32> = (1..50).map(|number| Victim::Drawn(Seed(7)).choose("boom", number, 3)).collect();
+        assert!((0..3).all(|instance| drawn.contains(&instance)) && drawn.iter().all(|instance| *instance < 3));
+        assert!((1..50).map(|number| Victim::Drawn(Seed(7)).choose("boom", number, 3)).eq(drawn.iter().copied()));
+        assert!(!(1..50).map(|number| Victim::Drawn(Seed(8)).choose("boom", number, 3)).eq(drawn));
+        assert_eq!(Victim::Instance(2).choose("boom", 9, 3), 2);
+    }
+
+    #[test]
+    fn one_that_comes_while_its_process_is_away_does_not_take_place() {
+        let restart =
+            fault(RequestEffect::Restart { victim: ONE, grace_us: 1 }, RequestTrigger::Moments(vec![1, 2]), 9);
+        let stops = Stops::new(&[restart], 1);
+        stops.act();
+        let due = stops.due(5);
+        assert_eq!((due.len(), stops.ended()), (2, 2));
+        stops.skip(&due[1], 6);
+        assert_eq!((stops.ended(), stops.are_away()), (1, true));
+        stops.is_over(&due[0], 7);
+        assert!(!stops.are_away() && !stops.go_on());
+    }
+}

@@ -29,7 +29,9 @@ fn every_kind_takes_its_presets() {
             let one = resolved(&text);
             assert_eq!((one.kind, one.name.as_str()), (kind.name(), format!("{}-1", kind.name()).as_str()));
             assert_eq!(one.legality, if one.kind == "lost-ack" { Legality::B } else { Legality::A });
-            assert_eq!(one.redelivers, ["lost-ack", "rebalance"].contains(&one.kind));
+            let of_process = ["crash", "restart", "freeze"].contains(&one.kind);
+            assert_eq!(one.redelivers, of_process || ["lost-ack", "rebalance"].contains(&one.kind));
+            assert_eq!(one.is_of_process(), of_process);
         }
     }
     let harsh = |kind: &str| resolved(&format!("kind = '{kind}'\npreset = 'harsh'"));
@@ -37,6 +39,8 @@ fn every_kind_takes_its_presets() {
     assert_eq!((harsh("loading").length_us, harsh("broker-down").length_us), (30_000_000, 60_000_000));
     assert_eq!(harsh("batch").effect, RequestEffect::Batch { sizes: vec![1, 0] });
     let every_ten_seconds: Vec<i64> = (1..=99).map(|number| number * 10_000_000).collect();
+    assert_eq!((harsh("crash").trigger, harsh("freeze").length_us), (RequestTrigger::Every(1), 330_000_000));
+    assert_eq!(harsh("restart").moments_us().map(<[i64]>::len), Some(33));
     assert_eq!(harsh("rebalance").trigger, RequestTrigger::Moments(every_ten_seconds));
     let RequestEffect::Batch { sizes } = resolved("kind = 'batch'\npreset = 'calm'").effect else { panic!() };
     assert!(sizes.len() == 64 && sizes.iter().all(|size| (1..=500).contains(size)), "{sizes:?}");
@@ -61,6 +65,10 @@ fn what_is_written_goes_before_the_preset() {
     assert_eq!((one.effect, one.trigger), (RequestEffect::Throttle { time_us: 40_000 }, RequestTrigger::Nth(3)));
     let one = resolved("kind = 'partial-loss'\nshare = 0.25");
     assert_eq!(one.trigger, RequestTrigger::Probability { chance: 0.25, seed: Seed(7) });
+    let one = resolved("kind = 'restart'\nnth = 4\ngrace = '2s'\ninstance = 1\nlength = '3s'");
+    assert_eq!(one.effect, RequestEffect::Restart { victim: Victim::Instance(1), grace_us: 2_000_000 });
+    assert_eq!((one.trigger, one.length_us), (RequestTrigger::Nth(4), 3_000_000));
+    assert_eq!(resolved("kind = 'crash'\nevery = 2").effect, RequestEffect::Crash { victim: Victim::Drawn(Seed(7)) });
     // A length belongs to whatever a moment begins; a request is alone, unless the kind is nothing without one.
     assert_eq!(resolved("kind = 'disconnect'\nnth = 1").length_us, 0);
     assert_eq!(resolved("kind = 'disconnect'\ntimes = 1").length_us, 5_000_000);
