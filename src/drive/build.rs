@@ -528,7 +528,9 @@ impl Build {
         });
         let commands = self.command.iter().enumerate().map(|(index, part)| (format!("{key}.command[{index}]"), part));
         let env = self.env.iter().map(|(name, value)| (format!("{key}.env.{name}"), value));
-        for (key, text) in commands.chain(beside).chain(env) {
+        let kill = self.kill.iter().enumerate().map(|(index, part)| (format!("{key}.kill[{index}]"), part));
+        let metrics = self.metrics.iter().map(|url| (format!("{key}.metrics"), url));
+        for (key, text) in commands.chain(beside).chain(kill).chain(metrics).chain(env) {
             for piece in pieces(text, &self.offers).unwrap_or_default() {
                 if let Piece::Topic(topic) = piece
                     && !topics.contains(&topic)
@@ -571,6 +573,11 @@ mod tests {
             ("command = ['cat']\nflags = { 'a b' = true }", "new.flags", "a b"),
             ("command = ['cat']\nflags = { a-b = true, 'a.b' = true }", "new.flags", "REHEARSAL_FLAG_A_B"),
             ("command = ['cat']\nflags = { a = \"b\\u0000c\" }", "new.flags", "zero byte"),
+            ("command = ['cat']\ninstances = 2", "new.instances", "cannot share"),
+            ("command = ['cat']\ninstances = 0", "new.instances", "no process"),
+            ("command = ['cat']\nmetrics = 'https://x/metrics'", "new.metrics", "no address of HTTP"),
+            ("command = ['cat']\nmetrics = 'http://x:{prot}/'", "new.metrics", "{prot}"),
+            ("command = ['cat']\nkill = ['no-such-program-anywhere']", "new.kill", "on no path"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.key == key && error.problem.contains(problem), "{text}: {error}");
