@@ -21,10 +21,11 @@ fn typed() -> String {
 fn left_out(complaint: &str) {
     let required = std::env::var("REHEARSAL_PYTHON").is_ok_and(|value| value == "required");
     assert!(!required, "Python cannot be had: {complaint}");
-    writeln!(std::io::stderr(), "LEFT OUT: the README's walk-through: {complaint}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "LEFT OUT: the README's walk-through: {complaint}").unwrap();
 }
 
-/// A folder with what `python3` makes environments with.
+/// Whether there is what `python3` makes environments with.
 fn has_python() -> bool {
     let asked = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
     asked.is_ok_and(|output| output.status.success())
