@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -173,6 +173,18 @@ impl Driven {
     }
 }
 
+/// A folder that builds of any user see: not below the machine's temporary folders, nor below one that root keeps to itself.
+fn seen_by_all() -> TempDir {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let is_open = |folder: &Path| {
+        let may_pass = |above: &Path| fs::metadata(above).is_ok_and(|about| !is_root() || about.mode() & 0o1 == 1);
+        !folder.starts_with("/tmp") && !folder.starts_with("/var/tmp") && folder.ancestors().all(may_pass)
+    };
+    let folders = [env!("CARGO_TARGET_TMPDIR"), &*home, "/srv", "/opt", "/var/lib"].map(Path::new);
+    let mut made = folders.into_iter().filter(|folder| is_open(folder)).filter_map(|at| tempfile::tempdir_in(at).ok());
+    made.next().expect("there is no folder that builds see")
+}
+
 /// Somebody outside: a server that answers lines, a socket of datagrams, a Unix socket that answers, a folder that is writable.
 struct Outside {
     folder: TempDir,
@@ -182,8 +194,7 @@ struct Outside {
 
 impl Outside {
     fn new() -> Self {
-        // Not below the machine's temporary folder, which builds do not see.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = seen_by_all();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp = listener.local_addr().unwrap().to_string();
