@@ -255,6 +255,13 @@ fn schemas_met_ahead_of_a_cut_outlast_it_and_are_not_fetched_again() {
     let notes: Vec<i32> = manifest.schemas.iter().filter(|seen| seen.topic == "notes").map(|seen| seen.id).collect();
     assert_eq!((notes, report.warnings.len()), (vec![9], 1), "{:?}", report.warnings);
     assert_eq!(recording.verify().unwrap(), []);
+    // Whoever goes on without a registry is told what that means.
+    std::fs::remove_file(out.join("manifest.json")).unwrap();
+    let mut settings = CaptureSettings::new(broker.brokers(), [""; 0]);
+    settings.properties.set("fetch.wait.max.ms", "10").unwrap();
+    settings.topics = topics(&["customers", "orders", "notes"]);
+    let report = capture(&settings, &out, &SystemClock::start(), &Stop::new(), &mut |_| {}).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("begun with --registry")), "{:?}", report.notes);
 }
 
 /// The only event of the schema stands ahead of the window, and is masked behind the schema's id.
