@@ -487,7 +487,8 @@ impl Context<'_> {
     }
 }
 
-/// Names a difference by the channel it is on: calls, rows of sinks and dead letters are told apart from ordinary outputs.
+/// Names a difference by the channel it is on: calls, rows of sinks and dead letters are told apart from ordinary outputs. Bytes that
+/// say the same stay what they are anywhere: a map without an order writes its members otherwise each time its program is started.
 pub(super) fn on_channel(signature: Signature, channel: Channel) -> Signature {
     let kind = match channel {
         Channel::Output => return signature,
@@ -495,7 +496,7 @@ pub(super) fn on_channel(signature: Signature, channel: Channel) -> Signature {
         Channel::Http => Kind::Effect,
         Channel::Sink => Kind::SinkDivergence,
     };
-    if signature.kind == Kind::Unseen {
+    if signature.kind == Kind::Unseen || (signature.kind, signature.change) == (Kind::Changed, Some(Change::Encoding)) {
         return signature;
     }
     let change = match signature.kind {

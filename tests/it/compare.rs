@@ -434,6 +434,19 @@ fn calls_and_dead_letters_are_kinds_of_their_own() {
 }
 
 #[test]
+fn bytes_that_say_the_same_are_information_on_every_channel() {
+    for channel in [Channel::Output, Channel::Http, Channel::Sink, Channel::DeadLetter] {
+        let on = |text: &str| drive(outputs(text).outputs.into_iter().map(|output| Output { channel, ..output }));
+        let (old, new) = (on(r#"a={"n":1,"m":2}"#), on(r#"a={"m":2,"n":1}"#));
+        let comparison = check("", &old, &new, &[(Kind::Changed, 1)]);
+        let found = pattern(&comparison, Kind::Changed);
+        assert_eq!((found.change, found.information), (Some(Change::Encoding), true), "{channel:?}");
+        let comparison = check("bytes = true", &old, &new, &[(Kind::Changed, 1)]);
+        assert!(!pattern(&comparison, Kind::Changed).information, "{channel:?}");
+    }
+}
+
+#[test]
 fn rows_of_a_sink_depend_on_none_unless_order_is_total() {
     let on = |text: &str| {
         let rows = outputs(text).outputs.into_iter();
