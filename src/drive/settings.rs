@@ -72,7 +72,7 @@ pub struct DriveSettings {
     /// What stands on a line: `envelope` (an object with topic, partition, offset, key, value ...) or `value` (the bare value).
     pub payload: Payload,
     /// Topics that the builds write. Over lines, an output that names none belongs to the first; without any to `output`. Kafka:
-    /// all that is compared; one partition each unless `[topic.NAME] partitions` says more.
+    /// all topics that are compared, none where only calls and sinks are; one partition each unless `[topic.NAME] partitions` says more.
     pub outputs: Vec<String>,
     /// Longest wait for a build that makes no progress: while it takes no input, drains or ends. 10 seconds where nothing is said,
     /// 60 for Kafka.
@@ -363,10 +363,11 @@ impl DriveSettings {
     ///
     /// The first setting that cannot be used, by its key.
     pub fn check_with(&self, topics: &BTreeMap<String, TopicSettings>) -> Result<DriveRules, SettingError> {
-        self.check_in(topics, Path::new(""))
+        self.check_in(topics, Path::new(""), false)
     }
 
-    /// As [`Self::check_with`], for a scenario in `folder`, which files are relative to.
+    /// As [`Self::check_with`], for a scenario in `folder`, which files are relative to. Where `beside`, calls or sinks of the builds are
+    /// compared, and those of Kafka may write no topic.
     ///
     /// # Errors
     ///
@@ -375,10 +376,11 @@ impl DriveSettings {
         &self,
         topics: &BTreeMap<String, TopicSettings>,
         folder: &Path,
+        beside: bool,
     ) -> Result<DriveRules, SettingError> {
         let kafka = match self.transport {
             Transport::Stdio => refuse_elsewhere(self, topics).map(|()| None)?,
-            Transport::Kafka => Some(KafkaRules::check(self, topics, folder)?),
+            Transport::Kafka => Some(KafkaRules::check(self, topics, folder, beside)?),
             Transport::Http => refuse_elsewhere(self, topics).map(|()| None)?,
         };
         HttpRules::refuse_elsewhere(self)?;

@@ -65,7 +65,8 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let (old, old_stand) = wrong.keep(stand("old", &settings.old, scenario.folder(), offers.clone())).unzip();
     let (new, new_stand) = wrong.keep(stand("new", &settings.new, scenario.folder(), offers)).unzip();
     wrong.keep(check_flag_changes(&settings.flag_change, old.as_ref(), new.as_ref()));
-    let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder()));
+    let beside = !(settings.effect.is_empty() && settings.sink.is_empty());
+    let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder(), beside));
     let lineage = wrong.keep(settings.lineage.check());
     let seed = Seed(settings.seed);
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));

@@ -106,7 +106,9 @@ impl<'a> Outputs<'a> {
                 came_us = now_us;
             }
             let ended = |lane: &Lane<'_>| lane.last.is_some_and(|last| lane.next >= last);
-            if self.partitions.iter().all(ended) || self.shared.is_closed() {
+            // Of a build that writes no topic nothing is left from the start, and the consumer is needed until it ends.
+            let all = self.shared.is_closing() && self.partitions.iter().all(ended);
+            if all || self.shared.is_closed() {
                 self.board.set_read(true, 0);
                 return Ok(());
             }

@@ -73,7 +73,7 @@ pub(in crate::drive) fn refuse_elsewhere(
 }
 
 impl KafkaRules {
-    /// Checks what stands under `drive` and `topic`.
+    /// Checks what stands under `drive` and `topic`. Builds may write no topic where `beside`: what they call or leave is compared.
     ///
     /// # Errors
     ///
@@ -82,6 +82,7 @@ impl KafkaRules {
         settings: &DriveSettings,
         topics: &BTreeMap<String, TopicSettings>,
         folder: &Path,
+        beside: bool,
     ) -> Result<Self, SettingError> {
         let cluster = settings.broker.as_deref().filter(|broker| *broker != "stage");
         refuse_lines(settings, cluster.is_some())?;
@@ -107,7 +108,7 @@ impl KafkaRules {
             listen: (listen, 0).into(),
             advertise,
             finished: settings.finished.unwrap_or_default(),
-            outputs: outputs(settings, topics)?,
+            outputs: outputs(settings, topics, beside)?,
         })
     }
 
@@ -183,12 +184,13 @@ fn host(text: &str) -> Result<String, SettingError> {
 fn outputs(
     settings: &DriveSettings,
     topics: &BTreeMap<String, TopicSettings>,
+    beside: bool,
 ) -> Result<BTreeMap<String, i32>, SettingError> {
     let wrong = |problem: String, instead: &str| Err(SettingError::new("drive.outputs", problem, instead));
-    if settings.outputs.is_empty() {
+    if settings.outputs.is_empty() && !beside {
         return wrong(
             "nothing says which topics the builds write".to_owned(),
-            "Write `outputs = [\"payouts\"]`, say: what is written elsewhere is compared with nothing.",
+            "Write `outputs = [\"payouts\"]`, say: what is written elsewhere is compared with nothing. Builds that write none want an `[[effect]]` or a `[[sink]]`.",
         );
     }
     if let Some(bad) = settings.outputs.iter().find(|topic| !is_topic_name(topic)) {
@@ -263,6 +265,18 @@ mod tests {
             let error = check(text, topics).unwrap_err();
             assert!(error.key == key && error.problem.contains(word), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn builds_whose_calls_or_sinks_are_compared_may_write_no_topic() {
+        let check = |text: &str, topics: &str| {
+            let settings: DriveSettings = toml::from_str(&format!("transport = 'kafka'\n{text}")).unwrap();
+            let rules = settings.check_in(&toml::from_str(topics).unwrap(), Path::new(""), true)?;
+            Ok::<_, SettingError>(rules.kafka.unwrap().outputs)
+        };
+        assert_eq!(check("", "").unwrap(), BTreeMap::new());
+        assert_eq!(check("outputs = ['a']", "").unwrap().len(), 1);
+        assert_eq!(check("", "a = { partitions = 2 }").unwrap_err().key, "topic.a");
     }
 
     #[test]
