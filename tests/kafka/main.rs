@@ -1,4 +1,4 @@
-//! What only Apache Kafka itself can show. Without Java 17 and Maven these tests are left out, and say so.
+//! What only Apache Kafka itself can show, and builds of Java. Without Java 17 and Maven these tests are left out, and say so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,6 +9,9 @@ mod conformance;
 mod drive;
 mod growing;
 mod pair;
+mod payments;
+#[path = "../it/postgres/server.rs"]
+mod postgres;
 mod source;
 mod stage;
 

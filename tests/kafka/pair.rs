@@ -11,11 +11,12 @@ use crate::cluster::Cluster;
 use crate::drive::alone;
 use crate::stage::{beside, made_ready};
 
-/// Where Java finds the pair and Kafka Streams; none where they cannot be had.
-fn classpath(folder: &Path) -> Option<String> {
+/// Where Java finds what `source`, beside this file, is compiled to in `folder`, and the artifacts that it stands on; none where they
+/// cannot be had.
+pub(crate) fn classpath(source: &str, folder: &Path) -> Option<String> {
     let artifacts = made_ready("artifacts")?;
     let mut compiler = Command::new("javac");
-    compiler.args(["-cp", &format!("{artifacts}/*"), "-d"]).arg(folder).arg(beside("Pair.java"));
+    compiler.args(["-cp", &format!("{artifacts}/*"), "-d"]).arg(folder).arg(beside(source));
     let output = compiler.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(format!("{}:{artifacts}/*", folder.display()))
@@ -64,7 +65,7 @@ fn found(run: &Json) -> Vec<(String, u64)> {
 #[test]
 fn a_topology_that_lost_its_store_pays_twice_when_its_group_is_set_back() {
     let classes = TempDir::new().unwrap();
-    let Some(classpath) = classpath(classes.path()) else { return };
+    let Some(classpath) = classpath("Pair.java", classes.path()) else { return };
     let run = rehearsed(&classpath, "new", "at_least_once", &[]);
     assert_eq!(run["verdict"], "differ", "{:#}", run["reasons"]);
     let twice = run["idempotency"]["new"]["repeated_effects"].as_u64().unwrap();
@@ -79,7 +80,7 @@ fn a_topology_that_lost_its_store_pays_twice_when_its_group_is_set_back() {
 #[test]
 fn a_topology_that_works_exactly_once_agrees_with_itself() {
     let classes = TempDir::new().unwrap();
-    let Some(classpath) = classpath(classes.path()) else { return };
+    let Some(classpath) = classpath("Pair.java", classes.path()) else { return };
     let run = rehearsed(&classpath, "old", "exactly_once_v2", &["relations.redelivery=false"]);
     assert_eq!((run["verdict"].as_str(), found(&run)), (Some("agree"), vec![]), "{:#}", run["reasons"]);
     assert!(run["outputs"]["old"].as_u64() > Some(100) && run["outputs"]["new"] == run["outputs"]["old"]);
@@ -88,7 +89,7 @@ fn a_topology_that_works_exactly_once_agrees_with_itself() {
 #[test]
 fn a_topology_of_java_reaches_a_cluster_from_a_network_of_its_own() {
     let classes = TempDir::new().unwrap();
-    let (Some(cluster), Some(classpath)) = (Cluster::shared(), classpath(classes.path())) else { return };
+    let (Some(cluster), Some(classpath)) = (Cluster::shared(), classpath("Pair.java", classes.path())) else { return };
     let _alone = alone();
     let text = std::fs::read_to_string(beside("pair.toml")).unwrap();
     let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights");
