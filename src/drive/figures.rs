@@ -131,6 +131,8 @@ impl<'a, 'b> Figures<'a, 'b> {
             self.gauges.append(time_us, "memory-bytes", usage.memory_bytes as f64)?;
             self.gauges.append(time_us, "processes", usage.processes as f64)?;
         }
+        // Once they are gone this is all of it.
+        self.cpu_us = self.cpu_us.max(crew.spent_us());
         if usage.is_some() || last && self.peak_bytes > 0 {
             self.gauges.append(time_us, "cpu-us", self.cpu_us as f64)?;
             self.gauges.append(time_us, "memory-peak-bytes", self.peak_bytes as f64)?;

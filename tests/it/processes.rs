@@ -45,6 +45,8 @@ def tick():
         now = time.monotonic()
         gap[0], last = max(gap[0], now - last), now
 if "ticks" in does: threading.Thread(target=tick, daemon=True).start()
+if "burns" in does:
+    while time.process_time() < 0.5: pass
 if "ready" in does: sys.stderr.write("ready\n"); sys.stderr.flush()
 count = 0
 for line in sys.stdin:
@@ -133,6 +135,19 @@ fn a_build_over_lines_that_crashes_at_a_commit_is_handed_again_what_that_was_to_
     let receipts: Vec<_> = outcome.deliveries().unwrap().unwrap().flat_map(Result::unwrap).collect();
     assert!(receipts.len() == 8 && receipts.iter().all(|receipt| receipt.sent_us.is_some()));
     assert_eq!(ending.committed[0].position, 8);
+}
+
+#[test]
+fn processor_time_of_a_process_that_ended_as_it_was_told_to_counts() {
+    for fault in ["crash", "restart"] {
+        let desk = desk(8);
+        let fault_text = format!("[[fault]]\nkind = '{fault}'\nnth = 3\n{UNPACED}");
+        let report = rehearse(desk.path(), "commits burns", "commits burns graceful", &fault_text);
+        assert_eq!(outcome(desk.path(), "new").ending().instances[0].starts, 2, "{fault}");
+        // Half a second of each of the two that were started.
+        let used = report.resources.as_ref().unwrap()["new"]["cpu_us"].as_u64().unwrap();
+        assert!(used >= 1_000_000, "{fault}: {used}");
+    }
 }
 
 #[test]

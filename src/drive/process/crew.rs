@@ -238,7 +238,7 @@ impl<'a> Crew<'a> {
         let length_us = micros(due.length);
         match due.what {
             What::Crash => {
-                self.spent_us += member.process.usage().map_or(0, |usage| usage.cpu_us);
+                self.spent_us += member.process.cpu_us();
                 self.world.kill(self.job, due.instance);
                 member.end();
                 self.stops.release(&due);
@@ -279,7 +279,7 @@ impl<'a> Crew<'a> {
                     member.standing = Standing::Ending(begun, until_us);
                     return Ok(false);
                 }
-                self.spent_us += member.process.usage().map_or(0, |usage| usage.cpu_us);
+                self.spent_us += member.process.cpu_us();
                 member.end();
                 self.sheets.entry(begun.due.fault.clone()).or_default().count.killed += u64::from(!ended);
                 self.gone(begun);
@@ -379,6 +379,7 @@ impl<'a> Crew<'a> {
         while waits(&self.members) && self.clock.now().saturating_sub(from) < grace {
             thread::park_timeout(LOOK);
         }
+        self.spent_us += self.members.iter().map(|member| member.process.cpu_us()).sum::<u64>();
         let all: Vec<Ended> = self.members.iter_mut().map(Member::end).collect();
         let first = self.members.iter().position(|member| member.by_itself).unwrap_or(0);
         Ended {
@@ -399,6 +400,11 @@ impl<'a> Crew<'a> {
             peak_bytes: sum(|usage| usage.memory_bytes)
                 .max(all.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0)),
         })
+    }
+
+    /// Processor time of processes that are gone, in microseconds: of all, once they were ended.
+    pub(in crate::drive) fn spent_us(&self) -> u64 {
+        self.spent_us
     }
 
     /// The most memory that any of the processes alone, without what it started, has ever used.

@@ -222,6 +222,14 @@ impl Process {
         (all.processes > 0).then_some(all)
     }
 
+    /// Processor time that it and all that it started have used, in microseconds, also where it has ended; zero once it is reaped.
+    pub(super) fn cpu_us(&self) -> u64 {
+        if self.ended.is_some() {
+            return 0;
+        }
+        self.leash.tree().into_iter().filter_map(usage_of).map(|usage| usage.cpu_us).sum()
+    }
+
     /// The most memory that the process alone, without what it started, has ever used.
     pub(super) fn peak_bytes(&self) -> Option<u64> {
         usage_of(self.number).map(|usage| usage.peak_bytes)
