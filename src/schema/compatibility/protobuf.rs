@@ -95,7 +95,10 @@ impl Check {
     fn field(&mut self, path: &str, old: &FieldDescriptor, new: &FieldDescriptor) {
         let what = || format!("{} was {}, is {}", old.name(), described(old), described(new));
         match (old.kind(), new.kind()) {
-            _ if old.is_map() != new.is_map() => self.push(path.to_owned(), "FIELD_KIND_CHANGED", what()),
+            // A group stands between two marks, a message behind its length.
+            _ if old.is_map() != new.is_map() || old.is_group() != new.is_group() => {
+                self.push(path.to_owned(), "FIELD_KIND_CHANGED", what())
+            }
             (Kind::Message(before), Kind::Message(after)) if old.is_map() => {
                 self.field(path, &before.map_entry_key_field(), &after.map_entry_key_field());
                 self.field(path, &before.map_entry_value_field(), &after.map_entry_value_field());

@@ -195,6 +195,15 @@ fn protobuf_required_fields_neither_come_nor_go() {
     check(SchemaKind::Protobuf, &file("optional int32 a = 1;"), &without, &[], &[]);
 }
 
+#[test]
+fn a_protobuf_group_is_no_message() {
+    let changed = [("M#1", "FIELD_KIND_CHANGED")];
+    let group = "syntax = \"proto2\"; message M { optional group G = 1 { optional int32 a = 1; } }";
+    let message = "syntax = \"proto2\"; message M { optional G g = 1; message G { optional int32 a = 1; } }";
+    check(SchemaKind::Protobuf, group, message, &changed, &changed);
+    check(SchemaKind::Protobuf, group, group, &[], &[]);
+}
+
 fn json_schema(old: &Value, new: &Value, backward: &[(&str, &str)], forward: &[(&str, &str)]) {
     check(SchemaKind::Json, &old.to_string(), &new.to_string(), backward, forward);
 }
@@ -352,6 +361,125 @@ fn json_items_and_combinations() {
     let changed = [("#/properties/v", "TYPE_CHANGED")];
     json_schema(&tree("string"), &tree("string"), &[], &[]);
     json_schema(&tree("string"), &tree("object"), &changed, &changed);
+}
+
+#[test]
+fn all_parts_of_a_json_schema_hold_together() {
+    let (a, b) = (json!({"a": {"type": "string"}, "b": true}), json!({"a": {"type": "integer"}, "b": true}));
+    let changed = [("#/properties/a", "TYPE_CHANGED")];
+    for beside in [
+        json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+        json!({"not": {"required": ["z"]}}),
+        json!({"allOf": [{"$ref": "#/definitions/base"}], "definitions": {"base": {"type": "object"}}}),
+    ] {
+        json_schema(&object(&a, &beside), &object(&b, &beside), &changed, &changed);
+        json_schema(&object(&a, &beside), &object(&a, &beside), &[], &[]);
+    }
+    let any = json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
+    let mut both = any.clone();
+    both["required"] = json!(["a", "b"]);
+    let added = [("#/required/a", "REQUIRED_ATTRIBUTE_ADDED"), ("#/required/b", "REQUIRED_ATTRIBUTE_ADDED")];
+    json_schema(&object(&a, &any), &object(&a, &both), &added, &[]);
+    let lists = |number: i64| json!({"allOf": [{"type": "integer"}], "oneOf": [{"const": number}, {"const": 9}]});
+    let other = [("#", "COMBINED_TYPE_SUBSCHEMAS_CHANGED")];
+    json_schema(&lists(1), &lists(2), &other, &other);
+    json_schema(&lists(1), &lists(1), &[], &[]);
+    // What comes beside narrows, what goes widens; and one that follows from what was there is nothing new.
+    let not = json!({"not": {"required": ["z"]}});
+    json_schema(&object(&a, &json!({})), &object(&a, &not), &[("#", "TYPE_CHANGED")], &[]);
+    let implied = json!({"anyOf": [{"type": "object"}, {"type": "string"}]});
+    json_schema(&object(&a, &json!({})), &object(&a, &implied), &[], &[]);
+    let enumerated = |more: Value| {
+        let mut schema = json!({"enum": [1, 2]});
+        schema.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        schema
+    };
+    json_schema(&enumerated(json!({})), &enumerated(json!({"minimum": 2})), &[("#", "TYPE_CHANGED")], &[]);
+    let kind = json!({"type": "integer"});
+    json_schema(&enumerated(kind.clone()), &enumerated(kind), &[], &[]);
+    json_schema(&json!({"const": 1}), &json!({"const": 1.0}), &[], &[]);
+    json_schema(
+        &json!({"oneOf": [{"type": "null"}, {"type": "string"}]}),
+        &json!({"type": ["null", "string"]}),
+        &[],
+        &[("#", "TYPE_CHANGED")],
+    );
+}
+
+#[test]
+fn json_keywords_that_nobody_looks_at_are_told() {
+    let a = json!({"a": {"type": "string"}});
+    for (keyword, now) in [
+        ("if", json!({"required": ["a"]})),
+        ("propertyNames", json!({"maxLength": 3})),
+        ("contains", json!({"const": 1})),
+        ("unevaluatedProperties", json!(false)),
+    ] {
+        let with = object(&a, &json!({keyword: now}));
+        let at = format!("#/{keyword}");
+        json_schema(&object(&a, &json!({})), &with, &[(&at, "CANNOT_BE_TOLD")], &[]);
+        json_schema(&with, &with, &[], &[]);
+    }
+    json_schema(&object(&a, &json!({})), &object(&a, &json!({"unevaluatedProperties": true})), &[], &[]);
+    let patterns = |kind: &str| json!({"patternProperties": {"^x-": {"type": kind}}});
+    let at = "#/patternProperties/^x-";
+    let added = [(at, "PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL")];
+    json_schema(&object(&a, &json!({})), &object(&a, &patterns("string")), &added, &[]);
+    let changed = [(at, "TYPE_CHANGED")];
+    json_schema(&object(&a, &patterns("string")), &object(&a, &patterns("integer")), &changed, &changed);
+    let closed = |more: Value| {
+        let mut more = more;
+        more["additionalProperties"] = json!(false);
+        object(&a, &more)
+    };
+    let gone = [(at, "PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL")];
+    json_schema(&closed(json!({})), &closed(patterns("string")), &[], &gone);
+}
+
+#[test]
+fn json_numbers_are_compared_by_their_digits() {
+    let of = |name: &str, limit: Value| json!({"type": "number", name: limit});
+    let decreased = [("#/maximum", "MAXIMUM_DECREASED")];
+    let (large, less) = (json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64));
+    json_schema(&of("maximum", large), &of("maximum", less), &decreased, &[]);
+    let expanded = [("#/multipleOf", "MULTIPLE_OF_EXPANDED")];
+    for (was, now) in [(0.3, 0.1), (0.07, 0.01), (1e3, 1e-3)] {
+        json_schema(&of("multipleOf", json!(was)), &of("multipleOf", json!(now)), &[], &expanded);
+    }
+    let exclusive = json!({"type": "number", "maximum": 5, "exclusiveMaximum": true});
+    json_schema(&of("maximum", json!(5)), &exclusive, &[("#/exclusiveMaximum", "EXCLUSIVE_MAXIMUM_ADDED")], &[]);
+    json_schema(&exclusive, &exclusive, &[], &[]);
+}
+
+#[test]
+fn json_references_are_followed_however_they_are_written() {
+    let schema = |reference: &str, kind: &str| {
+        let definition = json!({"$anchor": "addr", "type": kind});
+        json!({"$id": "http://x/y.json", "properties": {"a": {"$ref": reference}}, "definitions": {"a b": definition}})
+    };
+    for reference in ["#addr", "#/definitions/a%20b", "http://x/y.json#/definitions/a%20b", "http://x/y.json#addr"] {
+        json_schema(&schema(reference, "string"), &schema(reference, "string"), &[], &[]);
+        let changed = [("#/properties/a", "TYPE_CHANGED")];
+        json_schema(&schema(reference, "string"), &schema(reference, "object"), &changed, &changed);
+    }
+    let nowhere = [("#/properties/a", "TYPE_CHANGED")];
+    json_schema(&schema("#other", "string"), &schema("#other", "string"), &nowhere, &nowhere);
+}
+
+#[test]
+fn choices_within_choices_come_to_an_end() {
+    let nested = |leaf: &str| {
+        let mut definitions = json!({"d0": {"type": leaf}});
+        for level in 1..40 {
+            let inner = json!({"$ref": format!("#/definitions/d{}", level - 1)});
+            let choice = json!([{"properties": {"a": inner}}, {"properties": {"b": inner}}]);
+            definitions[format!("d{level}")] = json!({"oneOf": choice, "properties": {"c": inner}});
+        }
+        json!({"$ref": "#/definitions/d39", "definitions": definitions})
+    };
+    let (old, new) =
+        (text(SchemaKind::Json, &nested("string").to_string()), text(SchemaKind::Json, &nested("object").to_string()));
+    assert_ne!(compatibility(&old, &new).unwrap().level, Level::Full);
 }
 
 #[test]
