@@ -249,7 +249,11 @@ fn fresh(
             Ok(())
         }
         Shape::String => {
-            put_text(value.as_str().ok_or_else(|| unfit("a string"))?, out);
+            let text = value.as_str().ok_or_else(|| unfit("a string"))?;
+            if kind.logical == Some(Logical::Uuid) && !is_uuid(text) {
+                return Err(unfit("a UUID"));
+            }
+            put_text(text, out);
             Ok(())
         }
         Shape::Array(items) => {
@@ -328,6 +332,13 @@ fn number(kind: &Type, value: &Value) -> Option<i64> {
         (Value::Number(number), _) => number.as_i64(),
         _ => None,
     }
+}
+
+/// Whether readers take a text for a UUID (RFC 9562): 32 digits in groups of 8, 4, 4, 4 and 12.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn bytes(logical: Option<&Logical>, value: &Value, size: Option<usize>) -> Option<Vec<u8>> {

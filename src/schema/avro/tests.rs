@@ -354,6 +354,25 @@ fn an_edit_that_the_schema_has_no_room_for_is_refused_with_its_path() {
 }
 
 #[test]
+fn text_that_stands_for_a_uuid_stays_one() {
+    let avro = avro(
+        r#"{"type":"record","name":"R","fields":[
+            {"name":"id","type":{"type":"string","logicalType":"uuid"}},{"name":"n","type":"int"}]}"#,
+    );
+    let of = |id: &str| [zigzag(id.len() as i64), id.as_bytes().to_vec(), zigzag(1)].concat();
+    let written = of("0b9b5ba3-1c1e-4a11-9e43-6a5b7c1d2e3f");
+    let edited = |id: &str| avro.encode(&written, &json!({"id": id, "n": 1})).map_err(|error| error.to_string());
+    let other = "FFFFFFFF-1c1e-4a11-9e43-6a5b7c1d2e3f";
+    assert_eq!(edited(other).unwrap(), of(other));
+    for none in ["tok_5e1f", "[redacted]", "0b9b5ba31c1e4a119e436a5b7c1d2e3f", "0b9b5ba3-1c1e-4a11-9e43-6a5b7c1d2e3g"] {
+        assert_eq!(edited(none).unwrap_err(), "$.id: the schema wants a UUID", "{none}");
+    }
+    // What production wrote is not judged: where another field changes it stays.
+    let odd = of("none");
+    assert_eq!(avro.encode(&odd, &json!({"id": "none", "n": 2})).unwrap()[..5], odd[..5]);
+}
+
+#[test]
 fn a_schema_that_is_none_says_why() {
     for (schema, reason) in [
         ("{", "EOF"),
