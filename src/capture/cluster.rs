@@ -237,7 +237,7 @@ impl<'a> Cluster<'a> {
     /// Returns the oldest offset of a partition and the one behind its newest.
     pub(super) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), CaptureError> {
         let what = || format!("the offsets of topic `{topic}`, partition {partition}");
-        self.ask(what, |wait| self.consumer.fetch_watermarks(topic, partition, wait))
+        self.ask_leaders(what, |wait| self.consumer.fetch_watermarks(topic, partition, wait))
     }
 
     /// Returns for each of `places` (topic, partition) the first offset at or after `time_ms`; none where there is no such event.
@@ -248,7 +248,7 @@ impl<'a> Cluster<'a> {
     ) -> Result<BTreeMap<(String, i32), Option<i64>>, CaptureError> {
         let what = || "the offsets at a time".to_owned();
         let wanted = at_time(places, time_ms).map_err(|error| self.no_answer(what(), &error.to_string()))?;
-        let found = self.ask(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
+        let found = self.ask_leaders(what, |wait| self.consumer.offsets_for_times(wanted.clone(), wait))?;
         for element in found.elements() {
             element.error().map_err(|error| self.no_answer(what(), &error.to_string()))?;
         }
@@ -262,7 +262,26 @@ impl<'a> Cluster<'a> {
         what: impl Fn() -> String,
         question: impl Fn(Duration) -> KafkaResult<T>,
     ) -> Result<T, CaptureError> {
-        ask(&self.consumer, self.timeout, self.clock, self.stop, question).map_err(|error| match error {
+        self.ask_within(self.timeout, what, question)
+    }
+
+    /// As [`Self::ask`], of brokers that are known to be there: one that went away without a word is held to lead its partitions for
+    /// some ten seconds more.
+    fn ask_leaders<T>(
+        &self,
+        what: impl Fn() -> String,
+        question: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T, CaptureError> {
+        self.ask_within(self.timeout * 3, what, question)
+    }
+
+    fn ask_within<T>(
+        &self,
+        timeout: Duration,
+        what: impl Fn() -> String,
+        question: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T, CaptureError> {
+        ask(&self.consumer, timeout, self.clock, self.stop, question).map_err(|error| match error {
             AskError::NoEntry(reason) => self.no_entry(&reason),
             AskError::NoAnswer(reason) => self.no_answer(what(), &reason),
             AskError::Stopped => CaptureError::Stopped { brokers: self.brokers.to_owned() },

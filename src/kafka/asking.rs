@@ -73,6 +73,7 @@ fn passing(error: &KafkaError) -> bool {
                 | Code::LeaderNotAvailable
                 | Code::NotLeaderForPartition
                 | Code::BrokerNotAvailable
+                | Code::DestroyBroker
                 | Code::UnknownTopicOrPartition
                 | Code::UnknownPartition
                 | Code::Resolve
