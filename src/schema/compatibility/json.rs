@@ -412,10 +412,9 @@ impl<'a> Check<'a> {
             let named =
                 |members: Option<&Map<String, Value>>| members.is_some_and(|members| members.contains_key(*name));
             let is_new = news.and_then(|news| news.get(*name)).is_none_or(|now| now.get("default").is_none());
-            if !named(olds) && is_new && (is_open(old) || !named(news)) {
-                let at = format!("{path}/required/{}", pointer(name));
-                self.push(&at, "REQUIRED_ATTRIBUTE_ADDED", format!("{name} must be there now"));
-            } else if named(olds) && !named(news) {
+            // Those that both name, and new ones of a closed object, have been looked at above.
+            let of_old = named(olds) && !named(news);
+            if of_old || (!named(olds) && is_new && (is_open(old) || !named(news))) {
                 let at = format!("{path}/required/{}", pointer(name));
                 self.push(&at, "REQUIRED_ATTRIBUTE_ADDED", format!("{name} must be there now"));
             }

@@ -97,7 +97,7 @@ impl Check {
         match (old.kind(), new.kind()) {
             // A group stands between two marks, a message behind its length.
             _ if old.is_map() != new.is_map() || old.is_group() != new.is_group() => {
-                self.push(path.to_owned(), "FIELD_KIND_CHANGED", what())
+                self.push(path.to_owned(), "FIELD_KIND_CHANGED", what());
             }
             (Kind::Message(before), Kind::Message(after)) if old.is_map() => {
                 self.field(path, &before.map_entry_key_field(), &after.map_entry_key_field());
