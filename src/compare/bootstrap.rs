@@ -206,7 +206,7 @@ pub(super) fn drives_to_tell(log_ratio: f64, deviation: f64, p_max: f64) -> Opti
 
 /// Returns the probability of more than `t` by Student's distribution: the finite sums of Abramowitz and Stegun, 26.7.3 and
 /// 26.7.4, exact for every whole number of degrees of freedom. Nothing over nothing, where all drives agree, is no increase.
-fn beyond(t: f64, freedom: usize) -> f64 {
+pub(super) fn beyond(t: f64, freedom: usize) -> f64 {
     if t.is_nan() {
         return 1.0;
     }

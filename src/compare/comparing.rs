@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::bounds::Bounds;
+use super::business;
+use super::business::Figures;
 use super::drives::{Drive, EventTimes};
 use super::engine::{Engine, Totals};
 use super::family::settle;
@@ -84,6 +86,8 @@ fn compare_bounded(
     let by_drive = |counts: &[u64]| names(old.len()).zip(counts.iter().copied()).collect();
     let (outputs, unreadable) = (by_drive(&gathered.counts), by_drive(&gathered.unreadable));
     let causes = names(old.len()).zip(gathered.causes.iter().copied()).collect();
+    let names: Vec<String> = names(old.len()).take(drives.len()).collect();
+    let figures = business::results(&gathered.figures, &names, old.len(), rules);
     let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), (bounds, spill));
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
@@ -116,6 +120,7 @@ fn compare_bounded(
             extent: totals.extent,
         },
         moved_at_most: totals.moved_at_most,
+        figures,
         ..Comparison::default()
     };
     let found = found(totals, old.len());
@@ -140,7 +145,8 @@ pub fn unsteadiness(
     spill: &SpillSpace,
 ) -> Result<BTreeMap<Kind, u64>, CompareError> {
     let times = recording.map(|recording| recording as &dyn EventTimes);
-    let compared = compare_drives(&[first as &dyn Drive], &[again as &dyn Drive], rules, times, spill)?;
+    let rules = rules.clone().with_figures(Figures::default());
+    let compared = compare_drives(&[first as &dyn Drive], &[again as &dyn Drive], &rules, times, spill)?;
     let mut differences = compared.differences;
     for pattern in compared.patterns.iter().filter(|pattern| pattern.information) {
         if let Some(number) = differences.get_mut(&pattern.kind) {

@@ -3,6 +3,7 @@
 //! A run makes many tests, and each can be wrong. So that a verdict rests on false alarms in one of a hundred runs at most, the
 //! tests that can turn a run red share one budget: patterns, redelivery and latency alike.
 
+use super::deviation;
 use super::figure::Figure;
 use super::gates::{Gates, Limit};
 use super::latency::Quantile;
@@ -32,6 +33,10 @@ pub fn settle(comparison: &mut Comparison, gates: &Gates) {
         idempotency.statistics.q_value = q_values.next().flatten();
         idempotency.increase = idempotency.increase.map(|_| judge(&idempotency.statistics).standing);
     }
+    for (figure, q_value) in comparison.figures.iter_mut().zip(&mut q_values) {
+        figure.q_value = q_value;
+    }
+    deviation::settle(comparison);
     if let Some(latency) = &mut comparison.latency {
         latency.settle(&q_values.flatten().collect::<Vec<_>>());
     }
@@ -52,7 +57,7 @@ struct Test {
     gated: bool,
 }
 
-/// All tests: patterns, redelivery, quantiles of latency.
+/// All tests: patterns, redelivery, figures of the business, quantiles of latency.
 fn tests(comparison: &Comparison, gates: &Gates) -> Vec<Test> {
     let is_gated = |figure: Figure| gates.on(figure).is_some();
     let patterns = comparison
@@ -63,12 +68,16 @@ fn tests(comparison: &Comparison, gates: &Gates) -> Vec<Test> {
         p_value: idempotency.statistics.p_value,
         gated: is_gated(Figure::RepeatedEffectsIncrease) || is_gated(Figure::RepeatedEffects),
     });
+    let figures = comparison
+        .figures
+        .iter()
+        .map(|figure| Test { p_value: figure.p_value, gated: gates.limits_figure(&figure.name) });
     let increases = comparison.latency.iter().flat_map(|latency| &latency.increases).map(|increase| Test {
         // With one drive of old nothing tells what the machine does to time.
         p_value: increase.noise.as_ref().map(|_| increase.p_value),
         gated: quantile(increase).is_some_and(|quantile| is_gated(Figure::LatencyIncrease(quantile))),
     });
-    patterns.chain(idempotency).chain(increases).collect()
+    patterns.chain(idempotency).chain(figures).chain(increases).collect()
 }
 
 fn quantile(increase: &LatencyIncrease) -> Option<Quantile> {

@@ -8,8 +8,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 
+use super::business::Figures;
 use super::figure::{DEFAULTS, Figure, Unit};
 use crate::settings::{SettingError, Span};
+
+/// What the names of limits on figures of the business begin with.
+const OF_FIGURES: &str = "figure.";
 
 /// A table of limits as written: `[gates]` or `[warnings]`, by figure.
 ///
@@ -24,6 +28,8 @@ enum Written {
     Integer(i64),
     Float(f64),
     Text(String),
+    /// Limits on figures of the business: `figure.orders-paid = 0` is such a table in TOML.
+    Figures(BTreeMap<String, Self>),
 }
 
 /// Checked gates, warnings and the defaults that stand where the scenario wrote nothing of its own.
@@ -33,6 +39,32 @@ pub struct Gates {
     pub gates: Vec<Gate>,
     /// Gates that only warn, gravest figure first.
     pub warnings: Vec<Gate>,
+    /// Limits on figures of the business, of gates and of warnings, in order of name.
+    pub figures: Vec<FigureGate>,
+}
+
+/// A limit on a figure of the scenario's `[[figure]]`: how far new may be away from old.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FigureGate {
+    /// Name as written, such as `figure.orders-paid`.
+    pub name: String,
+    /// Name of the figure.
+    pub figure: String,
+    /// The limit, a maximum.
+    pub limit: FigureLimit,
+    /// The limit as written.
+    pub text: String,
+    /// Whether it only warns.
+    pub warning: bool,
+}
+
+/// A limit on how far a figure of new may be away from old's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FigureLimit {
+    /// So much in the figure's own unit, a decimal number: `"0.05"` for five hundredths.
+    Amount(String),
+    /// A share of old's.
+    Share(f64),
 }
 
 /// A limit on one figure.
@@ -73,7 +105,32 @@ impl Gates {
             }
         }
         checked.sort_by_key(|gate| gate.figure.gravity());
-        Ok(Self { gates: checked, warnings: read_table("warnings", warnings)? })
+        let mut figures = read_figures("gates", gates)?;
+        figures.extend(read_figures("warnings", warnings)?);
+        Ok(Self { gates: checked, warnings: read_table("warnings", warnings)?, figures })
+    }
+
+    /// Checks that what is limited of the business is among `figures`.
+    ///
+    /// # Errors
+    ///
+    /// Names the key, as `gates.figure.orders-paid`, and the nearest figure that there is.
+    pub fn check_figures(&self, figures: &Figures) -> Result<(), SettingError> {
+        let Some(gate) = self.figures.iter().find(|gate| figures.names().all(|name| name != gate.figure)) else {
+            return Ok(());
+        };
+        let key = format!("{}.{}", if gate.warning { "warnings" } else { "gates" }, gate.name);
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, &gate.figure);
+        let instead = match figures.names().min_by_key(distance) {
+            Some(known) => format!("Did you mean `{known}`?"),
+            None => "Write a `[[figure]]` of that name.".to_owned(),
+        };
+        Err(SettingError::new(key, format!("there is no `[[figure]]` called `{}`", gate.figure), instead))
+    }
+
+    /// Whether the verdict rests on the figure of the business `name`.
+    pub(super) fn limits_figure(&self, name: &str) -> bool {
+        self.figures.iter().any(|gate| !gate.warning && gate.figure == name)
     }
 
     /// Returns the name of the gravest figure, of gates and of warnings, that outputs alone do not tell: one that is measured while builds
@@ -93,13 +150,13 @@ impl Default for Gates {
     fn default() -> Self {
         let gates = Figure::all().filter(|figure| DEFAULTS.contains(figure));
         let gates = gates.map(|figure| Gate { figure, limit: Limit::Count(0), text: "0".to_owned(), default: true });
-        Self { gates: gates.collect(), warnings: Vec::new() }
+        Self { gates: gates.collect(), warnings: Vec::new(), figures: Vec::new() }
     }
 }
 
 fn read_table(table: &str, settings: &GateSettings) -> Result<Vec<Gate>, SettingError> {
     let mut gates = Vec::new();
-    for (name, written) in &settings.0 {
+    for (name, written) in settings.0.iter().filter(|(name, written)| !is_of_figures(name, written)) {
         let key = format!("{table}.{name}");
         let Some(figure) = Figure::named(name) else { return Err(unknown_figure(key, name)) };
         let limit = read_limit(figure, written)
@@ -108,6 +165,50 @@ fn read_table(table: &str, settings: &GateSettings) -> Result<Vec<Gate>, Setting
     }
     gates.sort_by_key(|gate| gate.figure.gravity());
     Ok(gates)
+}
+
+/// Whether a key limits figures of the business: `"figure.orders-paid"`, or the table `figure`.
+fn is_of_figures(name: &str, written: &Written) -> bool {
+    name.starts_with(OF_FIGURES) || matches!((name, written), ("figure", Written::Figures(_)))
+}
+
+fn read_figures(table: &str, settings: &GateSettings) -> Result<Vec<FigureGate>, SettingError> {
+    let mut gates = Vec::new();
+    for (name, written) in settings.0.iter().filter(|(name, written)| is_of_figures(name, written)) {
+        match written {
+            Written::Figures(figures) if name == "figure" => {
+                for (figure, written) in figures {
+                    gates.push(figure_gate(table, figure, written)?);
+                }
+            }
+            written => gates.push(figure_gate(table, name.strip_prefix(OF_FIGURES).unwrap_or(name), written)?),
+        }
+    }
+    gates.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(gates)
+}
+
+fn figure_gate(table: &str, figure: &str, written: &Written) -> Result<FigureGate, SettingError> {
+    let name = format!("{OF_FIGURES}{figure}");
+    let wrong = |problem: String| {
+        let instead =
+            "Write how far new may be away: a number such as `0` or `0.05`, or a share of old's such as `\"1%\"`.";
+        SettingError::new(format!("{table}.{name}"), problem, instead)
+    };
+    let limit = match written {
+        Written::Integer(number) if *number >= 0 => FigureLimit::Amount(number.to_string()),
+        Written::Float(number) if *number >= 0.0 && number.is_finite() => FigureLimit::Amount(number.to_string()),
+        Written::Integer(_) | Written::Float(_) => {
+            return Err(wrong(format!("{} is below zero or no number", written.quoted())));
+        }
+        Written::Text(text) => {
+            let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+            let percent = percent.filter(|percent| *percent >= 0.0 && percent.is_finite());
+            FigureLimit::Share(percent.ok_or_else(|| wrong(format!("`{text}` is no percentage")))? / 100.0)
+        }
+        Written::Figures(_) => return Err(wrong("it has limits of its own below it".to_owned())),
+    };
+    Ok(FigureGate { name, figure: figure.to_owned(), limit, text: written.to_string(), warning: table == "warnings" })
 }
 
 fn unknown_figure(key: String, name: &str) -> SettingError {
@@ -134,6 +235,7 @@ fn read_limit(figure: Figure, written: &Written) -> Result<Limit, String> {
         // One is the share that might be meant as a percentage; any other whole number surely is.
         (Unit::Share, Written::Integer(0)) => Ok(Limit::Share(0.0)),
         (Unit::Share, Written::Integer(number)) => Err(format!("{number} does not say whether it is a percentage")),
+        (Unit::Share, Written::Figures(_)) => Err("a table is no percentage".to_owned()),
         (Unit::Share, Written::Text(text)) => {
             let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
             share_within(figure, percent.ok_or_else(|| format!("`{text}` is no percentage"))? / 100.0, written)
@@ -166,6 +268,7 @@ impl fmt::Display for Written {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number}"),
             Self::Text(text) => f.write_str(text),
+            Self::Figures(figures) => write!(f, "a table of {}", figures.len()),
         }
     }
 }
@@ -176,6 +279,7 @@ impl Serialize for Written {
             Self::Integer(number) => serializer.serialize_i64(*number),
             Self::Float(number) => serializer.serialize_f64(*number),
             Self::Text(text) => serializer.serialize_str(text),
+            Self::Figures(figures) => figures.serialize(serializer),
         }
     }
 }
@@ -194,7 +298,7 @@ impl<'de> Deserialize<'de> for Written {
 
 struct WrittenVisitor;
 
-impl de::Visitor<'_> for WrittenVisitor {
+impl<'de> de::Visitor<'de> for WrittenVisitor {
     type Value = Written;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,6 +320,10 @@ impl de::Visitor<'_> for WrittenVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Written, E> {
         Ok(Written::Text(text.to_owned()))
     }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
+        BTreeMap::deserialize(de::value::MapAccessDeserializer::new(map)).map(Written::Figures)
+    }
 }
 
 impl JsonSchema for GateSettings {
@@ -229,10 +337,20 @@ impl JsonSchema for GateSettings {
             schema["description"] = figure.description().into();
             (figure.name().into_owned(), schema)
         };
+        let of_figures = serde_json::json!({
+            "type": ["number", "string"],
+            "minimum": 0,
+            "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$",
+            "description": "How far a figure of the business may be away from old's: a number in its unit, or a share of old's"
+        });
         json_schema!({
             "type": "object",
             "description": "Limits by figure: maxima, but for figures that end in -min",
             "properties": Figure::all().map(property).collect::<Map<String, Value>>(),
+            "patternProperties": {
+                r"^figure\.": of_figures,
+                "^figure$": {"type": "object", "additionalProperties": of_figures}
+            },
             "additionalProperties": false
         })
     }

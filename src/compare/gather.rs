@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 use super::Causes;
 use super::CompareError;
 use super::buckets::{Buckets, Item};
+use super::business::FigureTallies;
 use super::drives::{Drive, Row, is_stated};
 use super::rules::{Order, Rules};
 use super::scan::mix;
@@ -170,6 +171,8 @@ pub(super) struct Gathered<'s> {
     pub(super) unreadable: Vec<u64>,
     /// By which way the causes of the outputs of each drive are known.
     pub(super) causes: Vec<Causes>,
+    /// Figures of the business, by drive.
+    pub(super) figures: Vec<FigureTallies>,
     /// Highest sequence of each drive.
     pub(super) last: Vec<i64>,
     /// Paths of the identity that at least one output has, a bit each.
@@ -192,6 +195,7 @@ pub(super) fn gather<'s>(
         counts: vec![0; drives.len()],
         unreadable: vec![0; drives.len()],
         causes: vec![Causes::default(); drives.len()],
+        figures: vec![FigureTallies::default(); drives.len()],
         last: vec![0; drives.len()],
         identity_found: 0,
     };
@@ -206,6 +210,7 @@ pub(super) fn gather<'s>(
             gathered.unreadable[number] += u64::from(row.malformed);
             gathered.causes[number].count(row.cause.map(|cause| cause.by));
             gathered.last[number] = row.sequence;
+            gathered.figures[number].take(row, rules);
             let (entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
             if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {
                 subsets.push((entry.subset >> 56) as usize, Entry { value: said, ..entry })?;

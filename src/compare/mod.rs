@@ -10,9 +10,12 @@ mod behind;
 mod bootstrap;
 mod bounds;
 mod buckets;
+mod business;
 mod comparing;
+mod deviation;
 mod drives;
 mod engine;
+mod exact;
 mod family;
 mod figure;
 mod gates;
@@ -39,11 +42,12 @@ mod verdict;
 mod watched;
 
 pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
+pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use family::settle;
 pub use figure::Figure;
-pub use gates::{Gate, GateSettings, Gates, Limit};
+pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
 pub use latency::{Quantile, latency};
 pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
@@ -386,6 +390,9 @@ pub struct Comparison {
     pub wants_new_again: bool,
     /// How much each rule silenced, by its text.
     pub silenced: BTreeMap<String, u64>,
+    /// Figures of the business, in the order of the scenario.
+    #[serde(default)]
+    pub figures: Vec<BusinessFigure>,
     /// Redelivery idempotence; none where no fault redelivered or the relation is off.
     pub idempotency: Option<Idempotency>,
     /// Latency of each build; none where unpaced.

@@ -161,7 +161,7 @@ fn is_chance(recurred: u64, expected: f64) -> bool {
 }
 
 /// Identities with noise that may be there where none was seen: 3/n is the upper bound of their share (95 %).
-const UNSEEN_NOISE: u64 = 3;
+pub(super) const UNSEEN_NOISE: u64 = 3;
 
 /// Share of `compared` identities on which drives of old do not agree, but at least its upper bound where none was seen: one
 /// seen must not make a recurrence better proof than none would.
@@ -237,7 +237,7 @@ pub(super) fn binomial_tail(trials: u64, share: f64, least: u64) -> f64 {
 }
 
 /// P(X ≥ `least`) for X Poisson with mean `mean`.
-fn poisson_tail(least: u64, mean: f64) -> f64 {
+pub(super) fn poisson_tail(least: u64, mean: f64) -> f64 {
     let mut term = libm::exp(-mean);
     let mut below = 0.0;
     for at in 0..least {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json_path::JsonPath;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::business::Figures;
 use super::gather::unframed;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
@@ -126,6 +127,8 @@ pub struct Rules {
     pub(super) updates: BTreeSet<String>,
     pub(super) automaton: Automaton,
     pub(super) wanted: Wanted,
+    /// Figures of the business that outputs are added up to.
+    pub(super) figures: Figures,
     /// Schemas of framed values.
     schemas: Schemas,
     /// Whether only values count, not what stands around them.
@@ -148,6 +151,7 @@ impl Default for Rules {
             updates: BTreeSet::new(),
             automaton: Automaton::default(),
             wanted: Wanted::default(),
+            figures: Figures::default(),
             schemas: Schemas::default(),
             of_values: false,
             identity_queries: Vec::new(),
@@ -277,6 +281,12 @@ impl Rules {
         Self { schemas, ..self }
     }
 
+    /// The same rules, with outputs added up to `figures` on the way.
+    #[must_use]
+    pub fn with_figures(self, figures: Figures) -> Self {
+        Self { figures, ..self }
+    }
+
     /// What a value says, as JSON, where a schema describes it.
     pub(super) fn said(&self, value: &[u8]) -> Option<Vec<u8>> {
         self.schemas.decode(value).ok()
@@ -298,7 +308,7 @@ impl Rules {
 
     /// The same rules for a build against itself: an effect is its value, whatever timestamp, headers or cause it has.
     pub(super) fn of_values(&self) -> Self {
-        Self { of_values: true, ..self.clone() }
+        Self { of_values: true, figures: Figures::default(), ..self.clone() }
     }
 
     /// Whether only values count, not what stands around them.

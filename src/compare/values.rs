@@ -205,7 +205,7 @@ impl Walk<'_> {
 }
 
 /// Members by name; of a name that stands twice the last counts, as for most readers.
-fn by_name<'n, 'a>(members: &'n [(Cow<'a, str>, Node<'a>)]) -> BTreeMap<&'n str, &'n Node<'a>> {
+pub(super) fn by_name<'n, 'a>(members: &'n [(Cow<'a, str>, Node<'a>)]) -> BTreeMap<&'n str, &'n Node<'a>> {
     members.iter().map(|(name, value)| (name.as_ref(), value)).collect()
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::assess::{Finding, assess, totals, unjudgeable};
+use super::deviation;
 use super::figure::{Figure, kind_name};
 use super::gates::{Gates, Limit};
 use super::latency::Quantile;
@@ -100,8 +101,14 @@ impl Verdict {
 /// ```
 pub fn judge(facts: &Facts<'_>, gates: &Gates) -> Judgement {
     let bounds = facts.bounds.written_in(gates);
-    let findings: Vec<Finding> = gates.gates.iter().map(|gate| assess(facts, gate, bounds, false)).collect();
-    let warned: Vec<Finding> = gates.warnings.iter().map(|gate| assess(facts, gate, bounds, true)).collect();
+    let of_figures = |warning: bool| {
+        let gates = gates.figures.iter().filter(move |gate| gate.warning == warning);
+        gates.map(|gate| deviation::assess(facts, gate))
+    };
+    let findings = gates.gates.iter().map(|gate| assess(facts, gate, bounds, false)).chain(of_figures(false));
+    let findings: Vec<Finding> = findings.collect();
+    let warned = gates.warnings.iter().map(|gate| assess(facts, gate, bounds, true)).chain(of_figures(true));
+    let warned: Vec<Finding> = warned.collect();
     let (verdict, reasons) = decide(facts, &findings);
     let warnings = warnings(facts, gates, bounds, &warned);
     let results =
@@ -312,6 +319,7 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     }
     warnings.extend(shared::refused(facts.endings));
     warnings.extend(warned.iter().flat_map(|finding| finding.sentences.clone()));
+    warnings.extend(deviation::warnings(facts, &gates.figures));
     warnings.extend(cannot_be_judged(facts, gates));
     warnings.extend(proven_without_gate(facts, gates));
     let strayed = if facts.paced { off_schedule(facts.endings, bounds) } else { Vec::new() };

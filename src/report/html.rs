@@ -3,6 +3,7 @@
 //! It has no script, and its policy forbids any: what a build wrote cannot act even where a browser is fooled. Sections are
 //! functions in files of their own; [`page::Page`] escapes everything that is not written in this program's sources.
 
+mod business;
 mod chart;
 mod drives;
 mod effects;
@@ -38,6 +39,7 @@ pub(super) fn html(report: &Report) -> String {
             first_screen::answer_cards(report, page);
             first_screen::contents(report, page);
             patterns::patterns(report, page);
+            business::figures(report, page);
             redelivery::redelivery(report, page);
             effects::effects(report, page);
             effects::registry(report, page);

@@ -4,6 +4,7 @@
 
 use super::answers::{answers, builds_line, quantile};
 use super::builds;
+use super::business;
 use super::figures::{Lines, change, count, counted, cut, figure, share, time, visible};
 use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
 use super::{DriveFacts, Report};
@@ -25,10 +26,11 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 19] = [
+    let sections: [fn(&Report) -> String; 20] = [
         head,
         answer_table,
         patterns,
+        business_figures,
         idempotency,
         effects,
         registry,
@@ -155,6 +157,18 @@ fn example(patterns: &[&Pattern]) -> String {
         cut(&old, 1_000),
         cut(&new, 1_000)
     )
+}
+
+fn business_figures(report: &Report) -> String {
+    let rows = business::rows(report);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let listed = listed(&rows, "figures", |row| {
+        let says = row.says.iter().map(|said| prose(said)).collect::<Vec<_>>().join("; ");
+        format!("| {} | {} | {} | {} | {says} |\n", cell(&row.name), prose(&row.old), prose(&row.new), prose(&row.away))
+    });
+    format!("\n### Figures of the business\n\n| figure | old | new | new less old | |\n|---|--:|--:|--:|---|\n{listed}")
 }
 
 fn idempotency(report: &Report) -> String {

@@ -7,6 +7,7 @@
 
 mod answers;
 mod builds;
+mod business;
 mod figures;
 mod html;
 mod isolation;
@@ -26,7 +27,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict};
+use crate::compare::{
+    BusinessFigure, Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict,
+};
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
 };
@@ -153,6 +156,9 @@ pub struct Report {
     pub power: Option<u64>,
     /// How many differences each rule silenced, by its text.
     pub silenced: BTreeMap<String, u64>,
+    /// Figures of the business (`[[figure]]`), in the order of the scenario; empty where it has none.
+    #[serde(default)]
+    pub figures: Vec<BusinessFigure>,
     /// Redelivery idempotence of each build; none where nothing redelivers or the relation is off.
     pub idempotency: Option<Idempotency>,
     /// What builds called of the world outside, by effect; empty where the scenario has none.

@@ -8,9 +8,10 @@ use lines::{Paint, Printed};
 use super::Report;
 use super::answers::{Tone, answers, builds_line, quantile};
 use super::builds;
+use super::business;
 use super::figures::{change, count, counted, cut, figure, share, time};
 use super::words::{self, build, given, name, or_dash, sighting};
-use crate::compare::{GateResult, Idempotency, Latency, Verdict};
+use crate::compare::{GateResult, Idempotency, Latency, Standing, Verdict};
 use crate::outcome::Ending;
 
 /// How many items of any other list are printed.
@@ -48,6 +49,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     answer_lines(report, &mut out);
     patterns::patterns(report, &mut out);
     totals(report, &mut out);
+    business(report, &mut out);
     idempotency(report, &mut out);
     effects(report, &mut out);
     registry(report, &mut out);
@@ -125,6 +127,21 @@ fn totals(report: &Report, out: &mut Printed) {
     }
     limited(report.silenced.iter(), "rules", out, |(rule, n), out| {
         out.fact("silenced", "", &format!("{} by {rule}", count(*n)));
+    });
+}
+
+fn business(report: &Report, out: &mut Printed) {
+    let rows = business::rows(report);
+    if rows.is_empty() {
+        return;
+    }
+    out.heading("Figures of the business", "what the outputs of each drive come to");
+    let widths = [40, 18, 18, 22];
+    out.columns(Paint::Quiet, &["", "old", "new", "new less old"], &widths);
+    limited(rows.iter(), "figures", out, |row, out| {
+        let paint = if row.standing == Some(Standing::Proven) { Paint::Bad } else { Paint::Plain };
+        out.columns(paint, &[&row.name, &row.old, &row.new, &row.away], &widths);
+        row.says.iter().for_each(|said| out.wrapped(4, Paint::Quiet, said));
     });
 }
 

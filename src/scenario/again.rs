@@ -13,7 +13,7 @@ use super::run::{Terms, compared};
 use super::source::shown;
 use super::{Scenario, ScenarioError};
 use crate::clock::Stop;
-use crate::compare::{Facts, FidelityBounds, Gates, judge};
+use crate::compare::{Facts, FidelityBounds, Figures, Gates, judge};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{PlanSummary, Seed};
 use crate::recording::Recording;
@@ -54,10 +54,13 @@ pub fn compare_outcomes(
         Ok(Ok(recording)) => recording.schemas().unwrap_or_default(),
         _ => Schemas::default(),
     };
+    let figures = Figures::check(&rules.settings.figure).map_err(refused)?;
     let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
     // Causes stand in the outcomes: of no effect here, and wrong all the same.
     rules.settings.lineage.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;
+    gates.check_figures(&figures).map_err(refused)?;
+    let checked = checked.with_figures(figures);
     let timed = !is_used_again(old);
     let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None, timed };
     let mut comparison = compared(&drives, &terms, stop)?;

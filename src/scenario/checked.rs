@@ -12,7 +12,7 @@ use super::run::Terms;
 use super::source::Problem;
 use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
-use crate::compare::{FidelityBounds, Gates, Rules};
+use crate::compare::{FidelityBounds, Figures, Gates, Rules};
 use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
@@ -71,7 +71,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let seed = Seed(settings.seed);
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
-    let rules = wrong.keep(settings.compare.check());
+    let (rules, gates) = wrong.comparison();
     for target in settings.drive.hosts.values() {
         let known = |name| settings.effect.iter().any(|effect| effect.name == name);
         if target.strip_prefix("effects.").is_some_and(|name| !name.is_empty() && !known(name)) {
@@ -101,7 +101,6 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         DriveRules { lineage, schemas, sinks, stubs: Some(stubs), ..drive }
     });
     let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
-    let gates = wrong.keep(Gates::check(&settings.gates, &settings.warnings));
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
     let made = match &recording {
@@ -170,6 +169,18 @@ impl Wrong<'_> {
 }
 
 impl Wrong<'_> {
+    /// Checks what drives are compared by, and what the verdict rests on.
+    fn comparison(&mut self) -> (Option<Rules>, Option<Gates>) {
+        let settings = &self.scenario.settings;
+        let rules = self.keep(settings.compare.check());
+        let figures = self.keep(Figures::check(&settings.figure));
+        let gates = self.keep(Gates::check(&settings.gates, &settings.warnings));
+        if let (Some(gates), Some(figures)) = (&gates, &figures) {
+            self.keep(gates.check_figures(figures));
+        }
+        (rules.zip(figures).map(|(rules, figures)| rules.with_figures(figures)), gates)
+    }
+
     /// Adds the policy that the scenario names, if any; none where it cannot be used. What is wrong inside of it stands in its own
     /// file.
     fn with_policy(&mut self, drive: Option<DriveRules>) -> Option<DriveRules> {

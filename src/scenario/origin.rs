@@ -61,6 +61,7 @@ impl Origin {
             patterns: comparison.patterns,
             power: comparison.power,
             silenced: comparison.silenced,
+            figures: comparison.figures,
             idempotency: comparison.idempotency,
             latency: comparison.latency,
             lag: known(comparison.behind.lag),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
-use crate::compare::{CompareSettings, GateSettings};
+use crate::compare::{CompareSettings, FigureSettings, GateSettings};
 use crate::drive::{
     BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
     TopicSettings,
@@ -67,6 +67,9 @@ pub struct ScenarioSettings {
     /// Which outputs stand for each other and which differences count.
     #[serde(default)]
     pub compare: CompareSettings,
+    /// What the outputs of each drive come to in the words of the business, old against new.
+    #[serde(default)]
+    pub figure: Vec<FigureSettings>,
     /// Rules that each build keeps against itself.
     #[serde(default)]
     pub relations: RelationSettings,

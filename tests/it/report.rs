@@ -1,6 +1,6 @@
 //! Whole reports in every format.
 
-mod fixture;
+pub(crate) mod fixture;
 mod markup;
 
 use proptest::prelude::*;

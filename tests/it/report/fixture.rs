@@ -164,6 +164,7 @@ pub(crate) fn agree() -> Report {
         patterns: vec![reordering()],
         power: Some(9),
         silenced: BTreeMap::from([("ignore $.paid_at".into(), 1_204)]),
+        figures: Vec::new(),
         idempotency: Some(Idempotency {
             old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
             new: Redelivery { redelivered: 1_061, ..Redelivery::default() },
