@@ -529,6 +529,7 @@ Examples:
   rehearsal run --old main --new . scenario.toml       the folder as it is
   rehearsal run --old v1.4 --new HEAD~1 scenario.toml
   rehearsal run --old ../release --new . scenario.toml --fresh
+  rehearsal run scenario.toml --against recorded       no old build: production
 
 A revision is checked out to a tree in $XDG_CACHE_HOME/rehearsal/builds (or
 below ~/.cache), made there by the scenario's `build` commands once, and used by
@@ -541,6 +542,9 @@ pub(super) struct RunArguments {
     pub(super) scenarios: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) changes: Changes,
+    /// Holds new against what production wrote instead of an old build: an outcome, or `recorded`, the output topics in the recording
+    #[arg(long, value_name = "OUTCOME|recorded", conflicts_with = "old", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) against: Option<String>,
     /// Drives old in any case, instead of using an outcome of an earlier run again
     #[arg(long)]
     pub(super) fresh: bool,

@@ -7,10 +7,11 @@ use super::args::{Changes, Out, RunArguments};
 use super::exit::{Code, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
+use super::runs::outcomes_of;
 use super::signal::raise_on_interrupt;
 use crate::clock::Stop;
 use crate::report::{Colours, Format, Report, TerminalStyle, render, terminal};
-use crate::scenario::{Checked, Destination, Run, RunFolder, Scenario, check, choose, scenarios_in};
+use crate::scenario::{Against, Checked, Destination, Run, RunFolder, Scenario, check, choose, scenarios_in};
 
 pub(super) fn run(arguments: &RunArguments, printer: &Printer) -> Result<Code, Failure> {
     let paths = scenarios_in(&arguments.scenarios)?;
@@ -24,7 +25,7 @@ pub(super) fn run(arguments: &RunArguments, printer: &Printer) -> Result<Code, F
     let mut checked = Vec::new();
     let mut refused = None;
     for path in &paths {
-        match read(path, &arguments.changes) {
+        match read_against(path, &arguments.changes, arguments.against.as_deref()) {
             Ok(mut scenario) => {
                 scenario.fresh = arguments.fresh;
                 checked.push(scenario);
@@ -148,15 +149,28 @@ fn verdict_in_words(report: &Report) -> String {
 
 /// Reads a scenario with the changes of the command line and checks it against its surroundings.
 pub(super) fn read(path: &Path, changes: &Changes) -> Result<Checked, Failure> {
+    read_against(path, changes, None)
+}
+
+/// The same, to hold new `against` what production wrote.
+fn read_against(path: &Path, changes: &Changes, against: Option<&str>) -> Result<Checked, Failure> {
+    let read = |overrides: &[String]| match against.map(Against::named) {
+        None => Scenario::read(path, overrides),
+        // A run stands for what its new build wrote.
+        Some(Against::Outcome(named)) => {
+            Scenario::read_against(path, overrides, Against::Outcome(outcomes_of(&named, "new").0))
+        }
+        Some(recorded) => Scenario::read_against(path, overrides, recorded),
+    };
     let mut overrides = changes.overrides();
-    let mut scenario = Scenario::read(path, &overrides)?;
+    let mut scenario = read(&overrides)?;
     for (role, place) in [("old", &changes.old), ("new", &changes.new)] {
         if let Some(place) = place {
             overrides.extend(choose(&scenario, role, place)?);
         }
     }
     if overrides.len() > scenario.overrides.len() {
-        scenario = Scenario::read(path, &overrides)?;
+        scenario = read(&overrides)?;
     }
     Ok(check(scenario, changes.faults.as_deref())?)
 }

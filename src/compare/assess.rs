@@ -195,7 +195,8 @@ impl<'a> Found<'a> {
         let mut parts = Vec::new();
         if raw > 0 || noise.is_some_and(|noise| noise > 0) {
             parts.push(format!("raw: {} in old against new", count(raw)));
-            parts.extend(noise.map(|noise| format!("{} in old against itself", count(noise))));
+            let build = if facts.comparison.against_production { "new" } else { "old" };
+            parts.extend(noise.map(|noise| format!("{} in {build} against itself", count(noise))));
         }
         if !self.suspected.is_empty() {
             parts.push(format!("{} suspected", count(total(&self.suspected))));

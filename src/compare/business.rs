@@ -322,7 +322,8 @@ pub struct BusinessFigure {
     pub deviation: String,
     /// The same as a share of old; none where old is zero.
     pub relative: Option<f64>,
-    /// Largest less smallest of the drives of old: an exact decimal number; none with a single drive of old.
+    /// Largest less smallest of the drives of old: an exact decimal number; none with a single drive of old. Where old is what production
+    /// wrote, of the drives of new.
     pub spread: Option<String>,
     /// What is known of the deviation; none where there is none.
     pub standing: Option<Standing>,
@@ -363,12 +364,15 @@ impl FigureOfDrive {
 pub(super) fn results(tallies: &[FigureTallies], names: &[String], olds: usize, rules: &Rules) -> Vec<BusinessFigure> {
     let nothing = FigureTally::default();
     let figures = rules.figures.asked.iter().enumerate();
+    // Of what production wrote there is one drive: those of new say what the noise is.
+    let turned = rules.production.is_some();
     let result = |(at, asked): (usize, &Asked)| {
         let FigureSettings { name, kind, topic, path, only } = asked.settings.clone();
         let of: Vec<&FigureTally> = tallies.iter().map(|drive| drive.0.get(at).unwrap_or(&nothing)).collect();
         let (old, new) = (of[0], of[olds]);
         let deviation = new.total.less(&old.total);
-        let (least, most) = bounds(&of[..olds]);
+        let (noisy, judged) = if turned { (&of[olds..], old) } else { (&of[..olds], new) };
+        let (least, most) = bounds(noisy);
         let is_equal = deviation.text() == "0";
         // One output that comes, goes or changes moves a count by one, and a sum by what it adds on one side and on the other.
         let reach = match kind {
@@ -386,12 +390,12 @@ pub(super) fn results(tallies: &[FigureTallies], names: &[String], olds: usize, 
             drives: names.iter().cloned().zip(of.iter().map(|tally| tally.result())).collect(),
             deviation: deviation.text(),
             relative: (base != 0.0).then(|| deviation.about() / base.abs()),
-            spread: (olds > 1).then(|| most.less(&least).text()),
+            spread: (noisy.len() > 1).then(|| most.less(&least).text()),
             standing: None,
             changed_at_least: (!is_equal).then_some(changed),
             p_value: super::deviation::p_value(
-                &of[..olds].iter().map(|tally| &tally.total).collect::<Vec<_>>(),
-                &new.total,
+                &noisy.iter().map(|tally| &tally.total).collect::<Vec<_>>(),
+                &judged.total,
                 changed,
             ),
             q_value: None,

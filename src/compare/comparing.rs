@@ -76,7 +76,11 @@ fn compare_bounded(
     if old.is_empty() || new.is_empty() {
         return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
     }
-    let watched = Watched::all(old.iter().chain(new.iter().take(2)).copied(), spill);
+    // Production cannot be driven again: what new differs from itself by says what the noise is, however often it was driven.
+    let turned = rules.production.is_some();
+    let taken = if turned { new.len() } else { 2 };
+    let watched =
+        Watched::all(old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied(), spill);
     let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     let (first_old, first_new) = (drives[0], drives[old.len()]);
     if drives.len() > 60 {
@@ -96,7 +100,11 @@ fn compare_bounded(
     let (mut totals, _) = engine.finish()?;
     note_endings(&mut totals, old, first_new);
 
-    let counted = Drives { old: old.len(), new_again: new.len() > 1 };
+    let counted = if turned {
+        Drives { old: new.len(), new_again: false }
+    } else {
+        Drives { old: old.len(), new_again: new.len() > 1 }
+    };
     // Where nothing was written, nothing can be looked for.
     let looked_in = gathered.counts.iter().any(|count| *count > 0);
     let written = rules.settings.identity.iter().enumerate().filter(|_| looked_in);
@@ -111,7 +119,7 @@ fn compare_bounded(
         identities: totals.identities,
         matched: totals.matched,
         differences: std::mem::take(&mut totals.differences),
-        noise: (old.len() > 1).then(|| std::mem::take(&mut totals.noise)),
+        noise: (counted.old > 1).then(|| std::mem::take(&mut totals.noise)),
         silenced: std::mem::take(&mut totals.silenced),
         reordering: Reordering {
             compared: totals.ordered,
@@ -120,10 +128,13 @@ fn compare_bounded(
             extent: totals.extent,
         },
         moved_at_most: totals.moved_at_most,
+        against_production: turned,
+        at_edges: totals.at_edges,
+        beside_production: gathered.beside,
         figures,
         ..Comparison::default()
     };
-    let found = found(totals, old.len());
+    let found = found(totals, if turned { 0 } else { old.len() });
     let candidates = found.iter().flat_map(|(_, tally)| &tally.candidates);
     let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
     let patterns = found.into_iter().map(|(signature, tally)| pattern(signature, &tally, counted, rules, &sightings));
@@ -164,7 +175,8 @@ fn names(olds: usize) -> impl Iterator<Item = String> {
         1 => "old_again".to_owned(),
         further => format!("old_again_{further}"),
     });
-    old.chain(["new".to_owned(), "new_again".to_owned()])
+    let new = ["new".to_owned(), "new_again".to_owned()];
+    old.chain(new).chain((2_u32..).map(|further| format!("new_again_{further}")))
 }
 
 /// Notes that new died or stood still where old did not.

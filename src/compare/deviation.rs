@@ -49,6 +49,8 @@ pub(super) fn settle(comparison: &mut Comparison) {
             (None, _, _) => None,
             (Some(_), None, _) => Some(Standing::Suspected),
             (Some(_), Some(_), None) => Some(Standing::Noise),
+            // What lies at the slice's edges may stand on one side alone.
+            _ if comparison.at_edges > 0 => Some(Standing::Suspected),
             _ if is_steady && proven.contains(&figure.topic) => Some(Standing::Proven),
             _ if figure.q_value.is_some_and(|q| q <= FALSE_DISCOVERIES) => Some(Standing::Proven),
             _ => Some(Standing::Suspected),
@@ -104,7 +106,11 @@ fn look(facts: &Facts<'_>, gate: &FigureGate) -> Seen {
         (FigureLimit::Share(_), Some(relative)) => percent(relative.abs()),
         _ => deviation.distance().text(),
     });
-    let notes: Vec<String> = std::iter::once(values(figure)).chain(spread(figure)).chain(left_out(figure)).collect();
+    let build = if facts.comparison.against_production { "new" } else { "old" };
+    let edges = (facts.comparison.at_edges > 0 && figure.changed_at_least.is_some())
+        .then(|| "outputs at the slice's edges may stand on one side alone".to_owned());
+    let notes = std::iter::once(values(figure)).chain(spread(figure, build)).chain(edges).chain(left_out(figure));
+    let notes: Vec<String> = notes.collect();
     let note = notes.join("; ");
     if is_kept {
         return Seen { observed, pass: Some(true), note, sentence: None };
@@ -146,18 +152,18 @@ pub(super) fn values(figure: &BusinessFigure) -> String {
     format!("{} in old, {} in new ({away})", of("old"), of("new"))
 }
 
-/// Says what drives of old differ by.
-fn spread(figure: &BusinessFigure) -> Option<String> {
+/// Says what drives of `build` differ by.
+fn spread(figure: &BusinessFigure, build: &str) -> Option<String> {
     figure.changed_at_least?;
     Some(match figure.spread.as_deref() {
-        None => "old was driven once, so nobody can tell what it differs from itself by".to_owned(),
+        None => format!("{build} was driven once, so nobody can tell what it differs from itself by"),
         Some("0") => {
-            format!("drives of old do not differ, {} at least changed", counted(figure.changed_at_least?, "output"))
+            format!("drives of {build} do not differ, {} at least changed", counted(figure.changed_at_least?, "output"))
         }
         Some(spread) if figure.standing == Some(Standing::Noise) => {
-            format!("drives of old differ by {spread} and new lies within that")
+            format!("drives of {build} differ by {spread} and new lies within that")
         }
-        Some(spread) => format!("drives of old differ by {spread}"),
+        Some(spread) => format!("drives of {build} differ by {spread}"),
     })
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Totals {
     pub(super) extent: u64,
     /// Identities and keys of so many outputs in such disorder that the fewest that moved were not found.
     pub(super) moved_at_most: u64,
+    /// Differences that lie at the slice's edges.
+    pub(super) at_edges: u64,
     compared_by_number: Vec<u64>,
 }
 
@@ -450,27 +452,31 @@ impl<'a> Engine<'a> {
         raw: u64,
         moved: impl Fn(usize, usize) -> Result<u64, CompareError>,
     ) -> Result<(), CompareError> {
-        if self.olds < 2 {
+        let turned = self.turned();
+        if self.olds < 2 && !turned {
             return Ok(());
         }
         let found = self.reordered(first.topic, first.channel());
         let mut between = BTreeMap::new();
-        for one in 0..=self.olds {
-            for other in one + 1..=self.olds {
+        let drives = if turned { self.drives.len() } else { self.olds + 1 };
+        for one in 0..drives {
+            for other in one + 1..drives {
                 between.insert((one, other), if (one, other) == (0, self.olds) { raw } else { moved(one, other)? });
             }
         }
-        let noise = between[&(0, 1)];
+        // Of drives that say what the noise is, the first two; of new against production those are new's.
+        let noise = between[&if turned { (1, 2) } else { (0, 1) }];
+        let (judged, first_noisy) = if turned { (0, 1) } else { (self.olds, 0) };
         self.tally.patterns.tally(&found).counts.noise += noise;
         if noise > 0 {
             *self.tally.noise.entry(found.kind).or_default() += noise;
         }
-        match odd(self.olds + 1, |one, other| between[&(one, other)] == 0) {
+        match odd(drives, |one, other| between[&(one, other)] == 0) {
             Agreement::Odd(drive) => {
-                let is_again = drive == self.olds && self.drives.len() > self.olds + 1;
+                let is_again = !turned && drive == self.olds && self.drives.len() > self.olds + 1;
                 let recurred = is_again && moved(self.olds, self.olds + 1)? == 0;
-                self.tally.patterns.odd(&found, Odd { drive, new: self.olds, recurred, unit: None });
-                self.tally.patterns.tally(&found).counts.first_odd += if drive == 0 { raw } else { 0 };
+                self.tally.patterns.odd(&found, Odd { drive, new: judged, recurred, unit: None });
+                self.tally.patterns.tally(&found).counts.first_odd += if drive == first_noisy { raw } else { 0 };
             }
             Agreement::None => self.tally.patterns.tally(&found).counts.odd_all += 1,
             Agreement::All | Agreement::Mixed => {}
@@ -641,7 +647,7 @@ impl<'a> Engine<'a> {
         let mut compared = Compared::default();
         for one in 0..sides.len() {
             for other in 0..sides.len() {
-                let needed = one < other && (other <= new || one == 0 || one == new);
+                let needed = one < other && (self.turned() || other <= new || one == 0 || one == new);
                 if needed || (one == 1 && other == 0 && new > 1) {
                     let context = Context {
                         rules: self.rules,
@@ -652,7 +658,12 @@ impl<'a> Engine<'a> {
                         finished: self.drives[other].ending() == Ending::Finished,
                         wrote_more: wrote_more >> one & 1 == 1,
                     };
-                    compared.by_drives.insert((one, other), context.compare(&sides[one], &sides[other]));
+                    let mut found = context.compare(&sides[one], &sides[other]);
+                    if let Some(production) = &self.rules.production {
+                        let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
+                        self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
+                    }
+                    compared.by_drives.insert((one, other), found);
                 }
             }
         }
@@ -660,8 +671,56 @@ impl<'a> Engine<'a> {
         if self.olds >= 2 {
             self.note_noise(sides, &compared);
             self.note_odd(sides, job, &compared);
+        } else if self.turned() {
+            self.note_turned(sides, job, &compared);
         }
         Ok(())
+    }
+
+    /// Whether new was driven more than once to be held against what production wrote.
+    pub(super) fn turned(&self) -> bool {
+        self.rules.production.is_some() && self.drives.len() > self.olds + 1
+    }
+
+    /// Finds for each feature on which drives disagree whether it is production that is odd, or a drive of new.
+    fn note_turned(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) {
+        for finding in &compared.between(1, 2).findings {
+            self.note(finding, (&sides[1], &sides[2]), Tag::Noise);
+        }
+        let is_unit = self.rules.has_identity() && self.rules.settings.order == Order::Key;
+        let unit = job.entries.first().map(|entry| entry.subset).filter(|subset| is_unit && *subset != 0);
+        let agree = |feature: &Feature, one: usize, other: usize| !compared.between(one, other).has(feature);
+        for feature in compared.features(sides.len()) {
+            let of_feature = |other: usize| {
+                let findings = compared.between(0, other).findings.iter();
+                findings.filter(|found| found.signature.feature() == feature)
+            };
+            let found = odd(sides.len(), |one, other| agree(&feature, one, other));
+            match found {
+                Agreement::Odd(drive) => {
+                    let other = drive.max(1);
+                    let mut seen = BTreeSet::new();
+                    for finding in of_feature(other) {
+                        if seen.insert(finding.signature.beyond_precision()) {
+                            let odd = Odd { drive, new: 0, recurred: false, unit };
+                            self.note(finding, (&sides[0], &sides[other]), Tag::Odd(odd));
+                        }
+                        if drive == 1 {
+                            self.tally.patterns.tally(&finding.signature).counts.first_odd += 1;
+                        }
+                    }
+                }
+                Agreement::None => {
+                    let mut seen = BTreeSet::new();
+                    for finding in of_feature(1) {
+                        if seen.insert(finding.signature.beyond_precision()) {
+                            self.tally.patterns.tally(&finding.signature).counts.odd_all += 1;
+                        }
+                    }
+                }
+                Agreement::All | Agreement::Mixed => {}
+            }
+        }
     }
 
     fn note_raw(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) -> Result<(), CompareError> {
@@ -801,7 +860,12 @@ impl<'a> Engine<'a> {
                     .enumerate()
                     .map(|(number, signature)| Finding { signature, old: Some(0), new: Some(0), counts: number == 0 })
                     .collect();
-                compared.by_drives.insert((one, other), Differences { findings, ..Differences::default() });
+                let mut found = Differences { findings, ..Differences::default() };
+                if let Some(production) = &self.rules.production {
+                    let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
+                    self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
+                }
+                compared.by_drives.insert((one, other), found);
             }
         }
         for finding in &compared.between(0, new).findings {
@@ -810,6 +874,8 @@ impl<'a> Engine<'a> {
         if self.olds >= 2 {
             self.note_noise(sides, &compared);
             self.note_odd(sides, &Job { entries: Vec::new(), what: What::Final }, &compared);
+        } else if self.turned() {
+            self.note_turned(sides, &Job { entries: Vec::new(), what: What::Final }, &compared);
         }
     }
 }

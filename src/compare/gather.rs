@@ -173,6 +173,8 @@ pub(super) struct Gathered<'s> {
     pub(super) causes: Vec<Causes>,
     /// Figures of the business, by drive.
     pub(super) figures: Vec<FigureTallies>,
+    /// Outputs of the first drive of new that nothing of production's can be held against, by topic.
+    pub(super) beside: BTreeMap<String, u64>,
     /// Highest sequence of each drive.
     pub(super) last: Vec<i64>,
     /// Paths of the identity that at least one output has, a bit each.
@@ -196,12 +198,22 @@ pub(super) fn gather<'s>(
         unreadable: vec![0; drives.len()],
         causes: vec![Causes::default(); drives.len()],
         figures: vec![FigureTallies::default(); drives.len()],
+        beside: BTreeMap::new(),
         last: vec![0; drives.len()],
         identity_found: 0,
     };
     for (number, drive) in drives.iter().enumerate() {
         drive.each(&rules.ignore_headers, &mut |row| {
             if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
+                return Ok(());
+            }
+            if let Some(production) = &rules.production
+                && !production.covers(row.channel, row.topic)
+            {
+                // Drives of new differ in it by noise at most; one of them says what there is.
+                if number == 1 {
+                    *gathered.beside.entry(row.topic.to_owned()).or_default() += 1;
+                }
                 return Ok(());
             }
             let topic = gathered.topics.number(row.topic)?;
@@ -236,11 +248,14 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
     // Nothing says in which order a sink was filled: its rows depend on none.
     let key = row.key.filter(|_| row.channel != Channel::Sink);
     let subset = key.map_or(0, |key| xxh3_64_with_seed(key, u64::from(topic) + 1) | 1);
-    let route = mix(subset, u64::from(topic) << 40 | (row.channel as u64) << 32 | u64::from(row.partition as u32));
+    // Which partition an output stands in, and which event a build names, is production's own.
+    let is_production = rules.production.is_some();
+    let partition = if is_production { 0 } else { row.partition };
+    let route = mix(subset, u64::from(topic) << 40 | (row.channel as u64) << 32 | u64::from(partition as u32));
     let timestamp = if rules.settings.timestamps { row.timestamp_ms } else { None };
     let cause = row
         .cause
-        .filter(|cause| is_stated(cause.by))
+        .filter(|cause| is_stated(cause.by) && !is_production)
         .map_or(0, |cause| mix(xxh3_64(cause.topic.as_bytes()), mix(cause.partition as u64, cause.offset as u64)));
     let about = if rules.is_of_values() {
         0

@@ -370,7 +370,8 @@ impl Context<'_> {
             return Some((Kind::Rerouted, Some(Change::Key)));
         }
         let partitioned = |drive| self.topics.is_partitioned(&old.output.topic, drive);
-        if old.output.partition != new.output.partition && partitioned(self.drives.0) && partitioned(self.drives.1) {
+        let is_told = self.rules.production.is_none() && old.output.partition != new.output.partition;
+        if is_told && partitioned(self.drives.0) && partitioned(self.drives.1) {
             return Some((Kind::Rerouted, Some(Change::Partition)));
         }
         if moved {

@@ -21,6 +21,7 @@ mod figure;
 mod gates;
 mod gather;
 mod giants;
+mod golden;
 mod json;
 mod latency;
 mod matching;
@@ -48,6 +49,7 @@ pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use family::settle;
 pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
+pub use golden::Production;
 pub use latency::{Quantile, latency};
 pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
@@ -390,6 +392,15 @@ pub struct Comparison {
     pub wants_new_again: bool,
     /// How much each rule silenced, by its text.
     pub silenced: BTreeMap<String, u64>,
+    /// Whether new was held against what production wrote: then the noise is new's, and tests are of new's drives.
+    #[serde(default)]
+    pub against_production: bool,
+    /// Differences that were left out, as all their outputs lie at the slice's edges.
+    #[serde(default)]
+    pub at_edges: u64,
+    /// Outputs of new, by topic, where nothing is known of what production wrote: they are not judged.
+    #[serde(default)]
+    pub beside_production: BTreeMap<String, u64>,
     /// Figures of the business, in the order of the scenario.
     #[serde(default)]
     pub figures: Vec<BusinessFigure>,

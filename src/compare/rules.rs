@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::business::Figures;
 use super::gather::unframed;
+use super::golden::Production;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
 use super::scan::{Scanned, Wanted, mix, scan};
@@ -127,6 +128,8 @@ pub struct Rules {
     pub(super) updates: BTreeSet<String>,
     pub(super) automaton: Automaton,
     pub(super) wanted: Wanted,
+    /// What is known of production, where old is what it wrote.
+    pub(super) production: Option<Production>,
     /// Figures of the business that outputs are added up to.
     pub(super) figures: Figures,
     /// Schemas of framed values.
@@ -151,6 +154,7 @@ impl Default for Rules {
             updates: BTreeSet::new(),
             automaton: Automaton::default(),
             wanted: Wanted::default(),
+            production: None,
             figures: Figures::default(),
             schemas: Schemas::default(),
             of_values: false,
@@ -279,6 +283,19 @@ impl Rules {
     #[must_use]
     pub fn with_schemas(self, schemas: Schemas) -> Self {
         Self { schemas, ..self }
+    }
+
+    /// The same rules for new against what production itself wrote. Partitions, timestamps and stated causes are not compared, and
+    /// order counts within a key at most.
+    #[must_use]
+    pub fn against_production(mut self, production: Production) -> Self {
+        self.settings.timestamps = false;
+        self.settings.event_time = EventTime::Cause;
+        if self.settings.order == Order::Total {
+            self.settings.order = Order::Key;
+        }
+        self.production = Some(production);
+        self
     }
 
     /// The same rules, with outputs added up to `figures` on the way.

@@ -23,10 +23,10 @@ pub(super) struct Row {
 
 /// Writes every figure as a row.
 pub(super) fn rows(report: &Report) -> Vec<Row> {
-    report.figures.iter().map(row).collect()
+    report.figures.iter().map(|figure| row(figure, super::words::noisy(report))).collect()
 }
 
-fn row(figure: &BusinessFigure) -> Row {
+fn row(figure: &BusinessFigure, build: &str) -> Row {
     let value = |drive: &str| figure.drives.get(drive).map_or("–".to_owned(), |found| decimal(&found.value));
     let is_equal = figure.changed_at_least.is_none();
     let share = figure.relative.filter(|_| !is_equal).map(|relative| format!(" ({})", change(relative)));
@@ -39,7 +39,7 @@ fn row(figure: &BusinessFigure) -> Row {
         new: value("new"),
         away: format!("{sign}{}{}", decimal(&figure.deviation), share.unwrap_or_default()),
         standing: figure.standing,
-        says: std::iter::once(what(figure)).chain(known(figure)).chain(left_out).collect(),
+        says: std::iter::once(what(figure)).chain(known(figure, build)).chain(left_out).collect(),
     }
 }
 
@@ -53,24 +53,24 @@ fn what(figure: &BusinessFigure) -> String {
     figure.only.as_ref().map_or(of.clone(), |only| format!("{of} where {only}"))
 }
 
-/// Says what is known of the deviation.
-fn known(figure: &BusinessFigure) -> Option<String> {
+/// Says what is known of the deviation; drives of `build` say what the noise is.
+fn known(figure: &BusinessFigure, build: &str) -> Option<String> {
     let spread = figure.spread.as_deref();
     Some(match figure.standing? {
         Standing::Suspected if spread.is_none() => {
-            "not judged: old was driven once, so nobody can tell what it differs from itself by".to_owned()
+            format!("not judged: {build} was driven once, so nobody can tell what it differs from itself by")
         }
         Standing::Noise => {
             format!(
-                "not different: drives of old differ by {} and new lies within that",
+                "not different: drives of {build} differ by {} and new lies within that",
                 decimal(spread.unwrap_or("0"))
             )
         }
         standing => {
             let standing = super::words::name(standing);
             match spread {
-                Some("0") => format!("{standing}: drives of old do not differ"),
-                spread => format!("{standing}: drives of old differ by {}", decimal(spread.unwrap_or("0"))),
+                Some("0") => format!("{standing}: drives of {build} do not differ"),
+                spread => format!("{standing}: drives of {build} differ by {}", decimal(spread.unwrap_or("0"))),
             }
         }
     })

@@ -38,6 +38,7 @@ pub(super) fn html(report: &Report) -> String {
         page.inside("main", |page| {
             first_screen::answer_cards(report, page);
             first_screen::contents(report, page);
+            origin::against(report, page);
             patterns::patterns(report, page);
             business::figures(report, page);
             redelivery::redelivery(report, page);

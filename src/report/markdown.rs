@@ -26,9 +26,10 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 20] = [
+    let sections: [fn(&Report) -> String; 21] = [
         head,
         answer_table,
+        against,
         patterns,
         business_figures,
         idempotency,
@@ -88,6 +89,12 @@ fn answer_table(report: &Report) -> String {
     text
 }
 
+fn against(report: &Report) -> String {
+    let Some(against) = &report.against else { return String::new() };
+    let said = listed(&against.says, "sentences", |said| format!("- {}\n", prose(said)));
+    format!("\n### Against what production wrote\n\n{said}")
+}
+
 fn patterns(report: &Report) -> String {
     let mut text = String::new();
     let mut left_out = 0;
@@ -100,7 +107,7 @@ fn patterns(report: &Report) -> String {
             "\n### {} ({})\n\n{}\n\n| kind | topic | path | change | new | noise | first |\n|---|---|---|---|--:|--:|---|\n",
             heading.title(),
             count(patterns.len() as u64),
-            heading.meaning()
+            heading.meaning(report)
         );
         text += &opened;
         for pattern in &patterns {

@@ -131,6 +131,9 @@ pub struct Report {
     /// Where the outcome of old comes from; none where that is not known.
     #[serde(default)]
     pub outcome_of_old: Option<OldFacts>,
+    /// What production wrote, where new was held against it instead of an old build; none in any other run.
+    #[serde(default)]
+    pub against: Option<AgainstFacts>,
     /// Each drive, by name in run order.
     pub drives: Vec<DriveFacts>,
     /// The plan.
@@ -273,6 +276,29 @@ pub struct OldFacts {
     /// SHA-256 over all that the outcome rests on (plan, recording, build, flags, rules of driving, machine), in hex: a run with the same
     /// may use it again. None where not all of that can be told.
     pub key: Option<String>,
+}
+
+/// What production wrote and new was held against.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AgainstFacts {
+    /// `recorded`, or the folder of an outcome.
+    pub source: String,
+    /// Topics of the recording that production wrote; empty for an outcome.
+    pub topics: Vec<String>,
+    /// Outputs of production that were compared.
+    pub outputs: u64,
+    /// Outputs of production that lie outside of the slice and were left out.
+    pub outside: u64,
+    /// Outputs of production, among those compared, that lie at the slice's edges.
+    pub at_edges: u64,
+    /// How long an edge is, in microseconds of event time; none where edges are not known.
+    pub edge_us: Option<i64>,
+    /// Differences that were left out, as all their outputs lie at an edge.
+    pub differences_at_edges: u64,
+    /// Outputs of new that nothing of production's can be held against, by topic: they are not judged.
+    pub not_judged: BTreeMap<String, u64>,
+    /// Sentences on what was compared, left out and not judged.
+    pub says: Vec<String>,
 }
 
 /// One build fed with one plan.

@@ -48,6 +48,8 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     head(report, &mut out);
     answer_lines(report, &mut out);
     patterns::patterns(report, &mut out);
+    let against = report.against.as_ref().map_or(&[][..], |against| &against.says);
+    listed("Against what production wrote", "sentences", against, &mut out);
     totals(report, &mut out);
     business(report, &mut out);
     idempotency(report, &mut out);
@@ -115,8 +117,8 @@ fn totals(report: &Report, out: &mut Printed) {
     }
     out.fact("differences", "", &format!("{} (old against new, raw)", words::by_kind(&report.differences)));
     let noise = report.noise.as_ref().map(words::by_kind);
-    let noise = noise
-        .map_or("not measured: old was driven once".to_owned(), |noise| format!("{noise} (old against old again)"));
+    let noise =
+        noise.map_or(words::no_noise(report), |noise| format!("{noise} ({0} against {0} again)", words::noisy(report)));
     out.fact("noise", "", &noise);
     if let Some(power) = report.power {
         out.fact(

@@ -236,8 +236,12 @@ impl Heading {
     }
 
     /// Says what it means.
-    pub(super) fn meaning(self) -> &'static str {
+    pub(super) fn meaning(self, report: &Report) -> &'static str {
         match self {
+            Self::Proven if report.against.is_some() => {
+                "Production does otherwise, beyond what new does to itself by chance."
+            }
+            Self::Noise if report.against.is_some() => "New differs from itself in the same way.",
             Self::Proven => "New broke it, beyond what old does to itself by chance.",
             Self::Suspected => "Seen, but chance could not be ruled out.",
             Self::Noise => "Old differs from itself in the same way.",
@@ -250,6 +254,16 @@ impl Heading {
 /// Returns the patterns under one heading, in the order of the report.
 pub(super) fn patterns_of(report: &Report, heading: Heading) -> Vec<&Pattern> {
     report.patterns.iter().filter(|pattern| Heading::of(pattern) == heading).collect()
+}
+
+/// The build whose drives say what the noise is.
+pub(super) fn noisy(report: &Report) -> &'static str {
+    if report.against.is_some() { "new" } else { "old" }
+}
+
+/// Says why there is no noise to show.
+pub(super) fn no_noise(report: &Report) -> String {
+    format!("not measured: {} was driven once", noisy(report))
 }
 
 /// Writes how often old against itself shows the same; a dash where that is not looked for.
@@ -341,7 +355,9 @@ pub(super) fn gate_result(gate: &GateResult) -> &'static str {
 
 /// Says why there are no figures of latency.
 pub(super) fn no_latency(report: &Report) -> &'static str {
-    if report.outcome_of_old.as_ref().is_some_and(|old| old.used_again_from.is_some()) {
+    if report.against.is_some() {
+        "Not judged: production ran at another time, which says nothing about this machine now."
+    } else if report.outcome_of_old.as_ref().is_some_and(|old| old.used_again_from.is_some()) {
         "Not compared: old was driven at another time, which says nothing about now. With --fresh it is driven again."
     } else {
         "Not measured: the replay was unpaced, or no due times are known."

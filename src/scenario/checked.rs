@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flags;
+use super::golden;
 use super::policy::read_policy;
 use super::run::Terms;
 use super::source::Problem;
 use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
 use crate::compare::{FidelityBounds, Figures, Gates, Rules};
-use crate::drive::{Build, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks};
+use crate::drive::{
+    Build, BuildSettings, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks,
+};
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
 use crate::schema::Schemas;
@@ -62,8 +65,8 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let transport = settings.drive.transport;
     let named = settings.effect.iter().map(|effect| format!("effects.{}", effect.name));
     let offers = named.fold(Offers::of(transport).with("registry").with("ofrep").with("flags"), Offers::with);
-    let (old, old_stand) = wrong.keep(stand("old", &settings.old, scenario.folder(), offers.clone())).unzip();
-    let (new, new_stand) = wrong.keep(stand("new", &settings.new, scenario.folder(), offers)).unzip();
+    let [(old, old_stand), (new, new_stand)] = wrong.stands(&offers);
+    wrong.keep(recording.as_ref().map_or(Ok(()), |recording| golden::check(&scenario, recording)));
     wrong.keep(check_flag_changes(&settings.flag_change, old.as_ref(), new.as_ref()));
     let beside = !(settings.effect.is_empty() && settings.sink.is_empty());
     let drive = wrong.keep(settings.drive.check_in(&settings.topic, scenario.folder(), beside));
@@ -90,8 +93,8 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         }
     }
     let builds = [("old", &old), ("new", &new)];
-    let builds: Vec<(&str, &Build)> =
-        builds.iter().filter_map(|(role, build)| Some((*role, build.as_ref()?))).collect();
+    let builds = builds.iter().skip(usize::from(scenario.against.is_some()));
+    let builds: Vec<(&str, &Build)> = builds.filter_map(|(role, build)| Some((*role, build.as_ref()?))).collect();
     wrong.keep(check_instances(&settings.fault, &builds));
     let drive = wrong.with_policy(drive).zip(lineage).zip(schemas.clone()).zip(stubs).zip(sinks);
     let described = recording.iter().flat_map(|recording| &recording.manifest().schemas);
@@ -117,10 +120,10 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         let kinds = settings.fault.iter().map(|fault| fault.kind.as_str());
         wrong.keep(drive.check_plan(plan.topics(), kinds));
         wrong.keep(drive.check_faults(plan.topics(), &settings.fault));
-        for (key, build) in [("old", &old), ("new", &new)] {
+        for (key, build) in &builds {
             let outputs = settings.drive.outputs.iter().chain(plan.topics()).map(String::as_str);
             let outputs: Vec<&str> = outputs.collect();
-            build.as_ref().map(|build| wrong.keep(build.check_topics(key, &outputs)));
+            wrong.keep(build.check_topics(key, &outputs));
         }
     }
     let mut problems = wrong.problems;
@@ -137,7 +140,8 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let (Some(old_stand), Some(new_stand)) = (old_stand, new_stand) else {
         return Err(problems.into());
     };
-    let wants_redelivery = settings.relations.redelivery.unwrap_or(true) && plan.redelivers();
+    let wants_redelivery =
+        scenario.against.is_none() && settings.relations.redelivery.unwrap_or(true) && plan.redelivers();
     let fault_log = fault_log.map(Path::to_owned);
     Ok(Checked {
         scenario,
@@ -169,6 +173,19 @@ impl Wrong<'_> {
 }
 
 impl Wrong<'_> {
+    /// Finds where both builds stand. Where new is held against what production wrote, new stands for old, which is not driven.
+    fn stands(&mut self, offers: &Offers) -> [(Option<Build>, Option<Stand>); 2] {
+        let (scenario, settings) = (self.scenario, &self.scenario.settings);
+        let mut of = |role: &str, settings: &BuildSettings| {
+            self.keep(stand(role, settings, scenario.folder(), offers.clone())).unzip()
+        };
+        if scenario.against.is_some() {
+            let new = of("new", &settings.new);
+            return [new.clone(), new];
+        }
+        [of("old", &settings.old), of("new", &settings.new)]
+    }
+
     /// Checks what drives are compared by, and what the verdict rests on.
     fn comparison(&mut self) -> (Option<Rules>, Option<Gates>) {
         let settings = &self.scenario.settings;
@@ -298,6 +315,10 @@ fn plan_settings(scenario: &Scenario, log: Option<FaultLog>) -> PlanSettings {
 impl Checked {
     /// Returns the names of the drives that a run makes for certain, in the order in which they are shown.
     pub fn drives(&self) -> Vec<String> {
+        if self.scenario.against.is_some() {
+            let further = (1..=self.drive.repeat_old).map(|number| again(number).replacen("old", "new", 1));
+            return std::iter::once("new".to_owned()).chain(further).collect();
+        }
         let mut names = vec!["old".to_owned()];
         names.extend((1..=self.drive.repeat_old).map(again));
         names.push("new".into());

@@ -25,8 +25,8 @@ use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
 use crate::recording::Recording;
 use crate::report::{
-    BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, OldFacts, RecordingFacts, Report, RequestFacts,
-    ScenarioFacts, SourceFacts,
+    AgainstFacts, BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, OldFacts, RecordingFacts, Report,
+    RequestFacts, ScenarioFacts, SourceFacts,
 };
 use crate::worktree::program_hash;
 
@@ -54,13 +54,16 @@ pub(super) struct Found<'a> {
     pub(super) judgement: Judgement,
     pub(super) bounds: FidelityBounds,
     pub(super) old: OldFacts,
+    /// What production wrote, where new is held against it.
+    pub(super) against: Option<AgainstFacts>,
     /// What was noticed of the builds' folders.
     pub(super) noticed: Vec<String>,
 }
 
 /// Gathers a run's report.
 pub(super) fn report(found: Found<'_>) -> Report {
-    let Found { checked, summary, drives, fired, touched, comparison, judgement, bounds, old, noticed } = found;
+    let Found { checked, summary, drives, fired, touched, comparison, judgement, bounds, old, against, noticed } =
+        found;
     let scenario = &checked.scenario;
     let builds = [
         ("old", &checked.old, &scenario.settings.old, &checked.old_stand),
@@ -88,6 +91,9 @@ pub(super) fn report(found: Found<'_>) -> Report {
         reproduce: reproduce(checked),
     };
     let mut report = origin.report(comparison, judgement);
+    if against.is_some() {
+        report.builds.insert("old".to_owned(), production());
+    }
     // What earlier drives used says nothing of today's.
     let driven = || drives.iter().filter(|(name, _)| old.used_again_from.is_none() || !name.starts_with("old"));
     report.resources = resources(driven());
@@ -95,7 +101,8 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(metrics::warnings(endings_of(drives)));
     report.warnings.extend(reuse::warning(&old));
     report.warnings.extend(noticed);
-    report.outcome_of_old = Some(old);
+    report.outcome_of_old = Some(old).filter(|_| against.is_none());
+    report.against = against;
     let manifest = checked.recording.manifest();
     report.warnings.splice(0..0, manifest.doubts().into_iter().chain(manifest.left_out()));
     report.warnings.extend(around_builds(drives));
@@ -160,6 +167,19 @@ pub(super) fn recording_hash(recording: &Recording) -> String {
         hash.update(segment.sha256.as_deref().unwrap_or(&segment.file));
     }
     hexadecimal(&hash.finalize())
+}
+
+/// Production, of which nobody knows how it was started.
+fn production() -> BuildFacts {
+    BuildFacts {
+        name: "production".to_owned(),
+        command: Vec::new(),
+        program_hash: None,
+        source: None,
+        flags: BTreeMap::new(),
+        env_names: Vec::new(),
+        env_hash: String::new(),
+    }
 }
 
 fn build_facts(role: &str, build: &Build, settings: &BuildSettings, stand: &Stand, checked: &Checked) -> BuildFacts {
@@ -486,7 +506,10 @@ fn reproduce(checked: &Checked) -> String {
     words.extend(["--seed".to_owned(), scenario.settings.seed.to_string()]);
     // Branches move on: what was driven is named by its commit.
     let stands = [("old", &checked.old_stand), ("new", &checked.new_stand)];
-    for (role, stand) in stands {
+    if let Some(against) = &scenario.against {
+        words.extend(["--against".to_owned(), quoted(&against.written())]);
+    }
+    for (role, stand) in stands.into_iter().skip(usize::from(scenario.against.is_some())) {
         if let Stand::Revision(revision) = stand {
             words.extend([format!("--{role}"), revision.wanted.commit.clone()]);
         }

@@ -9,6 +9,7 @@ use super::ScenarioError;
 use super::checked::Checked;
 use super::facts::{self, Found};
 use super::folder::{Destination, RunFolder};
+use super::golden::Golden;
 use super::reuse::{UsedAgain, use_again};
 use super::stand::{built, changed_meanwhile};
 use crate::clock::Stop;
@@ -83,9 +84,15 @@ pub fn run(
     folder.fill("plan.parquet", |file| write_plan(&checked.plan, file))?;
     folder.fill("faults.ndjson", |file| fault_log(&checked.plan, file))?;
 
-    let (mut drives, old) = driven_or_used_again(checked, destination, &folder, watcher, stop)?;
     let unfinished = |error| stopped_comparing(error, folder.path());
-    let terms = Terms { timed: old.facts.used_again_from.is_none(), ..checked.terms() };
+    let golden = Golden::open(checked, &folder, stop).map_err(unfinished)?;
+    let (mut drives, old) = match &golden {
+        Some(golden) => (golden_and_driven(golden, checked, &folder, watcher, stop)?, UsedAgain::default()),
+        None => driven_or_used_again(checked, destination, &folder, watcher, stop)?,
+    };
+    let rules = golden.as_ref().map_or_else(|| checked.rules.clone(), |golden| golden.rules(&checked.rules));
+    let timed = old.facts.used_again_from.is_none() && golden.is_none();
+    let terms = Terms { timed, rules: &rules, ..checked.terms() };
     let mut comparison = compared(&drives, &terms, stop).map_err(unfinished)?;
     if comparison.wants_new_again {
         drives.extend(driven(checked, &["new-again".into()], &folder.path().join("outcomes"), watcher, stop)?);
@@ -115,8 +122,20 @@ pub fn run(
     let judgement = judge(&facts, &checked.gates);
     let old = old.facts;
     let drives = &drives;
-    let report =
-        facts::report(Found { checked, summary, drives, fired, touched, comparison, judgement, bounds, old, noticed });
+    let against = golden.map(|golden| golden.facts(checked, &comparison));
+    let report = facts::report(Found {
+        checked,
+        summary,
+        drives,
+        fired,
+        touched,
+        comparison,
+        judgement,
+        bounds,
+        old,
+        against,
+        noticed,
+    });
     write_report(&folder, &report)?;
     Ok(Run { folder, report })
 }
@@ -213,6 +232,19 @@ fn driven_or_used_again(
     Ok((drives, old))
 }
 
+/// Puts what production wrote in old's place and makes all drives of new.
+fn golden_and_driven(
+    golden: &Golden,
+    checked: &Checked,
+    folder: &RunFolder,
+    watcher: &dyn Watcher,
+    stop: &Stop,
+) -> Result<Vec<(String, Outcome)>, ScenarioError> {
+    let mut drives = vec![("old".to_owned(), golden.outcome.clone())];
+    drives.extend(driven(checked, &checked.drives(), &folder.path().join("outcomes"), watcher, stop)?);
+    Ok(drives)
+}
+
 /// Makes the drives called `names`, side by side or one after the other, each into a folder of its own below `outcomes`.
 fn driven(
     checked: &Checked,
@@ -277,7 +309,7 @@ pub(super) fn compared(
     let spill = SpillSpace::system().until(move || asked.raised());
     let (old, new) = by_build(drives);
     let mut comparison = compare(&old, &new, rules, recording, &spill)?;
-    if let [new, again] = new.as_slice() {
+    if let ([new, again], false) = (new.as_slice(), comparison.against_production) {
         comparison.noise_of_new = Some(unsteadiness(new, again, rules, recording, &spill)?);
     }
     if let (Some(old_once), Some(new_once)) = (one(drives, "old-once"), one(drives, "new-once")) {

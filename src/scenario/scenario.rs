@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::ValueDeserializer;
 
 use super::ScenarioError;
+use super::golden::{self, Against};
 use super::read::deserialise;
 use super::settings::ScenarioSettings;
 use super::source::{Problem, Source};
@@ -27,6 +28,8 @@ pub struct Scenario {
     pub path: PathBuf,
     /// What it says.
     pub settings: ScenarioSettings,
+    /// What new is held against in place of an old build; none where old is driven.
+    pub against: Option<Against>,
     /// Overrides that were laid over it, as given.
     pub overrides: Vec<String>,
     source: Source,
@@ -43,6 +46,17 @@ impl Scenario {
     pub fn read(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, ScenarioError> {
         let path = path.as_ref();
         Self::of_text(path, text_of(path)?, overrides, &[])
+    }
+
+    /// Reads the scenario at `path` to hold its new build `against` what production wrote, so that `[old]` may be missing from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::read`].
+    pub fn read_against(path: impl AsRef<Path>, overrides: &[String], against: Against) -> Result<Self, ScenarioError> {
+        let path = path.as_ref();
+        let scenario = Self::of_text(path, text_of(path)?, overrides, &golden::FILLERS)?;
+        Ok(Self { against: Some(against), ..scenario })
     }
 
     /// Reads a scenario of which only the rules are wanted, so that recording and builds may be missing from it.
@@ -85,6 +99,7 @@ impl Scenario {
             question: question_in(source.file()),
             path: path.to_owned(),
             settings,
+            against: None,
             overrides: overrides.to_vec(),
             source,
         })

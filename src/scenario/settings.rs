@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
+use super::golden::GoldenSettings;
 use crate::compare::{CompareSettings, FigureSettings, GateSettings};
 use crate::drive::{
     BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
@@ -70,6 +71,9 @@ pub struct ScenarioSettings {
     /// What the outputs of each drive come to in the words of the business, old against new.
     #[serde(default)]
     pub figure: Vec<FigureSettings>,
+    /// What production wrote, for `run --against recorded`.
+    #[serde(default)]
+    pub golden: GoldenSettings,
     /// Rules that each build keeps against itself.
     #[serde(default)]
     pub relations: RelationSettings,

@@ -119,6 +119,12 @@ pub(super) fn built(
     let both = matches!(checked.new_stand, Stand::Folder(_))
         && matches!(checked.old_stand, Stand::Folder(_))
         && (old.1.canonicalize().ok(), &old.0.build) == (new.1.canonicalize().ok(), &new.0.build);
+    if checked.scenario.against.is_some() {
+        (built.new, built.new_stand) = maker.made("new", &checked.new, &checked.new_stand, &new.0.build)?;
+        // Stands for old, and is not driven as such.
+        (built.old, built.old_stand) = (built.new.clone(), built.new_stand.clone());
+        return Ok(built);
+    }
     (built.old, built.old_stand) = maker.made("old", &checked.old, &checked.old_stand, &old.0.build)?;
     let commands = if both { &[][..] } else { &new.0.build };
     (built.new, built.new_stand) = maker.made("new", &checked.new, &checked.new_stand, commands)?;
@@ -234,6 +240,7 @@ pub(super) fn changed_meanwhile(checked: &Checked, runs: &Path) -> Vec<String> {
     };
     [("old", &checked.old_stand), ("new", &checked.new_stand)]
         .into_iter()
+        .skip(usize::from(checked.scenario.against.is_some()))
         .filter_map(|(role, stand)| of(role, stand))
         .collect()
 }

@@ -13,6 +13,7 @@ mod described;
 mod drive;
 mod effects;
 mod flags;
+mod golden;
 mod import;
 #[cfg(target_os = "linux")]
 mod isolation;

@@ -9,6 +9,9 @@ use crate::report::{BuildFacts, Report};
 /// Bytes of the flags and variables of one build.
 const SETTINGS_BYTES: usize = 30_000;
 
+/// Bytes of what is said of production.
+const AGAINST_BYTES: usize = 30_000;
+
 /// Bytes of all builds.
 const BUILDS_BYTES: usize = 200_000;
 
@@ -97,4 +100,12 @@ pub(super) fn foot(report: &Report, page: &mut Page) {
             report.tool, report.format
         ),
     );
+}
+
+/// Writes what production wrote and new was held against; nothing in any other run.
+pub(super) fn against(report: &Report, page: &mut Page) {
+    let Some(against) = &report.against else { return };
+    page.section("section id=\"against\"", "Against what production wrote", |page| {
+        page.list(AGAINST_BYTES, "sentences", &against.says, |page, said| page.text(said));
+    });
 }

@@ -42,7 +42,8 @@ pub(super) fn patterns(report: &Report, page: &mut Page) {
         for heading in Heading::ALL {
             let patterns = patterns_of(report, heading);
             if !patterns.is_empty() {
-                group(Group { heading, before }, &patterns, page);
+                let about = heading.meaning(report);
+                group(Group { heading, before, about, noisy: words::noisy(report) }, &patterns, page);
             }
             before += patterns.len();
         }
@@ -56,11 +57,15 @@ struct Group {
     heading: Heading,
     /// How many patterns stand before it, for their numbers go on.
     before: usize,
+    /// What the heading means.
+    about: &'static str,
+    /// The build whose drives say what the noise is.
+    noisy: &'static str,
 }
 
 fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
     page.leaf("h3", &format!("{}: {}", group.heading.title(), counted(patterns.len() as u64, "pattern", "patterns")));
-    page.leaf("p class=\"about\"", group.heading.meaning());
+    page.leaf("p class=\"about\"", group.about);
     // Written first, because the overview links to those that found room.
     let mut side_by_side = Page::new();
     let written = details(group, patterns, &mut side_by_side);
@@ -69,7 +74,8 @@ fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
 }
 
 fn overview(group: Group, patterns: &[&Pattern], linked: usize, page: &mut Page) {
-    let headings = ["", "kind", "topic", "path", "change", "#new against old", "#old against itself", "first seen"];
+    let itself = if group.noisy == "new" { "#new against itself" } else { "#old against itself" };
+    let headings = ["", "kind", "topic", "path", "change", "#new against old", itself, "first seen"];
     let mut written = usize::MAX;
     page.table(group.heading.title(), &headings, |page| {
         written = page.within(OVERVIEW_BYTES, patterns.iter().enumerate(), |page, (index, pattern)| {
@@ -106,13 +112,13 @@ fn details(group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
         let opened = index < OPEN && matches!(group.heading, Heading::Proven | Heading::Suspected);
         let tag = if opened { "details class=\"pattern\" open" } else { "details class=\"pattern\"" };
         let number = group.before + index + 1;
-        page.inside_numbered(tag, "pattern", number, |page| detail(number, pattern, page));
+        page.inside_numbered(tag, "pattern", number, |page| detail((number, group.noisy), pattern, page));
     });
     page.left_out(written, patterns.len(), "patterns with their examples");
     written
 }
 
-fn detail(number: usize, pattern: &Pattern, page: &mut Page) {
+fn detail((number, noisy): (usize, &str), pattern: &Pattern, page: &mut Page) {
     let heading = Heading::of(pattern);
     page.inside("summary", |page| {
         page.leaf("span class=\"number\"", &number.to_string());
@@ -132,7 +138,7 @@ fn detail(number: usize, pattern: &Pattern, page: &mut Page) {
         if let Some(first) = &pattern.first {
             page.leaf("p", &format!("First: {}", sighting(first)));
         }
-        page.leaf("p class=\"about\"", &statistics(pattern));
+        page.leaf("p class=\"about\"", &statistics(pattern, noisy));
         let written =
             page.within(EXAMPLES_BYTES, pattern.examples.iter(), |page, each| example(pattern.kind, each, page));
         page.left_out(written, pattern.examples.len(), "examples");
@@ -140,11 +146,12 @@ fn detail(number: usize, pattern: &Pattern, page: &mut Page) {
 }
 
 /// Says what stands behind a standing.
-fn statistics(pattern: &Pattern) -> String {
+fn statistics(pattern: &Pattern, noisy: &str) -> String {
     let Statistics { compared, odd_new, odd_any, odd_all, p_value, q_value, recurred, noise_rate, seen_in_old, .. } =
         &pattern.statistics;
+    let (alone, itself) = if noisy == "new" { ("production", "New") } else { ("new", "Old") };
     let mut text = format!(
-        "Of {} compared, new alone disagrees at {}, exactly one drive at {}, all differ at {}. Old against itself: {}.",
+        "Of {} compared, {alone} alone disagrees at {}, exactly one drive at {}, all differ at {}. {itself} against itself: {}.",
         counted(*compared, "identity", "identities"),
         count(*odd_new),
         count(*odd_any),
@@ -161,10 +168,12 @@ fn statistics(pattern: &Pattern) -> String {
         (Some(p), None) => {
             let _ = write!(text, " Chance: p {}.", probability(*p));
         }
-        (None, _) => text += " Chance was not tested: old was driven once.",
+        (None, _) => {
+            let _ = write!(text, " Chance was not tested: {noisy} was driven once.");
+        }
     }
     if let Some(p) = pattern.statistics.p_beside_noise.filter(|p| Some(*p) != *p_value) {
-        let _ = write!(text, " Beside all that is odd in old: p {}.", probability(p));
+        let _ = write!(text, " Beside all that is odd in {noisy}: p {}.", probability(p));
     }
     if let Some(rate) = noise_rate {
         let _ = match seen_in_old {
@@ -198,12 +207,15 @@ fn totals(report: &Report, page: &mut Page) {
         }
         fact("Identities", &count(report.identities));
         fact("Old against new", &words::by_kind(&report.differences));
-        let noise = report.noise.as_ref().map_or("not measured: old was driven once".to_owned(), words::by_kind);
-        fact("Old against old again (noise)", &noise);
+        let noise = report.noise.as_ref().map_or(words::no_noise(report), words::by_kind);
+        fact(
+            if report.against.is_some() { "New against new again (noise)" } else { "Old against old again (noise)" },
+            &noise,
+        );
         let power = report
             .power
             .map(|power| format!("a change of {} would have been proven (95 %)", counted(power, "output", "outputs")));
-        fact("Power", &power.unwrap_or_else(|| "not known: old was driven once".to_owned()));
+        fact("Power", &power.unwrap_or_else(|| format!("not known: {} was driven once", words::noisy(report))));
     });
     if !report.silenced.is_empty() {
         page.leaf("h3", "Silenced by rules");

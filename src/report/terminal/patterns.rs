@@ -21,7 +21,7 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
         }
         out.heading(
             &format!("{}: {}", heading.title(), counted(patterns.len() as u64, "pattern", "patterns")),
-            heading.meaning(),
+            heading.meaning(report),
         );
         out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
         for pattern in patterns.iter().take(PATTERNS_MAX) {

@@ -113,6 +113,7 @@ pub(crate) fn agree() -> Report {
             ("old".into(), build("compensation 1.4", "compensation-old", false)),
             ("new".into(), build("compensation 2.0", "compensation-new", true)),
         ]),
+        against: None,
         outcome_of_old: Some(OldFacts {
             used_again_from: None,
             driven_because:

@@ -1,0 +1,64 @@
+//! New against what production wrote: which drives are exchangeable then, what is compared, and what lies at the slice's edges.
+//!
+//! What production wrote is one drive of old, and there will be no other. New is driven k times instead, and says what the noise is.
+//! Under the hypothesis that new behaves like production the k + 1 drives are exchangeable all the same: where exactly one of them
+//! disagrees with all others, each is equally likely to be that one, so production is with probability 1/(k + 1). Where it is so more
+//! often than that, production and new differ: the same test as of old driven k times, with the roles turned.
+//!
+//! Production ran elsewhere and at another time: positions, partitions, timestamps and stated causes are other by nature and not
+//! compared, and order counts within a key at most. What production wrote for events ahead of the slice, or had not written yet when it
+//! was no longer looked at, stands on one side alone: a difference all outputs of which lie at such an edge is counted and left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Kind;
+use super::matching::{Differences, Seen};
+use crate::outcome::{Channel, Output};
+use crate::plan::Phase;
+
+/// What is known of what production wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Production {
+    /// First offset, by topic and partition of an input, whose outputs production may have written only when it was no longer looked
+    /// at; partitions without such an offset are left out. None where nothing is known of edges: then none are left out.
+    pub in_flight: Option<BTreeMap<(String, i32), i64>>,
+    /// Topics of which all that production wrote is there: what new writes elsewhere, and calls and sinks of its own, are not judged.
+    /// None where its outcome is as whole as new's.
+    pub topics: Option<BTreeSet<String>>,
+}
+
+impl Production {
+    /// Whether what production wrote there is known.
+    pub(super) fn covers(&self, channel: Channel, topic: &str) -> bool {
+        let is_written = matches!(channel, Channel::Output | Channel::DeadLetter);
+        self.topics.as_ref().is_none_or(|topics| is_written && topics.contains(topic))
+    }
+
+    /// Whether an output may stand on one side alone for where the slice begins and ends: by its cause, and by its phase where no cause
+    /// is known. Outputs of production have no cause; those at an edge are of the phase `drain`.
+    fn holds(in_flight: &BTreeMap<(String, i32), i64>, output: &Output) -> bool {
+        match &output.cause {
+            Some(cause) => {
+                let first = in_flight.get(&(cause.topic.clone(), cause.partition));
+                first.is_some_and(|first| cause.offset >= *first)
+            }
+            None => output.phase == Phase::Drain,
+        }
+    }
+
+    /// Takes out of `found` what lies at an edge: differences of which every output does, and last values of which one does. Returns
+    /// how many were taken out that count.
+    pub(super) fn leave_out(&self, found: &mut Differences, (old, new): (&[Seen], &[Seen])) -> u64 {
+        let Some(in_flight) = &self.in_flight else { return 0 };
+        let mut left_out = 0;
+        found.findings.retain(|finding| {
+            let is_final = finding.signature.kind == Kind::FinalState;
+            let both = finding.old.map(|at| &old[at]).into_iter().chain(finding.new.map(|to| &new[to]));
+            let mut at_edges = both.map(|seen| Self::holds(in_flight, &seen.output));
+            let leaves = if is_final { at_edges.any(|held| held) } else { at_edges.all(|held| held) };
+            left_out += u64::from(leaves && finding.counts);
+            !leaves
+        });
+        left_out
+    }
+}
