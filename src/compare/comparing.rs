@@ -12,9 +12,10 @@ use super::gates::Gates;
 use super::gather::gather;
 use super::matching::Signature;
 use super::noise::{Counts, Drives, measure};
-use super::patterns::{OTHERS, Tally};
+use super::patterns::{Candidate, OTHERS, Tally};
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
+use super::state::Convergence;
 use super::watched::Watched;
 use super::{CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
 use crate::outcome::{Ending, Outcome};
@@ -97,7 +98,11 @@ fn compare_bounded(
     if let Some(subsets) = gathered.subsets {
         engine.subsets(subsets)?;
     }
-    let (mut totals, _) = engine.finish()?;
+    if let Some(tables) = gathered.tables {
+        engine.tables(tables)?;
+    }
+    let (mut totals, topics) = engine.finish()?;
+    let (convergence, tables) = std::mem::take(&mut totals.state).finish(&topics, &gathered.keyless);
     note_endings(&mut totals, old, first_new);
 
     let counted = if turned {
@@ -131,14 +136,21 @@ fn compare_bounded(
         against_production: turned,
         at_edges: totals.at_edges,
         beside_production: gathered.beside,
+        tables,
         figures,
         ..Comparison::default()
     };
     let found = found(totals, if turned { 0 } else { old.len() });
     let candidates = found.iter().flat_map(|(_, tally)| &tally.candidates);
+    let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));
     let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
     let patterns = found.into_iter().map(|(signature, tally)| pattern(signature, &tally, counted, rules, &sightings));
     comparison.patterns = patterns.collect();
+    let sighted = |(found, candidate): (Convergence, Option<Candidate>)| Convergence {
+        at: candidate.and_then(|candidate| sightings.sighting(&candidate)),
+        ..found
+    };
+    comparison.convergence = convergence.into_iter().map(sighted).collect();
     settle(&mut comparison, &Gates::default());
     Ok(comparison)
 }

@@ -9,13 +9,14 @@ use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Buckets};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::gather::{Entry, Topics, is_ordered, lane_bits};
-use super::giants::{pair, said};
+use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
 use super::patterns::{Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
 use super::scan::mix;
 use super::sorted::Sorter;
+use super::state::{self, State, Way};
 use super::strays::{Stray, Strays, Tag};
 use super::watched::go_on;
 use super::{CompareError, Kind};
@@ -69,6 +70,8 @@ pub(super) struct Totals {
     pub(super) extent: u64,
     /// Identities and keys of so many outputs in such disorder that the fewest that moved were not found.
     pub(super) moved_at_most: u64,
+    /// What outputs amount to.
+    pub(super) state: State,
     /// Differences that lie at the slice's edges.
     pub(super) at_edges: u64,
     compared_by_number: Vec<u64>,
@@ -83,8 +86,10 @@ pub(super) struct Job {
 pub(super) enum What {
     /// All outputs of an identity, or a window of them; drives that wrote more of it.
     Identity { wrote_more: u64, ordered: bool },
-    /// The last output of a key in each drive.
-    Final,
+    /// The last output of a key in each drive, and how old and new came to it.
+    Final(Way),
+    /// The row of a key in each drive that has one.
+    Row,
 }
 
 impl<'a> Engine<'a> {
@@ -405,13 +410,109 @@ impl<'a> Engine<'a> {
     // ---- order and last values of subsets ----
 
     fn push_final_of(&mut self, sides: &[&[Entry]]) -> Result<(), CompareError> {
+        let (old, new) = (sides[0], sides[self.olds]);
+        let is_updated = sides.iter().any(|side| side.len() > 1);
+        let way = if is_updated {
+            Way::of((old.len() as u64, old.iter().copied().map(Ok)), (new.len() as u64, new.iter().copied().map(Ok)))?
+        } else {
+            Way::Same
+        };
         let lasts = sides.iter().filter_map(|side| side.last().copied()).collect();
-        self.push_final(lasts, sides.iter().any(|side| side.len() > 1))
+        self.push_final(lasts, is_updated, way)
     }
 
-    pub(super) fn push_final(&mut self, lasts: Vec<Entry>, is_updated: bool) -> Result<(), CompareError> {
+    pub(super) fn push_final(&mut self, lasts: Vec<Entry>, is_updated: bool, way: Way) -> Result<(), CompareError> {
         let differ = lasts.windows(2).any(|two| two[0].content != two[1].content);
-        if is_updated && differ { self.push(Job { entries: lasts, what: What::Final }) } else { Ok(()) }
+        if is_updated && differ {
+            return self.push(Job { entries: lasts, what: What::Final(way) });
+        }
+        if is_updated {
+            self.note_way(&lasts, way);
+        }
+        Ok(())
+    }
+
+    /// Notes how old and new came to the last value of a key that both wrote.
+    fn note_way(&mut self, lasts: &[Entry], way: Way) {
+        let of = |drive: usize| lasts.iter().find(|last| usize::from(last.drive) == drive);
+        // Against what production wrote the edges of the slice end keys on other values by themselves.
+        let judged = self.rules.production.is_none() && self.are_through();
+        if let (true, Some(_), Some(new)) = (judged, of(0), of(self.olds)) {
+            self.tally.state.note(new.topic, way);
+        }
+    }
+
+    /// Whether old and new finished, so that what they wrote last is the last.
+    fn are_through(&self) -> bool {
+        [0, self.olds].iter().all(|drive| self.drives[*drive].ending() == Ending::Finished)
+    }
+
+    // ---- tables ----
+
+    /// Compares the rows that the updates in `buckets` leave.
+    pub(super) fn tables(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
+        let key = |entry: &Entry| (entry.subset, entry.drive, entry.sequence);
+        let (held, drives) = (self.bounds.held, self.drives.len());
+        for bucket in 0..BUCKETS {
+            if buckets.count(bucket) > held as u64 {
+                let mut sorter = Sorter::new(key, held, self.spill);
+                buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
+                sorter.finish()?.groups(
+                    |entry| entry.subset,
+                    held,
+                    |group| {
+                        go_on(self.spill)?;
+                        self.row_of_table(&lasts(&giants::sides(&group, drives)?))
+                    },
+                )?;
+                continue;
+            }
+            let mut entries = buckets.take(bucket)?;
+            entries.sort_unstable_by_key(key);
+            for group in entries.chunk_by(|one, other| one.subset == other.subset) {
+                go_on(self.spill)?;
+                let lasts: Vec<Entry> = self.sides(group).iter().filter_map(|side| side.last().copied()).collect();
+                self.row_of_table(&lasts)?;
+            }
+        }
+        self.work()
+    }
+
+    /// Compares the rows of one key, whose last updates in each drive are `lasts`.
+    fn row_of_table(&mut self, lasts: &[Entry]) -> Result<(), CompareError> {
+        let rows: Vec<Entry> = lasts.iter().filter(|last| !last.is(Entry::GONE)).copied().collect();
+        let has = |drive: usize| rows.iter().any(|row| usize::from(row.drive) == drive);
+        let sides = (has(0), has(self.olds));
+        let Some(topic) = lasts.first().map(|last| last.topic) else { return Ok(()) };
+        let judged = self.are_through();
+        self.tally.state.row(topic, sides, judged);
+        self.note_compared(sides.0 || sides.1, [topic]);
+        let agree = rows.is_empty()
+            || rows.len() == self.drives.len() && rows.windows(2).all(|two| two[0].value == two[1].value);
+        if agree || !judged { Ok(()) } else { self.push(Job { entries: rows, what: What::Row }) }
+    }
+
+    /// Compares the rows of one key, read again.
+    fn compare_rows(&mut self, sides: &[Vec<Seen>], topic: u16) {
+        let mut compared = Compared::default();
+        for one in 0..sides.len() {
+            for other in (0..sides.len()).filter(|other| *other != one) {
+                let (old, new) = (sides[one].first(), sides[other].first());
+                let signatures = state::rows(old, new, self.rules).into_iter().enumerate();
+                let finding = |(number, signature)| Finding {
+                    signature,
+                    old: old.map(|_| 0),
+                    new: new.map(|_| 0),
+                    counts: number == 0,
+                };
+                let findings = signatures.map(finding).collect();
+                compared.by_drives.insert((one, other), Differences { findings, ..Differences::default() });
+            }
+        }
+        if let Some(first) = compared.between(0, self.olds).findings.first() {
+            self.tally.state.row_differs(topic, &first.signature);
+        }
+        self.note_lasts(sides, &compared);
     }
 
     /// Compares the order of the outputs of one subset; those of one `token` stand for each other.
@@ -614,7 +715,8 @@ impl<'a> Engine<'a> {
                 What::Identity { wrote_more, ordered } => {
                     self.compare_identity(sides, job, wrote_more, ordered, &times)?;
                 }
-                What::Final => self.compare_final(sides, &job.entries),
+                What::Final(way) => self.compare_final(sides, &job.entries, way),
+                What::Row => self.compare_rows(sides, job.entries.first().map_or(0, |row| row.topic)),
             }
         }
         Ok(())
@@ -838,7 +940,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Compares the last values of one key, which stand at `lasts`.
-    fn compare_final(&mut self, sides: &[Vec<Seen>], lasts: &[Entry]) {
+    fn compare_final(&mut self, sides: &[Vec<Seen>], lasts: &[Entry], way: Way) {
         let identity =
             |drive: usize| lasts.iter().find(|last| usize::from(last.drive) == drive).map(|last| last.identity);
         let new = self.olds;
@@ -868,14 +970,29 @@ impl<'a> Engine<'a> {
                 compared.by_drives.insert((one, other), found);
             }
         }
+        let way = match (way, sides[0].last(), sides[new].last()) {
+            // Other bytes that say the same, or nearly enough: equal with the last of them, if not before.
+            (Way::Apart, Some(old), Some(last)) if compared.between(0, new).findings.is_empty() => {
+                Way::From { old: old.output.sequence, new: last.output.sequence }
+            }
+            (way, _, _) => way,
+        };
+        self.note_way(lasts, way);
+        self.note_lasts(sides, &compared);
+    }
+
+    /// Hands what differs in the last values of a key to its patterns.
+    fn note_lasts(&mut self, sides: &[Vec<Seen>], compared: &Compared) {
+        let new = self.olds;
         for finding in &compared.between(0, new).findings {
             self.note(finding, (&sides[0], &sides[new]), Tag::Raw);
         }
+        let job = Job { entries: Vec::new(), what: What::Row };
         if self.olds >= 2 {
-            self.note_noise(sides, &compared);
-            self.note_odd(sides, &Job { entries: Vec::new(), what: What::Final }, &compared);
+            self.note_noise(sides, compared);
+            self.note_odd(sides, &job, compared);
         } else if self.turned() {
-            self.note_turned(sides, &Job { entries: Vec::new(), what: What::Final }, &compared);
+            self.note_turned(sides, &job, compared);
         }
     }
 }

@@ -46,6 +46,9 @@ impl Entry {
     /// The same content stands on every side; this one is beyond that.
     pub(super) const ECHO: u8 = 2;
 
+    /// It takes the row of its key out of a table.
+    pub(super) const GONE: u8 = 32;
+
     /// Its cause is a redelivered delivery.
     pub(super) const REDELIVERED: u8 = 16;
 
@@ -163,6 +166,10 @@ pub(super) struct Gathered<'s> {
     pub(super) identities: Buckets<'s, Entry>,
     /// By dependence subset; only where subsets are not the identities themselves.
     pub(super) subsets: Option<Buckets<'s, Entry>>,
+    /// Updates of tables, by key; only where there are such.
+    pub(super) tables: Option<Buckets<'s, Entry>>,
+    /// Outputs of old and new on topics that are tables which have no key, by topic.
+    pub(super) keyless: BTreeMap<u16, u64>,
     /// Topics.
     pub(super) topics: Topics,
     /// Outputs of each drive, warm-up left out.
@@ -193,6 +200,8 @@ pub(super) fn gather<'s>(
     let mut gathered = Gathered {
         identities: Buckets::new(share, spill),
         subsets: needs_subsets.then(|| Buckets::new(share, spill)),
+        tables: rules.has_tables().then(|| Buckets::new(bytes / 8, spill)),
+        keyless: BTreeMap::new(),
         topics: Topics::default(),
         counts: vec![0; drives.len()],
         unreadable: vec![0; drives.len()],
@@ -204,6 +213,9 @@ pub(super) fn gather<'s>(
     };
     for (number, drive) in drives.iter().enumerate() {
         drive.each(&rules.ignore_headers, &mut |row| {
+            if rules.is_table(row.channel, row.topic) {
+                return gathered.update(row, number as u8, rules);
+            }
             if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
                 return Ok(());
             }
@@ -231,6 +243,21 @@ pub(super) fn gather<'s>(
         })?;
     }
     Ok(gathered)
+}
+
+impl Gathered<'_> {
+    /// Takes an update of a table. Those of the warm-up count, too: rows stand until they are taken away.
+    fn update(&mut self, row: &Row<'_>, drive: u8, rules: &Rules) -> Result<(), CompareError> {
+        let topic = self.topics.number(row.topic)?;
+        let (entry, said) = entry(row, topic, drive, rules, &mut 0);
+        if entry.subset == 0 {
+            *self.keyless.entry(topic).or_default() += 1;
+            return Ok(());
+        }
+        let flags = if row.value.is_none() { Entry::GONE } else { 0 };
+        let entry = Entry { identity: 0, content: 0, value: said, ignored: 0, flags, ..entry };
+        self.tables.as_mut().map_or(Ok(()), |tables| tables.push((entry.subset >> 56) as usize, entry))
+    }
 }
 
 /// Makes the entry of one output with the hash of what it says, and notes in `paths` which of the identity it has.

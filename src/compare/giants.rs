@@ -14,6 +14,7 @@ use super::gather::{Entry, is_ordered};
 use super::order::Pair;
 use super::scan::mix;
 use super::sorted::{Part, Sorted, Sorter};
+use super::state::Way;
 use super::watched::go_on;
 use crate::spill::SpillSpace;
 
@@ -59,7 +60,7 @@ fn same(sides: &[Side<'_>], spill: &SpillSpace) -> Result<bool, CompareError> {
     Ok(true)
 }
 
-fn lasts(sides: &[Side<'_>]) -> Vec<Entry> {
+pub(super) fn lasts(sides: &[Side<'_>]) -> Vec<Entry> {
     sides.iter().filter_map(|side| side.last).collect()
 }
 
@@ -289,7 +290,7 @@ impl Engine<'_> {
         let same = same(&sides, self.spill)?;
         let is_key = !self.rules.has_identity() && first.subset != 0;
         if is_key && !(same && ordered) {
-            self.push_final(lasts(&sides), sides.iter().any(|side| side.count > 1))?;
+            self.push_giant_final(&sides)?;
         }
         if same {
             self.tally.matched += sides[0].count;
@@ -304,13 +305,19 @@ impl Engine<'_> {
         if same(&sides, self.spill)? {
             return Ok(());
         }
-        self.push_final(lasts(&sides), sides.iter().any(|side| side.count > 1))?;
+        self.push_giant_final(&sides)?;
         if with_order {
             let outputs = self.by(|entry| (said(entry), entry.drive, entry.sequence), group)?;
             let first = sides.iter().find_map(|side| side.part.each().next()).transpose()?;
             self.giant_order((&outputs, said), first, false)?;
         }
         Ok(())
+    }
+
+    fn push_giant_final(&mut self, sides: &[Side<'_>]) -> Result<(), CompareError> {
+        let (old, new) = (&sides[0], &sides[self.olds]);
+        let way = Way::of((old.count, old.part.each()), (new.count, new.part.each()))?;
+        self.push_final(lasts(sides), sides.iter().any(|side| side.count > 1), way)
     }
 
     fn by(&self, key: fn(&Entry) -> (u64, u8, i64), group: &Part<'_, Entry>) -> Result<Sorted<Entry>, CompareError> {

@@ -36,6 +36,7 @@ mod sentences;
 mod shared;
 mod sightings;
 mod sorted;
+mod state;
 mod strays;
 mod timing;
 mod values;
@@ -53,6 +54,7 @@ pub use golden::Production;
 pub use latency::{Quantile, latency};
 pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
+pub use state::{Convergence, TableRows};
 pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
 
 use std::collections::BTreeMap;
@@ -401,6 +403,12 @@ pub struct Comparison {
     /// Outputs of new, by topic, where nothing is known of what production wrote: they are not judged.
     #[serde(default)]
     pub beside_production: BTreeMap<String, u64>,
+    /// When the last values of keys became equal for good, by topic; topics whose keys never differed are left out.
+    #[serde(default)]
+    pub convergence: Vec<Convergence>,
+    /// Changelog topics as tables.
+    #[serde(default)]
+    pub tables: Vec<TableRows>,
     /// Figures of the business, in the order of the scenario.
     #[serde(default)]
     pub figures: Vec<BusinessFigure>,

@@ -44,6 +44,9 @@ pub struct CompareSettings {
     /// Topics that carry updates of which only the last for each identity counts. Other intermediate updates are then a
     /// `refinement`, which is information; the last value is judged as everywhere.
     pub updates: Vec<String>,
+    /// Topics that are the changelog of a table: of each key the last value counts, a tombstone takes it away, and what led there is
+    /// not compared. Topics that the recording knows as changelogs are compared so without a word.
+    pub tables: Vec<String>,
     /// Whether the same JSON in other bytes (order of fields, white space, `1.0` for `1`) is a change. By default it is counted
     /// and shown as information.
     pub bytes: bool,
@@ -64,6 +67,7 @@ impl Default for CompareSettings {
             event_time: EventTime::Cause,
             timestamps: true,
             updates: Vec::new(),
+            tables: Vec::new(),
             bytes: false,
             memory: 256,
         }
@@ -126,6 +130,7 @@ pub struct Rules {
     pub(super) tolerances: Vec<Tolerance>,
     pub(super) ignore_headers: BTreeSet<String>,
     pub(super) updates: BTreeSet<String>,
+    tables: BTreeSet<String>,
     pub(super) automaton: Automaton,
     pub(super) wanted: Wanted,
     /// What is known of production, where old is what it wrote.
@@ -152,6 +157,7 @@ impl Default for Rules {
             tolerances: Vec::new(),
             ignore_headers: BTreeSet::new(),
             updates: BTreeSet::new(),
+            tables: BTreeSet::new(),
             automaton: Automaton::default(),
             wanted: Wanted::default(),
             production: None,
@@ -220,6 +226,7 @@ impl Rules {
         let mut rules = Self {
             ignore_headers: settings.ignore_headers.iter().cloned().collect(),
             updates: settings.updates.iter().cloned().collect(),
+            tables: settings.tables.iter().cloned().collect(),
             settings: settings.clone(),
             ..Self::default()
         };
@@ -296,6 +303,23 @@ impl Rules {
         }
         self.production = Some(production);
         self
+    }
+
+    /// The same rules, with these topics compared as tables, too.
+    #[must_use]
+    pub fn with_tables(mut self, topics: impl IntoIterator<Item = String>) -> Self {
+        self.tables.extend(topics);
+        self
+    }
+
+    /// Whether outputs there are updates of a table.
+    pub(super) fn is_table(&self, channel: Channel, topic: &str) -> bool {
+        channel == Channel::Output && self.tables.contains(topic)
+    }
+
+    /// Whether any topic is a table.
+    pub(super) fn has_tables(&self) -> bool {
+        !self.tables.is_empty()
     }
 
     /// The same rules, with outputs added up to `figures` on the way.

@@ -58,6 +58,12 @@ fn pattern_text(pattern: &Pattern, totals: Totals) -> String {
         Kind::Later => format!("{against_old} written at a later event time"),
         Kind::Earlier => format!("{against_old} written at an earlier event time"),
         Kind::Refinement => format!("{against_old} reached by other intermediate updates"),
+        Kind::FinalState if pattern.path.is_none() && pattern.change == Some(Change::Removed) => {
+            format!("{} of the table in old alone", counted(pattern.count, "row"))
+        }
+        Kind::FinalState if pattern.path.is_none() && pattern.change == Some(Change::Added) => {
+            format!("{} of the table in new alone", counted(pattern.count, "row"))
+        }
         Kind::FinalState => format!("{} with another last value{}", counted(pattern.count, "key"), at_path(pattern)),
         Kind::Effect => format!("{} to the outside differ", counted(pattern.count, "call")),
         Kind::SinkDivergence => format!("sink divergence in {}", counted(pattern.count, "row")),

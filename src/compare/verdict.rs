@@ -170,7 +170,10 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
         .collect();
     sentences.extend(unseen_sinks(facts));
     let outputs = totals(facts);
-    if outputs.old == 0 && outputs.new == 0 {
+    let tables = &facts.comparison.tables;
+    if tables.iter().any(|table| table.judged && table.old + table.new > 0) && outputs.old + outputs.new == 0 {
+        // Builds that keep a table and write nothing else.
+    } else if outputs.old == 0 && outputs.new == 0 {
         sentences.push("neither build wrote an output, so nothing was compared".to_owned());
     } else if reads_nothing(facts) {
         sentences.push("not one output of either build can be read: does `payload` fit what they write?".to_owned());

@@ -40,6 +40,7 @@ pub(super) fn html(report: &Report) -> String {
             first_screen::contents(report, page);
             origin::against(report, page);
             patterns::patterns(report, page);
+            business::state(report, page);
             business::figures(report, page);
             redelivery::redelivery(report, page);
             effects::effects(report, page);

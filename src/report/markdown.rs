@@ -26,11 +26,12 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 21] = [
+    let sections: [fn(&Report) -> String; 22] = [
         head,
         answer_table,
         against,
         patterns,
+        state,
         business_figures,
         idempotency,
         effects,
@@ -164,6 +165,14 @@ fn example(patterns: &[&Pattern]) -> String {
         cut(&old, 1_000),
         cut(&new, 1_000)
     )
+}
+
+fn state(report: &Report) -> String {
+    let lines = super::state::lines(report);
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n### State\n\n{}", listed(&lines, "topics", |line| format!("- {}\n", prose(line))))
 }
 
 fn business_figures(report: &Report) -> String {

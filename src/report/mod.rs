@@ -14,6 +14,7 @@ mod isolation;
 mod json;
 mod junit;
 mod markdown;
+mod state;
 mod terminal;
 mod words;
 
@@ -28,7 +29,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{
-    BusinessFigure, Causes, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern, Verdict,
+    BusinessFigure, Causes, Convergence, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern,
+    TableRows, Verdict,
 };
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
@@ -159,6 +161,12 @@ pub struct Report {
     pub power: Option<u64>,
     /// How many differences each rule silenced, by its text.
     pub silenced: BTreeMap<String, u64>,
+    /// When the last values of keys became equal for good, by topic; topics whose keys never differed are left out.
+    #[serde(default)]
+    pub convergence: Vec<Convergence>,
+    /// Changelog topics as tables.
+    #[serde(default)]
+    pub tables: Vec<TableRows>,
     /// Figures of the business (`[[figure]]`), in the order of the scenario; empty where it has none.
     #[serde(default)]
     pub figures: Vec<BusinessFigure>,

@@ -51,6 +51,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     let against = report.against.as_ref().map_or(&[][..], |against| &against.says);
     listed("Against what production wrote", "sentences", against, &mut out);
     totals(report, &mut out);
+    listed("State", "topics", &super::state::lines(report), &mut out);
     business(report, &mut out);
     idempotency(report, &mut out);
     effects(report, &mut out);

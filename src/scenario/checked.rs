@@ -18,7 +18,7 @@ use crate::drive::{
     Build, BuildSettings, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks,
 };
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
-use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, StoreError};
+use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, Role, StoreError};
 use crate::schema::Schemas;
 use crate::settings::SettingError;
 use crate::spill::SpillSpace;
@@ -103,7 +103,9 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         let stubs = stubs.with_schemas(settings.registry, &schemas, described);
         DriveRules { lineage, schemas, sinks, stubs: Some(stubs), ..drive }
     });
-    let rules = rules.zip(schemas).map(|(rules, schemas)| rules.with_schemas(schemas));
+    let rules = rules
+        .zip(schemas)
+        .map(|(rules, schemas)| rules.with_schemas(schemas).with_tables(changelogs(recording.as_ref())));
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
     let made = match &recording {
@@ -214,6 +216,12 @@ impl Wrong<'_> {
             }
         }
     }
+}
+
+/// Topics that the recording knows as changelogs.
+fn changelogs(recording: Option<&Recording>) -> Vec<String> {
+    let topics = recording.into_iter().flat_map(|recording| &recording.manifest().source.topics);
+    topics.filter(|topic| topic.role == Role::Changelog).map(|topic| topic.name.clone()).collect()
 }
 
 /// Reads the schemas that the recording keeps.

@@ -62,6 +62,8 @@ impl Origin {
             patterns: comparison.patterns,
             power: comparison.power,
             silenced: comparison.silenced,
+            convergence: comparison.convergence,
+            tables: comparison.tables,
             figures: comparison.figures,
             idempotency: comparison.idempotency,
             latency: comparison.latency,

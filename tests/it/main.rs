@@ -42,6 +42,7 @@ mod slice;
 mod source;
 mod stage;
 mod stage_faults;
+mod state;
 mod store;
 mod tidy;
 mod verdict;

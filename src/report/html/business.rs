@@ -5,8 +5,26 @@ use crate::compare::Standing;
 use crate::report::Report;
 use crate::report::business::rows;
 
+/// Bytes of what is said of state.
+const STATE_BYTES: usize = 60_000;
+
 /// Bytes of the table.
 const TABLE_BYTES: usize = 60_000;
+
+/// Writes when last values became equal for good, and tables; nothing where there is nothing to say.
+pub(super) fn state(report: &Report, page: &mut Page) {
+    let lines = crate::report::state::lines(report);
+    if lines.is_empty() {
+        return;
+    }
+    page.section("section id=\"state\"", "State", |page| {
+        page.leaf(
+            "p class=\"about\"",
+            "The last value of each key: when both builds came to the same, and changelogs as tables.",
+        );
+        page.list(STATE_BYTES, "topics", &lines, |page, line| page.text(line));
+    });
+}
 
 /// Writes what the outputs of each drive come to; nothing where the scenario asks for none.
 pub(super) fn figures(report: &Report, page: &mut Page) {

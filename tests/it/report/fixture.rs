@@ -165,6 +165,8 @@ pub(crate) fn agree() -> Report {
         patterns: vec![reordering()],
         power: Some(9),
         silenced: BTreeMap::from([("ignore $.paid_at".into(), 1_204)]),
+        convergence: Vec::new(),
+        tables: Vec::new(),
         figures: Vec::new(),
         idempotency: Some(Idempotency {
             old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
