@@ -26,13 +26,16 @@ pub(super) fn p_value(olds: &[&Exact], new: &Exact, changed: u64) -> Option<f64>
     if olds.windows(2).all(|two| two[0] == two[1] || two[0].less(two[1]).text() == "0") {
         return Some(poisson_tail(changed, UNSEEN_NOISE as f64));
     }
-    // From the first, so that large figures that differ little keep their digits.
-    let from_first: Vec<f64> = olds.iter().map(|old| old.less(olds[0]).about()).collect();
+    // From the first, so that large figures that differ little keep their digits; as shares of the largest, so that no square is too large.
+    let from_first: Vec<f64> = olds.iter().chain([&new]).map(|figure| figure.less(olds[0]).about()).collect();
+    let largest = from_first.iter().fold(0.0_f64, |largest, figure| largest.max(figure.abs()));
+    let shares: Vec<f64> = from_first.iter().map(|figure| figure / largest).collect();
+    let (new, olds) = shares.split_last()?;
     let drives = olds.len() as f64;
-    let mean = from_first.iter().sum::<f64>() / drives;
-    let variance = from_first.iter().map(|figure| (figure - mean) * (figure - mean)).sum::<f64>() / (drives - 1.0);
-    let away = (new.less(olds[0]).about() - mean).abs();
-    Some((2.0 * beyond(away / (variance * (1.0 + 1.0 / drives)).sqrt(), olds.len() - 1)).min(1.0))
+    let mean = olds.iter().sum::<f64>() / drives;
+    let variance = olds.iter().map(|figure| (figure - mean) * (figure - mean)).sum::<f64>() / (drives - 1.0);
+    let t = (new - mean).abs() / (variance * (1.0 + 1.0 / drives)).sqrt();
+    Some((2.0 * beyond(t, olds.len() - 1)).min(1.0))
 }
 
 /// Sets what is known of each deviation, once patterns are judged and p-values adjusted.
