@@ -70,6 +70,7 @@ fn look(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds) -> Seen {
             timing::replay(facts, gate, limit, |lateness| lateness.slow_down, percent)
         }
         (Figure::LagEvents, Limit::Count(limit)) => behind::lag(facts, gate, bounds, limit),
+        (Figure::StaleExpectations, Limit::Count(limit)) => super::expected::stale(facts, gate, limit),
         (Figure::FreshnessP99, Limit::Time(limit)) => behind::freshness(facts, gate, bounds, limit.us()),
         // `Gates::check` gives each figure a limit in its own unit.
         _ => Seen::untold(gate, "its limit has another unit"),

@@ -7,6 +7,7 @@ use super::business;
 use super::business::Figures;
 use super::drives::{Drive, EventTimes};
 use super::engine::{Engine, Totals};
+use super::expected::{Covered, Expectations};
 use super::family::settle;
 use super::gates::Gates;
 use super::gather::gather;
@@ -17,7 +18,7 @@ use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
 use super::state::Convergence;
 use super::watched::Watched;
-use super::{CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
+use super::{Change, CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
 use crate::outcome::{Ending, Outcome};
 use crate::recording::Recording;
 use crate::spill::SpillSpace;
@@ -140,17 +141,25 @@ fn compare_bounded(
         figures,
         ..Comparison::default()
     };
-    let found = found(totals, if turned { 0 } else { old.len() });
-    let candidates = found.iter().flat_map(|(_, tally)| &tally.candidates);
+    let taken = totals.take_expected();
+    let (taking_place, covered) = taken.finish(gathered.looks, &topics, (first_new, old.len()), rules)?;
+    let found = found(totals, covered, if turned { 0 } else { old.len() });
+    let candidates = found.iter().flat_map(|(_, _, tally)| &tally.candidates);
     let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));
     let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
-    let patterns = found.into_iter().map(|(signature, tally)| pattern(signature, &tally, counted, rules, &sightings));
+    let patterns = found.into_iter().map(|(by, signature, tally)| {
+        let comparable = taking_place.comparable(&signature, old.len()).max(tally.counts.raw);
+        let id = rules.expected().id(&signature, by);
+        let expected_by = by.map(usize::from);
+        Pattern { id, comparable, expected_by, ..pattern(signature, &tally, (counted, by), rules, &sightings) }
+    });
     comparison.patterns = patterns.collect();
     let sighted = |(found, candidate): (Convergence, Option<Candidate>)| Convergence {
         at: candidate.and_then(|candidate| sightings.sighting(&candidate)),
         ..found
     };
     comparison.convergence = convergence.into_iter().map(sighted).collect();
+    comparison.expected = rules.expected().apply(&mut comparison.patterns, &taking_place, old.len() > 1);
     settle(&mut comparison, &Gates::default());
     Ok(comparison)
 }
@@ -168,7 +177,8 @@ pub fn unsteadiness(
     spill: &SpillSpace,
 ) -> Result<BTreeMap<Kind, u64>, CompareError> {
     let times = recording.map(|recording| recording as &dyn EventTimes);
-    let rules = rules.clone().with_figures(Figures::default());
+    // What is expected of new beside old is not of new beside itself.
+    let rules = rules.clone().with_figures(Figures::default()).with_expected(Expectations::default());
     let compared = compare_drives(&[first as &dyn Drive], &[again as &dyn Drive], &rules, times, spill)?;
     let mut differences = compared.differences;
     for pattern in compared.patterns.iter().filter(|pattern| pattern.information) {
@@ -208,10 +218,27 @@ fn note_endings(totals: &mut Totals, old: &[&dyn Drive], new: &dyn Drive) {
     tally.counts = Counts { raw: 1, noise: (old.len() - finished) as u64, ..Counts::default() };
 }
 
-/// Signatures that old against new shows, in order, with the identities their topics hold.
-fn found(totals: Totals, new: usize) -> Vec<(Signature, Tally)> {
+/// Signatures that old against new shows, in order, with the identities their topics hold; what an expectation covers, or asked
+/// for in vain, with its number.
+fn found(totals: Totals, covered: Vec<Covered>, new: usize) -> Vec<(Option<u16>, Signature, Tally)> {
     let Totals { patterns, compared, identities, .. } = totals;
     let all: Vec<(Signature, Tally)> = patterns.finish(new).collect();
+    let in_topic = |signature: &Signature| {
+        let in_topic = compared.get(&signature.topic).copied();
+        in_topic.unwrap_or(if signature.topic == OTHERS { identities } else { 0 })
+    };
+    let noise = |signature: &Signature| {
+        let alike = all.iter().find(|(other, _)| other == signature);
+        alike.map_or(0, |(_, tally)| tally.counts.noise)
+    };
+    let covered: Vec<_> = covered
+        .into_iter()
+        .map(|Covered { by, signature, mut tally }| {
+            tally.counts.compared = in_topic(&signature);
+            tally.counts.noise = noise(&signature);
+            (Some(by), signature, tally)
+        })
+        .collect();
     let moving: Vec<(u64, u64)> = all
         .iter()
         .map(|(signature, _)| {
@@ -221,34 +248,46 @@ fn found(totals: Totals, new: usize) -> Vec<(Signature, Tally)> {
         })
         .collect();
     let counted = all.into_iter().zip(moving).map(|((signature, mut tally), (odd_moving, unsteady))| {
-        let in_topic = compared.get(&signature.topic).copied();
-        tally.counts.compared = in_topic.unwrap_or(if signature.topic == OTHERS { identities } else { 0 });
+        tally.counts.compared = in_topic(&signature);
         tally.counts.unsteady = unsteady.min(tally.counts.compared);
         tally.counts.odd_moving = odd_moving.min(tally.counts.compared);
-        (signature, tally)
+        (None, signature, tally)
     });
-    counted.filter(|(_, tally)| tally.counts.raw > 0).collect()
+    counted.filter(|(_, _, tally)| tally.counts.raw > 0).chain(covered).collect()
 }
 
 /// Whether a pattern is one of the tests that could turn a run red.
 fn is_tested(signature: &Signature, counts: &Counts, rules: &Rules) -> bool {
-    counts.raw > 0 && !signature.is_information(rules) && !is_ending(signature.kind)
+    counts.raw > 0 && !signature.is_information(rules) && !is_fact(signature)
+}
+
+/// Whether it is a fact that chance has no part in: an ending, or what new should have done and has not.
+fn is_fact(signature: &Signature) -> bool {
+    is_ending(signature.kind) || signature.change == Some(Change::NotMade)
 }
 
 fn is_ending(kind: Kind) -> bool {
     matches!(kind, Kind::Died | Kind::NoProgress)
 }
 
-/// What no test of chance is about: an ending is a fact, information is nothing to judge.
+/// What no test of chance is about: an ending is a fact, as is a change that did not take place; information is nothing to judge.
 fn untested(signature: &Signature, counts: &Counts) -> (Standing, Statistics) {
-    let proven = is_ending(signature.kind) && counts.noise == 0;
+    let proven = is_fact(signature) && counts.noise == 0;
     let standing = if proven { Standing::Proven } else { Standing::Suspected };
     (standing, Statistics { compared: counts.compared, ..Statistics::default() })
 }
 
 /// A pattern with its test, not yet judged: that takes the family.
-fn pattern(signature: Signature, tally: &Tally, drives: Drives, rules: &Rules, sightings: &Sightings<'_>) -> Pattern {
-    let (standing, statistics) = if is_tested(&signature, &tally.counts, rules) {
+fn pattern(
+    signature: Signature,
+    tally: &Tally,
+    (drives, by): (Drives, Option<u16>),
+    rules: &Rules,
+    sightings: &Sightings<'_>,
+) -> Pattern {
+    let (standing, statistics) = if by.is_some() && !is_fact(&signature) {
+        (Standing::Expected, untested(&signature, &tally.counts).1)
+    } else if is_tested(&signature, &tally.counts, rules) {
         (Standing::Suspected, measure(&tally.counts, drives))
     } else {
         untested(&signature, &tally.counts)
@@ -271,6 +310,9 @@ fn pattern(signature: Signature, tally: &Tally, drives: Drives, rules: &Rules, s
         statistics,
         first: sights.min_by_key(|sighting| sighting.replay_us),
         examples,
+        id: String::new(),
+        comparable: 0,
+        expected_by: None,
     }
 }
 

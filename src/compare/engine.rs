@@ -8,6 +8,7 @@ use super::align::align;
 use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Buckets};
 use super::drives::{Coordinates, Drive, EventTimes};
+use super::expected::Found;
 use super::gather::{Entry, Topics, is_ordered, lane_bits};
 use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
@@ -74,6 +75,8 @@ pub(super) struct Totals {
     pub(super) state: State,
     /// Differences that lie at the slice's edges.
     pub(super) at_edges: u64,
+    /// What was found of expected changes.
+    pub(super) expected: Found,
     compared_by_number: Vec<u64>,
 }
 
@@ -193,6 +196,7 @@ impl<'a> Engine<'a> {
 
     fn subset(&mut self, group: &[Entry]) -> Result<(), CompareError> {
         let sides = self.sides(group);
+        self.note_key(&group[0]);
         if sides[1..].iter().all(|side| contents(side).eq(contents(sides[0]))) {
             return Ok(());
         }
@@ -224,6 +228,9 @@ impl<'a> Engine<'a> {
     fn identity(&mut self, group: &[Entry]) -> Result<(), CompareError> {
         let sides = self.sides(group);
         self.note_identity(group, &sides);
+        if !self.rules.has_identity() && group[0].subset != 0 {
+            self.note_key(&group[0]);
+        }
         let ordered = is_ordered(&group[0], self.rules);
         let agrees = agrees(&sides, ordered);
         // Where keys are not the identities, last values are compared key by key.
@@ -299,7 +306,21 @@ impl<'a> Engine<'a> {
             self.push_pair(&row[0], drive, row[drive].sequence)?;
         }
         self.note_ignored(row[0].ignored, row[self.olds].ignored);
+        if row[0].is(Entry::LACKS) && row[self.olds].is(Entry::LACKS) {
+            self.unmade(&row[0], row[self.olds].sequence);
+        }
         Ok(())
+    }
+
+    /// Notes an output that is the same in old and new and lacks a change that is expected of it.
+    fn unmade(&mut self, old: &Entry, new: i64) {
+        let topic = self.topics.name(old.topic).to_owned();
+        self.note_unmade(&topic, old, new);
+    }
+
+    /// Counts the key of an entry.
+    pub(super) fn note_key(&mut self, of: &Entry) {
+        self.tally.expected.note_key(of.topic);
     }
 
     fn push_pair(&mut self, old: &Entry, drive: usize, other: i64) -> Result<(), CompareError> {
@@ -498,15 +519,8 @@ impl<'a> Engine<'a> {
         for one in 0..sides.len() {
             for other in (0..sides.len()).filter(|other| *other != one) {
                 let (old, new) = (sides[one].first(), sides[other].first());
-                let signatures = state::rows(old, new, self.rules).into_iter().enumerate();
-                let finding = |(number, signature)| Finding {
-                    signature,
-                    old: old.map(|_| 0),
-                    new: new.map(|_| 0),
-                    counts: number == 0,
-                };
-                let findings = signatures.map(finding).collect();
-                compared.by_drives.insert((one, other), Differences { findings, ..Differences::default() });
+                let found = state::rows(old, new, self.rules, self.is_judged((one, other)));
+                compared.by_drives.insert((one, other), found);
             }
         }
         if let Some(first) = compared.between(0, self.olds).findings.first() {
@@ -759,6 +773,7 @@ impl<'a> Engine<'a> {
                         drives: (one, other),
                         finished: self.drives[other].ending() == Ending::Finished,
                         wrote_more: wrote_more >> one & 1 == 1,
+                        olds: self.olds,
                     };
                     let mut found = context.compare(&sides[one], &sides[other]);
                     if let Some(production) = &self.rules.production {
@@ -825,6 +840,11 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Whether what is expected of new counts between two drives: the first is one of old, the other one of new.
+    fn is_judged(&self, (one, other): (usize, usize)) -> bool {
+        one < self.olds && other >= self.olds
+    }
+
     fn note_raw(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) -> Result<(), CompareError> {
         let new = self.olds;
         let raw = compared.between(0, new);
@@ -847,6 +867,16 @@ impl<'a> Engine<'a> {
         }
         for finding in &raw.findings {
             self.note(finding, (&sides[0], &sides[new]), Tag::Raw);
+        }
+        if self.rules.expected().is_empty() {
+            return Ok(());
+        }
+        self.note_expected(raw, (&sides[0], &sides[new]));
+        let lacks = |drive: usize, at: usize| entry(drive, at).copied().filter(|entry| entry.is(Entry::LACKS));
+        let unmade: Vec<(Entry, Entry)> =
+            raw.equal.iter().filter_map(|(at, to)| Some((lacks(0, *at)?, lacks(new, *to)?))).collect();
+        for (old, lacking) in &unmade {
+            self.unmade(old, lacking.sequence);
         }
         Ok(())
     }
@@ -953,16 +983,11 @@ impl<'a> Engine<'a> {
                     continue;
                 }
                 let found = if identity(one) == identity(other) {
-                    final_state(old, last, self.rules)
+                    final_state(old, last, self.rules, self.is_judged((one, other)))
                 } else {
                     other_last(old, last)
                 };
-                let findings = found
-                    .into_iter()
-                    .enumerate()
-                    .map(|(number, signature)| Finding { signature, old: Some(0), new: Some(0), counts: number == 0 })
-                    .collect();
-                let mut found = Differences { findings, ..Differences::default() };
+                let mut found = Differences::of_last(found);
                 if let Some(production) = &self.rules.production {
                     let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
                     self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
@@ -972,7 +997,7 @@ impl<'a> Engine<'a> {
         }
         let way = match (way, sides[0].last(), sides[new].last()) {
             // Other bytes that say the same, or nearly enough: equal with the last of them, if not before.
-            (Way::Apart, Some(old), Some(last)) if compared.between(0, new).findings.is_empty() => {
+            (Way::Apart, Some(old), Some(last)) if compared.between(0, new).is_empty() => {
                 Way::From { old: old.output.sequence, new: last.output.sequence }
             }
             (way, _, _) => way,
@@ -987,6 +1012,7 @@ impl<'a> Engine<'a> {
         for finding in &compared.between(0, new).findings {
             self.note(finding, (&sides[0], &sides[new]), Tag::Raw);
         }
+        self.note_expected(compared.between(0, new), (&sides[0], &sides[new]));
         let job = Job { entries: Vec::new(), what: What::Row };
         if self.olds >= 2 {
             self.note_noise(sides, compared);
@@ -1003,7 +1029,8 @@ struct Compared {
     by_drives: BTreeMap<(usize, usize), Differences>,
 }
 
-static NOTHING: Differences = Differences { findings: Vec::new(), equal: Vec::new(), tolerated: BTreeMap::new() };
+static NOTHING: Differences =
+    Differences { findings: Vec::new(), expected: Vec::new(), equal: Vec::new(), tolerated: BTreeMap::new() };
 
 impl Compared {
     fn between(&self, one: usize, other: usize) -> &Differences {

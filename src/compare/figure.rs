@@ -34,10 +34,12 @@ pub enum Figure {
     LagEvents,
     /// 99th percentile of the age of the oldest event that waited to be processed by new.
     FreshnessP99,
+    /// Expected and accepted changes that no longer apply.
+    StaleExpectations,
 }
 
 /// Every figure, gravest first; gates and reasons stand in this order.
-const FIGURES: [Figure; 36] = [
+const FIGURES: [Figure; 37] = [
     Figure::Kind(Kind::Died),
     Figure::Kind(Kind::NoProgress),
     Figure::RepeatedEffectsIncrease,
@@ -74,6 +76,7 @@ const FIGURES: [Figure; 36] = [
     Figure::SlowDown,
     Figure::LagEvents,
     Figure::FreshnessP99,
+    Figure::StaleExpectations,
 ];
 
 /// Figures gated at 0 unless the scenario writes its own.
@@ -126,6 +129,7 @@ impl Figure {
             Self::SlowDown => "slow-down".into(),
             Self::LagEvents => "lag-events".into(),
             Self::FreshnessP99 => "freshness-p99".into(),
+            Self::StaleExpectations => "stale-expectations".into(),
         }
     }
 
@@ -139,6 +143,7 @@ impl Figure {
                 | Self::ChangedFinals
                 | Self::OutputsMin
                 | Self::MatchedShareMin
+                | Self::StaleExpectations
         )
     }
 
@@ -188,6 +193,9 @@ impl Figure {
             Self::FreshnessP99 => {
                 "Highest p99 age of the oldest event that waits to be processed by new; known of builds that commit"
                     .to_owned()
+            }
+            Self::StaleExpectations => {
+                "Most expected or accepted changes that may no longer apply, as old has them too".to_owned()
             }
         }
     }

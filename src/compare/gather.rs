@@ -9,6 +9,7 @@ use super::CompareError;
 use super::buckets::{Buckets, Item};
 use super::business::FigureTallies;
 use super::drives::{Drive, Row, is_stated};
+use super::expected::Looks;
 use super::rules::{Order, Rules};
 use super::scan::mix;
 use crate::outcome::Channel;
@@ -51,6 +52,9 @@ impl Entry {
 
     /// Its cause is a redelivered delivery.
     pub(super) const REDELIVERED: u8 = 16;
+
+    /// It lacks a change that is expected of it.
+    pub(super) const LACKS: u8 = 32;
 
     /// Channel it went to.
     pub(super) fn channel(&self) -> Channel {
@@ -186,6 +190,8 @@ pub(super) struct Gathered<'s> {
     pub(super) last: Vec<i64>,
     /// Paths of the identity that at least one output has, a bit each.
     pub(super) identity_found: u32,
+    /// What was seen of expected changes.
+    pub(super) looks: Looks,
 }
 
 /// Reads all `drives` once.
@@ -210,6 +216,7 @@ pub(super) fn gather<'s>(
         beside: BTreeMap::new(),
         last: vec![0; drives.len()],
         identity_found: 0,
+        looks: Looks::default(),
     };
     for (number, drive) in drives.iter().enumerate() {
         drive.each(&rules.ignore_headers, &mut |row| {
@@ -235,7 +242,8 @@ pub(super) fn gather<'s>(
             gathered.causes[number].count(row.cause.map(|cause| cause.by));
             gathered.last[number] = row.sequence;
             gathered.figures[number].take(row, rules);
-            let (entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
+            let (mut entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
+            entry.flags |= if gathered.looks.note(row, topic, number, rules) { Entry::LACKS } else { 0 };
             if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {
                 subsets.push((entry.subset >> 56) as usize, Entry { value: said, ..entry })?;
             }

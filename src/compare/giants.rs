@@ -289,6 +289,9 @@ impl Engine<'_> {
         let ordered = is_ordered(&first, self.rules);
         let same = same(&sides, self.spill)?;
         let is_key = !self.rules.has_identity() && first.subset != 0;
+        if is_key {
+            self.note_key(&first);
+        }
         if is_key && !(same && ordered) {
             self.push_giant_final(&sides)?;
         }
@@ -302,6 +305,9 @@ impl Engine<'_> {
     /// Compares order and last values of a subset, whose outputs stand in order of drive and sequence.
     pub(super) fn giant_subset(&mut self, group: &Part<'_, Entry>, with_order: bool) -> Result<(), CompareError> {
         let sides = sides(group, self.drives.len())?;
+        if let Some(first) = sides.iter().find_map(|side| side.last) {
+            self.note_key(&first);
+        }
         if same(&sides, self.spill)? {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use super::drives::{Coordinates, headers_hash, is_stated};
 use super::gather::{Entry, Topics};
 use super::rules::{EventTime, Rules};
 use super::scan::mix;
-use super::values::differences;
+use super::values::{Found, differences, differences_beyond};
 use super::{Change, Kind};
 use crate::outcome::{Channel, Output};
 
@@ -90,7 +90,8 @@ impl Seen {
         self.output.value.as_deref().map_or(&[], |value| &value[..self.frame_bytes])
     }
 
-    fn value(&self) -> Option<&[u8]> {
+    /// What it says.
+    pub(super) fn value(&self) -> Option<&[u8]> {
         self.decoded.as_deref().or_else(|| self.output.value.as_deref().map(|value| &value[self.frame_bytes..]))
     }
 }
@@ -204,6 +205,8 @@ pub(super) struct Finding {
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     pub(super) findings: Vec<Finding>,
+    /// Differences that an expectation covers, with its number. Up to these the two drives agree.
+    pub(super) expected: Vec<(u16, Finding)>,
     /// Pairs that do not differ.
     pub(super) equal: Vec<(usize, usize)>,
     /// Differences that tolerances silenced, by their text.
@@ -224,9 +227,15 @@ pub(super) struct Context<'c> {
     pub(super) finished: bool,
     /// Whether the first drive wrote outputs of the identity beside those shown.
     pub(super) wrote_more: bool,
+    /// Drives of old: what is expected of new counts between one of these and one behind them.
+    pub(super) olds: usize,
 }
 
 impl Context<'_> {
+    fn is_judged(&self) -> bool {
+        self.drives.0 < self.olds && self.drives.1 >= self.olds
+    }
+
     /// Compares the outputs of one identity.
     pub(super) fn compare(&self, old: &[Seen], new: &[Seen]) -> Differences {
         let mut compared = Differences::default();
@@ -338,18 +347,17 @@ impl Context<'_> {
     }
 
     fn changed_pair(&self, old: (usize, &Seen), new: (usize, &Seen), compared: &mut Differences) {
-        let mut found = differences(old.1.value(), new.1.value(), self.rules);
-        for (text, count) in found.tolerated {
+        let judged = self.is_judged().then(|| Self::finding(Kind::Changed, None, None, Some(old), Some(new)).signature);
+        let mut found = differences_beyond(judged.as_ref(), old.1.value(), new.1.value(), self.rules);
+        for (text, count) in std::mem::take(&mut found.tolerated) {
             *compared.tolerated.entry(text).or_default() += count;
         }
-        if found.changes.is_empty() {
+        if found.changes.is_empty() && found.expected.is_empty() {
             // The texts differ in a way that no path shows, such as a name that stands twice.
             found.changes.push(("$".to_owned(), Change::Value));
         }
-        for (number, (path, change)) in found.changes.into_iter().enumerate() {
-            let finding = Self::finding(Kind::Changed, Some(path), Some(change), Some(old), Some(new));
-            compared.findings.push(Finding { counts: number == 0, ..finding });
-        }
+        compared
+            .take(found, |path, change| Self::finding(Kind::Changed, Some(path), Some(change), Some(old), Some(new)));
     }
 
     /// Takes a pair of the same value; what else differs about it is one difference, the gravest.
@@ -513,25 +521,53 @@ fn tokens(seen: &[Seen], token: impl Fn(&Seen) -> u64) -> Vec<u64> {
     seen.iter().map(token).collect()
 }
 
-/// Compares the last values of a key, which stand for the same thing: a finding for each path.
-pub(super) fn final_state(old: &Seen, new: &Seen, rules: &Rules) -> Vec<Signature> {
-    if old.said == new.said {
-        return Vec::new();
+impl Differences {
+    /// Takes what was found between two values, of which one finding alone counts: one that nothing covers, where there is any.
+    fn take(&mut self, found: Found, finding: impl Fn(String, Change) -> Finding) {
+        let remains = !found.changes.is_empty();
+        for (number, (path, change)) in found.changes.into_iter().enumerate() {
+            self.findings.push(Finding { counts: number == 0, ..finding(path, change) });
+        }
+        for (at, (path, change, number)) in found.expected.into_iter().enumerate() {
+            let counts = at == 0 && !remains;
+            self.expected.push((number, Finding { counts, ..finding(path, change) }));
+        }
     }
-    let found = differences(old.value(), new.value(), rules);
-    let signature = |(path, change)| Signature {
-        kind: Kind::FinalState,
-        topic: new.output.topic.clone(),
-        path: Some(path),
-        change: Some(change),
+
+    /// Whether nothing differs, not even as expected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.findings.is_empty() && self.expected.is_empty()
+    }
+
+    /// The differences between the last values of a key.
+    pub(super) fn of_last((signature, found): (Signature, Found)) -> Self {
+        let mut differences = Self::default();
+        differences.take(found, |path, change| {
+            // Where two last values stand for different things, nothing is said of what they say.
+            let (path, change) = if path.is_empty() { (None, None) } else { (Some(path), Some(change)) };
+            let signature = Signature { path, change, ..signature.clone() };
+            Finding { signature, old: Some(0), new: Some(0), counts: true }
+        });
+        differences
+    }
+}
+
+/// Compares the last values of a key, which stand for the same thing: a change for each path. `judged`: they are of old and new,
+/// so that what is expected of new counts.
+pub(super) fn final_state(old: &Seen, new: &Seen, rules: &Rules, judged: bool) -> (Signature, Found) {
+    let signature = Signature { kind: Kind::FinalState, topic: new.output.topic.clone(), path: None, change: None };
+    let found = if old.said == new.said {
+        Found::default()
+    } else {
+        differences_beyond(judged.then_some(&signature), old.value(), new.value(), rules)
     };
-    found.changes.into_iter().map(signature).collect()
+    (signature, found)
 }
 
 /// Compares the last values of a key, which stand for different things: what the two say is not held against each other.
-pub(super) fn other_last(old: &Seen, new: &Seen) -> Vec<Signature> {
-    if old.said == new.said {
-        return Vec::new();
-    }
-    vec![Signature { kind: Kind::FinalState, topic: new.output.topic.clone(), path: None, change: None }]
+pub(super) fn other_last(old: &Seen, new: &Seen) -> (Signature, Found) {
+    let signature = Signature { kind: Kind::FinalState, topic: new.output.topic.clone(), path: None, change: None };
+    let differs = old.said != new.said;
+    let changes = if differs { vec![(String::new(), Change::Value)] } else { Vec::new() };
+    (signature, Found { changes, ..Found::default() })
 }

@@ -16,6 +16,7 @@ mod deviation;
 mod drives;
 mod engine;
 mod exact;
+mod expected;
 mod family;
 mod figure;
 mod gates;
@@ -47,6 +48,9 @@ pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
+pub use expected::{
+    Acceptance, AcceptedShare, Expectations, Expected, ExpectedSettings, ExpectedState, pattern_id, share_interval,
+};
 pub use family::settle;
 pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
@@ -59,6 +63,7 @@ pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{CauseBy, OutcomeError};
@@ -104,7 +109,7 @@ pub enum CompareError {
 }
 
 /// Kinds of difference, spelled as in the catalogue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// In old, not in new, and new finished.
@@ -148,7 +153,7 @@ pub enum Kind {
 }
 
 /// How a value changed at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// Another value of the same type.
@@ -185,6 +190,8 @@ pub enum Change {
     Headers,
     /// Timestamp (`metadata`).
     Timestamp,
+    /// The change that was expected there did not take place.
+    NotMade,
 }
 
 /// What is known of a pattern.
@@ -228,6 +235,16 @@ pub struct Pattern {
     pub first: Option<Sighting>,
     /// A few examples, first ones first.
     pub examples: Vec<Example>,
+    /// Short hash of kind, topic, path and change, the same in every run: what `rehearsal review` calls it. Empty where an earlier
+    /// version wrote the report.
+    #[serde(default)]
+    pub id: String,
+    /// Outputs of its topic that could have differed so; for last values, keys. Zero where that is not known.
+    #[serde(default)]
+    pub comparable: u64,
+    /// Expectation that speaks of it, as its place in the report's `expected`; none for most.
+    #[serde(default)]
+    pub expected_by: Option<usize>,
 }
 
 /// The odd-one-out test of a pattern.
@@ -412,6 +429,9 @@ pub struct Comparison {
     /// Figures of the business, in the order of the scenario.
     #[serde(default)]
     pub figures: Vec<BusinessFigure>,
+    /// What is expected of new, the scenario's first, then what was accepted or rejected, and what became of it.
+    #[serde(default)]
+    pub expected: Vec<Expected>,
     /// Redelivery idempotence; none where no fault redelivered or the relation is off.
     pub idempotency: Option<Idempotency>,
     /// Latency of each build; none where unpaced.

@@ -69,6 +69,18 @@ impl Query {
     pub(super) fn is_singular(&self) -> bool {
         matches!(self, Self::Scan(path) if path.is_singular())
     }
+
+    /// Its steps where they are names and `[*]` alone, as in the paths that reports show; none stands for every element.
+    pub(super) fn plain_steps(&self) -> Option<Vec<Option<String>>> {
+        let Self::Scan(path) = self else { return None };
+        let step = |segment: &Segment| match &segment.step {
+            _ if segment.deep => None,
+            Step::Name(name) => Some(Some(name.clone())),
+            Step::Any => Some(None),
+            Step::Index(_) => None,
+        };
+        path.segments.iter().map(step).collect()
+    }
 }
 
 /// Takes a path apart; none where it is more than names, indices, wildcards and descendants.

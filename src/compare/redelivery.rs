@@ -294,7 +294,7 @@ impl Relation<'_> {
             Ok::<_, CompareError>(Seen::new(Rc::new(drive[at].clone()), entry, self.rules))
         };
         for (number, once, with) in &lasts {
-            if !final_state(&see(once)?, &see(with)?, self.rules).is_empty() {
+            if !final_state(&see(once)?, &see(with)?, self.rules, false).1.changes.is_empty() {
                 let build = &mut self.builds[*number];
                 build.redelivery.changed_finals += 1;
                 build.keep(Candidate { at: with.sequence, old: Some(once.sequence), new: Some(with.sequence) });

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde_json_path::JsonPath;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::business::Figures;
+use super::expected::Expectations;
 use super::gather::unframed;
 use super::golden::Production;
 use super::json::NoJson;
@@ -139,6 +141,8 @@ pub struct Rules {
     pub(super) figures: Figures,
     /// Schemas of framed values.
     schemas: Schemas,
+    /// What is expected of new.
+    expected: Arc<Expectations>,
     /// Whether only values count, not what stands around them.
     of_values: bool,
     /// Identity paths that need the whole value, with their place among the identity's paths.
@@ -163,6 +167,7 @@ impl Default for Rules {
             production: None,
             figures: Figures::default(),
             schemas: Schemas::default(),
+            expected: Arc::default(),
             of_values: false,
             identity_queries: Vec::new(),
             unseen_sinks: BTreeSet::new(),
@@ -328,6 +333,17 @@ impl Rules {
         Self { figures, ..self }
     }
 
+    /// The same rules with what is expected of new beside old.
+    #[must_use]
+    pub fn with_expected(self, expected: Expectations) -> Self {
+        Self { expected: Arc::new(expected), ..self }
+    }
+
+    /// What is expected of new beside old.
+    pub(super) fn expected(&self) -> &Expectations {
+        &self.expected
+    }
+
     /// What a value says, as JSON, where a schema describes it.
     pub(super) fn said(&self, value: &[u8]) -> Option<Vec<u8>> {
         self.schemas.decode(value).ok()
@@ -349,7 +365,7 @@ impl Rules {
 
     /// The same rules for a build against itself: an effect is its value, whatever timestamp, headers or cause it has.
     pub(super) fn of_values(&self) -> Self {
-        Self { of_values: true, figures: Figures::default(), ..self.clone() }
+        Self { of_values: true, expected: Arc::default(), figures: Figures::default(), ..self.clone() }
     }
 
     /// Whether only values count, not what stands around them.

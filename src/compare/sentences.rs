@@ -84,6 +84,7 @@ fn change_text(change: Option<Change>, path: &str) -> String {
         Some(Change::Renamed) => format!("had {path} renamed"),
         Some(Change::NullOrAbsent) => format!("null on one side and absent on the other at {path}"),
         Some(Change::ArrayOrder) => format!("changed the order of elements at {path}"),
+        Some(Change::NotMade) => format!("lack the change that was expected at {path}"),
         Some(Change::Encoding) => "changed in their bytes, not in their value".to_owned(),
         _ => format!("changed at {path}"),
     }
@@ -252,6 +253,9 @@ mod tests {
             noise_count: 0,
             information: false,
             unjudgeable: false,
+            id: String::new(),
+            comparable: 0,
+            expected_by: None,
             statistics: Statistics::default(),
             first: None,
             examples: Vec::new(),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::gather::{Entry, Topics};
-use super::matching::{Seen, Signature, final_state};
+use super::matching::{Differences, Finding, Seen, Signature, final_state};
 use super::patterns::Candidate;
 use super::rules::Rules;
 use super::{Change, CompareError, Kind, Sighting};
@@ -150,17 +150,20 @@ impl State {
     }
 }
 
-/// Compares the rows of a key, either of which may not be there: a finding for each path, or one for the row.
-pub(super) fn rows(old: Option<&Seen>, new: Option<&Seen>, rules: &Rules) -> Vec<Signature> {
+/// Compares the rows of a key, either of which may not be there: a finding for each path, or one for the row. `judged`: they are of old
+/// and new.
+pub(super) fn rows(old: Option<&Seen>, new: Option<&Seen>, rules: &Rules, judged: bool) -> Differences {
     let alone = |seen: &Seen, change: Change| {
         let topic = seen.output.topic.clone();
-        vec![Signature { kind: Kind::FinalState, topic, path: None, change: Some(change) }]
+        let signature = Signature { kind: Kind::FinalState, topic, path: None, change: Some(change) };
+        let finding = Finding { signature, old: old.map(|_| 0), new: new.map(|_| 0), counts: true };
+        Differences { findings: vec![finding], ..Differences::default() }
     };
     match (old, new) {
-        (Some(old), Some(new)) => final_state(old, new, rules),
+        (Some(old), Some(new)) => Differences::of_last(final_state(old, new, rules, judged)),
         (Some(old), None) => alone(old, Change::Removed),
         (None, Some(new)) => alone(new, Change::Added),
-        (None, None) => Vec::new(),
+        (None, None) => Differences::default(),
     }
 }
 

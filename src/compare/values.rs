@@ -7,6 +7,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::Change;
 use super::json::{Decimal, Node};
+use super::matching::Signature;
 use super::paths::{Mask, push_name};
 use super::rules::Rules;
 use super::scan::mix;
@@ -22,23 +23,39 @@ pub(super) struct Found {
     pub(super) changes: Vec<(String, Change)>,
     /// Differences that a tolerance silenced, by its text.
     pub(super) tolerated: BTreeMap<String, u64>,
+    /// Changes that an expectation covers, likewise, with its number; none of them stands among the others.
+    pub(super) expected: Vec<(String, Change, u16)>,
 }
 
 /// Compares two values. Values that are no JSON have one place, `$`.
 pub(super) fn differences(old: Option<&[u8]>, new: Option<&[u8]>, rules: &Rules) -> Found {
+    differences_beyond(None, old, new, rules)
+}
+
+/// Compares two values as [`differences`]; where they stand in old and new, `judged` says what a change there would be, and what
+/// is expected of new is told apart.
+pub(super) fn differences_beyond(
+    judged: Option<&Signature>,
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
+    rules: &Rules,
+) -> Found {
+    let judged = judged.filter(|_| !rules.expected().is_empty());
     let (Some(old), Some(new)) = (old, new) else {
         let changes = if old == new { Vec::new() } else { vec![("$".to_owned(), Change::Type)] };
         return Found { changes, ..Found::default() };
     };
     let (old, new) = (rules.reduced(old).0, rules.reduced(new).0);
-    let mut walk = Walk { rules, path: "$".to_owned(), found: Found::default() };
+    let mut walk = Walk { rules, judged, path: "$".to_owned(), found: Found::default() };
     match (Node::read(&old), Node::read(&new)) {
         (Ok(old), Ok(new)) => walk.value(&old, &new, rules.automaton.start()),
         (Err(_), Err(_)) if old == new => {}
-        (Err(_), Err(_)) => walk.push(Change::Value),
-        _ => walk.push(Change::Type),
+        (Err(_), Err(_)) => walk.push(Change::Value, None, None),
+        _ => walk.push(Change::Type, None, None),
     }
     let mut found = walk.found;
+    found.expected.sort();
+    found.expected.dedup();
     found.changes.sort();
     found.changes.dedup();
     // Of several numbers at one path, one that differs beyond its precision is enough.
@@ -51,37 +68,40 @@ pub(super) fn differences(old: Option<&[u8]>, new: Option<&[u8]>, rules: &Rules)
 
 struct Walk<'r> {
     rules: &'r Rules,
+    judged: Option<&'r Signature>,
     path: String,
     found: Found,
 }
 
 impl Walk<'_> {
-    fn push(&mut self, change: Change) {
-        self.found.changes.push((self.path.clone(), change));
+    fn push(&mut self, change: Change, old: Option<&Node<'_>>, new: Option<&Node<'_>>) {
+        match self.expected(change, old, new) {
+            Some(number) => self.found.expected.push((self.path.clone(), change, number)),
+            None => self.found.changes.push((self.path.clone(), change)),
+        }
+    }
+
+    /// Which expectation covers a change here.
+    fn expected(&self, change: Change, old: Option<&Node<'_>>, new: Option<&Node<'_>>) -> Option<u16> {
+        let judged = self.judged.filter(|_| self.rules.expected().speaks_of_path(&self.path))?;
+        let signature = Signature { path: Some(self.path.clone()), change: Some(change), ..judged.clone() };
+        self.rules.expected().covers(&signature, old, new)
     }
 
     fn value(&mut self, old: &Node<'_>, new: &Node<'_>, mask: Mask) {
         match (old, new) {
             (Node::Object(old), Node::Object(new)) => self.objects(old, new, mask),
             (Node::Array(old), Node::Array(new)) => self.arrays(old, new, mask),
-            (Node::Number(old), Node::Number(new)) => self.numbers(old, new),
-            (Node::Text(old), Node::Text(new)) if old != new => self.push(Change::Value),
-            (Node::Bool(old), Node::Bool(new)) if old != new => self.push(Change::Value),
+            (Node::Number(one), Node::Number(other)) => {
+                if let Some(change) = number_change(one, other) {
+                    self.push(change, Some(old), Some(new));
+                }
+            }
+            (Node::Text(one), Node::Text(other)) if one != other => self.push(Change::Value, Some(old), Some(new)),
+            (Node::Bool(one), Node::Bool(other)) if one != other => self.push(Change::Value, Some(old), Some(new)),
             (Node::Text(_), Node::Text(_)) | (Node::Bool(_), Node::Bool(_)) | (Node::Null, Node::Null) => {}
-            _ => self.push(Change::Type),
+            _ => self.push(Change::Type, Some(old), Some(new)),
         }
-    }
-
-    fn numbers(&mut self, old_text: &str, new_text: &str) {
-        let (old, new) = (Decimal::read(old_text), Decimal::read(new_text));
-        if old == new {
-            return;
-        }
-        // Places behind the point; zeros in front of it are not a matter of precision.
-        let (old_place, new_place) = (Decimal::last_place(old_text).min(0), Decimal::last_place(new_text).min(0));
-        let coarser = old_place.max(new_place);
-        let rounded = old_place != new_place && old.rounded(coarser) == new.rounded(coarser);
-        self.push(if rounded { Change::Precision } else { Change::Value });
     }
 
     /// Goes down to a member or element that both sides have, unless a rule ends there.
@@ -146,19 +166,16 @@ impl Walk<'_> {
         }
         for (name, value) in removed {
             let twin = added.iter().position(|(_, other)| *other == value && *value != Node::Null);
-            let change = match (value, twin) {
-                (Node::Null, _) => Change::NullOrAbsent,
-                (_, Some(at)) => {
-                    added.remove(at);
-                    Change::Renamed
-                }
-                _ => Change::Removed,
+            let (change, new) = match (value, twin) {
+                (Node::Null, _) => (Change::NullOrAbsent, None),
+                (_, Some(at)) => (Change::Renamed, Some(added.remove(at).1)),
+                _ => (Change::Removed, None),
             };
-            self.at_name(name, |walk| walk.push(change));
+            self.at_name(name, |walk| walk.push(change, Some(value), new));
         }
         for (name, value) in added {
             let change = if *value == Node::Null { Change::NullOrAbsent } else { Change::Added };
-            self.at_name(name, |walk| walk.push(change));
+            self.at_name(name, |walk| walk.push(change, None, Some(value)));
         }
     }
 
@@ -169,7 +186,7 @@ impl Walk<'_> {
         let (old_hashes, new_hashes) = (hashes(old), hashes(new));
         if is_permutation(&old_hashes, &new_hashes) && mask == 0 {
             if old_hashes != new_hashes {
-                self.push(Change::ArrayOrder);
+                self.push(Change::ArrayOrder, None, None);
             }
             return;
         }
@@ -197,11 +214,24 @@ impl Walk<'_> {
             }
             self.at_element(|walk| match (old.get(at), new.get(at)) {
                 (Some(old), Some(new)) => walk.below(old, new, step),
-                (Some(_), None) => walk.push(Change::Removed),
-                _ => walk.push(Change::Added),
+                (old @ Some(_), None) => walk.push(Change::Removed, old, None),
+                (_, new) => walk.push(Change::Added, None, new),
             });
         }
     }
+}
+
+/// How one number changed to another; none where they are equal.
+fn number_change(old_text: &str, new_text: &str) -> Option<Change> {
+    let (old, new) = (Decimal::read(old_text), Decimal::read(new_text));
+    if old == new {
+        return None;
+    }
+    // Places behind the point; zeros in front of it are not a matter of precision.
+    let (old_place, new_place) = (Decimal::last_place(old_text).min(0), Decimal::last_place(new_text).min(0));
+    let coarser = old_place.max(new_place);
+    let rounded = old_place != new_place && old.rounded(coarser) == new.rounded(coarser);
+    Some(if rounded { Change::Precision } else { Change::Value })
 }
 
 /// Members by name; of a name that stands twice the last counts, as for most readers.
@@ -223,7 +253,7 @@ fn is_permutation(old: &[u64], new: &[u64]) -> bool {
 }
 
 /// Hash of an element, equal where [`Node`]s are: enough to align arrays by.
-fn node_hash(node: &Node<'_>) -> u64 {
+pub(super) fn node_hash(node: &Node<'_>) -> u64 {
     match node {
         Node::Null => 1,
         Node::Bool(value) => 2 + u64::from(*value),

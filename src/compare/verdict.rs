@@ -152,7 +152,10 @@ fn agreement(facts: &Facts<'_>) -> String {
     let others = facts.comparison.differences.iter().filter(|(kind, _)| !beside.contains(kind));
     let unequal = match others.map(|(_, number)| number).sum() {
         0 => String::new(),
-        number => format!("; {} within gates, noise or spelling", counted(number, "difference")),
+        number if facts.comparison.expected.is_empty() => {
+            format!("; {} within gates, noise or spelling", counted(number, "difference"))
+        }
+        number => format!("; {} expected, within gates, noise or spelling", counted(number, "difference")),
     };
     format!(
         "no gate failed: {} of {} of old found an equal partner in new{unequal}",
@@ -323,6 +326,7 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     warnings.extend(shared::refused(facts.endings));
     warnings.extend(warned.iter().flat_map(|finding| finding.sentences.clone()));
     warnings.extend(deviation::warnings(facts, &gates.figures));
+    warnings.extend(super::expected::warnings(facts, gates));
     warnings.extend(cannot_be_judged(facts, gates));
     warnings.extend(proven_without_gate(facts, gates));
     let strayed = if facts.paced { off_schedule(facts.endings, bounds) } else { Vec::new() };

@@ -8,6 +8,7 @@ mod chart;
 mod drives;
 mod effects;
 mod example;
+mod expected;
 mod faults;
 mod first_screen;
 mod gates;
@@ -40,6 +41,7 @@ pub(super) fn html(report: &Report) -> String {
             first_screen::contents(report, page);
             origin::against(report, page);
             patterns::patterns(report, page);
+            expected::expected(report, page);
             business::state(report, page);
             business::figures(report, page);
             redelivery::redelivery(report, page);

@@ -26,11 +26,12 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 22] = [
+    let sections: [fn(&Report) -> String; 23] = [
         head,
         answer_table,
         against,
         patterns,
+        expected,
         state,
         business_figures,
         idempotency,
@@ -131,8 +132,9 @@ fn patterns(report: &Report) -> String {
 }
 
 fn pattern_row(pattern: &Pattern) -> String {
-    let kind =
-        std::iter::once(name(pattern.kind)).chain(mark(pattern).map(str::to_owned)).collect::<Vec<_>>().join("; ");
+    let id = (!pattern.id.is_empty()).then(|| format!("`{}`", pattern.id));
+    let kind = std::iter::once(name(pattern.kind)).chain(mark(pattern).map(str::to_owned)).chain(id);
+    let kind = kind.collect::<Vec<_>>().join("; ");
     format!(
         "| {kind} | {} | {} | {} | {} | {} | {} |\n",
         cell(&pattern.topic),
@@ -142,6 +144,36 @@ fn pattern_row(pattern: &Pattern) -> String {
         noise(pattern),
         or_dash(pattern.first.as_ref().map(|first| prose(&sighting(first)))),
     )
+}
+
+/// Bytes that what was expected may take.
+const EXPECTED_BYTES_MAX: usize = 8_000;
+
+/// Writes what was expected and accepted, what has to be looked at first.
+fn expected(report: &Report) -> String {
+    if report.expected.is_empty() {
+        return String::new();
+    }
+    let (kept, open): (Vec<_>, Vec<_>) = report.expected.iter().partition(|one| super::expected::is_kept(one));
+    let mut text = String::from(
+        "\n### Expected and accepted\n\n| what | | what became of it | why, who, until when |\n|---|---|---|---|\n",
+    );
+    let mut left_out = 0_u64;
+    for one in open.into_iter().chain(kept) {
+        let id = one.id.as_ref().map(|id| format!("`{id}` ")).unwrap_or_default();
+        let state = super::expected::state(one);
+        let cells = [one.what(), one.became(), one.reason()].map(|text| cell(&text));
+        let row = format!("| {id}{} | {state} | {} | {} |\n", cells[0], cells[1], cells[2]);
+        if text.len() + row.len() > EXPECTED_BYTES_MAX {
+            left_out += 1;
+        } else {
+            text += &row;
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "\n_{} more are left out; `report.html` and `run.json` have them._", count(left_out));
+    }
+    text
 }
 
 /// Writes the first example of the first pattern as a diff.

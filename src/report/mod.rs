@@ -8,6 +8,7 @@
 mod answers;
 mod builds;
 mod business;
+mod expected;
 mod figures;
 mod html;
 mod isolation;
@@ -20,7 +21,7 @@ mod words;
 
 pub use json::ReportError;
 pub use junit::junit;
-pub use terminal::{Colours, TerminalStyle, terminal};
+pub use terminal::{Colours, TerminalStyle, one_pattern, terminal};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +30,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{
-    BusinessFigure, Causes, Convergence, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, Pattern,
-    TableRows, Verdict,
+    BusinessFigure, Causes, Convergence, Expected, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures,
+    Latency, Pattern, TableRows, Verdict,
 };
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
@@ -170,6 +171,9 @@ pub struct Report {
     /// Figures of the business (`[[figure]]`), in the order of the scenario; empty where it has none.
     #[serde(default)]
     pub figures: Vec<BusinessFigure>,
+    /// What is expected of new, the scenario's first, then what was accepted or rejected of earlier runs, and what became of it.
+    #[serde(default)]
+    pub expected: Vec<Expected>,
     /// Redelivery idempotence of each build; none where nothing redelivers or the relation is off.
     pub idempotency: Option<Idempotency>,
     /// What builds called of the world outside, by effect; empty where the scenario has none.

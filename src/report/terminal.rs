@@ -11,7 +11,7 @@ use super::builds;
 use super::business;
 use super::figures::{change, count, counted, cut, figure, share, time};
 use super::words::{self, build, given, name, or_dash, sighting};
-use crate::compare::{GateResult, Idempotency, Latency, Standing, Verdict};
+use crate::compare::{GateResult, Idempotency, Latency, Pattern, Standing, Verdict};
 use crate::outcome::Ending;
 
 /// How many items of any other list are printed.
@@ -42,12 +42,20 @@ pub struct TerminalStyle<'a> {
     pub folder: Option<&'a str>,
 }
 
+/// Writes one pattern of `report` for a terminal, with its examples, as a person who decides about it wants to see it.
+pub fn one_pattern(report: &Report, pattern: &Pattern, colours: Colours) -> String {
+    let mut out = Printed::new(colours);
+    patterns::whole(report, pattern, &mut out);
+    out.finish()
+}
+
 /// Writes `report` for a terminal.
 pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     let mut out = Printed::new(style.colours);
     head(report, &mut out);
     answer_lines(report, &mut out);
     patterns::patterns(report, &mut out);
+    patterns::expected(report, &mut out);
     let against = report.against.as_ref().map_or(&[][..], |against| &against.says);
     listed("Against what production wrote", "sentences", against, &mut out);
     totals(report, &mut out);

@@ -245,7 +245,7 @@ impl Heading {
             Self::Proven => "New broke it, beyond what old does to itself by chance.",
             Self::Suspected => "Seen, but chance could not be ruled out.",
             Self::Noise => "Old differs from itself in the same way.",
-            Self::Expected => "Declared as intended by the scenario.",
+            Self::Expected => "Intended: the scenario says so, or somebody accepted it.",
             Self::Information => "Worth knowing, never a failure: what is said in the end is the same.",
         }
     }

@@ -65,6 +65,7 @@ impl Origin {
             convergence: comparison.convergence,
             tables: comparison.tables,
             figures: comparison.figures,
+            expected: comparison.expected,
             idempotency: comparison.idempotency,
             latency: comparison.latency,
             lag: known(comparison.behind.lag),

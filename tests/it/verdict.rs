@@ -218,6 +218,9 @@ fn pattern(kind: Kind, standing: Standing, count: u64) -> Pattern {
         noise_count: 0,
         information: matches!(kind, Kind::BenignReorder | Kind::Refinement),
         unjudgeable: false,
+        id: String::new(),
+        comparable: 0,
+        expected_by: None,
         statistics: Statistics::default(),
         first: Some(Sighting {
             topic: Some("flights".to_owned()),

@@ -5,6 +5,7 @@ use super::example::example;
 use super::page::Page;
 use crate::compare::{Pattern, Statistics};
 use crate::report::Report;
+use crate::report::expected;
 use crate::report::figures::{count, counted, probability, share};
 use crate::report::words::{self, Heading, mark, name, or_dash, patterns_of, sighting, signature};
 use std::fmt::Write as _;
@@ -43,7 +44,7 @@ pub(super) fn patterns(report: &Report, page: &mut Page) {
             let patterns = patterns_of(report, heading);
             if !patterns.is_empty() {
                 let about = heading.meaning(report);
-                group(Group { heading, before, about, noisy: words::noisy(report) }, &patterns, page);
+                group(report, Group { heading, before, about, noisy: words::noisy(report) }, &patterns, page);
             }
             before += patterns.len();
         }
@@ -63,12 +64,12 @@ struct Group {
     noisy: &'static str,
 }
 
-fn group(group: Group, patterns: &[&Pattern], page: &mut Page) {
+fn group(report: &Report, group: Group, patterns: &[&Pattern], page: &mut Page) {
     page.leaf("h3", &format!("{}: {}", group.heading.title(), counted(patterns.len() as u64, "pattern", "patterns")));
     page.leaf("p class=\"about\"", group.about);
     // Written first, because the overview links to those that found room.
     let mut side_by_side = Page::new();
-    let written = details(group, patterns, &mut side_by_side);
+    let written = details(report, group, patterns, &mut side_by_side);
     overview(group, patterns, written, page);
     page.append(&side_by_side);
 }
@@ -107,18 +108,18 @@ fn overview_row(number: usize, linked: bool, pattern: &Pattern, page: &mut Page)
 }
 
 /// Writes patterns with their examples and returns how many found room.
-fn details(group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
+fn details(report: &Report, group: Group, patterns: &[&Pattern], page: &mut Page) -> usize {
     let written = page.within(details_bytes(group.heading), patterns.iter().enumerate(), |page, (index, pattern)| {
         let opened = index < OPEN && matches!(group.heading, Heading::Proven | Heading::Suspected);
         let tag = if opened { "details class=\"pattern\" open" } else { "details class=\"pattern\"" };
         let number = group.before + index + 1;
-        page.inside_numbered(tag, "pattern", number, |page| detail((number, group.noisy), pattern, page));
+        page.inside_numbered(tag, "pattern", number, |page| detail(report, (number, group.noisy), pattern, page));
     });
     page.left_out(written, patterns.len(), "patterns with their examples");
     written
 }
 
-fn detail((number, noisy): (usize, &str), pattern: &Pattern, page: &mut Page) {
+fn detail(report: &Report, (number, noisy): (usize, &str), pattern: &Pattern, page: &mut Page) {
     let heading = Heading::of(pattern);
     page.inside("summary", |page| {
         page.leaf("span class=\"number\"", &number.to_string());
@@ -135,6 +136,13 @@ fn detail((number, noisy): (usize, &str), pattern: &Pattern, page: &mut Page) {
     });
     page.inside("div class=\"within\"", |page| {
         page.leaf("p", &words::about(pattern));
+        if let Some(expected) = expected::of_pattern(report, pattern) {
+            page.leaf("p class=\"expected\"", &sentence(&expected));
+        }
+        if !pattern.id.is_empty() {
+            let share = expected::share_of(report, pattern).map(|share| format!("; {share}")).unwrap_or_default();
+            page.leaf("p class=\"about\"", &format!("Pattern {}{share}.", pattern.id));
+        }
         if let Some(first) = &pattern.first {
             page.leaf("p", &format!("First: {}", sighting(first)));
         }
@@ -145,8 +153,19 @@ fn detail((number, noisy): (usize, &str), pattern: &Pattern, page: &mut Page) {
     });
 }
 
+/// Begins a fragment with a capital letter and ends it.
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// Says what stands behind a standing.
 fn statistics(pattern: &Pattern, noisy: &str) -> String {
+    if pattern.expected_by.is_some() && pattern.statistics.p_value.is_none() {
+        let compared = counted(pattern.statistics.compared, "identity", "identities");
+        return format!("Of {compared} compared; no test of chance, as it is held against what is expected.");
+    }
     let Statistics { compared, odd_new, odd_any, odd_all, p_value, q_value, recurred, noise_rate, seen_in_old, .. } =
         &pattern.statistics;
     let (alone, itself) = if noisy == "new" { ("production", "New") } else { ("new", "Old") };

@@ -3,6 +3,7 @@
 use super::lines::{Paint, Printed, around_difference};
 use crate::compare::{Example, Kind, Pattern, Shown};
 use crate::report::Report;
+use crate::report::expected;
 use crate::report::figures::{count, counted};
 use crate::report::words::{self, Heading, patterns_of, sighting, signature};
 
@@ -25,7 +26,7 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
         );
         out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
         for pattern in patterns.iter().take(PATTERNS_MAX) {
-            one_pattern(pattern, out);
+            one_pattern(report, pattern, out);
         }
         if patterns.len() > PATTERNS_MAX {
             let left = (patterns.len() - PATTERNS_MAX) as u64;
@@ -38,13 +39,53 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
     }
 }
 
-fn one_pattern(pattern: &Pattern, out: &mut Printed) {
+/// Prints a pattern with all its examples.
+pub(super) fn whole(report: &Report, pattern: &Pattern, out: &mut Printed) {
+    out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
+    head(report, pattern, out);
+    pattern.examples.iter().for_each(|example| one_example(pattern.kind, example, out));
+}
+
+/// How many expectations are printed; the other formats hold the rest.
+const EXPECTED_MAX: usize = 30;
+
+/// Prints what was expected and accepted, what has to be looked at first.
+pub(super) fn expected(report: &Report, out: &mut Printed) {
+    if report.expected.is_empty() {
+        return;
+    }
+    let title = format!("Expected and accepted: {}", counted(report.expected.len() as u64, "entry", "entries"));
+    out.heading(&title, "Differences that are intended, and what became of them.");
+    let (kept, open): (Vec<_>, Vec<_>) = report.expected.iter().partition(|one| expected::is_kept(one));
+    for one in open.into_iter().chain(kept).take(EXPECTED_MAX) {
+        let id = one.id.as_ref().map(|id| format!("{id}  ")).unwrap_or_default();
+        out.bullet(&format!("{id}{}: {}", one.what(), one.became()));
+        out.wrapped(4, Paint::Quiet, &one.reason());
+    }
+    if report.expected.len() > EXPECTED_MAX {
+        let left = counted((report.expected.len() - EXPECTED_MAX) as u64, "entry", "entries");
+        out.wrapped(2, Paint::Quiet, &format!("{left} more not printed; run.json has all."));
+    }
+}
+
+fn head(report: &Report, pattern: &Pattern, out: &mut Printed) {
     out.columns(Paint::Plain, &[&signature(pattern), &count(pattern.count), &words::noise(pattern)], &[70, 13, 13]);
     out.wrapped(4, Paint::Quiet, &words::about(pattern));
     if let Some(first) = &pattern.first {
         out.wrapped(4, Paint::Plain, &format!("first: {}", sighting(first)));
     }
-    if !matches!(Heading::of(pattern), Heading::Noise | Heading::Information) {
+    if let Some(expected) = expected::of_pattern(report, pattern) {
+        out.wrapped(4, Paint::Plain, &expected);
+    }
+    if !pattern.id.is_empty() {
+        let share = expected::share_of(report, pattern).map(|share| format!("; {share}")).unwrap_or_default();
+        out.wrapped(4, Paint::Quiet, &format!("pattern {}{share}", pattern.id));
+    }
+}
+
+fn one_pattern(report: &Report, pattern: &Pattern, out: &mut Printed) {
+    head(report, pattern, out);
+    if !matches!(Heading::of(pattern), Heading::Noise | Heading::Expected | Heading::Information) {
         pattern.examples.iter().take(1).for_each(|example| one_example(pattern.kind, example, out));
     }
 }

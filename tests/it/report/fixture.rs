@@ -168,6 +168,7 @@ pub(crate) fn agree() -> Report {
         convergence: Vec::new(),
         tables: Vec::new(),
         figures: Vec::new(),
+        expected: Vec::new(),
         idempotency: Some(Idempotency {
             old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
             new: Redelivery { redelivered: 1_061, ..Redelivery::default() },
@@ -392,6 +393,9 @@ fn rounding() -> Pattern {
         noise_count: 0,
         information: false,
         unjudgeable: false,
+        id: String::new(),
+        comparable: 0,
+        expected_by: None,
         statistics: Statistics {
             compared: 1_204,
             odd_new: 214,
@@ -471,6 +475,9 @@ fn timestamps() -> Pattern {
         count: 1,
         noise_count: 1,
         unjudgeable: true,
+        id: String::new(),
+        comparable: 0,
+        expected_by: None,
         statistics: Statistics { compared: 1_204, odd_all: 1, ..Statistics::default() },
         first: None,
         examples: Vec::new(),
