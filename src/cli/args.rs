@@ -52,6 +52,8 @@ pub(super) enum Command {
     Compare(CompareArguments),
     /// Renders a run again
     Report(ReportArguments),
+    /// Goes through the patterns of a run: accepts what is intended, rejects what is not
+    Review(ReviewArguments),
     /// Writes a first scenario for a recording, each guess with its reason
     Init(InitArguments),
     /// Prints the JSON Schema of scenarios, so that editors complete them
@@ -548,6 +550,9 @@ pub(super) struct RunArguments {
     /// Drives old in any case, instead of using an outcome of an earlier run again
     #[arg(long)]
     pub(super) fresh: bool,
+    /// What becomes of expected and accepted changes that no longer apply
+    #[arg(long, value_enum, default_value = "warn", value_name = "HOW")]
+    pub(super) stale: Stale,
     #[command(flatten)]
     pub(super) out: Out,
     /// Prints run.json; of several scenarios, one array of them
@@ -609,12 +614,15 @@ pub(super) struct CompareArguments {
     /// Another drive of the old build: the noise; may be given more than once
     #[arg(long, value_name = "OUTCOME")]
     pub(super) old_again: Vec<PathBuf>,
-    /// Takes [compare], [gates] and [warnings] from this file; the rest may be missing
+    /// Takes [compare], [[expected]], [gates] and [warnings] from this file, and what was accepted beside it; the rest may be missing
     #[arg(long, value_name = "SCENARIO")]
     pub(super) rules: Option<PathBuf>,
     /// Overrides a key of the rules; may be given more than once
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+    /// What becomes of expected and accepted changes that no longer apply
+    #[arg(long, value_enum, default_value = "warn", value_name = "HOW")]
+    pub(super) stale: Stale,
     #[command(flatten)]
     pub(super) out: Out,
     /// Prints run.json
@@ -655,6 +663,68 @@ pub(super) enum ReportFormat {
     Junit,
     /// Markdown
     Markdown,
+}
+
+/// What becomes of an expectation that no longer applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stale {
+    /// It is said
+    Warn,
+    /// The verdict is differ: a gate `stale-expectations = 0`
+    Fail,
+}
+
+impl Stale {
+    /// Returns the override that it comes to.
+    pub(super) fn overrides(self) -> Option<String> {
+        (self == Self::Fail).then(|| "gates.stale-expectations=0".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+At a terminal each pattern that is open is shown with its examples and asked
+about. What is accepted is written with who, why and until when to
+NAME.accepted.toml beside the scenario: not its count but its share of the
+outputs that could differ so, with an interval (99 %, exact). `run` and
+`compare --rules` read that file. A pattern is a difference again when its share
+lies beyond the interval or its last day has passed. What is rejected stays a
+difference and is not asked about again.
+
+With --non-interactive, exit code 1 says that something is open.
+
+Examples:
+  rehearsal review target/rehearsal/payouts
+  rehearsal review run --non-interactive --json | jq '.open[].pattern'
+  rehearsal review run --accept 1a2b3c4d --because PAY-123 --until 2026-12-31
+  rehearsal review run --reject 5e6f7a8b --because 'rounds the wrong way'")]
+pub(super) struct ReviewArguments {
+    /// Run: its folder, its run.json, or the folder of all runs of a scenario, whose last one is meant
+    pub(super) run: PathBuf,
+    /// Scenario beside which decisions are kept; default: the one that was run
+    #[arg(long, value_name = "FILE")]
+    pub(super) scenario: Option<PathBuf>,
+    /// Accepts the pattern of this name, as reports show it; may be given more than once
+    #[arg(long, value_name = "PATTERN", requires = "because")]
+    pub(super) accept: Vec<String>,
+    /// Rejects the pattern of this name; may be given more than once
+    #[arg(long, value_name = "PATTERN", requires = "because")]
+    pub(super) reject: Vec<String>,
+    /// Why, such as the number of a ticket
+    #[arg(long, value_name = "REASON")]
+    pub(super) because: Option<String>,
+    /// Last day on which what is accepted stands (UTC)
+    #[arg(long, value_name = "DAY", requires = "accept")]
+    pub(super) until: Option<String>,
+    /// Who decides; default: what git says of whoever works there, else $USER
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) author: Option<String>,
+    /// Asks nothing: lists what is open, and fails while something is
+    #[arg(long, conflicts_with_all = ["accept", "reject"])]
+    pub(super) non_interactive: bool,
+    /// Prints what is open and what was decided as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

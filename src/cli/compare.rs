@@ -14,9 +14,10 @@ pub(super) fn compare(arguments: &CompareArguments, printer: &Printer) -> Result
     if let Some(destination) = &destination {
         RunFolder::check(destination)?;
     }
+    let set: Vec<String> = arguments.set.iter().cloned().chain(arguments.stale.overrides()).collect();
     let rules = match &arguments.rules {
-        Some(path) => Scenario::read_rules(path, &arguments.set)?,
-        None => Scenario::rules_of_text("", &arguments.set)?,
+        Some(path) => Scenario::read_rules(path, &set)?,
+        None => Scenario::rules_of_text("", &set)?,
     };
     let (old, mut again) = outcomes_of(&arguments.old, "old");
     let (new, _) = outcomes_of(&arguments.new, "new");

@@ -400,6 +400,13 @@ impl From<ScenarioError> for Failure {
                 error,
                 "It runs in the build's directory, with its environment. Mend what it says, and run again.",
             ),
+            ScenarioError::Decisions { writes: true, .. } => Self::surroundings(
+                error,
+                "Make its folder writable, or review a copy of the scenario with `--scenario FILE`. Nothing of it was written.",
+            ),
+            ScenarioError::Decisions { .. } => {
+                Self::wrong(error, "Make it readable, or take it away: nothing is accepted then.")
+            }
             ScenarioError::Folder { .. } | ScenarioError::Spill(_) => Self::surroundings(error, ""),
             error => Self::of(error, ""),
         }

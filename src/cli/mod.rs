@@ -19,6 +19,7 @@ mod printer;
 mod progress;
 mod replay;
 mod report;
+mod review;
 mod run;
 mod runs;
 mod sample;
@@ -84,6 +85,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Sweep(arguments) => sweep::sweep(arguments, printer),
         Command::Compare(arguments) => compare::compare(arguments, printer),
         Command::Report(arguments) => report::report(arguments, printer),
+        Command::Review(arguments) => told(arguments.json, review::review(arguments, printer), printer),
         Command::Init(arguments) => init::init(arguments, printer),
         Command::Schema => schema::schema(printer),
         Command::Sample(arguments) => sample::sample(arguments, printer),

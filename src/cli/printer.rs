@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,6 +41,23 @@ impl Printer {
                 out.write_all(b"\n")?;
             }
             out.flush()
+        })
+    }
+
+    /// Whether somebody can be asked: standard input is a terminal.
+    pub(super) fn is_asked() -> bool {
+        io::stdin().is_terminal()
+    }
+
+    /// Asks a question on standard error and reads the line that answers it; none where standard input has ended.
+    pub(super) fn ask(&self, question: &str) -> io::Result<Option<String>> {
+        self.bars.suspend(|| {
+            let mut out = io::stderr().lock();
+            out.write_all(question.as_bytes())?;
+            out.flush()?;
+            let mut line = String::new();
+            let read = io::stdin().lock().read_line(&mut line)?;
+            Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
         })
     }
 

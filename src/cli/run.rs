@@ -24,8 +24,10 @@ pub(super) fn run(arguments: &RunArguments, printer: &Printer) -> Result<Code, F
     // Everything is checked before anything is started, and everything that is wrong is said.
     let mut checked = Vec::new();
     let mut refused = None;
+    let mut changes = arguments.changes.clone();
+    changes.set.extend(arguments.stale.overrides());
     for path in &paths {
-        match read_against(path, &arguments.changes, arguments.against.as_deref()) {
+        match read_against(path, &changes, arguments.against.as_deref()) {
             Ok(mut scenario) => {
                 scenario.fresh = arguments.fresh;
                 checked.push(scenario);

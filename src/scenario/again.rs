@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::accepted::expectations;
 use super::effects;
 use super::facts::{around_builds, drive_of, endings_of, provoked, quoted, resources};
 use super::metrics;
@@ -55,7 +56,8 @@ pub fn compare_outcomes(
         _ => Schemas::default(),
     };
     let figures = Figures::check(&rules.settings.figure).map_err(refused)?;
-    let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
+    let expected = expectations(rules)?;
+    let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas).with_expected(expected);
     // Causes stand in the outcomes: of no effect here, and wrong all the same.
     rules.settings.lineage.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;

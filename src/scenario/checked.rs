@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accepted::expectations;
 use super::flags;
 use super::golden;
 use super::policy::read_policy;
@@ -13,7 +14,7 @@ use super::run::Terms;
 use super::source::Problem;
 use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
-use crate::compare::{FidelityBounds, Figures, Gates, Rules};
+use crate::compare::{Expectations, FidelityBounds, Figures, Gates, Rules};
 use crate::drive::{
     Build, BuildSettings, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks,
 };
@@ -103,9 +104,11 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         let stubs = stubs.with_schemas(settings.registry, &schemas, described);
         DriveRules { lineage, schemas, sinks, stubs: Some(stubs), ..drive }
     });
-    let rules = rules
-        .zip(schemas)
-        .map(|(rules, schemas)| rules.with_schemas(schemas).with_tables(changelogs(recording.as_ref())));
+    let expected = wrong.expectations()?;
+    let rules = rules.zip(schemas).zip(expected).map(|((rules, schemas), expected)| {
+        let rules = rules.with_schemas(schemas).with_expected(expected);
+        rules.with_tables(changelogs(recording.as_ref()))
+    });
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
     let made = match &recording {
@@ -198,6 +201,17 @@ impl Wrong<'_> {
             self.keep(gates.check_figures(figures));
         }
         (rules.zip(figures).map(|(rules, figures)| rules.with_figures(figures)), gates)
+    }
+
+    /// What is expected of new; none where some of it cannot be used. What is wrong with what was accepted stands in its own file.
+    fn expectations(&mut self) -> Result<Option<Expectations>, ScenarioError> {
+        match expectations(self.scenario) {
+            Err(ScenarioError::Problems(problems)) => {
+                self.problems.extend(problems.0);
+                Ok(None)
+            }
+            expected => expected.map(Some),
+        }
     }
 
     /// Adds the policy that the scenario names, if any; none where it cannot be used. What is wrong inside of it stands in its own

@@ -242,6 +242,17 @@ fn time_ms(value: &Json) -> Option<i64> {
     text.parse::<Moment>().ok().map(Moment::ms)
 }
 
+/// How a change that is intended is written.
+const EXPECTED: &str = "
+# What the release is meant to change; `rehearsal review RUN` accepts what a run shows.
+# [[expected]]
+# path = \"$.currency\"
+# change = \"added\"
+# value = \"EUR\"
+# because = \"PAY-123\"
+# until = \"2026-12-31\"
+";
+
 fn written(sample: &Sample, location: &Location) -> String {
     let mut text = String::new();
     let name = location.name().unwrap_or_else(|| "recording".into());
@@ -280,6 +291,7 @@ fn written(sample: &Sample, location: &Location) -> String {
         }
         text.push_str("]\n");
     }
+    text.push_str(EXPECTED);
     text
 }
 

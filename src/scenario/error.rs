@@ -53,6 +53,16 @@ pub enum ScenarioError {
         /// Whether it was to be replaced.
         force: bool,
     },
+    /// The file of what was decided about patterns could not be read or written.
+    #[error("could not {} {path}", if *writes { "write" } else { "read" })]
+    Decisions {
+        /// File.
+        path: PathBuf,
+        /// Whether it was to be written.
+        writes: bool,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The run's folder could not be written.
     #[error("could not write {path}")]
     Folder {

@@ -3,6 +3,7 @@
 //! In comes a file, out comes a run: [`Scenario::read`] → [`check`] → [`run()`]. What never happens here: a key is accepted and
 //! ignored; something is started before everything was checked; something already written is overwritten.
 
+mod accepted;
 mod again;
 mod checked;
 mod chosen;
@@ -27,6 +28,7 @@ mod source;
 mod stand;
 mod tree;
 
+pub use accepted::{Decisions, author, day_in_words, decisions_of, today};
 pub use again::compare_outcomes;
 pub use checked::{Checked, Cost, check};
 pub use chosen::choose;

@@ -39,7 +39,7 @@ const RUNS_MAX: usize = 50;
 const FILES_MAX: usize = 200_000;
 
 /// Sections of a scenario that reach no drive of old, and the recording, which counts by its hash.
-const REACHES_NOT: [&str; 7] = ["recording", "new", "compare", "figure", "gates", "warnings", "relations"];
+const REACHES_NOT: [&str; 8] = ["recording", "new", "compare", "expected", "figure", "gates", "warnings", "relations"];
 
 /// Keys of `[old]` that reach none: its name, and the revision, which counts by its tree.
 const OLD_REACHES_NOT: [&str; 2] = ["name", "git"];

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::ValueDeserializer;
 
 use super::ScenarioError;
+use super::accepted::keeps_decisions;
 use super::golden::{self, Against};
 use super::read::deserialise;
 use super::settings::ScenarioSettings;
@@ -168,7 +169,8 @@ fn question_in(text: &str) -> Option<String> {
     (!question.is_empty()).then(|| question.to_owned())
 }
 
-/// Finds the scenarios in `paths`: files as they are, and every `.toml` file of folders, in order of name.
+/// Finds the scenarios in `paths`: files as they are, and every `.toml` file of folders, in order of name; what was accepted of
+/// their runs (`NAME.accepted.toml`) is none.
 ///
 /// # Errors
 ///
@@ -184,6 +186,9 @@ pub fn scenarios_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ScenarioError> {
         let mut inside = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?.path();
+            if keeps_decisions(&entry) {
+                continue;
+            }
             if entry.extension().is_some_and(|ending| ending == "toml") {
                 inside.push(entry);
             } else if entry.join("scenario.toml").is_file() {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
 use super::golden::GoldenSettings;
-use crate::compare::{CompareSettings, FigureSettings, GateSettings};
+use crate::compare::{CompareSettings, ExpectedSettings, FigureSettings, GateSettings};
 use crate::drive::{
     BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
     TopicSettings,
@@ -74,6 +74,9 @@ pub struct ScenarioSettings {
     /// What production wrote, for `run --against recorded`.
     #[serde(default)]
     pub golden: GoldenSettings,
+    /// Differences that are intended: no failure where they take place as written, and one where they do not.
+    #[serde(default)]
+    pub expected: Vec<ExpectedSettings>,
     /// Rules that each build keeps against itself.
     #[serde(default)]
     pub relations: RelationSettings,

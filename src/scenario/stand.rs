@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ScenarioError;
+use super::accepted::decisions_of;
 use super::checked::{Checked, in_one_line};
 use super::run::Watcher;
 use crate::clock::{Stop, SystemClock};
@@ -211,7 +212,8 @@ impl Maker<'_> {
 pub(super) fn no_changes(checked: &Checked, runs: &Path) -> Vec<PathBuf> {
     let scenario = &checked.scenario;
     let recording = scenario.folder().join(&scenario.settings.recording);
-    let paths = [runs, &recording, &scenario.path];
+    let decisions = decisions_of(&scenario.path);
+    let paths = [runs, &recording, &scenario.path, &decisions];
     // Without links, as git names its top. What is not there yet lies in what is.
     let whole = |path: &Path| {
         let path = std::path::absolute(path).ok()?;

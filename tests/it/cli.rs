@@ -488,6 +488,7 @@ fn the_schema_covers_every_key_of_a_full_scenario() {
         "new",
         "drive",
         "compare",
+        "expected",
         "relations",
         "gates",
         "warnings",

@@ -33,6 +33,7 @@ mod registry;
 mod report;
 mod request_faults;
 mod resume;
+mod review;
 mod revisions;
 mod run;
 mod samples;
