@@ -84,6 +84,22 @@ pub(crate) fn differ() -> Report {
     }
 }
 
+/// What was replayed.
+fn recording() -> RecordingFacts {
+    RecordingFacts {
+        path: "recordings/flights".into(),
+        events: 53_402,
+        first_ms: Some(1_357_035_420_000),
+        last_ms: Some(1_359_687_000_000),
+        hash: "9f2c4a7b01d35e6688aa10c2f4be97d35a60e1c7b2480f19dd36c5b8e7a41f02".into(),
+        gaps: 3,
+        missing: vec![
+            CauseFacts { cause: GapCause::Retention, stretches: 1, offsets: 1_200 },
+            CauseFacts { cause: GapCause::TransactionMarkers, stretches: 2, offsets: 5 },
+        ],
+    }
+}
+
 /// Both builds did the same.
 pub(crate) fn agree() -> Report {
     Report {
@@ -97,18 +113,7 @@ pub(crate) fn agree() -> Report {
             path: "scenarios/compensation/scenario.toml".into(),
         },
         seed: 7,
-        recording: RecordingFacts {
-            path: "recordings/flights".into(),
-            events: 53_402,
-            first_ms: Some(1_357_035_420_000),
-            last_ms: Some(1_359_687_000_000),
-            hash: "9f2c4a7b01d35e6688aa10c2f4be97d35a60e1c7b2480f19dd36c5b8e7a41f02".into(),
-            gaps: 3,
-            missing: vec![
-                CauseFacts { cause: GapCause::Retention, stretches: 1, offsets: 1_200 },
-                CauseFacts { cause: GapCause::TransactionMarkers, stretches: 2, offsets: 5 },
-            ],
-        },
+        recording: recording(),
         builds: BTreeMap::from([
             ("old".into(), build("compensation 1.4", "compensation-old", false)),
             ("new".into(), build("compensation 2.0", "compensation-new", true)),
