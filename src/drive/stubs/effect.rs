@@ -431,6 +431,7 @@ mod tests {
             (rule("headers = { 'a b' = 'x' }"), "effect[0].rules[0].headers.a b"),
             (rule("body = '{path.id}'"), "effect[0].rules[0].body"),
             (rule("[stubs]\nbody-bytes-max = 0"), "stubs.body-bytes-max"),
+            (rule("[stubs]\nbody-bytes-max = 1000\nin-flight-bytes-max = 999"), "stubs.in-flight-bytes-max"),
             (rule("[stubs]\nconnections-max = 0"), "stubs.connections-max"),
             (rule("[stubs]\nrequest-timeout = '0s'"), "stubs.request-timeout"),
         ] {

@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::call::{Asked, Call, Came};
 use super::calls::Counter;
@@ -65,6 +65,8 @@ pub(super) enum Desk {
 struct Floor {
     bounds: StubSettings,
     counter: Counter,
+    /// Bytes of bodies that may come yet.
+    room: Arc<Semaphore>,
     clock: Arc<SystemClock>,
     /// Requests that were none, or broke off: nobody can tell what they asked.
     broken: Arc<AtomicU64>,
@@ -92,7 +94,8 @@ impl Server {
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let broken = Arc::new(AtomicU64::new(0));
-        let floor = Arc::new(Floor { bounds, counter, clock, broken: Arc::clone(&broken) });
+        let room = Arc::new(Semaphore::new(usize::try_from(bounds.in_flight_bytes_max).unwrap_or(usize::MAX)));
+        let floor = Arc::new(Floor { bounds, counter, room, clock, broken: Arc::clone(&broken) });
         let (stop, stopped) = oneshot::channel();
         let mut listening = Vec::new();
         for (listener, desk) in desks {
@@ -181,7 +184,7 @@ impl fmt::Display for Unanswered {
 impl std::error::Error for Unanswered {}
 
 async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result<Response<Full<Bytes>>, Unanswered> {
-    let asked = read(request, floor).await?;
+    let (asked, room) = read(request, floor).await?;
     let arrived = floor.clock.now();
     let mut answer = match desk {
         Desk::Effect { effect, seen } => effect.answer(&asked, arrived.as_micros() as i64, seen),
@@ -191,6 +194,8 @@ async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result
     if let Some(call) = answer.call.take() {
         floor.counter.put(call).await.map_err(|()| Unanswered::Over)?;
     }
+    // What is left of the body is what is kept of it, and that has bounds of its own.
+    drop((asked, room));
     let Some(status) = answer.status else {
         tokio::time::sleep(floor.bounds.request_timeout.0).await;
         return Err(Unanswered::Meant);
@@ -206,9 +211,17 @@ async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result
     Ok(response)
 }
 
-/// Reads a request to its end.
-async fn read(request: Request<Incoming>, floor: &Floor) -> Result<Asked, Unanswered> {
+/// Reads a request to its end, once there is room for its body; returns that with it.
+async fn read(request: Request<Incoming>, floor: &Floor) -> Result<(Asked, OwnedSemaphorePermit), Unanswered> {
     let (head, body) = request.into_parts();
+    // For as much as it may become, and ahead of its first byte: who has room never waits for more of it, so that none hinder each other.
+    let bytes = match body.size_hint().upper() {
+        Some(announced) if announced > floor.bounds.body_bytes_max => 0,
+        Some(announced) => announced,
+        None => floor.bounds.body_bytes_max,
+    };
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let room = Arc::clone(&floor.room).acquire_many_owned(bytes).await.map_err(|_| Unanswered::Over)?;
     let reading = read_body(body, floor.bounds.body_bytes_max);
     let body = match tokio::time::timeout(floor.bounds.request_timeout.0, reading).await {
         Ok(Ok(body)) => body,
@@ -218,13 +231,14 @@ async fn read(request: Request<Incoming>, floor: &Floor) -> Result<Asked, Unansw
         }
         Err(_) => Came::TooSlow,
     };
-    Ok(Asked {
+    let asked = Asked {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),
         headers: head.headers,
         body,
-    })
+    };
+    Ok((asked, room))
 }
 
 async fn read_body(mut body: Incoming, bytes_max: u64) -> Result<Came, hyper::Error> {

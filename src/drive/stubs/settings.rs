@@ -167,6 +167,8 @@ impl JsonSchema for LatencySettings {
 pub struct StubSettings {
     /// Most bytes of a request's body; a larger one is answered with 413.
     pub body_bytes_max: u64,
+    /// Most bytes of the bodies that all stubs of a drive hold at once; whoever brings more waits until others have been answered.
+    pub in_flight_bytes_max: u64,
     /// Most connections of each stub; whoever comes beyond them waits.
     pub connections_max: u32,
     /// Longest wait for the head of a request; a connection that is kept open without one ends then.
@@ -179,6 +181,7 @@ impl Default for StubSettings {
     fn default() -> Self {
         Self {
             body_bytes_max: 4 << 20,
+            in_flight_bytes_max: 64 << 20,
             connections_max: 256,
             header_timeout: Span(Duration::from_secs(60)),
             request_timeout: Span(Duration::from_secs(60)),
@@ -224,6 +227,11 @@ impl StubRules {
             let problem = format!("{} bytes are out of range", bounds.body_bytes_max);
             let instead = format!("Write a number from 1 to {BODY_BYTES_MOST}.");
             return Err(SettingError::new("stubs.body-bytes-max", problem, instead));
+        }
+        if !(bounds.body_bytes_max..=u64::from(u32::MAX)).contains(&bounds.in_flight_bytes_max) {
+            let problem = format!("{} bytes are out of range", bounds.in_flight_bytes_max);
+            let instead = format!("Write a number from {} (`body-bytes-max`) to {}.", bounds.body_bytes_max, u32::MAX);
+            return Err(SettingError::new("stubs.in-flight-bytes-max", problem, instead));
         }
         if !(1..=10_000).contains(&bounds.connections_max) {
             let problem = format!("{} connections are out of range", bounds.connections_max);

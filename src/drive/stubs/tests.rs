@@ -218,3 +218,29 @@ fn stubs_end_with_their_drive_whoever_waits_for_an_answer() {
     assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)), "it was answered");
     assert!(TcpStream::connect(address).is_err(), "it listens still");
 }
+
+#[test]
+fn bodies_that_come_at_once_have_room_for_so_many_bytes_and_no_more() {
+    let bounds = "[stubs]\nbody-bytes-max = 1000\nin-flight-bytes-max = 1000";
+    let (stubs, mut calls) = started(&format!("{PAY}\n{bounds}"));
+    let body = format!("{{\"id\":\"{}\"}}", "x".repeat(500));
+    let whole = request("/charges", "first", &body);
+    let (head, rest) = whole.split_at(whole.len() - 100);
+    // It is there by its greater part, and holds its room.
+    let mut first = connect(&stubs, "effects.pay");
+    first.write_all(head.as_bytes()).unwrap();
+    // Small enough to come in beside it, which shows that it was looked at.
+    let mut small = connect(&stubs, "effects.pay");
+    small.write_all(request("/charges", "small", "{}").as_bytes()).unwrap();
+    assert_eq!(answer(&mut small).0, 201);
+    let mut second = connect(&stubs, "effects.pay");
+    second.write_all(request("/charges", "second", &body).as_bytes()).unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(second.read(&mut [0]).is_err(), "it was answered, though there was no room for it");
+    first.write_all(rest.as_bytes()).unwrap();
+    assert_eq!(answer(&mut first).0, 201);
+    second.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(answer(&mut second).0, 201);
+    let keys: Vec<_> = take(&mut calls, 3).into_iter().map(|call| call.key).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+}
