@@ -59,6 +59,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Sleeps once, by whatever way of sleeping the system's library has, and looks at no clock: for who wants to know what that does.
+pub fn sleep_once(length: Duration) {
+    thread::sleep(length);
+}
+
 /// A clock for tests: waiting moves it on at once.
 #[derive(Debug, Default)]
 pub struct SimulatedClock {

@@ -396,6 +396,10 @@ impl From<ScenarioError> for Failure {
             ),
             ScenarioError::Drive(DriveError::Cluster(error)) => error.into(),
             ScenarioError::Drive(DriveError::Isolation(error)) => error.into(),
+            error @ ScenarioError::Drive(DriveError::WallClock { .. }) => Self::surroundings(
+                error,
+                "Install another version of libfaketime, or leave `clock` out: builds then have the machine's.",
+            ),
             error @ ScenarioError::Drive(DriveError::Prepare { .. }) => Self::surroundings(
                 error,
                 "It runs in the build's directory, with its environment. Mend what it says, and run again.",

@@ -64,6 +64,7 @@ pub mod stage;
 mod stdio;
 mod stubs;
 mod unsaid;
+mod wall_clock;
 mod world;
 
 pub use crate::settings::Flag;
@@ -85,6 +86,7 @@ pub use stubs::{
     AnswerBody, AnswerSettings, EffectSettings, LatencySettings, RegistryLevel, RegistrySettings, StubRules,
     StubSettings,
 };
+pub use wall_clock::{EventTime, WallClockMode, check_clock};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,6 +95,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use stubs::Outside;
+use wall_clock::Over;
 use world::World;
 
 use crate::clock::{Clock, Stop, SystemClock};
@@ -145,6 +148,11 @@ pub trait DeliverySource: fmt::Debug + Sync {
     fn flag_changes(&self) -> Result<Vec<FlagChange>, PlanError> {
         Ok(Vec::new())
     }
+
+    /// Where event time stands as the schedule passes; none where nobody knows.
+    fn timeline(&self) -> Option<EventTime<'_>> {
+        None
+    }
 }
 
 impl DeliverySource for Plan {
@@ -174,6 +182,11 @@ impl DeliverySource for Plan {
 
     fn flag_changes(&self) -> Result<Vec<FlagChange>, PlanError> {
         Plan::flag_changes(self)
+    }
+
+    fn timeline(&self) -> Option<EventTime<'_>> {
+        let timeline = Plan::timeline(self);
+        Some(EventTime { speed: timeline.speed(), points: Box::new(timeline) })
     }
 }
 
@@ -263,6 +276,14 @@ pub enum DriveError {
     /// The drive has no world of its own, or not the one that it needs.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
+    /// The build's wall clock cannot follow the events that it is handed.
+    #[error("the wall clock of the drive {drive} cannot follow its events: {problem}")]
+    WallClock {
+        /// Name of the drive.
+        drive: String,
+        /// Why.
+        problem: String,
+    },
     /// The cluster that the drive takes place on cannot be used, or does not go on.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -337,6 +358,23 @@ fn drive_in(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     world.take_flags(job)?;
+    let Some((wall_clock, course)) = world.take_wall_clock(job)? else {
+        return drive_by(world, job, clock, stop, progress);
+    };
+    thread::scope(|scope| {
+        let _over = Over(&wall_clock);
+        scope.spawn(|| wall_clock.follow(course));
+        drive_by(world, job, clock, stop, progress)
+    })
+}
+
+fn drive_by(
+    world: &mut World,
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    stop: &Stop,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, DriveError> {
     let outside = Outside::open(job, world)?;
     match (&job.rules.http, &job.rules.kafka) {
         (Some(rules), _) => http::drive(job, rules, world, outside, stop, progress),

@@ -20,6 +20,7 @@ use super::process::check_stops;
 use super::sink::Sink;
 use super::spin::Spin;
 use super::stubs::StubRules;
+use super::wall_clock::WallClockMode;
 use crate::mask::Policy;
 use crate::plan::{FaultSettings, is_at_requests};
 use crate::schema::Schemas;
@@ -110,6 +111,10 @@ pub struct DriveSettings {
     /// Whether each drive has a world of its own: `on` (the default; as far as the system grants it), `required` or `off`.
     #[serde(skip_serializing_if = "is_on")]
     pub isolation: IsolationMode,
+    /// Wall clock of the builds: `system` (the default; the machine's), or `recorded`: it follows the events that are handed over, by
+    /// libfaketime.
+    #[serde(skip_serializing_if = "WallClockMode::is_system")]
+    pub clock: WallClockMode,
     /// Hosts of production, as HOST:PORT, and what stands in their place in a drive's world: `stage`, `registry`, `ofrep`
     /// or `effects.NAME`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -167,6 +172,7 @@ impl Default for DriveSettings {
             slow_down_max: Percent(0.01),
             spin: Spin::default(),
             isolation: IsolationMode::On,
+            clock: WallClockMode::System,
             hosts: BTreeMap::new(),
             allow: Vec::new(),
             shared: false,
@@ -344,6 +350,8 @@ pub struct DriveRules {
     pub kafka: Option<KafkaRules>,
     /// How far drives are kept to themselves.
     pub isolation: IsolationRules,
+    /// Which wall clock builds have.
+    pub clock: WallClockMode,
 }
 
 impl DriveSettings {
@@ -458,6 +466,7 @@ impl DriveSettings {
             http,
             kafka,
             isolation: IsolationRules::check(self, folder)?,
+            clock: self.clock,
         })
     }
 }

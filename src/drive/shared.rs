@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::feed::Announced;
 use super::flags::Flags;
 use super::ledger::Lag;
+use super::wall_clock::WallClock;
 use crate::clock::Clock;
 
 /// Longest wait for a due time before looking whether the drive is still wanted.
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     announced: Mutex<Vec<Announced>>,
     lag: Mutex<Option<Lag>>,
     flags: Option<Arc<Flags>>,
+    wall_clock: Option<Arc<WallClock>>,
 }
 
 impl Shared {
@@ -62,12 +64,18 @@ impl Shared {
             announced: Mutex::new(Vec::new()),
             lag: Mutex::new(None),
             flags: None,
+            wall_clock: None,
         }
     }
 
     /// Changes these flags by the schedule.
     pub(super) fn with_flags(self, flags: Option<Arc<Flags>>) -> Self {
         Self { flags, ..self }
+    }
+
+    /// Starts this clock of the build with the schedule.
+    pub(super) fn with_wall_clock(self, wall_clock: Option<Arc<WallClock>>) -> Self {
+        Self { wall_clock, ..self }
     }
 
     /// Ends all handing over: the build has ended, or is about to be.
@@ -144,6 +152,9 @@ impl Shared {
 
     /// Starts the schedule at this moment.
     pub(super) fn start(&self, now: Duration) {
+        if let Some(wall_clock) = &self.wall_clock {
+            wall_clock.start();
+        }
         self.start_us.store(now.as_micros() as i64, Ordering::SeqCst);
     }
 

@@ -55,7 +55,8 @@ pub(super) fn drive(
     let complaints = Complaints::create(&log, job.rules.stderr_bytes_max, LogMask::new(job.rules.mask.clone()))
         .map_err(|source| OutcomeError::Io { path: log.clone(), source })?
         .without(&world.java_notice(job.build));
-    let shared = Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags());
+    let shared =
+        Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags()).with_wall_clock(world.wall_clock());
     if job.rules.ready.is_none() {
         shared.set_ready();
     }

@@ -34,6 +34,7 @@ impl EndingReport {
             effects: BTreeMap::new(),
             registry: None,
             flags: None,
+            wall_clock: None,
             broken_requests: 0,
             sinks: BTreeMap::new(),
             warnings: Vec::new(),

@@ -17,6 +17,7 @@ mod outputs;
 mod stops;
 mod table;
 mod touches;
+mod wall_clock;
 mod writer;
 
 pub use batch::{CauseView, OutputBatch, OutputView};
@@ -28,6 +29,7 @@ pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
 pub use stops::{InstanceReport, ScrapeCount, StopCount};
 pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
+pub use wall_clock::WallClockReport;
 pub use writer::OutcomeWriter;
 
 use std::collections::BTreeMap;
@@ -189,6 +191,9 @@ pub struct EndingReport {
     /// What became of the build's flags; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<FlagsReport>,
+    /// How the build's wall clock was set; none where it had the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_clock: Option<WallClockReport>,
     /// Requests to stubs that were none, or broke off before their end: nobody can tell what they asked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub broken_requests: u64,

@@ -45,6 +45,7 @@ mod source;
 mod stream;
 mod summary;
 mod survey;
+mod timeline;
 mod trigger;
 mod write;
 
@@ -68,6 +69,7 @@ pub use selector::WhereSettings;
 pub use source::{CoordinateCursor, History, Source, Values};
 pub use stream::Deliveries;
 pub use summary::{FaultSummary, PlanSummary, PlannedFault};
+pub use timeline::{TimePoint, Timeline};
 pub use trigger::At;
 pub use write::write;
 
@@ -467,6 +469,11 @@ impl Plan {
     /// Starts the lazy stream of deliveries: the warm-up first, then by due time, topic, partition, position.
     pub fn deliveries(&self) -> Deliveries {
         Deliveries::new(Arc::clone(&self.checked), self.once)
+    }
+
+    /// Starts the lazy stream of where event time stands at each moment of the schedule.
+    pub fn timeline(&self) -> Timeline {
+        Timeline::new(Arc::clone(&self.checked))
     }
 
     /// Runs through the whole plan once and counts, without keeping deliveries. The second time costs nothing.

@@ -197,6 +197,14 @@ impl Pace {
         self.mode != PaceMode::Unpaced
     }
 
+    /// How many times as fast as a clock event time goes, where that is always the same.
+    pub(super) fn speed(&self) -> Option<f64> {
+        match self.clock {
+            Clock::Speed(speed) => Some(speed),
+            Clock::Rate(_) | Clock::Burst { .. } => None,
+        }
+    }
+
     /// Turns time into replay time, in microseconds: `clock_us` since the slice's first event, `index` events ahead.
     fn replay_us(&self, clock_us: i64, index: u64) -> i64 {
         match self.clock {

@@ -48,6 +48,7 @@ pub(super) fn html(report: &Report) -> String {
             effects::effects(report, page);
             effects::registry(report, page);
             effects::flags(report, page);
+            effects::wall_clock(report, page);
             redelivery::relations(report, page);
             timing::latency(report, page);
             timing::fidelity(report, page);

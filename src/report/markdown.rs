@@ -26,7 +26,7 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 23] = [
+    let sections: [fn(&Report) -> String; 24] = [
         head,
         answer_table,
         against,
@@ -38,6 +38,7 @@ pub(super) fn markdown(report: &Report) -> String {
         effects,
         registry,
         flags,
+        wall_clock,
         latency,
         behind,
         isolation,
@@ -249,6 +250,12 @@ fn flags(report: &Report) -> String {
     };
     let said = listed(&flags.says, "flags", |said| format!("- {}\n", prose(said)));
     format!("\n### Flags\n\n{said}")
+}
+
+fn wall_clock(report: &Report) -> String {
+    let Some(clock) = &report.wall_clock else { return String::new() };
+    let said = listed(&clock.says, "clocks", |said| format!("- {}\n", prose(said)));
+    format!("\n### Wall clock\n\n{said}")
 }
 
 fn effects(report: &Report) -> String {

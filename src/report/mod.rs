@@ -35,6 +35,7 @@ use crate::compare::{
 };
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
+    WallClockReport,
 };
 use crate::plan::PlanSummary;
 use crate::recording::CauseFacts;
@@ -182,6 +183,9 @@ pub struct Report {
     /// Flags of the builds and what became of them; none where they have none.
     #[serde(default)]
     pub flags: Option<FlagFacts>,
+    /// How the wall clocks of the builds followed the events; none where they had the machine's.
+    #[serde(default)]
+    pub wall_clock: Option<WallClockFacts>,
     /// What builds registered with the schema registries of their drives; none where they asked for nothing.
     #[serde(default)]
     pub registry: Option<RegistryFacts>,
@@ -439,6 +443,15 @@ pub struct FlagFacts {
     /// By drive.
     pub drives: BTreeMap<String, FlagsReport>,
     /// At which flags old and new differ, which changed when, and which were evaluated how often at which value, as fragments.
+    pub says: Vec<String>,
+}
+
+/// How the wall clocks of builds followed the events that they were handed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WallClockFacts {
+    /// By drive.
+    pub drives: BTreeMap<String, WallClockReport>,
+    /// By which way each was set, what came of trying that, and how far it was ever off, as fragments.
     pub says: Vec<String>,
 }
 

@@ -65,6 +65,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     effects(report, &mut out);
     registry(report, &mut out);
     flags(report, &mut out);
+    wall_clock(report, &mut out);
     relations(report, &mut out);
     latency(report, &mut out);
     behind(report, &mut out);
@@ -198,6 +199,12 @@ fn flags(report: &Report, out: &mut Printed) {
     let Some(flags) = report.flags.as_ref().filter(|flags| !flags.says.is_empty()) else { return };
     out.heading("Flags", "");
     sentences(&flags.says, "flags", out);
+}
+
+fn wall_clock(report: &Report, out: &mut Printed) {
+    let Some(clock) = &report.wall_clock else { return };
+    out.heading("Wall clock: follows the events", "");
+    sentences(&clock.says, "clocks", out);
 }
 
 fn effects(report: &Report, out: &mut Printed) {

@@ -124,6 +124,7 @@ pub fn compare_outcomes(
     report.warnings.extend(effects::warnings(endings_of(&drives)));
     report.flags = super::flags::facts(&drives);
     report.warnings.extend(super::flags::warnings(endings_of(&drives)));
+    report.wall_clock = super::wall_clock::facts(endings_of(&drives));
     report.registry = registered::facts(endings_of(&drives));
     report.warnings.extend(registered::warnings(endings_of(&drives)));
     Ok(report)

@@ -16,7 +16,7 @@ use super::stand::{Stand, stand};
 use super::{Scenario, ScenarioError};
 use crate::compare::{Expectations, FidelityBounds, Figures, Gates, Rules};
 use crate::drive::{
-    Build, BuildSettings, DriveRules, Offers, StubRules, check_flag_changes, check_instances, check_sinks,
+    Build, BuildSettings, DriveRules, Offers, StubRules, check_clock, check_flag_changes, check_instances, check_sinks,
 };
 use crate::plan::{FaultLog, FaultLogError, Plan, PlanError, PlanSettings, PlanSummary, Seed, plan};
 use crate::recording::{Location, Problem as RecordingProblem, Recording, RecordingError, Role, StoreError};
@@ -122,6 +122,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         (made, _) => made?,
     };
     if let (Some(drive), Some(plan)) = (&drive, &plan) {
+        wrong.keep(check_clock(drive, plan.paced(), &builds));
         let kinds = settings.fault.iter().map(|fault| fault.kind.as_str());
         wrong.keep(drive.check_plan(plan.topics(), kinds));
         wrong.keep(drive.check_faults(plan.topics(), &settings.fault));

@@ -18,9 +18,10 @@ use super::registered;
 use super::reuse;
 use super::source::shown;
 use super::stand::Stand;
+use super::wall_clock;
 use crate::clock::Stop;
 use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
-use crate::drive::{Build, BuildSettings};
+use crate::drive::{Build, BuildSettings, WallClockMode};
 use crate::outcome::{EndingReport, Outcome};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
 use crate::recording::Recording;
@@ -113,6 +114,7 @@ pub(super) fn report(found: Found<'_>) -> Report {
     report.warnings.extend(effects::warnings(endings_of(drives)));
     report.flags = flags::facts(drives);
     report.warnings.extend(flags::warnings(endings_of(drives)));
+    report.wall_clock = wall_clock::facts(endings_of(drives));
     report.registry = registered::facts(endings_of(drives));
     report.warnings.extend(registered::warnings(endings_of(drives)));
     report
@@ -372,6 +374,10 @@ fn hidden(checked: &Checked) -> Option<String> {
 
 /// Warns of what builds do by clocks of their own where event time passes otherwise than those.
 fn timers(checked: &Checked) -> Option<String> {
+    // How far that goes is said with the clocks themselves.
+    if checked.drive.clock == WallClockMode::Recorded {
+        return None;
+    }
     let passes = match &checked.scenario.settings.pace {
         PaceSettings { mode: PaceMode::Recorded, .. } => return None,
         PaceSettings { mode: PaceMode::Accelerated, speed, .. } if *speed == Some(1.0) => {

@@ -27,6 +27,7 @@ mod settings;
 mod source;
 mod stand;
 mod tree;
+mod wall_clock;
 
 pub use accepted::{Decisions, author, day_in_words, decisions_of, today};
 pub use again::compare_outcomes;

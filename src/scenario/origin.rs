@@ -52,6 +52,7 @@ impl Origin {
             faults: self.faults,
             effects: self.effects,
             flags: None,
+            wall_clock: None,
             registry: None,
             relations: relations(&comparison, self.redelivers),
             outputs: comparison.outputs,

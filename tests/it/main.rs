@@ -48,6 +48,7 @@ mod store;
 mod tidy;
 mod verdict;
 mod walkthrough;
+mod wall_clock;
 mod world;
 
 pub(crate) use stage::on_each_arm;

@@ -93,7 +93,8 @@ pub(super) fn drive(
     let producer = producer(&link, acks, job.plan.paced()).map_err(failed)?;
     let acks: &Acks = producer.context();
     let board = Board::new(&inputs, &kafka.outputs, acks);
-    let shared = Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags());
+    let shared =
+        Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags()).with_wall_clock(world.wall_clock());
     connect(world, address(rules, &names, &inputs, kafka), job, kafka);
     let desk = Desk::open(job, outside, stop)?;
     let stops = desk.stops();

@@ -65,7 +65,9 @@ pub(super) fn drive(
     let mut writer = OutcomeWriter::create(&job.out, job.plan.topics(), &job.plan.fault_names())?;
     let (complaints, words) = (log(job, "stderr.log")?, log(job, "stdout.log")?);
     let complaints = complaints.without(&world.java_notice(job.build));
-    let shared = Arc::new(Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags()));
+    let shared = Arc::new(
+        Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags()).with_wall_clock(world.wall_clock()),
+    );
     let start = |source| DriveError::Start { build: job.build.name().to_owned(), source };
     // Filled ahead of the start: a port is known before its build takes it.
     let find = |url: &str| target(&world.fill(url, job.build.offers(), 0)?).map_err(io::Error::other);

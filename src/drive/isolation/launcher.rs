@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
+use crate::drive::wall_clock::{PROBE_WORD, play_probe};
+
 pub(super) use writes::{can_refuse_ports, can_refuse_writes};
 
 /// Argument by which the program knows that it is to be a launcher: followed by which part.
@@ -64,7 +66,11 @@ impl Part {
 /// start it as their launcher. To be called first of all in `main`, ahead of any thread.
 pub fn launch_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|first| first != WORD) {
+    let first = arguments.next();
+    if first.as_deref().is_some_and(|first| first == PROBE_WORD) {
+        return Some(play_probe());
+    }
+    if first.is_none_or(|first| first != WORD) {
         launch_by(PathBuf::from(SELF));
         return None;
     }
@@ -79,6 +85,11 @@ pub fn launch_if_asked() -> Option<ExitCode> {
 /// For programs other than `rehearsal` itself: without a launcher, drives have no world of their own, and say so.
 pub fn launch_by(program: PathBuf) {
     let _ = LAUNCHER.set(program);
+}
+
+/// The program that is started as launcher, where one is known; it plays the probe of a clock, too.
+pub(in crate::drive) fn launcher_program() -> Option<PathBuf> {
+    LAUNCHER.get().cloned()
 }
 
 /// Whether a launcher is known.

@@ -48,7 +48,11 @@ mod world;
 pub use settings::{IsolationMode, IsolationRules, Place};
 
 #[cfg(target_os = "linux")]
+pub(super) use launcher::launcher_program;
+#[cfg(target_os = "linux")]
 pub use launcher::{launch_by, launch_if_asked};
+#[cfg(not(target_os = "linux"))]
+pub(super) use nowhere::launcher_program;
 #[cfg(not(target_os = "linux"))]
 pub use nowhere::{launch_by, launch_if_asked};
 

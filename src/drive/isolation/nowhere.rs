@@ -26,6 +26,11 @@ pub fn launch_if_asked() -> Option<ExitCode> {
     None
 }
 
+/// Nobody is known to.
+pub(in crate::drive) fn launcher_program() -> Option<PathBuf> {
+    None
+}
+
 /// Nobody launches here.
 pub fn launch_by(_: PathBuf) {}
 

@@ -131,7 +131,8 @@ pub(super) fn drive(
     for (topic, partitions) in &rules.outputs {
         stage.make_topic(topic, *partitions, BTreeMap::new())?;
     }
-    let shared = Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags());
+    let shared =
+        Shared::new(clock.now(), job.rules.timeout).with_flags(world.flags()).with_wall_clock(world.wall_clock());
     let address = Address { brokers: stage.bootstrap(), group: GROUP.to_owned(), topics: BTreeMap::new() };
     connect(world, address, job, rules);
     let between = Between { broker: &lanes, world, ready: None };

@@ -25,6 +25,7 @@ use super::flags::Flags;
 use super::isolation::{Isolation, IsolationError};
 use super::leash;
 use super::placeholders::{Address, Offers, Piece, pieces};
+use super::wall_clock::{Course, WallClock};
 use super::{DriveError, Job};
 use crate::clock::{Clock, Stop};
 use crate::outcome::{EndingReport, OutcomeError, OutputsWriter};
@@ -101,6 +102,7 @@ pub(super) struct World {
     env: BTreeMap<String, String>,
     offered: BTreeMap<String, String>,
     flags: Option<Arc<Flags>>,
+    wall_clock: Option<Arc<WallClock>>,
     /// Whether there may be something to clean up.
     unclean: AtomicBool,
     lingering: Lingering,
@@ -139,6 +141,7 @@ impl World {
             env: BTreeMap::new(),
             offered: BTreeMap::new(),
             flags: None,
+            wall_clock: None,
             unclean: AtomicBool::new(false),
             lingering: Lingering::default(),
             kills: AtomicU64::new(0),
@@ -169,7 +172,29 @@ impl World {
                 }
             })?;
         }
-        self.prepare(job, stop)
+        self.prepare(job, stop)?;
+        // Behind what may make the interpreter that it is tried with.
+        self.wall_clock.as_ref().map_or(Ok(()), |wall_clock| wall_clock.prove(self, job, stop))
+    }
+
+    /// Takes the wall clock of `job`'s drive and the course that it takes, where it has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::WallClock`] where there can be none, and what reading the plan says.
+    pub(super) fn take_wall_clock<'p>(
+        &mut self,
+        job: &Job<'p>,
+    ) -> Result<Option<(Arc<WallClock>, Course<'p>)>, DriveError> {
+        let Some((wall_clock, course)) = WallClock::of(job, &self.dir)? else { return Ok(None) };
+        let wall_clock = Arc::new(wall_clock);
+        self.wall_clock = Some(Arc::clone(&wall_clock));
+        Ok(Some((wall_clock, course)))
+    }
+
+    /// Wall clock of the drive's build, where it has one of its own.
+    pub(super) fn wall_clock(&self) -> Option<Arc<WallClock>> {
+        self.wall_clock.clone()
     }
 
     /// Takes the flags of `job`'s drive, where it has any, and tells what it starts where their file will stand: by `{flags}`, and by the
@@ -237,6 +262,9 @@ impl World {
             }
         }
         report.warnings = self.clean_up(job);
+        if let Some(wall_clock) = &self.wall_clock {
+            wall_clock.report(report);
+        }
         if failed.is_none() && stop.raised() && !job.rules.sinks.is_empty() {
             *failed = Some(DriveError::Stopped { drive: job.name.to_owned(), path: job.out.clone() });
         }
@@ -280,33 +308,62 @@ impl World {
     /// What the system says.
     pub(super) fn start(&self, build: &Build, instance: u32) -> io::Result<(Child, u32, String)> {
         let mut command = self.command(build, build.command(), instance)?;
+        if let Some(wall_clock) = &self.wall_clock {
+            wall_clock.dress(&mut command)?;
+        }
+        self.let_go(instance)?;
+        self.launch(command)
+    }
+
+    /// Starts the program `words` in the world of `build`, with its environment and what `dress` adds to that.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn start_beside(
+        &self,
+        build: &Build,
+        words: &[OsString],
+        dress: impl FnOnce(&mut Command),
+    ) -> io::Result<(Child, u32, String)> {
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = self.fill(&program.to_string_lossy(), build.offers(), 0)?;
+        let mut command = Command::new(program_of(build, name)?);
+        command.args(arguments);
+        self.furnish_command(&mut command, build, 0)?;
+        dress(&mut command);
+        self.launch(command)
+    }
+
+    fn launch(&self, mut command: Command) -> io::Result<(Child, u32, String)> {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}/{number}", self.mark);
         command.env(leash::VARIABLE, &mark);
-        self.let_go(instance)?;
         let (child, number) = self.launcher.launch(&mut command)?;
         Ok((child, number, mark))
     }
 
     /// Makes the command of `words` as `build` runs it: in its directory, with its environment, in a group of its own.
     fn command(&self, build: &Build, words: &[String], instance: u32) -> io::Result<Command> {
-        use std::os::unix::process::CommandExt;
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let fill = |text: &str| self.fill(text, build.offers(), instance);
-        let name = fill(program)?;
-        // What a relative path is relative to is the system's choice; an absolute one leaves none.
-        let program =
-            if name.contains('/') { std::path::absolute(build.directory().join(&name))? } else { name.into() };
-        let mut command = Command::new(program);
+        let mut command = Command::new(program_of(build, fill(program)?)?);
         for argument in arguments {
             command.arg(fill(argument)?);
         }
+        self.furnish_command(&mut command, build, instance)?;
+        Ok(command)
+    }
+
+    /// Gives `command` the directory and the environment of `build`, and a group and pipes of its own.
+    fn furnish_command(&self, command: &mut Command, build: &Build, instance: u32) -> io::Result<()> {
+        use std::os::unix::process::CommandExt;
         if let Some(hidden) = &self.hidden {
             command.env_remove(hidden);
         }
         command.envs(&self.env).env("TMPDIR", self.temporary());
         for (name, value) in build.env() {
-            command.env(name, fill(value)?);
+            command.env(name, self.fill(value, build.offers(), instance)?);
         }
         let options =
             command.get_envs().find(|(name, _)| *name == JAVA).and_then(|(_, value)| value.map(OsString::from));
@@ -315,7 +372,7 @@ impl World {
         }
         command.current_dir(build.directory()).process_group(0);
         command.stdin(process::Stdio::piped()).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
-        Ok(command)
+        Ok(())
     }
 
     /// What Java machines say on standard error because of what they are told of the temporary folder; empty where they are told
@@ -431,11 +488,20 @@ impl Drop for World {
         if let Some(flags) = &self.flags {
             flags.remove();
         }
+        if let Some(wall_clock) = &self.wall_clock {
+            wall_clock.remove();
+        }
         for folder in [self.temporary(), self.dir.clone()] {
             // Not where something is in it.
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// Where the program `name` of `build` is.
+fn program_of(build: &Build, name: String) -> io::Result<PathBuf> {
+    // What a relative path is relative to is the system's choice; an absolute one leaves none.
+    if name.contains('/') { std::path::absolute(build.directory().join(&name)) } else { Ok(name.into()) }
 }
 
 /// A text that no other drive of any program has, below that of the drive that this program runs in, if any.

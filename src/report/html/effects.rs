@@ -22,6 +22,18 @@ pub(super) fn flags(report: &Report, page: &mut Page) {
     });
 }
 
+/// Writes how the builds' wall clocks followed the events; nothing where they had the machine's.
+pub(super) fn wall_clock(report: &Report, page: &mut Page) {
+    let Some(clock) = &report.wall_clock else { return };
+    page.section("section id=\"wall-clock\"", "Wall clock", |page| {
+        page.leaf(
+            "p class=\"about\"",
+            "What builds took for the time of day was where the schedule stood in event time.",
+        );
+        page.list(REGISTERED_BYTES, "clocks", &clock.says, |page, said| page.text(said));
+    });
+}
+
 /// Writes what builds registered; nothing where they registered nothing.
 pub(super) fn registry(report: &Report, page: &mut Page) {
     let Some(registry) = report.registry.as_ref().filter(|registry| !registry.says.is_empty()) else { return };

@@ -181,6 +181,7 @@ pub(crate) fn agree() -> Report {
         }),
         effects: Vec::new(),
         flags: None,
+        wall_clock: None,
         registry: None,
         relations: vec![relation("redelivery", "kept by both", "")],
         latency: Some(latency()),
@@ -189,10 +190,7 @@ pub(crate) fn agree() -> Report {
         resources: None,
         metrics: Vec::new(),
         isolation: None,
-        gates: vec![
-            gate("changed", "0", Some("0"), Some(true), true, None),
-            gate("missing", "0", Some("0"), Some(true), true, None),
-        ],
+        gates: ["changed", "missing"].map(|name| gate(name, "0", Some("0"), Some(true), true, None)).into(),
         warnings: Vec::new(),
         reproduce: "rehearsal run scenarios/compensation/scenario.toml --seed 7".into(),
     }

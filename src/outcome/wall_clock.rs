@@ -1,0 +1,28 @@
+//! The clock of a build that follows the events that it is handed.
+
+use serde::{Deserialize, Serialize};
+
+/// How the wall clock of one drive's build was set. Readers ignore fields that they do not know.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct WallClockReport {
+    /// The library that set it.
+    pub library: String,
+    /// The way, such as `native, shifted`.
+    pub profile: String,
+    /// What came of trying it ahead of the drive, as a fragment.
+    pub tested: String,
+    /// Ways that were tried ahead of it and do not work, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<String>,
+    /// How many times as fast as the machine's the build's timers ran, too; none where they ran as the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timers: Option<f64>,
+    /// How often it was set while the schedule lasted.
+    pub sets: u64,
+    /// Longest time between two settings, in microseconds.
+    pub apart_us_max: i64,
+    /// Furthest that it was from the event time of the schedule, in microseconds of event time.
+    pub error_us_max: i64,
+    /// By how much it was set back when the schedule started, in microseconds; zero where the build had started in time.
+    pub stepped_back_us: i64,
+}
