@@ -6,7 +6,7 @@
 use super::builds;
 use super::figures::{Lines, visible};
 use super::words::{self, given, name, verdict_meaning};
-use super::{Report, TerminalStyle, terminal};
+use super::{Report, TerminalStyle, junit_properties, terminal};
 use crate::compare::{GateResult, Verdict};
 use std::fmt::Write as _;
 
@@ -121,6 +121,9 @@ impl<'a> Suite<'a> {
             ("reproduce", &report.reproduce),
         ] {
             let _ = writeln!(xml, "      <property name=\"{key}\" value=\"{}\"/>", attribute(value));
+        }
+        for (key, value) in junit_properties::of(report) {
+            let _ = writeln!(xml, "      <property name=\"{}\" value=\"{}\"/>", attribute(&key), attribute(&value));
         }
         *xml += "    </properties>\n";
     }

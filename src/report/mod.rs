@@ -14,6 +14,7 @@ mod html;
 mod isolation;
 mod json;
 mod junit;
+mod junit_properties;
 mod markdown;
 mod state;
 mod terminal;
