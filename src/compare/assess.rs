@@ -263,21 +263,26 @@ fn repeated_effects_increase(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen
             Seen::kept("0", Some(format!("{note}; {} beyond old's, which is noise or expected", count(increase))))
         }
         Some(Standing::Proven) => {
-            let what = format!("redelivery makes new repeat {}", repeats(increase, idempotency));
+            let what = format!("redelivery makes new repeat {}", repeats(increase, idempotency, facts));
             Seen::broken(gate, increase.to_string(), Some(note), &what)
         }
         Some(Standing::Suspected) | None => {
-            let reason = format!("{note}; new may repeat {}, suspected but not proven", repeats(increase, idempotency));
+            let reason =
+                format!("{note}; new may repeat {}, suspected but not proven", repeats(increase, idempotency, facts));
             Seen::suspected(gate, increase.to_string(), &reason)
         }
     }
 }
 
-fn repeats(increase: u64, idempotency: &Idempotency) -> String {
+fn repeats(increase: u64, idempotency: &Idempotency, facts: &Facts<'_>) -> String {
     let first = idempotency.new.examples.first().and_then(|example| example.cause.as_ref());
     let first = first.map(|cause| format!("; first {}", sentences::sighting(cause))).unwrap_or_default();
     let provoked = idempotency.new.provoked;
-    let instances = format!("{} of lost-ack, rebalance or a stopped process", counted(provoked, "instance"));
+    let faults = facts.endings.get("new").into_iter().flat_map(|ending| &ending.faults);
+    let names: Vec<String> =
+        faults.filter(|(_, count)| count.provoked > 0).map(|(name, _)| format!("`{name}`")).collect();
+    let of = if names.is_empty() { "a fault at requests or processes".to_owned() } else { names.join(" or ") };
+    let instances = format!("{} of {of}", counted(provoked, "instance"));
     let redelivered = match (idempotency.new.redelivered, provoked) {
         (0, 1..) => instances,
         (redelivered, 0) => counted(redelivered, "redelivered event"),

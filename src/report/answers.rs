@@ -3,9 +3,10 @@
 
 use super::figures::{change, count, counted, cut, date, time};
 use super::words::{Heading, build, event, name, patterns_of, signature};
-use super::{DriveFacts, Report};
-use crate::compare::{Idempotency, Latency, Pattern, Standing};
+use super::{DriveFacts, FaultFacts, Report};
+use crate::compare::{Idempotency, Latency, Pattern, Redelivery, Standing};
 use crate::outcome::Ending;
+use crate::plan::is_of_process;
 
 /// One question and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,22 +197,14 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
         return Answer { question, headline: "Not asked".to_owned(), lines, tone: Tone::Quiet };
     };
     let Idempotency { old, new, .. } = idempotency;
-    let mut lines = vec![format!(
-        "from {}{}; old repeats {}",
-        counted(new.redelivered, "redelivery", "redeliveries"),
-        match new.provoked {
-            0 => String::new(),
-            provoked => format!(
-                " and {}",
-                counted(
-                    provoked,
-                    "instance of lost-ack, rebalance or a stopped process",
-                    "instances of lost-ack, rebalance or a stopped process"
-                )
-            ),
-        },
-        count(old.repeated_effects)
-    )];
+    let redelivered = counted(new.redelivered, "redelivery", "redeliveries");
+    let from = match (new.redelivered, new.provoked) {
+        (_, 0) => redelivered,
+        (0, provoked) => provoked_in_words(provoked, report),
+        (_, provoked) => format!("{redelivered} and {}", provoked_in_words(provoked, report)),
+    };
+    let mut lines = vec![format!("from {from}; old repeats {}", count(old.repeated_effects))];
+    lines.extend(over_channels(new));
     if new.changed_finals > 0 || old.changed_finals > 0 {
         let finals = counted(new.changed_finals, "final value", "final values");
         lines.push(format!("{finals} changed; old {}", count(old.changed_finals)));
@@ -240,6 +233,30 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
         (_, effects, _) => (format!("{} repeated", counted(effects, "effect", "effects")), broken),
     };
     Answer { question, headline, lines, tone }
+}
+
+/// Says of which faults there were instances that make clients write, or be handed, something once more.
+fn provoked_in_words(instances: u64, report: &Report) -> String {
+    let provoke = |fault: &&FaultFacts| {
+        let new = fault.requests.as_ref().and_then(|requests| requests.drives.get("new"));
+        let again = fault.kind == "lost-ack" || fault.kind == "rebalance" || is_of_process(&fault.kind);
+        again && new.is_some_and(|fired| fired.instances > 0)
+    };
+    let mut kinds: Vec<&str> = report.faults.iter().filter(provoke).map(|fault| fault.kind.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let of = if kinds.is_empty() { "a fault at requests or processes".to_owned() } else { kinds.join(" or ") };
+    format!("{} of {of}", counted(instances, "instance", "instances"))
+}
+
+/// Says how many of the effects that are repeated are calls, where others are not: one payment may count as a call and as a row.
+fn over_channels(new: &Redelivery) -> Option<String> {
+    let calls: u64 = new.effects.values().map(|calls| calls.calls).sum();
+    let others = new.repeated_effects.saturating_sub(calls);
+    (calls > 0 && others > 0).then(|| {
+        let others = counted(others, "output or row of a sink", "outputs or rows of sinks");
+        format!("counted on each channel: {} to the outside and {others}", counted(calls, "call", "calls"))
+    })
 }
 
 /// Returns the patterns that count, of the gravest standing there is: proven before suspected.

@@ -250,6 +250,46 @@ fn the_first_screen_answers_the_four_questions() {
 }
 
 #[test]
+fn what_made_builds_repeat_is_named_and_what_is_repeated_is_told_by_channel() {
+    let mut report = fixture::agree();
+    let found = report.idempotency.as_mut().unwrap();
+    (found.new.redelivered, found.new.provoked, found.new.repeated_effects) = (0, 12, 50);
+    found.new.effects.insert("pay".to_owned(), rehearsal::compare::RepeatedCalls { identities: 25, calls: 25 });
+    let text = |report: &Report| render(report, Format::Terminal).split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = text(&report);
+    assert!(said.contains("from 12 instances of lost-ack; old repeats 0"), "{said}");
+    let channels = "counted on each channel: 25 calls to the outside and 25 outputs or rows of sinks";
+    assert!(said.contains(channels) && !said.contains("0 redeliveries"), "{said}");
+    // Where all of them are calls there is nothing to tell apart.
+    report.idempotency.as_mut().unwrap().new.repeated_effects = 25;
+    report.idempotency.as_mut().unwrap().new.redelivered = 3;
+    let said = text(&report);
+    assert!(said.contains("from 3 redeliveries and 12 instances of lost-ack"), "{said}");
+    assert!(!said.contains("counted on each channel"), "{said}");
+}
+
+#[test]
+fn what_stood_around_the_builds_is_a_property_of_the_suite() {
+    let mut report = fixture::agree();
+    let clock = rehearsal::report::WallClockFacts {
+        drives: std::collections::BTreeMap::new(),
+        says: vec!["new: native, shifted".into()],
+    };
+    report.wall_clock = Some(clock);
+    let attempts = rehearsal::outcome::Isolation::none("it was switched off");
+    report.isolation = Some([("new".to_owned(), attempts)].into());
+    let xml = render(&report, Format::Junit);
+    for property in [
+        "<property name=\"isolation.network\" value=\"not enforced: it was switched off\"/>",
+        "<property name=\"wall-clock\" value=\"new: native, shifted\"/>",
+        "<property name=\"fault.answers\" value=\"with each request",
+    ] {
+        assert!(xml.contains(property), "{property}: {xml}");
+    }
+    assert!(markup::read(&xml).is_ok());
+}
+
+#[test]
 fn what_both_builds_break_is_shown_and_is_not_blamed_on_new() {
     let mut report = fixture::agree();
     let both = report.idempotency.as_mut().unwrap();
