@@ -15,7 +15,7 @@ pub(super) fn init(arguments: &InitArguments, printer: &Printer) -> Result<Code,
     let name = arguments.recording.name().unwrap_or_else(|| "scenario".into());
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     if out.as_os_str() == "-" {
-        printer.result(&draft(&recording, &arguments.recording)?)?;
+        printer.result(&draft(&recording, &arguments.recording, Path::new(""))?)?;
         return Ok(Code::Agree);
     }
     let folder = out.parent().unwrap_or(Path::new(""));
@@ -23,7 +23,7 @@ pub(super) fn init(arguments: &InitArguments, printer: &Printer) -> Result<Code,
         Location::Directory(path) => Location::Directory(seen_from(folder, path)?),
         store @ Location::Store(_) => store.clone(),
     };
-    let text = draft(&recording, &seen)?;
+    let text = draft(&recording, &seen, folder)?;
     write_text(&out, &text)?;
     printer.result(&format!("Wrote {0}. Put your two builds into it, then: rehearsal run {0}", out.display()))?;
     Ok(Code::Agree)

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ScenarioError;
+use super::draft_builds::builds;
 use crate::recording::{Columns, Location, Recording};
 use crate::settings::Moment;
 
@@ -17,13 +19,13 @@ const PATHS_MAX: usize = 256;
 /// How deep values are looked into.
 const DEPTH_MAX: usize = 4;
 
-/// Writes a scenario for `recording`, which stands at `path` seen from the scenario's file.
+/// Writes a scenario for `recording`, which stands at `location` seen from the scenario's file; that will stand in `folder`.
 ///
 /// # Errors
 ///
 /// [`ScenarioError::Recording`] where the recording cannot be read.
-pub fn draft(recording: &Recording, location: &Location) -> Result<String, ScenarioError> {
-    Ok(written(&sample(recording)?, location))
+pub fn draft(recording: &Recording, location: &Location, folder: &Path) -> Result<String, ScenarioError> {
+    Ok(written(&sample(recording)?, location, &builds(folder)))
 }
 
 /// What a sample of events says.
@@ -253,7 +255,7 @@ const EXPECTED: &str = "
 # until = \"2026-12-31\"
 ";
 
-fn written(sample: &Sample, location: &Location) -> String {
+fn written(sample: &Sample, location: &Location, builds: &str) -> String {
     let mut text = String::new();
     let name = location.name().unwrap_or_else(|| "recording".into());
     let quoted = |text: &str| Json::from(text).to_string();
@@ -268,8 +270,10 @@ fn written(sample: &Sample, location: &Location) -> String {
     text.push_str("[[fault]]\nkind = \"duplicate\"\nprobability = 0.02\nafter = \"50ms..2s\"\n\n");
     text.push_str("# Kills each build between effect and commit, and starts it again; `restart` ends it as a deploy does, `freeze` stops it.\n");
     text.push_str("# [[fault]]\n# kind = \"crash\"\n# nth = 100                      # commit\n\n");
-    text.push_str("# The two versions: any program that reads events as lines of JSON and writes lines of JSON.\n");
-    text.push_str("[old]\ncommand = [\"./old-build\"]\n\n[new]\ncommand = [\"./new-build\"]\n# In the environment, in flagd's file {flags}, by OFREP at {ofrep}; a `[[flag-change]]` throws one on the way.\n# flags = { new-rounding = true }\n\n[compare]\n");
+    text.push_str("# Lets the builds' time of day follow the events, with libfaketime; Go and static programs have no clock that can be set.\n");
+    text.push_str("# [drive]\n# clock = \"recorded\"\n\n");
+    text.push_str(builds);
+    text.push_str("# In the environment, in flagd's file {flags}, by OFREP at {ofrep}; a `[[flag-change]]` throws one on the way.\n# flags = { new-rounding = true }\n\n[compare]\n");
     let identity = sample.identity();
     match &identity {
         Some((paths, reason)) => {
@@ -406,7 +410,8 @@ mod tests {
 
     #[test]
     fn a_draft_is_a_table_of_toml() {
-        let text = written(&sampled(|n| format!(r#"{{"id": {n}}}"#)), &Location::from("../recordings/pay \"outs\""));
+        let text =
+            written(&sampled(|n| format!(r#"{{"id": {n}}}"#)), &Location::from("../recordings/pay \"outs\""), "");
         let table: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(table["compare"]["identity"][0].as_str(), Some("$.id"));
         assert!(text.starts_with("# Does "));

@@ -8,6 +8,7 @@ mod again;
 mod checked;
 mod chosen;
 mod draft;
+mod draft_builds;
 mod effects;
 mod error;
 mod facts;
