@@ -384,8 +384,14 @@ fn a_build_of_these_tests() {
             None => commit(&mut open),
             Some(Err(_)) => {}
             Some(Ok(event)) => {
-                let value =
+                let mut value =
                     format!("{{\"n\":{},\"partition\":{},\"number\":{number}}}", event.offset(), event.partition());
+                if does.contains("flag") {
+                    // As it stands in flagd's file when the event has come.
+                    let flags: Json = serde_json::from_slice(&fs::read(env("FLAGS").unwrap()).unwrap()).unwrap();
+                    let fast = flags["flags"]["fast"]["defaultVariant"] == "on";
+                    value = value.replace('}', &format!(",\"fast\":{fast}}}"));
+                }
                 let key = event.offset().to_string();
                 producer.send(BaseRecord::to("seen").key(&key).payload(&value)).map_err(|(error, _)| error).unwrap();
                 open += 1;
@@ -840,4 +846,143 @@ fn in_a_world_of_its_own_a_process_comes_back_to_the_same_network_port_and_folde
         assert!(gauges.iter().any(|gauge| gauge.name == "metrics/taken"), "{:?}", ending.scrapes);
     }
     assert_ne!(networks[0], networks[1], "each drive has its own");
+}
+
+/// Ends the engine with the test, however that ends.
+struct Engine(std::process::Child);
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_process_that_a_container_engine_starts_elsewhere_is_ended_by_its_own_command() {
+    use std::io::BufRead as _;
+    let desk = desk(8);
+    fs::write(desk.path().join("build.py"), LINES).unwrap();
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/engine.py");
+    let (engine, socket) = (engine.display().to_string(), desk.path().join("engine.sock").display().to_string());
+    let mut daemon = std::process::Command::new("python3");
+    daemon.args([&engine, &socket, "daemon"]).stdout(std::process::Stdio::piped());
+    let mut daemon = Engine(daemon.spawn().unwrap());
+    let mut ready = String::new();
+    std::io::BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+    let of_engine = |does: &str| format!("'python3', '{engine}', '{socket}', '{does}', 'pay-{{drive}}-{{instance}}'");
+    let build = format!(
+        "command = [{}, 'python3', 'build.py', 'commits', '{{dir}}']\nkill = [{}]\n",
+        of_engine("run"),
+        of_engine("kill")
+    );
+    let text = format!(
+        "recording = 'orders'\n[old]\n{build}[new]\n{build}[drive]\nsettle = '200ms'\nrepeat-old = 0\nisolation = 'off'\n\
+         [[fault]]\nkind = 'crash'\nnth = 4\n{UNPACED}"
+    );
+    rehearse_text(desk.path(), &text);
+    for drive in ["old", "new"] {
+        let outcome = outcome(desk.path(), drive);
+        let ending = outcome.ending();
+        assert_eq!((ending.ending, stopped(&outcome).stops), (Ending::Finished, 1), "{}", ending.reason);
+        assert!(numbers(&outcome).iter().collect::<std::collections::BTreeSet<_>>().len() == 8, "{drive} lost some");
+        assert!(outcome.path().join("kill.log").exists());
+    }
+    // Two containers a drive: the one that crashed, and the one that came back. Neither is left.
+    let log = fs::read_to_string(desk.path().join("engine.sock.log")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.starts_with("pay-new-0 ")).count(), 2, "{log}");
+    for pid in log.lines().filter_map(|line| line.split(' ').nth(1)) {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let gone = stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+        assert!(gone, "container {pid} is left: {log}");
+    }
+}
+
+#[test]
+fn a_flag_of_a_consumer_changes_ahead_of_the_events_that_are_due_by_then() {
+    let desk = orders(200, 1);
+    let build = "command = ['{rehearsal}', '--exact', 'processes::a_build_of_these_tests', '--nocapture']\n\
+                 flags = { processes = 'each flag', fast = true }\nenv = { NUMBER = '0', FLAGS = '{flags}' }\n";
+    let text = format!(
+        "recording = 'orders'\n[old]\n{build}[new]\n{build}[drive]\ntransport = 'kafka'\noutputs = ['seen']\nsettle = '300ms'\nrepeat-old = 0\n\
+         [[flag-change]]\nname = 'kill switch'\nat = '1s'\nflag = 'fast'\nto = false\n"
+    );
+    rehearse_text(desk.path(), &text);
+    for drive in ["old", "new"] {
+        let outcome = outcome(desk.path(), drive);
+        assert_eq!(outcome.ending().ending, Ending::Finished, "{}", outcome.ending().reason);
+        let seen = values(&outcome);
+        assert_eq!(seen.len(), 200);
+        let fast = |value: &Json| value["fast"].as_bool().unwrap_or_else(|| panic!("{value}"));
+        // A consumer may fall behind and see the change early, never late.
+        assert!(fast(&seen[0]), "{drive}: it was thrown from the start");
+        let late: Vec<&Json> = seen.iter().filter(|value| value["n"].as_i64() >= Some(100) && fast(value)).collect();
+        assert!(late.is_empty(), "{drive}: {late:?}");
+        assert_eq!(outcome.ending().flags.as_ref().unwrap().changes.len(), 1);
+    }
+}
+
+/// Faults at processes as a scenario has them, on a plan of half a second.
+fn of_processes() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    prop_oneof![
+        (2..40_u32, 0..200_u32)
+            .prop_map(|(nth, away)| format!("[[fault]]\nkind = 'crash'\nnth = {nth}\nlength = '{away}ms'\n")),
+        (50..450_u32).prop_map(|at| format!("[[fault]]\nkind = 'restart'\nat = ['{at}ms']\n")),
+        (50..400_u32, 50..500_u32).prop_map(|(at, length)| {
+            format!("[[fault]]\nkind = 'freeze'\nat = ['{at}ms']\nlength = '{length}ms'\n")
+        }),
+    ]
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 6, max_shrink_iters: 0, ..Default::default() })]
+
+    #[test]
+    fn whatever_comes_together_with_faults_at_processes_nothing_is_lost_and_positions_are_right(
+        process in of_processes(),
+        duplicate in 0..3_u32,
+        reorder in 0..3_u32,
+        rewinds in proptest::bool::ANY,
+        seed in 0..1_000_u32,
+    ) {
+        let desk = orders(50, 1);
+        let duplicates = format!("[[fault]]\nkind = 'duplicate'\nprobability = 0.{duplicate}\nafter = '10ms..60ms'\n");
+        let reorders = format!("[[fault]]\nkind = 'reorder'\nshare = 0.{reorder}\nextent = 6\n");
+        let sets_back = "[[fault]]\nkind = 'rewind'\nn = 9\nevery = 23\n".to_owned();
+        let others = [(duplicate > 0, duplicates), (reorder > 0, reorders), (rewinds, sets_back)];
+        let others = others.into_iter().filter_map(|(wanted, fault)| wanted.then_some(fault));
+        let faults: String = std::iter::once(process).chain(others).collect();
+        let build = "command = ['{rehearsal}', '--exact', 'processes::a_build_of_these_tests', '--nocapture']\n\
+                     flags = { processes = 'static each' }\nenv = { NUMBER = '0' }\n";
+        let text = format!(
+            "recording = 'orders'\nseed = {seed}\n[old]\n{build}[new]\n{build}[drive]\ntransport = 'kafka'\noutputs = ['seen']\n\
+             settle = '300ms'\nrepeat-old = 0\n[relations]\nredelivery = false\n{faults}"
+        );
+        rehearse_text(desk.path(), &text);
+        for drive in ["old", "new"] {
+            let outcome = outcome(desk.path(), drive);
+            let ending = outcome.ending();
+            proptest::prop_assert_eq!(ending.ending, Ending::Finished, "{}: {}\n{}", drive, ending.reason, text);
+            let planned: Vec<_> = outcome.deliveries().unwrap().unwrap().flat_map(Result::unwrap).collect();
+            let planned: BTreeMap<i64, i64> =
+                planned.iter().map(|receipt| (receipt.delivery.position, receipt.delivery.offset)).collect();
+            let seen = times(&outcome);
+            // Each position of the log was seen, and none that is not of it.
+            let positions: Vec<i64> = seen.keys().map(|(_, n)| *n).collect();
+            proptest::prop_assert_eq!(&positions, &planned.keys().copied().collect::<Vec<_>>(), "{}\n{}", drive, text);
+            // Every event of the recording stands at one of them, and what was committed lies behind the last.
+            let offsets: std::collections::BTreeSet<i64> = planned.values().copied().collect();
+            proptest::prop_assert_eq!(offsets.len(), 50, "{}\n{}", drive, text);
+            proptest::prop_assert_eq!(ending.committed[0].position, planned.keys().next_back().unwrap() + 1, "{}\n{}", drive, text);
+            // Each output says which event it comes from, as the plan has it.
+            for output in outputs(&outcome) {
+                let value: Json = serde_json::from_slice(output.value.as_ref().unwrap()).unwrap();
+                if let Some(cause) = &output.cause {
+                    proptest::prop_assert_eq!(planned.get(&value["n"].as_i64().unwrap()), Some(&cause.offset), "{}\n{}", drive, text);
+                }
+            }
+        }
+    }
 }
