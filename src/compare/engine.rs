@@ -9,7 +9,7 @@ use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Buckets};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::expected::Found;
-use super::gather::{Entry, Topics, is_ordered, lane_bits};
+use super::gather::{Entry, Topics, is_ordered, silencers};
 use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
@@ -305,7 +305,7 @@ impl<'a> Engine<'a> {
         for drive in others {
             self.push_pair(&row[0], drive, row[drive].sequence)?;
         }
-        self.note_ignored(row[0].ignored, row[self.olds].ignored);
+        self.note_ignored(row[0].ignored, row[self.olds].ignored, row[0].topic);
         if row[0].is(Entry::LACKS) && row[self.olds].is(Entry::LACKS) {
             self.unmade(&row[0], row[self.olds].sequence);
         }
@@ -329,17 +329,17 @@ impl<'a> Engine<'a> {
         self.pairs.push(order::bucket(other, self.last[drive]), pair)
     }
 
-    fn note_ignored(&mut self, old: u64, new: u64) {
+    /// Counts which rules of a topic made nothing of something in two outputs that are equal by them.
+    fn note_ignored(&mut self, old: u64, new: u64, topic: u16) {
         if old == new {
             return;
         }
-        let bits = lane_bits(self.rules);
-        let first = self.rules.settings.identity.len() as u32;
-        for (number, text) in self.rules.ignore_texts() {
-            let lane = (number - first) * bits;
-            let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
-            if (old ^ new) >> lane & mask != 0 {
-                *self.tally.silenced.entry(text).or_default() += 1;
+        let rules = self.rules.of(self.topics.name(topic));
+        for text in silencers(old ^ new, rules) {
+            if let Some(count) = self.tally.silenced.get_mut(text) {
+                *count += 1;
+            } else {
+                self.tally.silenced.insert(text.to_owned(), 1);
             }
         }
     }
@@ -551,7 +551,7 @@ impl<'a> Engine<'a> {
     pub(super) fn note_moved(&mut self, moved: &Pair, alike: bool) {
         let found = self.reordered(moved.topic, moved.channel);
         // Of others something else differs as well, so that they were not counted as matched.
-        let was_matched = !self.rules.tolerances.is_empty() || alike;
+        let was_matched = self.rules.tolerates() || alike;
         self.tally.matched = self.tally.matched.saturating_sub(u64::from(was_matched));
         count(&mut self.tally.differences, found.kind);
         let candidate = Candidate { at: moved.other, old: Some(moved.old), new: Some(moved.other) };
@@ -852,7 +852,8 @@ impl<'a> Engine<'a> {
             |drive: usize, at: usize| job.entries.iter().filter(|entry| usize::from(entry.drive) == drive).nth(at);
         self.tally.matched += raw.equal.len() as u64;
         for (at, to) in &raw.equal {
-            self.note_ignored(sides[0][*at].ignored(), sides[new][*to].ignored());
+            let topic = entry(0, *at).map_or(0, |entry| entry.topic);
+            self.note_ignored(sides[0][*at].ignored(), sides[new][*to].ignored(), topic);
         }
         let drives = if self.rules.settings.order == Order::Total { 1..self.drives.len() } else { new..new + 1 };
         for drive in drives {

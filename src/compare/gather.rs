@@ -270,6 +270,7 @@ impl Gathered<'_> {
 
 /// Makes the entry of one output with the hash of what it says, and notes in `paths` which of the identity it has.
 fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> (Entry, u64) {
+    let rules = rules.of(row.topic);
     let parted = row.value.filter(|_| rules.reads_values() && !row.malformed).map(|value| rules.unframed(value));
     let mut scanned = parted.as_ref().and_then(|(_, said)| rules.scan(said).ok());
     let value = match (&scanned, row.value) {
@@ -327,16 +328,22 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
 }
 
 /// Width in bits of a lane of [`Entry::ignored`].
-pub(super) fn lane_bits(rules: &Rules) -> u32 {
-    64 / (rules.settings.ignore.len() as u32).clamp(1, 32)
+fn lane_bits(rules: &Rules) -> u32 {
+    64 / rules.silencer_count().clamp(1, 32)
+}
+
+/// Texts of the rules in whose lanes bits of `differing` are set.
+pub(super) fn silencers(differing: u64, rules: &Rules) -> impl Iterator<Item = &str> {
+    let bits = lane_bits(rules);
+    let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+    rules.silencers().filter(move |(lane, _)| differing >> (lane * bits) & mask != 0).map(|(_, text)| text)
 }
 
 /// Folds what each rule ignored into its lane, so that what a rule silences can be counted without reading it again.
 fn lanes(ignored: &[(u32, u64)], rules: &Rules) -> u64 {
     let bits = lane_bits(rules);
-    let first = rules.settings.identity.len() as u32;
     ignored.iter().fold(0, |lanes: u64, (number, hash)| {
-        let lane = (number - first) * bits;
+        let lane = rules.lane(*number) * bits;
         let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
         let held = lanes >> lane & mask;
         lanes & !(mask << lane) | (mix(held, *hash) & mask) << lane

@@ -44,12 +44,13 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes an output that stood at `entry`.
     pub(super) fn new(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
+        let rules = rules.of(&output.topic);
         let (frame, value) = rules.unframed(output.value.as_deref().unwrap_or_default());
         let scanned = if output.malformed.is_some() { None } else { rules.scan(&value).ok() };
         let bytes = output.value.as_ref().map_or(1, |_| mix(xxh3_64(&value), 2));
         let (said, loose, spelled) = scanned.map_or((bytes, bytes, bytes), |scanned| {
             // With ignored places the bytes cannot be compared as a whole; what is left of them is.
-            let spelled = if rules.wanted.ignore == 0 { bytes } else { scanned.spelled };
+            let spelled = if rules.sees_bytes() { bytes } else { scanned.spelled };
             (mix(scanned.said, scanned.tolerated), scanned.said, mix(spelled, scanned.tolerated))
         });
         let headers = output.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
@@ -247,7 +248,7 @@ impl Context<'_> {
         }
         let mut old_left: Vec<usize> = (0..old.len()).filter(|at| old_free[*at]).collect();
         let mut new_left: Vec<usize> = (0..new.len()).filter(|to| new_free[*to]).collect();
-        if !self.rules.tolerances.is_empty() {
+        if self.rules.tolerates() {
             let near = self.pair_tolerated(old, new, &mut old_left, &mut new_left, &mut compared);
             aligned = self.with_tolerated(aligned, near);
         }
@@ -281,11 +282,12 @@ impl Context<'_> {
                 let (one, other) = (&old[*at], &new[*to]);
                 one.loose == other.loose
                     && one.route == other.route
-                    && differences(one.value(), other.value(), self.rules).changes.is_empty()
+                    && differences(one.value(), other.value(), self.rules.of(&one.output.topic)).changes.is_empty()
             });
             let Some(near) = near else { return true };
             let to = new_left.remove(near);
-            for (text, count) in differences(old[*at].value(), new[to].value(), self.rules).tolerated {
+            let rules = self.rules.of(&old[*at].output.topic);
+            for (text, count) in differences(old[*at].value(), new[to].value(), rules).tolerated {
                 *compared.tolerated.entry(text).or_default() += count;
             }
             pairs.push((*at, to));
@@ -348,7 +350,8 @@ impl Context<'_> {
 
     fn changed_pair(&self, old: (usize, &Seen), new: (usize, &Seen), compared: &mut Differences) {
         let judged = self.is_judged().then(|| Self::finding(Kind::Changed, None, None, Some(old), Some(new)).signature);
-        let mut found = differences_beyond(judged.as_ref(), old.1.value(), new.1.value(), self.rules);
+        let rules = self.rules.of(&old.1.output.topic);
+        let mut found = differences_beyond(judged.as_ref(), old.1.value(), new.1.value(), rules);
         for (text, count) in std::mem::take(&mut found.tolerated) {
             *compared.tolerated.entry(text).or_default() += count;
         }
@@ -465,7 +468,9 @@ impl Context<'_> {
         }
         let (Some(old_last), Some(new_last)) = (old.last(), new.last()) else { return };
         let same_end = old_last.said == new_last.said
-            || differences(old_last.value(), new_last.value(), self.rules).changes.is_empty();
+            || differences(old_last.value(), new_last.value(), self.rules.of(&old_last.output.topic))
+                .changes
+                .is_empty();
         if !same_end {
             return;
         }
@@ -559,7 +564,7 @@ pub(super) fn final_state(old: &Seen, new: &Seen, rules: &Rules, judged: bool) -
     let found = if old.said == new.said {
         Found::default()
     } else {
-        differences_beyond(judged.then_some(&signature), old.value(), new.value(), rules)
+        differences_beyond(judged.then_some(&signature), old.value(), new.value(), rules.of(&old.output.topic))
     };
     (signature, found)
 }

@@ -12,6 +12,7 @@ mod bounds;
 mod buckets;
 mod business;
 mod comparing;
+mod declared;
 mod deviation;
 mod drives;
 mod engine;
@@ -19,12 +20,14 @@ mod exact;
 mod expected;
 mod family;
 mod figure;
+mod forms;
 mod gates;
 mod gather;
 mod giants;
 mod golden;
 mod json;
 mod latency;
+mod lists;
 mod matching;
 mod noise;
 mod order;
@@ -34,6 +37,7 @@ mod redelivery;
 mod rules;
 mod scan;
 mod sentences;
+mod shape;
 mod shared;
 mod sightings;
 mod sorted;
@@ -47,6 +51,7 @@ mod watched;
 pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
 pub use comparing::{compare, compare_drives, unsteadiness};
+pub use declared::{AnyOfSettings, EpochUnit, Form, KeyedSettings, MaskRegexSettings, NormaliseSettings, TopicRules};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use expected::{
     Acceptance, AcceptedShare, Expectations, Expected, ExpectedSettings, ExpectedState, pattern_id, share_interval,
@@ -472,6 +477,9 @@ pub struct Idempotency {
     /// The test behind `increase`; it looks at identities of which new repeats more than old.
     #[serde(default)]
     pub statistics: Statistics,
+    /// How many last values, that redelivery changed, each rule made nothing of, by its text; both builds together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub silenced: BTreeMap<String, u64>,
 }
 
 impl Idempotency {

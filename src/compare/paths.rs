@@ -38,6 +38,37 @@ impl ScanPath {
     fn is_singular(&self) -> bool {
         self.segments.iter().all(|segment| !segment.deep && segment.step != Step::Any)
     }
+
+    /// Whether it is the whole value.
+    pub(super) fn is_root(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Its names, where it is made of names alone.
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let name = |segment: &Segment| match &segment.step {
+            Step::Name(name) if !segment.deep => Some(name.clone()),
+            _ => None,
+        };
+        self.segments.iter().map(name).collect()
+    }
+
+    /// Whether it reaches an element of `list`, or what stands below one, by the element's place.
+    pub(super) fn counts_places_of(&self, list: &Self) -> bool {
+        self.segments.iter().enumerate().any(|(at, segment)| {
+            let is_place = matches!(segment.step, Step::Index(_));
+            is_place && (segment.deep || meet(&self.segments[..at], &list.segments))
+        })
+    }
+}
+
+/// Whether one place may be at the end of both.
+fn meet(one: &[Segment], other: &[Segment]) -> bool {
+    let (Some(first), Some(second)) = (one.first(), other.first()) else { return one.is_empty() && other.is_empty() };
+    let fits = first.step == second.step || first.step == Step::Any || second.step == Step::Any;
+    fits && meet(&one[1..], &other[1..])
+        || first.deep && meet(one, &other[1..])
+        || second.deep && meet(&one[1..], other)
 }
 
 /// A path as a rule has it.
@@ -62,6 +93,20 @@ impl Query {
             }
             Some(segments) => Ok(Self::Scan(ScanPath { segments })),
             None => Ok(Self::General(query)),
+        }
+    }
+
+    /// Reads a path that a scan can follow; `$` is the whole value.
+    pub(super) fn followed(text: &str, key: &str) -> Result<ScanPath, SettingError> {
+        if text.trim() == "$" {
+            return Ok(ScanPath { segments: Vec::new() });
+        }
+        match Self::read(text, key)? {
+            Self::Scan(path) => Ok(path),
+            Self::General(_) => {
+                let problem = format!("`{text}` is more than names, indices and wildcards");
+                Err(SettingError::new(key, problem, "Write a path such as `$.items[*].price`."))
+            }
         }
     }
 

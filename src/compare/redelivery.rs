@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Item as _};
 use super::drives::{Drive, EventTimes};
-use super::gather::{Entry, Gathered, Topics, gather};
+use super::gather::{Entry, Gathered, Topics, gather, silencers};
 use super::matching::{Seen, final_state};
 use super::noise::{Counts, Drives, judge, measure};
 use super::patterns::Candidate;
@@ -176,7 +176,7 @@ impl Relation<'_> {
                         let entry = entry?;
                         sides[usize::from(entry.drive)].add(&entry);
                     }
-                    self.identity(&sides);
+                    self.identity(&sides, &gathered.topics);
                     Ok(())
                 },
             )?;
@@ -194,11 +194,12 @@ impl Relation<'_> {
         }
     }
 
-    fn identity(&mut self, sides: &[Side]) {
+    fn identity(&mut self, sides: &[Side], topics: &Topics) {
         self.counts.compared += 1;
         for number in 0..2 {
             let (once, with) = (self.builds[number].once, self.builds[number].with);
             self.note_build(number, &sides[once], &sides[with]);
+            self.note_silenced(&sides[once], &sides[with], topics);
         }
         let repeated = |drive: usize| {
             let once = if drive < self.new { OLD_ONCE } else { NEW_ONCE };
@@ -273,6 +274,18 @@ impl Relation<'_> {
         }
         let lasts = once.last.zip(with.last).filter(|(once, with)| once.value != with.value);
         self.lasts.extend(lasts.map(|(once, with)| (number, once, with)));
+    }
+
+    /// Counts which rules made nothing of something in last values that are equal by them.
+    fn note_silenced(&mut self, once: &Side, with: &Side, topics: &Topics) {
+        let Some((once, with)) = once.last.zip(with.last).filter(|(once, with)| once.value == with.value) else {
+            return;
+        };
+        if once.ignored != with.ignored {
+            for text in silencers(once.ignored ^ with.ignored, self.rules.of(topics.name(with.topic))) {
+                *self.found.silenced.entry(text.to_owned()).or_default() += 1;
+            }
+        }
     }
 
     /// Looks closely at last values whose bytes differ.

@@ -1,7 +1,7 @@
 //! The scenario's `[compare]`: which outputs stand for each other, where order counts and what does not.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -10,12 +10,14 @@ use serde_json_path::JsonPath;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::business::Figures;
+use super::declared::{AnyOfSettings, KeyedSettings, MaskRegexSettings, NormaliseSettings, Place, TopicRules};
 use super::expected::Expectations;
 use super::gather::unframed;
 use super::golden::Production;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
 use super::scan::{Scanned, Wanted, mix, scan};
+use super::shape::{Shape, Shapes};
 use crate::outcome::Channel;
 use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
@@ -36,6 +38,18 @@ pub struct CompareSettings {
     pub ignore_headers: Vec<String>,
     /// Numbers that may differ a little.
     pub tolerance: Vec<ToleranceSettings>,
+    /// Paths of arrays whose order does not count, such as `["$.tags"]`; how often an element stands there does.
+    pub set: Vec<String>,
+    /// Arrays whose elements are known by a key, wherever they stand.
+    pub keyed_by: Vec<KeyedSettings>,
+    /// Places at which several answers are right.
+    pub any_of: Vec<AnyOfSettings>,
+    /// Values that may be written in several ways.
+    pub normalise: Vec<NormaliseSettings>,
+    /// Texts of which a part does not count.
+    pub mask_regex: Vec<MaskRegexSettings>,
+    /// Rules that hold for one topic only, beside those for all.
+    pub topics: BTreeMap<String, TopicRules>,
     /// How far apart in event time the same output may be written before it counts as `later` or `earlier`, and how far two
     /// given timestamps may differ before it counts as `metadata`.
     pub time_tolerance: Span,
@@ -65,6 +79,12 @@ impl Default for CompareSettings {
             ignore: Vec::new(),
             ignore_headers: Vec::new(),
             tolerance: Vec::new(),
+            set: Vec::new(),
+            keyed_by: Vec::new(),
+            any_of: Vec::new(),
+            normalise: Vec::new(),
+            mask_regex: Vec::new(),
+            topics: BTreeMap::new(),
             time_tolerance: Span::default(),
             event_time: EventTime::Cause,
             timestamps: true,
@@ -151,6 +171,12 @@ pub struct Rules {
     unseen_sinks: BTreeSet<String>,
     /// Ignored paths that need the whole value.
     ignore_queries: Vec<(u32, JsonPath)>,
+    /// Rules that bring values into shape before they are compared.
+    shapes: Shapes,
+    /// Texts of the rules on `ignore`, then of those on `tolerance`.
+    texts: Vec<String>,
+    /// Rules of topics that have some of their own, those for all among them.
+    by_topic: BTreeMap<String, Rules>,
 }
 
 impl Default for Rules {
@@ -172,6 +198,9 @@ impl Default for Rules {
             identity_queries: Vec::new(),
             unseen_sinks: BTreeSet::new(),
             ignore_queries: Vec::new(),
+            shapes: Shapes::default(),
+            texts: Vec::new(),
+            by_topic: BTreeMap::new(),
         }
     }
 }
@@ -219,11 +248,22 @@ impl Rules {
         if settings.memory < 16 {
             return Err(SettingError::new("compare.memory", "is too little to match in", "Write 16 (MiB) or more."));
         }
+        let mut rules = Self::read(settings, &Place::new(settings, None))?;
+        for (topic, own) in &settings.topics {
+            let of_topic = Self::read(&settings.joined(own), &Place::new(settings, Some(topic)))?;
+            rules.by_topic.insert(topic.clone(), of_topic);
+        }
+        Ok(rules)
+    }
+
+    /// Reads rules that are written at `place`.
+    fn read(settings: &CompareSettings, place: &Place<'_>) -> Result<Self, SettingError> {
         let paths = settings.identity.len() + settings.ignore.len() + settings.tolerance.len();
+        let paths = paths + Shapes::count(settings);
         if paths > NUMBERS_MAX {
-            let problem = format!("{paths} paths in `identity`, `ignore` and `tolerance` are too many");
+            let problem = format!("{paths} paths of rules, `identity` and `ignore` are too many");
             return Err(SettingError::new(
-                "compare",
+                place.table(),
                 problem,
                 format!("Write {NUMBERS_MAX} paths at most; `$..name` covers many."),
             ));
@@ -254,14 +294,16 @@ impl Rules {
         }
         for (at, text) in settings.ignore.iter().enumerate() {
             rules.wanted.ignore |= 1 << number;
-            match Query::read(text, &format!("compare.ignore[{at}]"))? {
+            rules.texts.push(place.text("ignore", at, text));
+            match Query::read(text, &place.key("ignore", at))? {
                 Query::Scan(path) => scans.push((number, path)),
                 Query::General(query) => rules.ignore_queries.push((number, query)),
             }
             number += 1;
         }
         for (at, tolerance) in settings.tolerance.iter().enumerate() {
-            let key = format!("compare.tolerance[{at}]");
+            let key = place.key("tolerance", at);
+            rules.texts.push(place.text("tolerance", at, &tolerance.path));
             rules.tolerances.push(Tolerance::check(tolerance, &key)?);
             match Query::read(&tolerance.path, &format!("{key}.path"))? {
                 Query::Scan(path) => {
@@ -279,10 +321,11 @@ impl Rules {
             }
             number += 1;
         }
+        rules.shapes = Shapes::read(settings, place, number, &mut scans)?;
         let automaton = Automaton::new(scans.iter().map(|(number, path)| (*number, path)));
         rules.automaton = automaton.ok_or_else(|| {
             SettingError::new(
-                "compare",
+                place.table(),
                 "the paths have too many steps in all",
                 "Write fewer or shorter paths; `$..name` covers many.",
             )
@@ -294,20 +337,53 @@ impl Rules {
     /// that frame them are metadata.
     #[must_use]
     pub fn with_schemas(self, schemas: Schemas) -> Self {
-        Self { schemas, ..self }
+        self.everywhere(schemas, |rules, schemas| rules.schemas = schemas)
+    }
+
+    /// Changes these rules and those of each topic alike.
+    fn everywhere<T: Clone>(mut self, value: T, change: fn(&mut Self, T)) -> Self {
+        self.by_topic.values_mut().for_each(|rules| change(rules, value.clone()));
+        change(&mut self, value);
+        self
+    }
+
+    /// Rules of a topic.
+    pub(super) fn of(&self, topic: &str) -> &Self {
+        if self.by_topic.is_empty() { self } else { self.by_topic.get(topic).unwrap_or(self) }
+    }
+
+    /// Whether numbers may differ a little in any topic.
+    pub(super) fn tolerates(&self) -> bool {
+        !self.tolerances.is_empty() || self.by_topic.values().any(|rules| !rules.tolerances.is_empty())
+    }
+
+    /// The rule that an array is compared by at which the paths `ends` end.
+    pub(super) fn list(&self, ends: u32) -> Option<&Shape> {
+        self.shapes.list(ends)
+    }
+
+    /// Paths that end at the whole value.
+    pub(super) fn root(&self) -> u32 {
+        self.shapes.root
+    }
+
+    /// Whether values are compared as they are written, nothing left out of them.
+    pub(super) fn sees_bytes(&self) -> bool {
+        self.wanted.ignore == 0 && self.shapes.is_empty()
     }
 
     /// The same rules for new against what production itself wrote. Partitions, timestamps and stated causes are not compared, and
     /// order counts within a key at most.
     #[must_use]
     pub fn against_production(mut self, production: Production) -> Self {
-        self.settings.timestamps = false;
-        self.settings.event_time = EventTime::Cause;
-        if self.settings.order == Order::Total {
-            self.settings.order = Order::Key;
-        }
         self.production = Some(production);
-        self
+        self.everywhere((), |rules, ()| {
+            rules.settings.timestamps = false;
+            rules.settings.event_time = EventTime::Cause;
+            if rules.settings.order == Order::Total {
+                rules.settings.order = Order::Key;
+            }
+        })
     }
 
     /// The same rules, with these topics compared as tables, too.
@@ -336,7 +412,7 @@ impl Rules {
     /// The same rules with what is expected of new beside old.
     #[must_use]
     pub fn with_expected(self, expected: Expectations) -> Self {
-        Self { expected: Arc::new(expected), ..self }
+        self.everywhere(Arc::new(expected), |rules, expected| rules.expected = expected)
     }
 
     /// What is expected of new beside old.
@@ -365,7 +441,11 @@ impl Rules {
 
     /// The same rules for a build against itself: an effect is its value, whatever timestamp, headers or cause it has.
     pub(super) fn of_values(&self) -> Self {
-        Self { of_values: true, expected: Arc::default(), figures: Figures::default(), ..self.clone() }
+        let alone = Self { figures: Figures::default(), ..self.clone() };
+        alone.everywhere((), |rules, ()| {
+            rules.of_values = true;
+            rules.expected = Arc::default();
+        })
     }
 
     /// Whether only values count, not what stands around them.
@@ -380,9 +460,8 @@ impl Rules {
 
     /// Leaves out these sinks: where the snapshot of one drive is missing, those of the others have nothing to stand against.
     #[must_use]
-    pub fn without_sinks(mut self, sinks: BTreeSet<String>) -> Self {
-        self.unseen_sinks = sinks;
-        self
+    pub fn without_sinks(self, sinks: BTreeSet<String>) -> Self {
+        self.everywhere(sinks, |rules, sinks| rules.unseen_sinks = sinks)
     }
 
     pub(super) fn is_unseen_sink(&self, channel: Channel, topic: &str) -> bool {
@@ -396,7 +475,7 @@ impl Rules {
 
     /// Whether each value must be scanned to know what counts in it.
     pub(super) fn reads_values(&self) -> bool {
-        self.has_identity() || self.wanted.ignore != 0
+        self.has_identity() || !self.sees_bytes()
     }
 
     pub(super) fn time_tolerance_ms(&self) -> i64 {
@@ -405,18 +484,42 @@ impl Rules {
 
     /// Tolerance of the path `number`.
     pub(super) fn tolerance(&self, number: u32) -> Option<(Tolerance, String)> {
-        let at = (number as usize).checked_sub(self.settings.identity.len() + self.settings.ignore.len())?;
-        Some((*self.tolerances.get(at)?, format!("tolerance {}", self.settings.tolerance[at].path)))
+        let ignored = self.settings.ignore.len();
+        let at = (number as usize).checked_sub(self.settings.identity.len() + ignored)?;
+        Some((*self.tolerances.get(at)?, self.texts.get(ignored + at)?.clone()))
     }
 
-    /// Rules on `ignore` by number, with their text.
-    pub(super) fn ignore_texts(&self) -> impl Iterator<Item = (u32, String)> + '_ {
-        let first = self.settings.identity.len() as u32;
-        (first..).zip(self.settings.ignore.iter().map(|path| format!("ignore {path}")))
+    /// Rules that leave something out of what is compared, by their lane in [`Entry::ignored`](super::gather::Entry::ignored),
+    /// with their text.
+    pub(super) fn silencers(&self) -> impl Iterator<Item = (u32, &str)> {
+        let ignored = self.texts.iter().take(self.settings.ignore.len()).map(String::as_str);
+        (0..).zip(ignored.chain(self.shapes.texts()))
     }
 
-    /// Removes what only a query can find; borrowed where no such rule is there or the value is no JSON.
+    /// Number of such rules.
+    pub(super) fn silencer_count(&self) -> u32 {
+        (self.settings.ignore.len() + self.shapes.len()) as u32
+    }
+
+    /// Lane of the rule whose path has this number.
+    pub(super) fn lane(&self, number: u32) -> u32 {
+        let lane = number - self.settings.identity.len() as u32;
+        if number < self.shapes.first() || self.shapes.is_empty() { lane } else { lane - self.tolerances.len() as u32 }
+    }
+
+    /// The value as it is compared: without what only a query can find, and in the shape that rules want. Borrowed where no such
+    /// rule is there or the value is none that they are about. With it come hashes of what each rule made nothing of.
     pub(super) fn reduced<'v>(&self, value: &'v [u8]) -> (Cow<'v, [u8]>, Vec<(u32, u64)>) {
+        let (value, mut removed) = self.without_queried(value);
+        if self.shapes.is_empty() {
+            return (value, removed);
+        }
+        let (value, silenced) = self.shapes.shaped(value, &self.automaton, self.wanted);
+        removed.extend(silenced);
+        (value, removed)
+    }
+
+    fn without_queried<'v>(&self, value: &'v [u8]) -> (Cow<'v, [u8]>, Vec<(u32, u64)>) {
         if self.ignore_queries.is_empty() {
             return (Cow::Borrowed(value), Vec::new());
         }
@@ -448,7 +551,7 @@ impl Rules {
         let mut found = scan(&reduced, &self.automaton, self.wanted)?;
         found.ignored.extend(removed);
         if !self.identity_queries.is_empty() {
-            self.query_identity(value, &mut found);
+            self.query_identity(if self.shapes.is_empty() { value } else { &reduced }, &mut found);
         }
         Ok(found)
     }

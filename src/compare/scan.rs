@@ -35,8 +35,13 @@ pub(super) struct Scanned {
 
 /// Scans `bytes`, a JSON text.
 pub(super) fn scan(bytes: &[u8], automaton: &Automaton, wanted: Wanted) -> Result<Scanned, NoJson> {
+    scan_below(bytes, automaton, wanted, automaton.start())
+}
+
+/// Scans `bytes`, a JSON text that stands where the paths of `automaton` are at `mask`.
+pub(super) fn scan_below(bytes: &[u8], automaton: &Automaton, wanted: Wanted, mask: Mask) -> Result<Scanned, NoJson> {
     let mut scanner = Scanner { lexer: Lexer::new(bytes)?, automaton, wanted, seed: 0, found: Scanned::default() };
-    let hash = scanner.value(automaton.start(), 0)?;
+    let hash = scanner.value(mask, 0)?;
     if !scanner.lexer.is_done() {
         return Err(NoJson);
     }

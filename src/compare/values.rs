@@ -48,7 +48,7 @@ pub(super) fn differences_beyond(
     let (old, new) = (rules.reduced(old).0, rules.reduced(new).0);
     let mut walk = Walk { rules, judged, path: "$".to_owned(), found: Found::default() };
     match (Node::read(&old), Node::read(&new)) {
-        (Ok(old), Ok(new)) => walk.value(&old, &new, rules.automaton.start()),
+        (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
         (Err(_), Err(_)) if old == new => {}
         (Err(_), Err(_)) => walk.push(Change::Value, None, None),
         _ => walk.push(Change::Type, None, None),
@@ -66,15 +66,15 @@ pub(super) fn differences_beyond(
     found
 }
 
-struct Walk<'r> {
-    rules: &'r Rules,
-    judged: Option<&'r Signature>,
-    path: String,
-    found: Found,
+pub(super) struct Walk<'r> {
+    pub(super) rules: &'r Rules,
+    pub(super) judged: Option<&'r Signature>,
+    pub(super) path: String,
+    pub(super) found: Found,
 }
 
 impl Walk<'_> {
-    fn push(&mut self, change: Change, old: Option<&Node<'_>>, new: Option<&Node<'_>>) {
+    pub(super) fn push(&mut self, change: Change, old: Option<&Node<'_>>, new: Option<&Node<'_>>) {
         match self.expected(change, old, new) {
             Some(number) => self.found.expected.push((self.path.clone(), change, number)),
             None => self.found.changes.push((self.path.clone(), change)),
@@ -88,7 +88,7 @@ impl Walk<'_> {
         self.rules.expected().covers(&signature, old, new)
     }
 
-    fn value(&mut self, old: &Node<'_>, new: &Node<'_>, mask: Mask) {
+    pub(super) fn value(&mut self, old: &Node<'_>, new: &Node<'_>, mask: Mask) {
         match (old, new) {
             (Node::Object(old), Node::Object(new)) => self.objects(old, new, mask),
             (Node::Array(old), Node::Array(new)) => self.arrays(old, new, mask),
@@ -105,12 +105,15 @@ impl Walk<'_> {
     }
 
     /// Goes down to a member or element that both sides have, unless a rule ends there.
-    fn below(&mut self, old: &Node<'_>, new: &Node<'_>, (mask, ends): (Mask, u32)) {
+    pub(super) fn below(&mut self, old: &Node<'_>, new: &Node<'_>, (mask, ends): (Mask, u32)) {
         if ends & self.rules.wanted.ignore != 0 {
             return;
         }
         if ends & self.rules.wanted.tolerance != 0 && self.is_tolerated(old, new, ends) {
             return;
+        }
+        if let (Some(list), Node::Array(old), Node::Array(new)) = (self.rules.list(ends), old, new) {
+            return self.lists(list, old, new, mask);
         }
         self.value(old, new, mask);
     }
@@ -139,7 +142,7 @@ impl Walk<'_> {
         self.path.truncate(length);
     }
 
-    fn at_element(&mut self, inner: impl FnOnce(&mut Self)) {
+    pub(super) fn at_element(&mut self, inner: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         self.path.push_str("[*]");
         inner(self);
@@ -179,7 +182,7 @@ impl Walk<'_> {
         }
     }
 
-    fn arrays(&mut self, old: &[Node<'_>], new: &[Node<'_>], mask: Mask) {
+    pub(super) fn arrays(&mut self, old: &[Node<'_>], new: &[Node<'_>], mask: Mask) {
         if old == new {
             return;
         }

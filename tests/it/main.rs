@@ -35,6 +35,7 @@ mod request_faults;
 mod resume;
 mod review;
 mod revisions;
+mod rules;
 mod run;
 mod samples;
 mod scenario;

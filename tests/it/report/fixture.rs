@@ -45,6 +45,7 @@ pub(crate) fn differ() -> Report {
             broken_by_both: 0,
             mended_by_new: 0,
             statistics: Statistics::default(),
+            silenced: BTreeMap::new(),
         }),
         effects: vec![EffectFacts {
             name: "bank".into(),
