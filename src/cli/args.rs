@@ -50,6 +50,12 @@ pub(super) enum Command {
     Sweep(SweepArguments),
     /// Compares outcomes again
     Compare(CompareArguments),
+    /// Tells what the rules of a comparison would miss
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  rehearsal rules check scenario.toml target/rehearsal/compensation/latest"
+    )]
+    Rules(RulesCommand),
     /// Renders a run again
     Report(ReportArguments),
     /// Goes through the patterns of a run: accepts what is intended, rejects what is not
@@ -631,6 +637,56 @@ pub(super) struct CompareArguments {
     /// Ends with 0 whatever the verdict; errors keep their codes
     #[arg(long)]
     pub(super) exit_zero: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Corrupts outputs at random and counts how many the rules would still catch, and which rule hides which
+    Check(RulesCheckArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each corruption is made alone and compared with what it was made of: a number by
+one in its last place, by 1 % or by sign, a text cut, a member or an element
+gone, an output lost, doubled, under another key, and so on. The same seed makes
+the same corruptions. Exit code 0 says that it was done, 1 that less is caught
+than --at-least asks for, 3 that there was nothing to corrupt.
+
+Examples:
+  rehearsal rules check scenario.toml target/rehearsal/compensation/latest
+  rehearsal rules check scenario.toml run/outcomes/old --json
+  rehearsal rules check rules.toml run --at-least 95%")]
+pub(super) struct RulesCheckArguments {
+    /// Takes [compare] from this file; the rest may be missing
+    #[arg(value_name = "SCENARIO")]
+    pub(super) rules: PathBuf,
+    /// Outcome whose outputs are corrupted, or a run: then the old build's
+    pub(super) outcome: PathBuf,
+    /// Corruptions to make
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(super) count: u64,
+    /// Seed of all draws; default: the scenario's
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Overrides a key of the rules; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Ends with 1 where the rules catch a smaller share of what is not equal anyway
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(super) at_least: Option<f64>,
+    /// Prints the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Reads a share such as `95%` or `0.95`.
+fn percent(text: &str) -> Result<f64, String> {
+    let share = match text.trim().strip_suffix('%') {
+        Some(number) => number.trim().parse::<f64>().map(|number| number / 100.0),
+        None => text.trim().parse(),
+    };
+    share.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "is no share; write 95% or 0.95".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ mod progress;
 mod replay;
 mod report;
 mod review;
+mod rules;
 mod run;
 mod runs;
 mod sample;
@@ -84,6 +85,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<Code, Failure> {
         Command::Replay(arguments) => replay::replay(arguments, printer),
         Command::Sweep(arguments) => sweep::sweep(arguments, printer),
         Command::Compare(arguments) => compare::compare(arguments, printer),
+        Command::Rules(args::RulesCommand::Check(arguments)) => rules::check(arguments, printer),
         Command::Report(arguments) => report::report(arguments, printer),
         Command::Review(arguments) => told(arguments.json, review::review(arguments, printer), printer),
         Command::Init(arguments) => init::init(arguments, printer),

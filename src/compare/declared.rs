@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rules::{CompareSettings, ToleranceSettings};
+use super::rules::{CompareSettings, Order, ToleranceSettings};
 
 /// An array that is compared as a list whose elements have keys, wherever they stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -187,6 +187,72 @@ impl CompareSettings {
         joined.normalise.extend(own.normalise.iter().cloned());
         joined.mask_regex.extend(own.mask_regex.iter().cloned());
         joined
+    }
+
+    /// These settings without one of their rules each time, by the text that the rule is counted by.
+    pub(super) fn without_each(&self) -> Vec<(String, Self)> {
+        let mut without = self.without_each_of(None);
+        for topic in self.topics.keys() {
+            without.extend(self.without_each_of(Some(topic)));
+        }
+        if self.order == Order::None {
+            without.push(("order none".to_owned(), Self { order: Order::Key, ..self.clone() }));
+        }
+        for at in 0..self.updates.len() {
+            let mut less = self.clone();
+            without.push((format!("updates {}", less.updates.remove(at)), less));
+        }
+        without
+    }
+
+    fn without_each_of(&self, topic: Option<&str>) -> Vec<(String, Self)> {
+        let own = topic.and_then(|topic| self.topics.get(topic)).cloned();
+        let rules = own.clone().unwrap_or_else(|| self.general());
+        let mut without = Vec::new();
+        let mut leave = |text: String, less: TopicRules| {
+            let mut settings = self.clone();
+            match topic {
+                Some(topic) => _ = settings.topics.insert(topic.to_owned(), less),
+                None => settings.generalise(less),
+            }
+            let place = topic.map_or_else(String::new, |topic| format!(" in {topic}"));
+            without.push((format!("{text}{place}"), settings));
+        };
+        macro_rules! each {
+            ($list:ident, $text:expr) => {
+                for at in 0..rules.$list.len() {
+                    let mut less = rules.clone();
+                    let rule = less.$list.remove(at);
+                    leave($text(&rule), less);
+                }
+            };
+        }
+        each!(ignore, |path: &String| format!("ignore {path}"));
+        each!(tolerance, |rule: &ToleranceSettings| format!("tolerance {}", rule.path));
+        each!(keyed_by, |rule: &KeyedSettings| format!("keyed-by {}", rule.said()));
+        each!(set, |path: &String| format!("set {path}"));
+        each!(mask_regex, |rule: &MaskRegexSettings| format!("mask-regex {}", rule.said()));
+        each!(normalise, |rule: &NormaliseSettings| format!("normalise {}", rule.said()));
+        each!(any_of, |rule: &AnyOfSettings| format!("any-of {}", rule.said()));
+        without
+    }
+
+    fn general(&self) -> TopicRules {
+        TopicRules {
+            ignore: self.ignore.clone(),
+            tolerance: self.tolerance.clone(),
+            set: self.set.clone(),
+            keyed_by: self.keyed_by.clone(),
+            any_of: self.any_of.clone(),
+            normalise: self.normalise.clone(),
+            mask_regex: self.mask_regex.clone(),
+        }
+    }
+
+    fn generalise(&mut self, rules: TopicRules) {
+        let TopicRules { ignore, tolerance, set, keyed_by, any_of, normalise, mask_regex } = rules;
+        (self.ignore, self.tolerance, self.set, self.keyed_by) = (ignore, tolerance, set, keyed_by);
+        (self.any_of, self.normalise, self.mask_regex) = (any_of, normalise, mask_regex);
     }
 }
 

@@ -11,7 +11,9 @@ mod bootstrap;
 mod bounds;
 mod buckets;
 mod business;
+mod catching;
 mod comparing;
+mod corrupt;
 mod declared;
 mod deviation;
 mod drives;
@@ -50,7 +52,9 @@ mod watched;
 
 pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
+pub use catching::{Caught, RulesCheck, check_rules};
 pub use comparing::{compare, compare_drives, unsteadiness};
+pub use corrupt::Corruption;
 pub use declared::{AnyOfSettings, EpochUnit, Form, KeyedSettings, MaskRegexSettings, NormaliseSettings, TopicRules};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use expected::{

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use assert_cmd::Command;
 use rehearsal::compare::{
-    Change, CompareSettings, Comparison, Drive, Kind, Redelivered, Remembered, Rules, compare_drives,
-    idempotency_of_drives,
+    Change, CompareSettings, Comparison, Corruption, Drive, Kind, Redelivered, Remembered, Rules, RulesCheck,
+    check_rules, compare_drives, idempotency_of_drives,
 };
-use rehearsal::outcome::{Channel, Output};
+use rehearsal::outcome::{Channel, Ending, EndingReport, OutcomeWriter, Output};
+use rehearsal::plan::Seed;
 use rehearsal::spill::SpillSpace;
+use tempfile::TempDir;
 
-fn output(key: &str, value: &str) -> Output {
+pub(super) fn output(key: &str, value: &str) -> Output {
     Output {
         topic: "payouts".to_owned(),
         key: (!key.is_empty()).then(|| key.as_bytes().to_vec()),
@@ -18,24 +21,24 @@ fn output(key: &str, value: &str) -> Output {
     }
 }
 
-fn drive(outputs: impl IntoIterator<Item = Output>) -> Remembered {
+pub(super) fn drive(outputs: impl IntoIterator<Item = Output>) -> Remembered {
     let numbered = outputs.into_iter().enumerate();
     Remembered::finished(
         numbered.map(|(at, output)| Output { sequence: at as i64, arrived_us: at as i64 * 10, ..output }).collect(),
     )
 }
 
-fn rules(toml: &str) -> Rules {
+pub(super) fn rules(toml: &str) -> Rules {
     toml::from_str::<CompareSettings>(toml).unwrap().check().unwrap()
 }
 
-fn compared(toml: &str, old: &[&Remembered], new: &Remembered) -> Comparison {
+pub(super) fn compared(toml: &str, old: &[&Remembered], new: &Remembered) -> Comparison {
     let old: Vec<&dyn Drive> = old.iter().map(|drive| *drive as &dyn Drive).collect();
     compare_drives(&old, &[new], &rules(toml), None, &SpillSpace::system()).unwrap()
 }
 
 /// Patterns that are more than information.
-fn found(comparison: &Comparison) -> Vec<(Kind, Option<&str>, Option<Change>, u64)> {
+pub(super) fn found(comparison: &Comparison) -> Vec<(Kind, Option<&str>, Option<Change>, u64)> {
     let judged = comparison.patterns.iter().filter(|pattern| !pattern.information);
     judged.map(|pattern| (pattern.kind, pattern.path.as_deref(), pattern.change, pattern.count)).collect()
 }
@@ -266,4 +269,121 @@ fn plain_text_and_dead_letters_are_under_the_same_rules() {
     let (old, new, wrong) = (drive(of("no 5")), drive(of("no 6")), drive(of("yes 5")));
     assert_eq!(found(&compared(rule, &[&old], &new)), []);
     assert_eq!(found(&compared(rule, &[&old], &wrong)).len(), 1);
+}
+
+// ---- what rules still catch ----
+
+fn corrupted(toml: &str, drive: &Remembered, count: u64, seed: u64) -> RulesCheck {
+    check_rules(drive, &rules(toml), (count, Seed(seed)), &|_| {}, &SpillSpace::system()).unwrap()
+}
+
+fn rich() -> Remembered {
+    drive((0..120).map(|number| {
+        let value = format!(
+            r#"{{"id":{number},"amount":{}.5,"name":"Name{number}","paid":true,"tags":["a","b{number}"],"inner":{{"n":-{number}}}}}"#,
+            number * 3 + 1
+        );
+        output(&format!("k{}", number % 10), &value)
+    }))
+}
+
+#[test]
+fn without_rules_every_corruption_is_caught_but_what_is_truly_equal() {
+    let check = corrupted("", &rich(), 600, 7);
+    assert_eq!((check.outputs, check.all.made), (120, 600));
+    assert_eq!(check.all.caught + check.all.equal, 600);
+    assert!(check.all.hidden.is_empty() && check.all.together == 0);
+    assert_eq!(check.kinds.len(), Corruption::ALL.len(), "{:?}", check.kinds.keys());
+    // Only a place among other outputs can be one that nothing depends on, and -0 is 0.
+    for (kind, caught) in &check.kinds {
+        assert!(
+            caught.equal == 0 || matches!(kind, Corruption::OutputsSwapped | Corruption::Sign),
+            "{kind:?} {caught:?}"
+        );
+        assert!(caught.caught > 0, "{kind:?}");
+    }
+    assert_eq!(check, corrupted("", &rich(), 600, 7));
+    assert_ne!(check.kinds, corrupted("", &rich(), 600, 8).kinds);
+}
+
+#[test]
+fn an_ignored_path_hides_exactly_the_corruptions_there() {
+    let amounts =
+        drive((1..50).map(|number| output(&number.to_string(), &format!(r#"{{"amount":{number},"n":{number}}}"#))));
+    let check = corrupted("ignore = ['$.amount', '$.nowhere']", &amounts, 500, 1);
+    let hidden = check.all.hidden["ignore $.amount"];
+    assert_eq!(check.all.hidden_count(), hidden);
+    assert_eq!(check.all.made, check.all.caught + check.all.equal + hidden);
+    assert_eq!(check.harmless.iter().map(String::as_str).collect::<Vec<_>>(), ["ignore $.nowhere"]);
+    for (kind, caught) in &check.kinds {
+        // Half the numbers are amounts, half the members; of outputs as a whole none is.
+        let is_there = matches!(
+            kind,
+            Corruption::LastPlace
+                | Corruption::OnePercent
+                | Corruption::Sign
+                | Corruption::Null
+                | Corruption::OtherType
+                | Corruption::MemberGone
+        );
+        assert_eq!(caught.hidden_count() > 0, is_there, "{kind:?} {caught:?}");
+        // Outputs of different keys depend on nothing.
+        assert_eq!(caught.caught > 0, *kind != Corruption::OutputsSwapped, "{kind:?}");
+    }
+}
+
+#[test]
+fn each_rule_is_named_for_what_it_hides() {
+    let toml = "set = ['$.tags']
+        tolerance = [{ path = '$.amount', relative = 0.02 }]
+        normalise = [{ path = '$.name', as = 'lower' }]
+        topics.payouts.ignore = ['$.paid']";
+    let check = corrupted(toml, &rich(), 1_500, 3);
+    let hides = |kind: Corruption| check.kinds[&kind].hidden.keys().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(hides(Corruption::ElementsSwapped), ["set $.tags"]);
+    assert_eq!(hides(Corruption::Case), ["normalise $.name as lower"]);
+    assert!(hides(Corruption::OnePercent).contains(&"tolerance $.amount"));
+    assert!(hides(Corruption::Null).contains(&"ignore $.paid in payouts"));
+    assert!(check.harmless.is_empty(), "{:?}", check.harmless);
+    assert_eq!(hides(Corruption::OutputLost), [""; 0]);
+}
+
+fn outcome(folder: &std::path::Path, outputs: &Remembered) {
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let mut writer = OutcomeWriter::create(folder, &[], &[]).unwrap();
+    outputs.outputs.iter().for_each(|output| writer.output(output).unwrap());
+    writer.finish(&EndingReport::new(Ending::Finished, "drained")).unwrap();
+}
+
+fn rehearsal() -> Command {
+    Command::cargo_bin("rehearsal").unwrap()
+}
+
+#[test]
+fn the_command_takes_an_outcome_or_a_run_and_ends_by_what_is_caught() {
+    let folder = TempDir::new().unwrap();
+    let run = folder.path().join("run");
+    outcome(&run.join("outcomes/old"), &rich());
+    let scenario = folder.path().join("rules.toml");
+    std::fs::write(&scenario, "seed = 5\n[compare]\nignore = [\"$.amount\"]\n").unwrap();
+    let check = |arguments: &[&str]| {
+        let all = rehearsal().args(["rules", "check"]).arg(&scenario).args(arguments).output().unwrap();
+        (all.status.code(), String::from_utf8(all.stdout).unwrap(), String::from_utf8(all.stderr).unwrap())
+    };
+    let (named_run, named_old) = (run.display().to_string(), run.join("outcomes/old").display().to_string());
+    let (code, text, _) = check(&[&named_run, "--count", "300"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("ignore $.amount") && text.contains("seed 5") && text.contains("output-lost"), "{text}");
+    assert_eq!(check(&[&named_old, "--count", "300"]).1, text);
+    assert_eq!(check(&[&named_run, "--count", "300", "--at-least", "99.9%"]).0, Some(1));
+    assert_eq!(check(&[&named_run, "--count", "300", "--at-least", "50%"]).0, Some(0));
+    let (code, json, _) = check(&[&named_run, "--count", "300", "--json", "--set", "compare.ignore=[]"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["caught_share"], &json["seed"]), (Some(0), &1.0.into(), &5.into()));
+    assert_eq!(json["all"]["made"], 300);
+    let (code, _, error) = check(&["nowhere"]);
+    assert_eq!(code, Some(2), "{error}");
+    let empty = folder.path().join("empty");
+    outcome(&empty, &drive([]));
+    assert_eq!(check(&[&empty.display().to_string()]).0, Some(3));
 }
