@@ -10,6 +10,7 @@ mod compare;
 mod conformance;
 mod crash;
 mod described;
+mod diffstream;
 mod drive;
 mod effects;
 mod flags;
