@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::bounds::Bounds;
 use super::business;
 use super::business::Figures;
+use super::cause;
 use super::drives::{Drive, EventTimes};
 use super::engine::{Engine, Totals};
 use super::expected::{Covered, Expectations};
@@ -18,7 +19,7 @@ use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
 use super::state::Convergence;
 use super::watched::Watched;
-use super::{Change, CompareError, Comparison, Kind, Pattern, Reordering, Standing, Statistics};
+use super::{Change, CompareError, Comparison, Explained, Kind, Pattern, Reordering, Standing, Statistics};
 use crate::outcome::{Ending, Outcome};
 use crate::recording::Recording;
 use crate::spill::SpillSpace;
@@ -143,15 +144,28 @@ fn compare_bounded(
     };
     let taken = totals.take_expected();
     let (taking_place, covered) = taken.finish(gathered.looks, &topics, (first_new, old.len()), rules)?;
+    let draw = totals.patterns.draw;
     let found = found(totals, covered, if turned { 0 } else { old.len() });
     let candidates = found.iter().flat_map(|(_, _, tally)| &tally.candidates);
     let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));
     let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
-    let patterns = found.into_iter().map(|(by, signature, tally)| {
+    let looked: Vec<cause::Looked<'_>> =
+        found.iter().map(|(_, signature, tally)| looked(signature, tally, rules)).collect();
+    let around = cause::Surroundings { drives: [first_old, first_new], rules, events: times, draw };
+    let common = cause::common(&looked, &around)?;
+    let patterns = found.into_iter().zip(common).map(|((by, signature, tally), common)| {
         let comparable = taking_place.comparable(&signature, old.len()).max(tally.counts.raw);
         let id = rules.expected().id(&signature, by);
         let expected_by = by.map(usize::from);
-        Pattern { id, comparable, expected_by, ..pattern(signature, &tally, (counted, by), rules, &sightings) }
+        let ways = tally.seen.explain(&signature, tally.counts.raw, tally.counts.compared);
+        let explained = Explained { ways, common };
+        Pattern {
+            id,
+            comparable,
+            expected_by,
+            explained,
+            ..pattern(signature, &tally, (counted, by), rules, &sightings)
+        }
     });
     comparison.patterns = patterns.collect();
     let sighted = |(found, candidate): (Convergence, Option<Candidate>)| Convergence {
@@ -256,6 +270,12 @@ fn found(totals: Totals, covered: Vec<Covered>, new: usize) -> Vec<(Option<u16>,
     counted.filter(|(_, _, tally)| tally.counts.raw > 0).chain(covered).collect()
 }
 
+/// A pattern as what is common to its differences is looked for.
+fn looked<'l>(signature: &'l Signature, tally: &'l Tally, rules: &Rules) -> cause::Looked<'l> {
+    let (sample, information) = (&tally.sample, signature.is_information(rules));
+    cause::Looked { signature, sample, count: tally.counts.raw, information }
+}
+
 /// Whether a pattern is one of the tests that could turn a run red.
 fn is_tested(signature: &Signature, counts: &Counts, rules: &Rules) -> bool {
     counts.raw > 0 && !signature.is_information(rules) && !is_fact(signature)
@@ -298,6 +318,7 @@ fn pattern(
     examples.sort_by_key(|example| example.cause.as_ref().map_or(i64::MAX, |cause| cause.replay_us));
     examples.truncate(EXAMPLES_MAX);
     Pattern {
+        explained: Explained::default(),
         information: signature.is_information(rules),
         kind: signature.kind,
         topic: signature.topic,

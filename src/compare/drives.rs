@@ -8,7 +8,7 @@ use super::CompareError;
 use super::scan::mix;
 use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, Receipt};
 use crate::plan::Phase;
-use crate::recording::{Partition, Recording};
+use crate::recording::{Columns, Coordinate, Partition, Place, Recording};
 
 /// A drive to compare: an [`Outcome`] on disk, or outputs in memory ([`Remembered`]).
 pub trait Drive {
@@ -251,6 +251,15 @@ pub trait EventTimes {
     ///
     /// The recording cannot be read.
     fn times(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, i64>, CompareError>;
+
+    /// Reads the values of `events`, as recorded; those that cannot be had, and tombstones, are left out. By default none can.
+    ///
+    /// # Errors
+    ///
+    /// The recording cannot be read.
+    fn values(&self, _events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, Vec<u8>>, CompareError> {
+        Ok(BTreeMap::new())
+    }
 }
 
 /// Lookups in one partition from which on reading all its coordinates is cheaper.
@@ -258,37 +267,56 @@ const LOOKUPS_MAX: usize = 256;
 
 impl EventTimes for Recording {
     fn times(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
-        let mut partitions: BTreeMap<Partition, Vec<i64>> = BTreeMap::new();
-        for event in events {
-            let partition = Partition { topic: event.topic.clone(), partition: event.partition };
-            partitions.entry(partition).or_default().push(event.offset);
-        }
-        let mut times = BTreeMap::new();
-        for (partition, offsets) in partitions {
-            let mut found = Vec::new();
-            if offsets.len() > LOOKUPS_MAX {
-                for coordinate in self.coordinates(&partition, false) {
-                    let coordinate = coordinate?;
-                    if offsets.binary_search(&coordinate.offset).is_ok() {
-                        found.push(coordinate);
-                    }
-                }
-            } else {
-                for offset in &offsets {
-                    found.extend(self.at(&partition, *offset)?);
+        let found = found(self, events)?.into_iter();
+        Ok(found.filter_map(|(event, coordinate)| Some((event, coordinate.timestamp_ms?))).collect())
+    }
+
+    fn values(&self, events: &BTreeSet<Coordinates>) -> Result<BTreeMap<Coordinates, Vec<u8>>, CompareError> {
+        let mut found = found(self, events)?;
+        found.sort_by_key(|(_, coordinate)| coordinate.place);
+        let places: Vec<Place> = found.iter().map(|(_, coordinate)| coordinate.place).collect();
+        let mut values = BTreeMap::new();
+        self.lookup(Columns { value: true, ..Columns::NONE }).each(&places, |at, event| {
+            if let (Some((own, _)), Some(value)) = (found.get(at), event.value) {
+                values.insert(own.clone(), value.to_vec());
+            }
+            Ok::<_, CompareError>(())
+        })?;
+        Ok(values)
+    }
+}
+
+/// Finds where recorded events stand; those that the recording does not have are left out.
+fn found(
+    recording: &Recording,
+    events: &BTreeSet<Coordinates>,
+) -> Result<Vec<(Coordinates, Coordinate)>, CompareError> {
+    let mut partitions: BTreeMap<Partition, Vec<i64>> = BTreeMap::new();
+    for event in events {
+        let partition = Partition { topic: event.topic.clone(), partition: event.partition };
+        partitions.entry(partition).or_default().push(event.offset);
+    }
+    let mut all = Vec::new();
+    for (partition, offsets) in partitions {
+        let mut found = Vec::new();
+        if offsets.len() > LOOKUPS_MAX {
+            for coordinate in recording.coordinates(&partition, false) {
+                let coordinate = coordinate?;
+                if offsets.binary_search(&coordinate.offset).is_ok() {
+                    found.push(coordinate);
                 }
             }
-            times.extend(found.into_iter().filter_map(|coordinate| {
-                let event = Coordinates {
-                    topic: partition.topic.clone(),
-                    partition: partition.partition,
-                    offset: coordinate.offset,
-                };
-                Some((event, coordinate.timestamp_ms?))
-            }));
+        } else {
+            for offset in &offsets {
+                found.extend(recording.at(&partition, *offset)?);
+            }
         }
-        Ok(times)
+        all.extend(found.into_iter().map(|coordinate| {
+            let (topic, partition) = (partition.topic.clone(), partition.partition);
+            (Coordinates { topic, partition, offset: coordinate.offset }, coordinate)
+        }));
     }
+    Ok(all)
 }
 
 impl EventTimes for BTreeMap<Coordinates, i64> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::align::align;
 use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Buckets};
+use super::cause::{Difference, Draw};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::expected::Found;
 use super::gather::{Entry, Topics, is_ordered, silencers};
@@ -104,6 +105,8 @@ impl<'a> Engine<'a> {
         (topics, last): (Topics, Vec<i64>),
         (bounds, spill): (Bounds, &'a SpillSpace),
     ) -> Self {
+        let mut tally = Totals::default();
+        tally.patterns.draw = Draw::new(last[0], last[olds]);
         Self {
             drives,
             olds,
@@ -119,7 +122,7 @@ impl<'a> Engine<'a> {
             bounds,
             pairs: Buckets::new(rules.settings.memory << 17, spill),
             reordered: Marks::default(),
-            tally: Totals::default(),
+            tally,
         }
     }
 
@@ -912,7 +915,19 @@ impl<'a> Engine<'a> {
             self.strays.keep(stray);
         } else {
             stray.note(finding.counts, &mut self.tally);
+            if tag == Tag::Raw {
+                self.look(finding, (old, new));
+            }
         }
+    }
+
+    /// Looks at what two outputs say where they differ.
+    fn look(&mut self, finding: &Finding, (old, new): (&[Seen], &[Seen])) {
+        let Some((at, to)) = finding.old.zip(finding.new) else { return };
+        // Where key and identity are one, what stands before it is what old wrote for the key before.
+        let before = at.checked_sub(1).map(|at| &old[at]).filter(|_| !self.rules.has_identity());
+        let difference = Difference { old: &old[at], new: &new[to], before };
+        self.tally.patterns.look(&finding.signature, |seen| seen.look(&finding.signature, &difference));
     }
 
     /// Finds for each feature on which drives disagree which one of them is odd.

@@ -274,6 +274,11 @@ impl<'a> Node<'a> {
         if lexer.is_done() { Ok(node) } else { Err(NoJson) }
     }
 
+    /// Reads the value that comes next and leaves what stands behind it.
+    pub(super) fn next(lexer: &mut Lexer<'a>) -> Result<Self, NoJson> {
+        Self::value(lexer, 0)
+    }
+
     fn value(lexer: &mut Lexer<'a>, depth: u32) -> Result<Self, NoJson> {
         if depth > DEPTH_MAX {
             return Err(NoJson);

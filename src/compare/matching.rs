@@ -91,7 +91,7 @@ impl Seen {
         self.output.value.as_deref().map_or(&[], |value| &value[..self.frame_bytes])
     }
 
-    /// What it says.
+    /// What it says, as JSON where a schema describes it; none for a tombstone.
     pub(super) fn value(&self) -> Option<&[u8]> {
         self.decoded.as_deref().or_else(|| self.output.value.as_deref().map(|value| &value[self.frame_bytes..]))
     }

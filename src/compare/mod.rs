@@ -12,6 +12,7 @@ mod bounds;
 mod buckets;
 mod business;
 mod catching;
+mod cause;
 mod comparing;
 mod corrupt;
 mod declared;
@@ -53,6 +54,7 @@ mod watched;
 pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
 pub use catching::{Caught, RulesCheck, check_rules};
+pub use cause::{Common, Condition, Explained, Way};
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use corrupt::Corruption;
 pub use declared::{AnyOfSettings, EpochUnit, Form, KeyedSettings, MaskRegexSettings, NormaliseSettings, TopicRules};
@@ -254,6 +256,9 @@ pub struct Pattern {
     /// Expectation that speaks of it, as its place in the report's `expected`; none for most.
     #[serde(default)]
     pub expected_by: Option<usize>,
+    /// Why its differences are there, as far as they show it.
+    #[serde(default)]
+    pub explained: Explained,
 }
 
 /// The odd-one-out test of a pattern.

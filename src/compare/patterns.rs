@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cause;
 use super::matching::Signature;
 use super::noise::Counts;
 use super::{Change, Kind};
@@ -36,6 +37,10 @@ pub(super) struct Tally {
     pub(super) candidates: Vec<Candidate>,
     /// How often a drive is odd, by unit and drive, where several identities are one unit.
     units: BTreeMap<(u64, usize), u32>,
+    /// What was seen of its pairs of values.
+    pub(super) seen: cause::Seen,
+    /// Outputs that it is about.
+    pub(super) sample: cause::Sample,
 }
 
 /// All patterns.
@@ -43,6 +48,8 @@ pub(super) struct Tally {
 pub(super) struct Patterns {
     tallies: BTreeMap<Signature, Tally>,
     units: usize,
+    /// Outputs that are held against those that differ.
+    pub(super) draw: cause::Draw,
 }
 
 /// Which drive is odd at an identity.
@@ -70,12 +77,21 @@ impl Patterns {
 
     /// Counts a difference of old against new.
     pub(super) fn raw(&mut self, signature: &Signature, candidate: Candidate) {
+        let draw = self.draw;
         let tally = self.tally(signature);
         tally.counts.raw += 1;
+        tally.sample.note(&candidate, draw);
         let place = tally.candidates.partition_point(|other| *other <= candidate);
         if place < CANDIDATES_MAX {
             tally.candidates.insert(place, candidate);
             tally.candidates.truncate(CANDIDATES_MAX);
+        }
+    }
+
+    /// Looks at the values of a difference that was counted; those of signatures that are not told apart explain nothing.
+    pub(super) fn look(&mut self, signature: &Signature, look: impl FnOnce(&mut cause::Seen)) {
+        if let Some(tally) = self.tallies.get_mut(signature) {
+            look(&mut tally.seen);
         }
     }
 
@@ -141,6 +157,8 @@ impl Tally {
         for (unit, times) in other.units {
             *self.units.entry(unit).or_default() += times;
         }
+        self.seen.add(&other.seen);
+        self.sample.add(&other.sample);
     }
 }
 

@@ -259,6 +259,7 @@ mod tests {
             statistics: Statistics::default(),
             first: None,
             examples: Vec::new(),
+            explained: crate::compare::Explained::default(),
         }
     }
 

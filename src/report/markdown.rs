@@ -121,6 +121,7 @@ fn patterns(report: &Report) -> String {
                 text += &row;
             }
         }
+        text += &why(&patterns, PATTERNS_BYTES_MAX.saturating_sub(text.len()));
         if heading == Heading::Proven {
             text += &example(&patterns);
         }
@@ -175,6 +176,24 @@ fn expected(report: &Report) -> String {
         let _ = writeln!(text, "\n_{} more are left out; `report.html` and `run.json` have them._", count(left_out));
     }
     text
+}
+
+/// Writes why differences are there, pattern by pattern, and says so where there is no room for all.
+fn why(patterns: &[&Pattern], bytes_max: usize) -> String {
+    let mut text = String::new();
+    for pattern in patterns {
+        let lines = words::explained(pattern);
+        if lines.is_empty() {
+            continue;
+        }
+        let lines = lines.iter().map(|line| prose(line)).collect::<Vec<_>>().join("<br>");
+        let written = format!("- {}: {lines}\n", prose(&words::signature(pattern)));
+        if text.len() + written.len() > bytes_max {
+            return text + "\n_Why the others differ is left out; `report.html` and `run.json` have it._\n";
+        }
+        text += &written;
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 /// Writes the first example of the first pattern as a diff.

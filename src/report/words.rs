@@ -301,6 +301,14 @@ pub(super) fn about(pattern: &Pattern) -> String {
     std::iter::once(meaning(pattern.kind)).chain(mark(pattern)).collect::<Vec<_>>().join("; ")
 }
 
+/// Says why the differences of a pattern are there: what new does, and what is common to them.
+pub(super) fn explained(pattern: &Pattern) -> Vec<String> {
+    let explained = &pattern.explained;
+    let ways = explained.ways.iter().enumerate();
+    let ways = ways.map(|(at, way)| if at == 0 { way.says.clone() } else { format!("or: {}", way.says) });
+    ways.chain(explained.common.iter().map(|common| format!("common to them: {}", common.says))).collect()
+}
+
 /// Says what keeps a pattern from being judged; none for most.
 pub(super) fn mark(pattern: &Pattern) -> Option<&'static str> {
     pattern.unjudgeable.then_some("cannot be judged: all drives differ")

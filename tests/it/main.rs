@@ -4,6 +4,7 @@
 
 mod business;
 mod capture;
+mod causes;
 mod cli;
 mod compare;
 #[path = "../kafka/conformance/mod.rs"]

@@ -58,7 +58,7 @@ pub(crate) fn desk(orders: i64) -> TempDir {
 }
 
 /// Runs a scenario of two commands, in TOML; `more` begins within `[drive]`.
-fn rehearse(desk: &Path, old: &str, new: &str, more: &str) -> Report {
+pub(crate) fn rehearse(desk: &Path, old: &str, new: &str, more: &str) -> Report {
     let text = format!(
         "recording = 'orders'\n[old]\ncommand = {old}\n[new]\ncommand = {new}\n[drive]\nsettle = '50ms'\n{more}"
     );
@@ -70,7 +70,7 @@ fn rehearse(desk: &Path, old: &str, new: &str, more: &str) -> Report {
 }
 
 /// Bare values, as fast as they are taken, told apart by their number.
-const VALUES: &str = "payload = 'value'\n[pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.order_id']\n";
+pub(crate) const VALUES: &str = "payload = 'value'\n[pace]\nmode = 'unpaced'\n[compare]\nidentity = ['$.order_id']\n";
 
 fn drives(report: &Report) -> Vec<&str> {
     report.drives.iter().map(|drive| drive.drive.as_str()).collect()

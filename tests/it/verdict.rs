@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    CompareError, Comparison, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings, Gates, Idempotency,
-    Judgement, Kind, LagFigures, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Sighting, Standing,
-    Statistics, Verdict, judge, latency, off_schedule,
+    CompareError, Comparison, Explained, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings, Gates,
+    Idempotency, Judgement, Kind, LagFigures, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern,
+    Sighting, Standing, Statistics, Verdict, judge, latency, off_schedule,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -231,6 +231,7 @@ fn pattern(kind: Kind, standing: Standing, count: u64) -> Pattern {
             replay_us: 1_000,
         }),
         examples: Vec::new(),
+        explained: Explained::default(),
     }
 }
 

@@ -146,6 +146,9 @@ fn detail(report: &Report, (number, noisy): (usize, &str), pattern: &Pattern, pa
         if let Some(first) = &pattern.first {
             page.leaf("p", &format!("First: {}", sighting(first)));
         }
+        for line in words::explained(pattern) {
+            page.leaf("p class=\"why\"", &line);
+        }
         page.leaf("p class=\"about\"", &statistics(pattern, noisy));
         let written =
             page.within(EXAMPLES_BYTES, pattern.examples.iter(), |page, each| example(pattern.kind, each, page));

@@ -10,6 +10,9 @@ use crate::report::words::{self, Heading, patterns_of, sighting, signature};
 /// How many patterns under one heading are printed; the other formats hold the rest.
 const PATTERNS_MAX: usize = 12;
 
+/// Of how many of them it is printed why they differ, where new is to blame.
+const EXPLAINED_MAX: usize = 5;
+
 /// How many columns an old or new value takes in an example.
 const VALUE_WIDTH: usize = 84;
 
@@ -25,8 +28,9 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
             heading.meaning(report),
         );
         out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
-        for pattern in patterns.iter().take(PATTERNS_MAX) {
-            one_pattern(report, pattern, out);
+        let to_blame = matches!(heading, Heading::Proven | Heading::Suspected);
+        for (at, pattern) in patterns.iter().take(PATTERNS_MAX).enumerate() {
+            one_pattern(report, pattern, to_blame && at < EXPLAINED_MAX, out);
         }
         if patterns.len() > PATTERNS_MAX {
             let left = (patterns.len() - PATTERNS_MAX) as u64;
@@ -42,7 +46,7 @@ pub(super) fn patterns(report: &Report, out: &mut Printed) {
 /// Prints a pattern with all its examples.
 pub(super) fn whole(report: &Report, pattern: &Pattern, out: &mut Printed) {
     out.columns(Paint::Quiet, &["", "new", "noise"], &[70, 13, 13]);
-    head(report, pattern, out);
+    head(report, pattern, true, out);
     pattern.examples.iter().for_each(|example| one_example(pattern.kind, example, out));
 }
 
@@ -68,9 +72,14 @@ pub(super) fn expected(report: &Report, out: &mut Printed) {
     }
 }
 
-fn head(report: &Report, pattern: &Pattern, out: &mut Printed) {
+fn head(report: &Report, pattern: &Pattern, explained: bool, out: &mut Printed) {
     out.columns(Paint::Plain, &[&signature(pattern), &count(pattern.count), &words::noise(pattern)], &[70, 13, 13]);
     out.wrapped(4, Paint::Quiet, &words::about(pattern));
+    if explained {
+        for line in words::explained(pattern) {
+            out.wrapped(4, Paint::Plain, &line);
+        }
+    }
     if let Some(first) = &pattern.first {
         out.wrapped(4, Paint::Plain, &format!("first: {}", sighting(first)));
     }
@@ -83,8 +92,8 @@ fn head(report: &Report, pattern: &Pattern, out: &mut Printed) {
     }
 }
 
-fn one_pattern(report: &Report, pattern: &Pattern, out: &mut Printed) {
-    head(report, pattern, out);
+fn one_pattern(report: &Report, pattern: &Pattern, explained: bool, out: &mut Printed) {
+    head(report, pattern, explained, out);
     if !matches!(Heading::of(pattern), Heading::Noise | Heading::Expected | Heading::Information) {
         pattern.examples.iter().take(1).for_each(|example| one_example(pattern.kind, example, out));
     }

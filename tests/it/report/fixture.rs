@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Causes, Change, Example, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures, Latency, LatencyFigures,
-    LatencyIncrease, LatencyNoise, Pattern, Redelivery, RepeatedCalls, Shown, Sighting, Standing, Statistics, Verdict,
+    Causes, Change, Common, Condition, Example, Explained, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures,
+    Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Redelivery, RepeatedCalls, Shown, Sighting,
+    Standing, Statistics, Verdict, Way,
 };
 use rehearsal::outcome::{EffectCount, Ending, Lateness};
 use rehearsal::plan::PlanSummary;
@@ -320,6 +321,10 @@ pub(crate) fn hostile() -> Report {
         let mut pattern = rounding();
         pattern.topic = text();
         pattern.path = Some(text());
+        pattern.explained.ways[0].says = text();
+        if let Some(common) = &mut pattern.explained.common {
+            common.says = text();
+        }
         for example in &mut pattern.examples {
             example.identity = text();
             if let Some(new) = &mut example.new {
@@ -419,6 +424,24 @@ fn rounding() -> Pattern {
             paid("2013-01-01/UA1545/EWR-IAH", 31, ("premium", "262.50", "262.00"), 1_357_052_340_000),
             paid("2013-01-01/B6725/JFK-BQN", 118, ("premium", "412.50", "412.00"), 1_357_063_080_000),
         ],
+        explained: Explained {
+            ways: vec![Way {
+                name: "rounding".into(),
+                says:
+                    "new rounds $.amount down to whole numbers where old writes more digits: 214 of 1,204 differ by 0.5"
+                        .into(),
+                explains: 214,
+                looked_at: 214,
+            }],
+            common: Some(Common {
+                says: "$.fare_class \"premium\": all 214; of 990 others looked at 1.8%".into(),
+                conditions: vec![Condition { subject: "$.fare_class".into(), value: "\"premium\"".into() }],
+                holds: 214,
+                looked_at: 214,
+                others_hold: 18,
+                others: 990,
+            }),
+        },
     }
 }
 
@@ -441,6 +464,7 @@ fn paid_twice() -> Pattern {
         },
         first: Some(sighting(1, 2_531, 1_357_081_260_000, 229_200)),
         examples: vec![example],
+        explained: Explained::default(),
         ..rounding()
     }
 }
@@ -468,6 +492,7 @@ fn suspicion() -> Pattern {
             replay_us: 7_140_000,
         }),
         examples: Vec::new(),
+        explained: Explained::default(),
         ..rounding()
     }
 }
@@ -485,6 +510,7 @@ fn timestamps() -> Pattern {
         statistics: Statistics { compared: 1_204, odd_all: 1, ..Statistics::default() },
         first: None,
         examples: Vec::new(),
+        explained: Explained::default(),
         ..rounding()
     }
 }
@@ -501,6 +527,7 @@ fn reordering() -> Pattern {
         statistics: Statistics::default(),
         first: Some(sighting(0, 14, 1_357_041_720_000, 31_500)),
         examples: Vec::new(),
+        explained: Explained::default(),
         ..rounding()
     }
 }
