@@ -76,13 +76,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
     let (rules, gates) = wrong.comparison();
-    for target in settings.drive.hosts.values() {
-        let known = |name| settings.effect.iter().any(|effect| effect.name == name);
-        if target.strip_prefix("effects.").is_some_and(|name| !name.is_empty() && !known(name)) {
-            let instead = "Write `[[effect]]` with that name, or the name of another.";
-            wrong.keep::<()>(Err(SettingError::new("drive.hosts", format!("nothing serves `{target}`"), instead)));
-        }
-    }
+    wrong.hosts();
     let effects = settings.effect.iter().map(|effect| &effect.name);
     let taken: Vec<String> = settings.drive.outputs.iter().chain(effects).cloned().collect();
     let sinks = wrong.keep(check_sinks(&settings.sink, &taken));
@@ -190,6 +184,18 @@ impl Wrong<'_> {
             return [new.clone(), new];
         }
         [of("old", &settings.old), of("new", &settings.new)]
+    }
+
+    /// Checks that names of production lead to what is there.
+    fn hosts(&mut self) {
+        let settings = &self.scenario.settings;
+        let known = |name| settings.effect.iter().any(|effect| effect.name == name);
+        for target in settings.drive.hosts.values() {
+            if target.strip_prefix("effects.").is_some_and(|name| !name.is_empty() && !known(name)) {
+                let instead = "Write `[[effect]]` with that name, or the name of another.";
+                self.keep::<()>(Err(SettingError::new("drive.hosts", format!("nothing serves `{target}`"), instead)));
+            }
+        }
     }
 
     /// Checks what drives are compared by, and what the verdict rests on.

@@ -1,4 +1,4 @@
-//! The reducers of the case study in "DiffStream: Differential Output Testing for Stream Processing Programs" (Kallas, Niksic,
+//! The reducers of the case study in "`DiffStream`: Differential Output Testing for Stream Processing Programs" (Kallas, Niksic,
 //! Stanford, Alur, OOPSLA 2020), which go back to the study of reducers in production by Xiao and others (ICSE 2014): five that
 //! depend on the order in which events arrive, and seven uses of the like that are harmless.
 //!
