@@ -142,17 +142,24 @@ fn nothing_to_count(figure: &BusinessFigure) -> Option<String> {
         .then(|| format!("no output of {} is part of it: {}", figure.topic, left_out_of("old", figure, &old)))
 }
 
-/// Says what the figure came to, such as `53402.5 in old, 53409.5 in new (+7, +0.013 %)`.
+/// Says what the figure came to, such as `53402.5 in old, 53409.5 in new (+7, +0.01%)`.
 pub(super) fn values(figure: &BusinessFigure) -> String {
     let of = |drive: &str| figure.drives.get(drive).map_or("0", |found| found.value.as_str());
     let signed = |text: &str| if text.starts_with('-') { text.to_owned() } else { format!("+{text}") };
-    let relative =
-        figure.relative.map(|relative| format!(", {}{}", if relative > 0.0 { "+" } else { "" }, percent(relative)));
+    let relative = figure.relative.map(away_by);
     let away = match figure.changed_at_least {
         None => "no deviation".to_owned(),
         Some(_) => format!("{}{}", signed(&figure.deviation), relative.unwrap_or_default()),
     };
     format!("{} in old, {} in new ({away})", of("old"), of("new"))
+}
+
+/// Says by which share, where there is one that can be shown: a deviation is none of "0%".
+fn away_by(relative: f64) -> String {
+    match percent(relative).as_str() {
+        "0%" => ", less than 0.01%".to_owned(),
+        percent => format!(", {}{percent}", if relative > 0.0 { "+" } else { "" }),
+    }
 }
 
 /// Says what drives of `build` differ by.
@@ -223,6 +230,14 @@ mod tests {
     fn p(olds: &[&str], new: &str, changed: u64) -> Option<f64> {
         let olds: Vec<Exact> = olds.iter().map(|old| Exact::read(old)).collect();
         p_value(&olds.iter().collect::<Vec<_>>(), &Exact::read(new), changed)
+    }
+
+    #[test]
+    fn a_deviation_too_small_for_a_percentage_is_not_called_none() {
+        assert_eq!(
+            [0.4, -0.4, 0.000_13, -0.000_034, 0.000_034].map(away_by),
+            [", +40%", ", -40%", ", +0.01%", ", less than 0.01%", ", less than 0.01%"]
+        );
     }
 
     #[test]
