@@ -80,3 +80,22 @@ fn passing(error: &KafkaError) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_gone_may_be_followed_by_another_and_a_refusal_by_nothing() {
+        let error = |code| KafkaError::MetadataFetch(code);
+        for code in [Code::DestroyBroker, Code::NotLeaderForPartition, Code::BrokerTransportFailure] {
+            assert!(passing(&error(code)), "{code:?}");
+        }
+        for code in [Code::TopicAuthorizationFailed, Code::InvalidTopic, Code::UnsupportedVersion] {
+            assert!(!passing(&error(code)), "{code:?}");
+        }
+        assert!(!passing(&KafkaError::Canceled));
+    }
+}

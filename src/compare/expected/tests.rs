@@ -47,7 +47,17 @@ fn expectations(toml: &str, accepted: &[Acceptance]) -> Result<Expectations, Set
 
 /// Compares under what is expected; old is driven twice and does the same, new is driven again where asked.
 fn compared(drives: (&[&Remembered], &[&Remembered]), toml: &str, accepted: &[Acceptance]) -> Comparison {
-    let rules = CompareSettings::default().check().unwrap().with_expected(expectations(toml, accepted).unwrap());
+    compared_by(&CompareSettings::default(), drives, toml, accepted)
+}
+
+/// As [`compared`], by other rules.
+fn compared_by(
+    settings: &CompareSettings,
+    drives: (&[&Remembered], &[&Remembered]),
+    toml: &str,
+    accepted: &[Acceptance],
+) -> Comparison {
+    let rules = settings.check().unwrap().with_expected(expectations(toml, accepted).unwrap());
     let of = |drives: &[&Remembered]| drives.iter().map(|drive| (*drive).clone()).collect::<Vec<_>>();
     let (old, new) = (of(drives.0), of(drives.1));
     let old: Vec<&dyn Drive> = old.iter().map(|drive| drive as &dyn Drive).collect();
@@ -118,6 +128,27 @@ fn the_value_that_is_expected_is_no_failure() {
     assert_eq!(comparison.expected[0].share, Some(1.0));
     // Without the expectation the same outputs differ.
     assert_eq!(self::verdict(&each(200, plain), &each(200, euro), "", &[]).0, Verdict::Differ);
+}
+
+#[test]
+fn what_is_expected_holds_where_a_topic_has_rules_of_its_own_and_within_a_set() {
+    let settings: CompareSettings = toml::from_str("[topics.payouts]\nset = ['$.tags']\n").unwrap();
+    let old = each(200, |at| format!(r#"{{"id":{at},"tags":["a","b"]}}"#));
+    let new = each(200, |at| format!(r#"{{"id":{at},"tags":["b","late","a"],"currency":"EUR"}}"#));
+    let late = "[[expected]]\npath = '$.tags[*]'\nchange = 'added'\nvalue = 'late'\nbecause = 'PAY-124'\n";
+    let told = |expected: &str| {
+        let comparison = compared_by(&settings, (&[&old, &old], &[&new]), expected, &[]);
+        let patterns = comparison.patterns.iter();
+        let patterns: Vec<_> = patterns.map(|one| (one.path.clone().unwrap_or_default(), one.standing)).collect();
+        (judged(&comparison, "").verdict, patterns)
+    };
+    let of = |path: &str, standing| (path.to_owned(), standing);
+    let (tags, currency) = ("$.tags[*]", "$.currency");
+    assert_eq!(
+        told(&format!("{ADDED}{late}")),
+        (Verdict::Agree, vec![of(currency, Standing::Expected), of(tags, Standing::Expected)])
+    );
+    assert_eq!(told(ADDED), (Verdict::Differ, vec![of(tags, Standing::Proven), of(currency, Standing::Expected)]));
 }
 
 #[test]
