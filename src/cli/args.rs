@@ -483,12 +483,16 @@ pub(super) struct MaskArguments {
 Examples:
   rehearsal plan scenario.toml
   rehearsal plan scenario.toml --seed 8 --set pace.speed=60 --out plan.parquet
-  rehearsal plan scenario.toml --faults run/faults.ndjson")]
+  rehearsal plan scenario.toml --faults run/faults.ndjson
+  rehearsal plan scenario.toml --against recorded      what such a run would cost")]
 pub(super) struct PlanArguments {
     /// Scenario
     pub(super) scenario: PathBuf,
     #[command(flatten)]
     pub(super) changes: Changes,
+    /// Plans a run that holds new against what production wrote, as `run --against` does; `[old]` may be missing then
+    #[arg(long, value_name = "OUTCOME|recorded", conflicts_with = "old", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) against: Option<String>,
     /// Writes the deliveries to this Parquet file; refused if it exists
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,

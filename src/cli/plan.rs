@@ -8,14 +8,14 @@ use super::args::PlanArguments;
 use super::exit::{Code, Failure};
 use super::inspect::grouped;
 use super::printer::Printer;
-use super::run::read;
+use super::run::read_against;
 use super::whole::{check_new, write_new};
 use crate::plan::{PlanSummary, write};
 use crate::scenario::{Checked, Cost};
 
 pub(super) fn plan(arguments: &PlanArguments, printer: &Printer) -> Result<Code, Failure> {
     arguments.out.as_deref().map(check_new).transpose()?;
-    let checked = read(&arguments.scenario, &arguments.changes)?;
+    let checked = read_against(&arguments.scenario, &arguments.changes, arguments.against.as_deref())?;
     let summary = checked.plan.summary().map_err(crate::scenario::ScenarioError::from)?;
     if let Some(out) = &arguments.out {
         write_new(out, |file| Ok(write(&checked.plan, file).map_err(crate::scenario::ScenarioError::from)?))?;

@@ -155,7 +155,7 @@ pub(super) fn read(path: &Path, changes: &Changes) -> Result<Checked, Failure> {
 }
 
 /// The same, to hold new `against` what production wrote.
-fn read_against(path: &Path, changes: &Changes, against: Option<&str>) -> Result<Checked, Failure> {
+pub(super) fn read_against(path: &Path, changes: &Changes, against: Option<&str>) -> Result<Checked, Failure> {
     let read = |overrides: &[String]| match against.map(Against::named) {
         None => Scenario::read(path, overrides),
         // A run stands for what its new build wrote.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use assert_cmd::Command;
 use rehearsal::clock::Stop;
 use rehearsal::compare::{
     CompareSettings, Comparison, Drive, Kind, Pattern, Production, Remembered, Rules, Standing, Verdict, compare_drives,
@@ -243,6 +244,22 @@ fn a_release_that_does_as_production_did_agrees_without_an_old_build() {
             assert!(text.contains(said), "{format}: {said}");
         }
     }
+}
+
+#[test]
+fn a_plan_against_production_needs_no_old_build_and_names_the_drives_of_new() {
+    let desk = desk(60, |id| Some(id * 3));
+    fs::write(desk.path().join("scenario.toml"), SCENARIO).unwrap();
+    let plan = |more: &[&str]| {
+        let mut command = Command::cargo_bin("rehearsal").unwrap();
+        command.current_dir(desk.path()).args(["plan", "scenario.toml", "--json"]).args(more).output().unwrap()
+    };
+    let planned = plan(&["--against", "recorded"]);
+    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stderr));
+    let planned: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
+    assert_eq!(planned["drives"], json!(["new", "new-again"]));
+    // Without it the scenario lacks a build.
+    assert_eq!(plan(&[]).status.code(), Some(2));
 }
 
 #[test]
