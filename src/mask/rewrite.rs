@@ -46,7 +46,9 @@ pub fn rewrite(
 ) -> Result<RewriteReport, RewriteError> {
     let draft = Draft::of(&out.into())?;
     let events = write(recording, masker, &draft.path, progress)?;
-    draft.publish()?;
+    if !draft.publish(&mut || progress(events))? {
+        return Err(RewriteError::Stopped);
+    }
     Ok(RewriteReport { events, sightings: masker.sightings() })
 }
 

@@ -48,24 +48,27 @@ impl Draft {
         &self.out
     }
 
-    /// Gives the directory its name; to a store, uploads all of it, the manifest last.
-    pub(crate) fn publish(mut self) -> Result<(), RecordingError> {
+    /// Gives the directory its name; to a store, uploads all of it, the manifest last. `go_on` is asked ahead of the name, of each
+    /// segment's upload and of its end, and ahead of the manifest: where it says no, nothing of it is there, and the answer is `false`.
+    #[must_use = "whether it was published"]
+    pub(crate) fn publish(mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RecordingError> {
         if let Some(remote) = self.remote.take() {
-            return match remote.send_whole() {
+            let sent = remote.send_whole(go_on);
+            if matches!(sent, Ok(true)) {
                 // It is there: what is left of the way to it harms nobody.
-                Ok(()) => {
-                    drop(remote.give_up());
-                    Ok(())
-                }
-                Err(error) => {
-                    self.remote = Some(remote);
-                    Err(error)
-                }
-            };
+                drop(remote.give_up());
+            } else {
+                self.remote = Some(remote);
+            }
+            return sent;
+        }
+        if !go_on() {
+            return Ok(false);
         }
         self.refuse_taken()?;
         // An empty directory is replaced by the rename itself; one that is not makes it fail.
-        fs::rename(&self.path, &self.out).map_err(RecordingError::file("write", &self.out))
+        fs::rename(&self.path, &self.out).map_err(RecordingError::file("write", &self.out))?;
+        Ok(true)
     }
 
     fn refuse_taken(&self) -> Result<(), RecordingError> {

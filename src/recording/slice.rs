@@ -193,8 +193,7 @@ fn slice_bounded(
     carry_ends(recording, &lanes, &times, &mut writer);
     drop_personal_of_none(&lanes, &mut writer);
     writer.seal()?;
-    draft.publish()?;
-    Ok(report)
+    if draft.publish(&mut || progress(&report))? { Ok(report) } else { Err(SliceError::Stopped) }
 }
 
 /// Takes over what looks personal in the topics of the slice: of values nothing is looked at here, so all of it may be in there.

@@ -114,7 +114,7 @@ pub fn import(
         let names: Vec<String> = inputs.iter().map(Input::name).collect();
         return Err(ImportError::Empty { input: names.join(", ") });
     }
-    intake.seal()
+    intake.seal(progress)
 }
 
 fn check(settings: &ImportSettings) -> Result<(), ImportError> {
@@ -235,14 +235,15 @@ impl Intake {
         self.writer.write(&self.batch.finish()).map_err(unwritable(self.draft.out()))
     }
 
-    fn seal(mut self) -> Result<ImportReport, ImportError> {
+    fn seal(mut self, progress: &mut dyn FnMut(&ImportReport) -> bool) -> Result<ImportReport, ImportError> {
         if !self.batch.is_empty() {
             self.write()?;
         }
         self.writer.source_mut().topics = self.placing.topics();
         let out = self.draft.out().to_owned();
-        self.writer.seal().and_then(|_| self.draft.publish()).map_err(unwritable(&out))?;
-        Ok(self.report)
+        let Self { draft, writer, report, .. } = self;
+        let published = writer.seal().and_then(|_| draft.publish(&mut || progress(&report)));
+        if published.map_err(unwritable(&out))? { Ok(report) } else { Err(ImportError::Stopped) }
     }
 }
 

@@ -254,13 +254,19 @@ impl Remote {
         }
     }
 
-    /// Uploads all of a recording that is sealed in the spool, its manifest last.
-    pub(in crate::recording) fn send_whole(&self) -> Result<(), RecordingError> {
+    /// Uploads all of a recording that is sealed in the spool, its manifest last. Returns whether `go_on` has let it come to that.
+    pub(in crate::recording) fn send_whole(&self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RecordingError> {
         let manifest = Manifest::read(&self.recording())?;
         for segment in &manifest.segments {
-            self.sending.segment(segment)?;
+            if !go_on() || !self.sending.segment_if(segment, go_on)? {
+                return Ok(false);
+            }
         }
-        self.sending.publish(&manifest)
+        if !go_on() {
+            return Ok(false);
+        }
+        self.sending.publish(&manifest)?;
+        Ok(true)
     }
 }
 
@@ -276,13 +282,23 @@ impl Sending {
 
     /// Uploads a segment; it becomes visible only if nobody has taken over by then.
     fn segment(&self, segment: &SegmentFacts) -> Result<(), RecordingError> {
+        self.segment_if(segment, &mut || true).map(drop)
+    }
+
+    /// As [`Self::segment`], if `go_on` agrees once it is all there; returns whether it did.
+    fn segment_if(&self, segment: &SegmentFacts, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RecordingError> {
         let from = self.recording.join(&segment.file);
         let shown = self.store.shown_file(&segment.file);
-        let agreed = || self.claim.check().map_err(Halted::Claim);
-        self.store.upload(&segment.file, &from, self.part_bytes, agreed).map_err(|halted| match halted {
-            Halted::Claim(error) => error,
-            Halted::Io(error) => RecordingError::file("upload", &shown)(error),
-        })
+        let agreed = || match go_on() {
+            true => self.claim.check().map_err(Halted::Claim),
+            false => Err(Halted::Stopped),
+        };
+        match self.store.upload(&segment.file, &from, self.part_bytes, agreed) {
+            Ok(()) => Ok(true),
+            Err(Halted::Stopped) => Ok(false),
+            Err(Halted::Claim(error)) => Err(error),
+            Err(Halted::Io(error)) => Err(RecordingError::file("upload", &shown)(error)),
+        }
     }
 
     /// Writes the manifest as it is by now, and ahead of it the schemas that it may name.
@@ -346,6 +362,8 @@ impl Sending {
 
 /// What ended an upload.
 enum Halted {
+    /// Somebody asked to stop.
+    Stopped,
     Claim(RecordingError),
     Io(io::Error),
 }
