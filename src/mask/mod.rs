@@ -24,6 +24,7 @@ mod secret;
 mod settings;
 mod sightings;
 mod topics;
+mod tracing;
 
 pub use credentials::{carries_credentials, redact_line as redact_credentials, redact_named as redact_secrets};
 pub use detect::Detected;

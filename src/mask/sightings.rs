@@ -7,6 +7,7 @@ use super::detect::{Found, Plain, detect, detect_by};
 use super::edit::unframed;
 use super::scan::{Kind, Tape};
 use super::settings::{Keep, means};
+use super::tracing;
 use crate::recording::PersonalFacts;
 
 /// Most different places that are told apart; what is found beyond is counted as one.
@@ -108,8 +109,11 @@ impl Sightings {
         let is_json = !matches!(part, Looked::Header(_)) && self.tape.read(json);
         let mut first = None;
         for at in 0..self.found.len() {
-            let (kind, start) = (self.found[at].0, self.found[at].1.start);
-            self.find_path(part, json, is_json, start.saturating_sub(frame.len()));
+            let (kind, range) = self.found[at].clone();
+            self.find_path(part, json, is_json, range.start.saturating_sub(frame.len()));
+            if kind == Detected::Card && self.is_id_of_tracing(part, json, is_json, &bytes[range]) {
+                continue;
+            }
             let kept = |keep: &Keep| {
                 means(&keep.topics, topic)
                     && keep.paths.contains(&self.path)
@@ -122,6 +126,16 @@ impl Sightings {
             self.count(topic, kind, Seen { count: 0, partition, offset });
         }
         first
+    }
+
+    /// Whether what was found at the path that was found last is the whole of a value that its name calls an id of tracing.
+    fn is_id_of_tracing(&self, part: Looked<'_>, json: &[u8], is_json: bool, found: &[u8]) -> bool {
+        if let Looked::Header(name) = part {
+            return found == json && tracing::names_id([name].into_iter());
+        }
+        let Some(&innermost) = self.nodes.first().filter(|_| is_json) else { return false };
+        let names: Vec<_> = self.nodes.iter().filter_map(|&node| self.tape.name(json, node)).collect();
+        *self.tape.content(json, innermost) == *found && tracing::names_id(names.iter().map(|name| &**name))
     }
 
     /// Counts one more of a kind at `path`.

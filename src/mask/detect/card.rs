@@ -54,7 +54,8 @@ pub(super) fn is_named(text: &[u8], at: usize) -> bool {
     ahead.last().is_some_and(sign) && ahead[start..].split(sign).any(says_card)
 }
 
-fn says_card(word: &[u8]) -> bool {
+/// Whether a word of a name says that a card's number follows.
+pub(in crate::mask) fn says_card(word: &[u8]) -> bool {
     let begins = word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"card"));
     begins || NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(word))
 }

@@ -18,6 +18,7 @@ use memchr::memchr3;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::card::says_card;
 use self::places::Places;
 
 /// What something looks like.
