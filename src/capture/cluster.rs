@@ -275,6 +275,28 @@ impl<'a> Cluster<'a> {
         self.ask_within(self.timeout * 3, what, question)
     }
 
+    /// The time of the capture's clock.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Hears what the client has to say of a question to leaders of partitions that was begun at `begun`, and whether to go on waiting
+    /// for its answer: as long as [`Self::ask_leaders`] would.
+    pub(super) fn wait_on(&self, begun: Duration, what: impl Fn() -> String) -> Result<(), CaptureError> {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+        let context = self.consumer.context();
+        if let Some(reason) = context.refused() {
+            return Err(self.no_entry(&reason));
+        }
+        if self.stop.raised() {
+            return Err(CaptureError::Stopped { brokers: self.brokers.to_owned() });
+        }
+        if self.clock.now().saturating_sub(begun) >= self.timeout * 3 {
+            return Err(self.no_answer(what(), &context.heard().unwrap_or_else(|| "no answer came".to_owned())));
+        }
+        Ok(())
+    }
+
     fn ask_within<T>(
         &self,
         timeout: Duration,

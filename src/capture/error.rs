@@ -167,6 +167,22 @@ pub enum CaptureError {
         /// Offset behind the newest event.
         end: i64,
     },
+    /// The log is no longer the one that was captured: a leader without all of it took over (an unclean election, a broker that lost its
+    /// disk's cache), so that other events stand, or will stand, at offsets that the recording holds.
+    #[error(
+        "topic `{topic}`, partition {partition}: the brokers lost events that were taken{}, and offsets from there on mean others: \
+         {wanted} is wanted next", end.map(|end| format!(" (from offset {end} on)")).unwrap_or_default()
+    )]
+    LogCut {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset that was to be taken next.
+        wanted: i64,
+        /// Offset from which on the log is another one; none where its leader does not say.
+        end: Option<i64>,
+    },
     /// The recording holds events of another cluster.
     #[error("{} was begun from cluster `{recorded}`, and {brokers} are of cluster `{found}`", out.display())]
     OtherCluster {

@@ -16,6 +16,7 @@ mod settings;
 mod state;
 mod taking;
 mod topics;
+mod truncation;
 mod watching;
 mod window;
 mod writing;
@@ -43,7 +44,8 @@ use crate::recording::{RecordingError, RecordingWriter, Standing, Target};
 /// [`CaptureError::StartBehindEnd`] and [`CaptureError::RetentionOvertook`] where the log does not hold the offset to begin at; and [`CaptureError::Stopped`] where `stop` is raised
 /// before the brokers answer; [`CaptureError::OtherCluster`],
 /// [`CaptureError::RecreatedTopic`], [`CaptureError::TopicLeftOut`], [`CaptureError::PartitionLeftOut`],
-/// [`CaptureError::BegunOtherwise`] and [`CaptureError::RetentionOvertook`] where a recording cannot
+/// [`CaptureError::BegunOtherwise`], [`CaptureError::LogEndsEarlier`], [`CaptureError::LogCut`] and
+/// [`CaptureError::RetentionOvertook`] where a recording cannot
 /// be gone on with, which stays as it is; [`CaptureError::Unfinished`] where the disk refused: what was acknowledged stays, and the
 /// same call goes on once the disk takes more; [`CaptureError::Interrupted`] where the capture had begun: what was taken until
 /// then is sealed in `out`.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cluster::{Cluster, Topic};
 use super::error::in_words;
 use super::schemas::SchemasMet;
+use super::truncation::TakenUpTo;
 use super::window::{Stretch, Window};
 use super::{CaptureError, CaptureSettings, TopicChoice, TopicNames};
 use crate::clock::Clock;
@@ -80,6 +81,7 @@ impl<'c> Beginning<'c> {
         check_source(writer.source(), cluster, settings, out, &mut notes)?;
         notes.extend(begun_behind(&writer, cluster, window));
         let mut overtaken = begin_behind(&writer, cluster, window, &mut notes)?;
+        hold_against(&writer, cluster, window)?;
         overtaken.extend(begin_as_asked(cluster, window)?);
         if let Some((topic, partition, missing)) = overtaken.first().filter(|_| !settings.allow_gaps) {
             let (topic, partition, wanted, oldest) = (topic.clone(), *partition, missing.first, missing.last + 1);
@@ -324,6 +326,25 @@ fn begin_behind(
         }
     }
     Ok(overtaken)
+}
+
+/// Refuses to go on where a log is no longer the one that the events were taken from, as far as their leader epochs are known: whoever
+/// recorded before they were kept goes by offsets alone.
+///
+/// What was accounted for behind the last event (markers, what retention took) is not asked for: it may be of a later epoch.
+fn hold_against(writer: &RecordingWriter, cluster: &Cluster<'_>, window: &Window) -> Result<(), CaptureError> {
+    let names: Vec<&String> = cluster.topics.keys().collect();
+    let events = writer.rows() - writer.resumed_state();
+    if window.limit.count.is_some_and(|count| events >= count) {
+        // Nothing more is wanted.
+        return Ok(());
+    }
+    let taken = window.partitions.iter().filter_map(|stretch| {
+        let (topic, partition) = (names[stretch.topic].as_str(), stretch.partition);
+        let (last, epoch) = (writer.last_offset(topic, partition)?, writer.last_epoch(topic, partition)?);
+        Some(TakenUpTo { topic, partition, next: last + 1, epoch })
+    });
+    cluster.hold_against(&taken.collect::<Vec<_>>())
 }
 
 /// What is known of the source by now: where partitions began stays, and so do topics that are gone; all else is as the cluster

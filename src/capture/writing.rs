@@ -38,6 +38,8 @@ pub(super) struct Writing {
     ended_early: Option<String>,
     /// Gaps that are handed over ahead of the next batch, in the order of the events.
     gaps: Vec<Gap>,
+    /// Leader epochs that begin with an event of the next batch, handed over ahead of it.
+    epochs: Vec<Epoch>,
     jobs: Option<SyncSender<Job>>,
     /// What the masking noticed, each once.
     noticed: Receiver<Noticed>,
@@ -50,6 +52,9 @@ pub(super) struct Writing {
 
 /// A topic, a partition, and offsets of it that hold no event.
 pub(super) type Gap = (String, i32, MissingOffsets);
+
+/// A topic, a partition, an offset, and the leader epoch of its events from there on.
+pub(super) type Epoch = (String, i32, (i64, i32));
 
 /// A recording that is finished.
 pub(super) struct Sealed {
@@ -75,6 +80,7 @@ impl Acknowledged {
 /// What goes from thread to thread, in order.
 pub(super) enum Job {
     Missing(Vec<Gap>),
+    NoteEpochs(Vec<Epoch>),
     Write(Box<EventBatch>),
     /// Says that events of a topic refer to a schema.
     NoteSchema(String, Part, i32),
@@ -111,6 +117,7 @@ impl Writing {
             held_back: Vec::new(),
             ended_early: None,
             gaps: Vec::new(),
+            epochs: Vec::new(),
             jobs: Some(jobs),
             noticed,
             masking: Some(masking),
@@ -140,6 +147,11 @@ impl Writing {
         self.gaps.push((topic.to_owned(), partition, missing));
     }
 
+    /// Notes the leader epoch of a partition's events from an offset on, which lies behind all that were handed over so far.
+    pub(super) fn note_epoch(&mut self, topic: &str, partition: i32, from: (i64, i32)) {
+        self.epochs.push((topic.to_owned(), partition, from));
+    }
+
     /// Notes in the manifest, once it is sealed, that a topic became another one.
     pub(super) fn note_recreated(&mut self, topic: &str, recreation: Recreation) {
         self.recreated.push((topic.to_owned(), recreation));
@@ -167,6 +179,11 @@ impl Writing {
 
     /// Hands over a batch; waits while too many are waiting.
     pub(super) fn write(&mut self, batch: EventBatch) -> Result<(), CaptureError> {
+        // Ahead of the gaps, which the masks hold back until they know which events of the batch are kept.
+        match std::mem::take(&mut self.epochs) {
+            epochs if epochs.is_empty() => {}
+            epochs => self.hand_over(Job::NoteEpochs(epochs))?,
+        }
         self.hand_over_gaps()?;
         self.hand_over(Job::Write(Box::new(batch)))
     }
@@ -299,6 +316,11 @@ fn write_all(
             Job::Missing(gaps) => {
                 for (topic, partition, gap) in gaps {
                     writer.missing(&topic, partition, gap);
+                }
+            }
+            Job::NoteEpochs(epochs) => {
+                for (topic, partition, (offset, epoch)) in epochs {
+                    writer.note_epoch(&topic, partition, offset, epoch);
                 }
             }
             Job::Write(batch) => writer.write(&batch)?,

@@ -263,7 +263,7 @@ impl From<CaptureError> for Failure {
                 error,
                 "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",
             ),
-            CaptureError::LogEndsEarlier { .. } => Self::surroundings(
+            CaptureError::LogEndsEarlier { .. } | CaptureError::LogCut { .. } => Self::surroundings(
                 error,
                 "Capture to another folder with --out; `rehearsal inspect RECORDING --rebuild` ends this one where it is.",
             ),
@@ -289,6 +289,12 @@ impl From<CaptureError> for Failure {
                     error,
                     "Capture the new topic to another folder with --out. Where what came in the last seconds may be of it already, \
                      the manifest says so, and `rehearsal inspect` shows it.",
+                )
+            }
+            CaptureError::Interrupted { ref source, .. } if matches!(**source, CaptureError::LogCut { .. }) => {
+                Self::surroundings(
+                    error,
+                    "Capture what the brokers hold now to another folder with --out; this recording holds what they lost.",
                 )
             }
             CaptureError::Interrupted { ref source, .. } if matches!(**source, CaptureError::DeletedTopic { .. }) => {

@@ -14,6 +14,7 @@ mod asked;
 mod describe;
 mod operate;
 mod produce;
+mod truncation;
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_void;
@@ -53,6 +54,9 @@ pub(crate) enum Polled<'a> {
     End { topic: usize, partition: i32, offset: i64 },
     /// The broker has no such offset: the log begins behind it or ends ahead of it. The partition is read no further.
     OutOfRange { topic: usize, partition: i32 },
+    /// The log no longer is the one that was read, or that [`Reader::hold_against`] names: a leader without all of it took over, which
+    /// shares it up to `end`, where it says so. The partition is read no further.
+    Truncated { topic: usize, partition: i32, end: Option<i64> },
     /// The partition could not be read. librdkafka tries again unless told otherwise.
     Failed { topic: usize, partition: i32, reason: String },
 }
@@ -206,9 +210,10 @@ fn sort(message: &native::rd_kafka_message_t, topic: Option<usize>) -> Polled<'_
         (Code::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(topic)) => {
             Polled::End { topic, partition: message.partition, offset: message.offset }
         }
-        (Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, Some(topic)) => {
-            Polled::OutOfRange { topic, partition: message.partition }
-        }
+        (Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, Some(topic)) => match truncation::told(message) {
+            Some(end) => Polled::Truncated { topic, partition: message.partition, end },
+            None => Polled::OutOfRange { topic, partition: message.partition },
+        },
         (_, topic) => {
             // SAFETY: the text belongs to the message, which is alive, and ends with a zero.
             let reason = unsafe { text(native::rd_kafka_message_errstr(message)) };
@@ -231,6 +236,12 @@ impl<'a> Received<'a> {
 
     pub(crate) fn offset(&self) -> i64 {
         self.message.offset
+    }
+
+    /// Number of the leadership under which the event was written; below zero where the broker does not say.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        // SAFETY: the message is alive.
+        unsafe { native::rd_kafka_message_leader_epoch(self.message) }
     }
 
     pub(crate) fn key(&self) -> Option<&'a [u8]> {

@@ -47,6 +47,9 @@ pub(super) struct GroupCoverage {
     pub(super) span: Option<TimeSpan>,
     /// Partitions with events, in order of first appearance.
     pub(super) extents: Vec<Extent>,
+    /// Leader epoch of the last event of each of them, below zero where nobody knows; empty where none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) epochs: Vec<i32>,
     /// Where its bytes stand and what they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<GroupBytes>,
@@ -114,6 +117,7 @@ impl Coverage {
             let whole = group.extents.iter().all(|extent| {
                 extent.count > 0 && i128::from(extent.last) - i128::from(extent.first) + 1 >= i128::from(extent.count)
             });
+            let known = known && (group.epochs.is_empty() || group.epochs.len() == group.extents.len());
             let known = known && group.gaps.iter().all(|gaps| (gaps.topic as usize) < coverage.topics.len());
             if count != group.rows || !known || !whole {
                 return Err(footer(format!("`{COVERAGE_KEY}` in the footer contradicts itself")));
@@ -130,6 +134,8 @@ pub(super) struct Tracker {
     index: BTreeMap<(u32, i32), usize>,
     recent: Vec<Option<(u32, i32, usize)>>,
     partitions: Vec<Tracked>,
+    /// Leader epochs of a partition's events: each from an offset on, in order; below zero nobody knows it.
+    epochs: BTreeMap<(u32, i32), Vec<(i64, i32)>>,
     touched: Vec<usize>,
     group_rows: u64,
     group_span: Option<TimeSpan>,
@@ -178,10 +184,51 @@ impl Tracker {
     /// Returns what the events since the last call cover.
     pub(super) fn end_group(&mut self) -> GroupCoverage {
         let touched = std::mem::take(&mut self.touched);
-        let extents = touched.iter().filter_map(|&at| self.partitions[at].group.take()).collect();
+        let extents: Vec<Extent> = touched.iter().filter_map(|&at| self.partitions[at].group.take()).collect();
+        let mut epochs: Vec<i32> = extents.iter().map(|extent| self.pass(extent)).collect();
+        if epochs.iter().all(|epoch| *epoch < 0) {
+            epochs.clear();
+        }
         self.span = TimeSpan::join(self.span, self.group_span);
         let (rows, span) = (std::mem::take(&mut self.group_rows), self.group_span.take());
-        GroupCoverage { rows, span, extents, ..GroupCoverage::default() }
+        GroupCoverage { rows, span, extents, epochs, ..GroupCoverage::default() }
+    }
+
+    /// Notes the leader epoch of a partition's events from `offset` on, which lies behind all that were noted before.
+    pub(super) fn note_epoch(&mut self, topic: &str, partition: i32, offset: i64, epoch: i32) {
+        let topic = self.topic_at(topic);
+        self.epochs.entry((topic, partition)).or_default().push((offset, epoch));
+    }
+
+    /// Returns the leader epoch of the last event of `extent`, below zero where nobody knows, and forgets those ahead of it.
+    fn pass(&mut self, extent: &Extent) -> i32 {
+        let Some(epochs) = self.epochs.get_mut(&(extent.topic, extent.partition)) else { return -1 };
+        let begun = epochs.partition_point(|(from, _)| *from <= extent.last);
+        epochs.drain(..begun.saturating_sub(1));
+        if begun == 0 { -1 } else { epochs[0].1 }
+    }
+
+    /// Leader epoch of the last event of a partition, by the name of its topic; none where nobody knows.
+    pub(super) fn epoch_of(&self, topic: &str, partition: i32) -> Option<i32> {
+        let at = self.topics.iter().position(|known| known == topic)?;
+        self.epoch_at((at as u32, partition), self.last(at as u32, partition)?)
+    }
+
+    fn epoch_at(&self, place: (u32, i32), offset: i64) -> Option<i32> {
+        let epochs = self.epochs.get(&place)?;
+        let begun = epochs.partition_point(|(from, _)| *from <= offset);
+        epochs.get(begun.checked_sub(1)?).map(|(_, epoch)| *epoch).filter(|epoch| *epoch >= 0)
+    }
+
+    /// Takes in what a footer says of the leader epochs of a row group whose events were seen.
+    pub(super) fn take_epochs(&mut self, coverage: &Coverage, group: &GroupCoverage) {
+        for (at, extent) in group.extents.iter().enumerate() {
+            let place = (self.topic_at(&coverage.topics[extent.topic as usize]), extent.partition);
+            match group.epochs.get(at) {
+                Some(&epoch) => drop(self.epochs.insert(place, vec![(extent.last, epoch)])),
+                None => drop(self.epochs.remove(&place)),
+            }
+        }
     }
 
     /// Returns the last offset of a partition; none where no event of it was seen.
@@ -207,8 +254,11 @@ impl Tracker {
 
     /// Facts of all partitions, in order of topic and partition.
     pub(super) fn facts(&self) -> Vec<PartitionFacts> {
-        let mut facts: Vec<PartitionFacts> =
-            self.partitions.iter().map(|tracked| tracked.total.facts(&self.topics)).collect();
+        let facts = |tracked: &Tracked| {
+            let Extent { topic, partition, last, .. } = tracked.total;
+            PartitionFacts { epoch: self.epoch_at((topic, partition), last), ..tracked.total.facts(&self.topics) }
+        };
+        let mut facts: Vec<PartitionFacts> = self.partitions.iter().map(facts).collect();
         facts.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         facts
     }
@@ -246,6 +296,7 @@ impl Tracker {
                 }
             }
         }
+        self.take_epochs(coverage, group);
         self.span = TimeSpan::join(self.span, group.span);
         Ok(())
     }
@@ -325,6 +376,7 @@ impl Extent {
             last: self.last,
             count: self.count,
             gaps: self.gaps,
+            epoch: None,
         }
     }
 }

@@ -184,6 +184,9 @@ pub struct PartitionFacts {
     /// Stretches of offsets between first and last that hold no event: markers of transactions, compaction, or loss.
     #[serde(default)]
     pub gaps: u64,
+    /// Leader epoch of the last event: the number of the leadership under which Kafka took it. None where the broker did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i32>,
 }
 
 impl PartitionFacts {

@@ -344,6 +344,18 @@ impl RecordingWriter {
         self.tracker.last_of(topic, partition)
     }
 
+    /// Returns the leader epoch of the last event of a partition: the number of the leadership under which Kafka took it. None where
+    /// nobody noted it.
+    pub fn last_epoch(&self, topic: &str, partition: i32) -> Option<i32> {
+        self.tracker.epoch_of(topic, partition)
+    }
+
+    /// Notes the leader epoch of a partition's events from `offset` on, which lies behind all that were written; below zero nobody
+    /// knows it. It is on the disk with the row group of the first event that has it.
+    pub fn note_epoch(&mut self, topic: &str, partition: i32, offset: i64, epoch: i32) {
+        self.tracker.note_epoch(topic, partition, offset, epoch);
+    }
+
     /// Returns where the events come from.
     pub fn source(&self) -> &Source {
         &self.manifest.source

@@ -22,6 +22,7 @@ mod isolation;
 mod kafka;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod kills;
+mod leaders;
 mod mask;
 mod masked;
 mod outcome;

@@ -104,6 +104,16 @@ impl Cluster {
         }
     }
 
+    /// Makes a topic of one partition on these brokers, the first of which leads it.
+    pub(crate) fn create_on(&self, topic: &str, brokers: &[i32], settings: &[(&str, &str)]) {
+        let placed = [brokers];
+        let mut new = NewTopic::new(topic, 1, TopicReplication::Variable(&placed));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        wait(self.admin().create_topics([&new], &options())).unwrap().into_iter().for_each(|made| drop(made.unwrap()));
+    }
+
     /// Gives a topic more partitions, so many in all.
     pub(crate) fn grow(&self, topic: &str, partitions: usize) {
         let grown = wait(self.admin().create_partitions([&NewPartitions::new(topic, partitions)], &options()));
@@ -134,6 +144,11 @@ impl Cluster {
     /// Stops a broker, counted from 1, as an operator does.
     pub(crate) fn stop(&mut self, broker: u32) {
         self.command(&format!("stop {broker}"));
+    }
+
+    /// Kills a broker: nobody leads in its place what it alone has all of.
+    pub(crate) fn kill(&mut self, broker: u32) {
+        self.command(&format!("kill {broker}"));
     }
 
     /// Starts a broker again, where it was, and waits until it serves.

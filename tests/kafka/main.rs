@@ -8,6 +8,7 @@ mod cluster;
 mod conformance;
 mod drive;
 mod growing;
+mod leaders;
 mod pair;
 mod payments;
 #[path = "../it/postgres/server.rs"]

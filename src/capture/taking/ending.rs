@@ -71,7 +71,7 @@ impl Taking<'_> {
             // Told to stop while it waited for an answer: what was taken stands.
             Err(CaptureError::Stopped { .. }) => Ok(CaptureEnding::Stopped),
             // A log that ends earlier may be that of another topic.
-            Err(error @ CaptureError::LogEndsEarlier { .. }) => Err(error),
+            Err(error @ (CaptureError::LogEndsEarlier { .. } | CaptureError::LogCut { .. })) => Err(error),
             Err(error) => return Err(error),
         };
         match self.watching.look_now() {

@@ -465,6 +465,9 @@ impl<'c> Taking<'c> {
                 let topic = (event.topic, &*topics[event.topic].name);
                 schemas.meet(topic, Part::Key, event.key(), writer)?;
                 schemas.meet(topic, Part::Value, event.value(), writer)?;
+                if let Some(epoch) = taken.entered(event.leader_epoch()) {
+                    writer.note_epoch(topic.1, event.partition(), (event.offset(), epoch));
+                }
                 *bytes += push(batch, schemas, topic, &event, date_us)?;
                 *events += 1;
                 taken.count(&event);
@@ -490,6 +493,11 @@ impl<'c> Taking<'c> {
             Polled::OutOfRange { topic, partition } => {
                 out_of_range.push(topics[topic].find(partition));
                 Ok(())
+            }
+            Polled::Truncated { topic, partition, end } => {
+                let Taken { next: wanted, done, .. } = partitions[topics[topic].find(partition)];
+                let topic = topics[topic].name.to_string();
+                if done { Ok(()) } else { Err(CaptureError::LogCut { topic, partition, wanted, end }) }
             }
             Polled::Failed { topic, partition, reason } => {
                 Err(CaptureError::Partition { topic: topics[topic].name.to_string(), partition, reason })

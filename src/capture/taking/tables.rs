@@ -46,10 +46,13 @@ impl Taking<'_> {
                     taken.state += 1;
                     taking.state += 1;
                     let date_us = taking.clock.date_us();
-                    let Self { schemas, batch, writer, topics, bytes, .. } = taking;
+                    let Self { schemas, batch, writer, partitions, topics, bytes, .. } = taking;
                     let topic = (topic, &*topics[topic].name);
                     schemas.meet(topic, Part::Key, event.key(), writer)?;
                     schemas.meet(topic, Part::Value, event.value(), writer)?;
+                    if let Some(epoch) = partitions[index].entered(event.leader_epoch()) {
+                        writer.note_epoch(topic.1, event.partition(), (event.offset(), epoch));
+                    }
                     *bytes += push(batch, schemas, topic, event, date_us)?;
                     if batch.is_full() {
                         writer.write(batch.finish())?;
@@ -103,6 +106,9 @@ impl Taking<'_> {
                 Polled::OutOfRange { .. } => {
                     out_of_range = true;
                     Ok(())
+                }
+                Polled::Truncated { end, .. } => {
+                    Err(CaptureError::LogCut { topic: name.to_owned(), partition, wanted: next, end })
                 }
                 Polled::Failed { reason, .. } => {
                     Err(CaptureError::Partition { topic: name.to_owned(), partition, reason })

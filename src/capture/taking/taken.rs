@@ -19,6 +19,8 @@ pub(super) struct Taken {
     pub(super) vanished: u64,
     pub(super) missing: u64,
     pub(super) span: Option<TimeSpan>,
+    /// Leader epoch of the last event, as it was told to the writer.
+    epoch: Option<i32>,
     /// Whether the broker said that there is no more at this moment.
     pub(super) at_end: bool,
     /// Whether events came that were not taken: the end of the log then says nothing of what lies ahead of it.
@@ -37,11 +39,17 @@ impl Taken {
             vanished: 0,
             missing: stretch.overtaken,
             span: None,
+            epoch: None,
             at_end: false,
             passed_over: false,
             done: false,
             stretch,
         }
+    }
+
+    /// Takes the leader epoch of the next event; returns it where the one ahead of it had another.
+    pub(super) fn entered(&mut self, epoch: i32) -> Option<i32> {
+        (self.epoch.replace(epoch) != Some(epoch)).then_some(epoch)
     }
 
     pub(super) fn count(&mut self, event: &Received<'_>) {

@@ -174,7 +174,7 @@ impl<'a> Outputs<'a> {
                         partition.next = partition.next.max(offset);
                     }
                 }
-                Polled::OutOfRange { topic, partition } => {
+                Polled::OutOfRange { topic, partition } | Polled::Truncated { topic, partition, .. } => {
                     let topic = find(partitions, topic, partition).map_or_else(String::new, |one| one.topic.to_owned());
                     let reason = "what was written is no longer there".to_owned();
                     return Err(ClusterError::Outputs { topic, partition, reason });
