@@ -22,7 +22,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rehearsal::capture::CaptureSettings;
 use rehearsal::clock::{Clock, Stop, SystemClock};
 use rehearsal::mask::Detection;
-use rehearsal::recording::{Columns, Recording};
+use rehearsal::recording::{Columns, Event, EventBatchBuilder, Recording, RecordingWriter, Source};
 use rehearsal::samples::Broker;
 
 #[path = "../tests/kafka/cluster.rs"]
@@ -310,7 +310,48 @@ fn measure_masks(brokers: &Brokers) {
     println!("  most memory {}, with the policy {}", shown(peak), shown(masked_peak));
 }
 
+/// Writes an hour of a topic of two events a second, as a capture does that makes sure of them every five seconds.
+fn measure_slow() {
+    const CHECKPOINTS: usize = 720;
+    const EVENTS: usize = 10;
+    let flights = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/flights")).unwrap();
+    let mut values = flights
+        .batches(Columns::ALL)
+        .flat_map(|batch| batch.unwrap().iter().map(|event| event.value.unwrap()[..175].to_vec()).collect::<Vec<_>>());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut writer = RecordingWriter::create(&out, Source::default()).unwrap();
+    let (clock, mut slowest, mut offset) = (SystemClock::start(), Duration::ZERO, 0);
+    for _ in 0..CHECKPOINTS {
+        let mut batch = EventBatchBuilder::new();
+        for value in values.by_ref().take(EVENTS) {
+            let (topic, value) = ("slow".to_owned(), Some(value));
+            batch.push_event(&Event { topic, offset, value, timestamp_ms: Some(offset * 500), ..Event::default() });
+            offset += 1;
+        }
+        writer.write(&batch.finish()).unwrap();
+        let begun = clock.now();
+        writer.checkpoint().unwrap();
+        slowest = slowest.max(clock.now().saturating_sub(begun));
+    }
+    let open = fs::read_dir(out.join("segments")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).max();
+    writer.seal().unwrap();
+    let (bytes, footers) = footers(&out);
+    let recording = Recording::open(&out).unwrap();
+    assert_eq!((recording.len() as usize, recording.verify().unwrap()), (CHECKPOINTS * EVENTS, vec![]));
+    println!("two events of 175 B a second, {CHECKPOINTS} checkpoints of {EVENTS} events, written alone");
+    println!(
+        "  {} segments of {:.1} kB in all; footers that others follow: {:.2} % of all bytes; one under way took {:.0} kB",
+        recording.manifest().segments.len(),
+        bytes as f64 / 1e3,
+        100.0 * footers as f64 / bytes as f64,
+        open.unwrap_or_default() as f64 / 1e3
+    );
+    println!("  slowest checkpoint, that which gathers a segment among them: {:.1} ms", slowest.as_secs_f64() * 1e3);
+}
+
 fn main() {
+    measure_slow();
     let brokers = Brokers::start();
     println!(
         "{}",

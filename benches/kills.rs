@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     let clock = SystemClock::start();
     let program = std::env::current_exe().unwrap();
     let child = || Command::new(&program);
-    for script in [harness::UNSYNCED_GROUP, harness::UNSYNCED_FOLDERS] {
+    let scripts = [harness::UNSYNCED_GROUP, harness::UNSYNCED_FOLDERS];
+    for script in scripts.into_iter().chain(harness::GATHERINGS) {
         let figures = harness::follow(script, &child);
         if !figures.hold() {
             println!("a script of kills:");
@@ -63,9 +64,10 @@ fn print(figures: &Figures) {
     );
     println!("  manifest taken away: {without_manifest} gone on with without it, {rebuilt} rebuilt from the segments");
     println!(
-        "  within a millisecond: {} of a row group's flush, {} of a rotation, {} of a seal, {} of a start",
+        "  within a millisecond: {} of a row group's flush, {} of a rotation, {} of a gathering, {} of a seal, {} of a start",
         near(Near::Flush),
         near(Near::Rotation),
+        near(Near::Gathering),
         near(Near::Seal),
         near(Near::Start),
     );

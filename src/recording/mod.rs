@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod fence;
 mod gaps;
+mod gather;
 mod home;
 mod import;
 mod location;

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::coverage::{Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY, Tracker};
 use super::gaps::Ledger;
+use super::gather::remove_left;
 use super::manifest::{self, FooterMasks, Manifest, Mask, SchemaSeen, SegmentFacts, Source};
 use super::segment::Segment;
 use super::segment_writer::hash_text;
@@ -82,9 +83,11 @@ pub(super) fn recover(
     let mut recovered =
         Recovered { manifest, tracker, ledger, state: 0, cut: Vec::new(), lost: Vec::new(), manifest_lost };
     let mut names: BTreeSet<String> = stored.iter().flat_map(|stored| stored.names()).map(str::to_owned).collect();
+    let segments = path.join(SEGMENTS);
     for file in segment_files(path)? {
         names.insert(file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned());
     }
+    remove_left(&segments).map_err(RecordingError::file("remove", &segments))?;
     // The last segment that lies in the spool alone.
     let mut alone = None;
     for name in names {
@@ -118,7 +121,7 @@ pub(super) fn recover(
         }
         alone = Some(file);
     }
-    disk::sync_directory(&path.join(SEGMENTS)).map_err(RecordingError::file("write", &path.join(SEGMENTS)))?;
+    disk::sync_directory(&segments).map_err(RecordingError::file("write", &segments))?;
     Ok(recovered)
 }
 

@@ -22,6 +22,9 @@ use super::{EventBatch, RecordingError, disk, schema};
 /// Row groups of a segment at most: each one repeats the footer of those before it.
 pub(super) const GROUPS_MAX: usize = 100;
 
+/// Share of a segment's bytes that footers may take which more followed, in thousandths.
+const FOOTERS_MAX: u64 = 15;
+
 /// Bytes of coverage in a footer after which a segment ends, so that many partitions do not make footers outweigh events.
 const COVERAGE_BYTES_MAX: usize = 256 << 10;
 
@@ -39,6 +42,15 @@ pub(super) struct SegmentWriter {
     rows: u64,
     /// Where the row group that is written began.
     group_start: u64,
+    /// Bytes of footers that more followed.
+    footer_bytes: u64,
+}
+
+/// A segment that is finished.
+pub(super) struct Finished {
+    pub(super) facts: SegmentFacts,
+    /// Whether footers that nobody reads any more take more of it than they may.
+    pub(super) footers_outweigh: bool,
 }
 
 impl SegmentWriter {
@@ -61,7 +73,8 @@ impl SegmentWriter {
         };
         let (file, factory) = make().map_err(RecordingError::unwritten(&path))?;
         let coverage = Coverage { format: FORMAT.to_owned(), ..Coverage::default() };
-        Ok(Self { path, file, factory, columns: Vec::new(), coverage, coverage_bytes: 0, rows: 0, group_start: 0 })
+        let columns = Vec::new();
+        Ok(Self { path, file, factory, columns, coverage, coverage_bytes: 0, rows: 0, group_start: 0, footer_bytes: 0 })
     }
 
     /// Path of the file.
@@ -105,6 +118,7 @@ impl SegmentWriter {
         self.file.flush().map_err(RecordingError::file("write", &self.path))?;
         let end = self.file.inner().bytes;
         group.bytes = Some(GroupBytes(self.group_start, end, hash_text(self.file.inner().group.digest())));
+        self.begin_group();
         self.rows += group.rows;
         self.coverage_bytes += 80 + group.extents.len() * 48 + group.gaps.iter().map(GroupGaps::bytes).sum::<usize>();
         self.coverage.topics = topics.to_vec();
@@ -143,11 +157,18 @@ impl SegmentWriter {
             writer.file.flush()?;
             Ok(())
         };
+        let start = self.file.inner().bytes;
         write(self).map_err(RecordingError::unwritten(&self.path))?;
+        self.footer_bytes += self.file.inner().bytes - start;
+        self.begin_group();
+        Ok(())
+    }
+
+    /// What is written from now on is of the next row group.
+    fn begin_group(&mut self) {
         let file = self.file.inner_mut();
         self.group_start = file.bytes;
         file.group.reset();
-        Ok(())
     }
 
     /// Adds gaps that no event follows to the last row group.
@@ -168,19 +189,20 @@ impl SegmentWriter {
 
     /// Writes the last footer, makes sure that the file is on the disk, and returns its facts; `name` is its path in the
     /// recording.
-    pub(super) fn finish(mut self, name: String, manifest: &Manifest) -> Result<SegmentFacts, RecordingError> {
+    pub(super) fn finish(mut self, name: String, manifest: &Manifest) -> Result<Finished, RecordingError> {
         self.file.append_key_value_metadata(self.coverage.to_key_value());
         for entry in told(manifest, true) {
             self.file.append_key_value_metadata(entry);
         }
         let hashed = self.file.into_inner().map_err(RecordingError::unwritten(&self.path))?;
         hashed.file.sync_all().map_err(RecordingError::file("write", &self.path))?;
-        Ok(SegmentFacts {
+        let facts = SegmentFacts {
             file: name,
             rows: Some(self.rows),
             bytes: Some(hashed.bytes),
             sha256: Some(hex(&hashed.hash.finalize())),
-        })
+        };
+        Ok(Finished { facts, footers_outweigh: self.footer_bytes * 1_000 > hashed.bytes * FOOTERS_MAX })
     }
 }
 

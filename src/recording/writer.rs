@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::coverage::Tracker;
 use super::fence::Fence;
 use super::gaps::{GroupGaps, Ledger, MissingOffsets, PartitionGaps, sum_up};
+use super::gather::gather;
 use super::location::Location;
 use super::manifest::{FILE as MANIFEST_FILE, Manifest, Mask, Masking, PersonalFacts, Role, Source};
 use super::recover::{Recovered, manifest_left, only_begun, recover};
-use super::segment_writer::{GROUPS_MAX, SegmentWriter};
+use super::segment_writer::{Finished, GROUPS_MAX, SegmentWriter};
 use super::store::{self, Remote, StoreReach, Stored, Target, Whole};
 use super::{EventBatch, Recording, RecordingError, disk, schemas};
 use crate::schema::{Part, SchemaText, Schemas};
@@ -19,10 +20,10 @@ use crate::schema::{Part, SchemaText, Schemas};
 pub(super) const SEGMENTS: &str = "segments";
 
 /// Events of a row group at most.
-const GROUP_ROWS: usize = 128 << 10;
+pub(super) const GROUP_ROWS: usize = 128 << 10;
 
 /// Bytes of keys, values and headers of a row group at most (one larger event excepted).
-const GROUP_BYTES: usize = 32 << 20;
+pub(super) const GROUP_BYTES: usize = 32 << 20;
 
 /// Writes a recording: batches in, a sealed manifest out. Holds one row group in memory, compressed, and no more.
 ///
@@ -692,8 +693,10 @@ impl RecordingWriter {
 
     fn end_segment(&mut self) -> Result<(), RecordingError> {
         if let Some(segment) = self.segment.take() {
-            let name = segment_name(self.next_segment);
-            self.manifest.segments.push(segment.finish(name, &self.manifest)?);
+            let Finished { facts, footers_outweigh } =
+                segment.finish(segment_name(self.next_segment), &self.manifest)?;
+            let facts = if footers_outweigh { gather(&self.path, facts, &self.manifest)? } else { facts };
+            self.manifest.segments.push(facts);
             self.next_segment += 1;
         }
         Ok(())

@@ -23,6 +23,7 @@ fn kills_lose_nothing_that_was_acknowledged_and_repeat_nothing() {
             ("near a flush", figures.near(Near::Flush)),
             ("near a start", figures.near(Near::Start)),
             ("near a rotation", figures.near(Near::Rotation)),
+            ("near a gathering", figures.near(Near::Gathering)),
             ("near a seal", figures.near(Near::Seal)),
             ("blind", figures.blind),
             ("between two steps", figures.stood),
@@ -57,6 +58,14 @@ fn what_a_killed_capture_had_not_synced_is_synced_before_it_counts() {
 fn folders_that_a_killed_capture_had_not_synced_are_synced_before_anything_in_them_counts() {
     let figures = harness::follow(harness::UNSYNCED_FOLDERS, &child);
     assert!(figures.hold() && figures.stood == 2 && figures.recordings == 1, "{figures:?}");
+}
+
+#[test]
+fn a_gathering_that_was_cut_off_at_any_step_leaves_one_of_both_whole() {
+    for script in harness::GATHERINGS {
+        let figures = harness::follow(script, &child);
+        assert!(figures.hold() && figures.stood == 2 && figures.recordings == 1, "{script:?}: {figures:?}");
+    }
 }
 
 /// The child of the tests above, which names in the environment what to capture; without that there is nothing to do.

@@ -39,6 +39,12 @@ impl Aim {
             (Act::Rename, Object::Manifest),
             (Act::Sync, Object::Folder),
         ];
+        const OF_GATHERING: [(Act, Object); 4] = [
+            (Act::Create, Object::Gathered),
+            (Act::Write, Object::Gathered),
+            (Act::Sync, Object::Gathered),
+            (Act::Rename, Object::Gathered),
+        ];
         const OF_RESUME: [(Act, Object); 8] = [
             (Act::MakeFolder, Object::Segments),
             (Act::Truncate, Object::Segment),
@@ -52,7 +58,7 @@ impl Aim {
         if sort == Sort::Store && chance.below(3) == 0 {
             return Self::Request { number: 1 + chance.below(6), answered: chance.below(2) == 0 };
         }
-        let ((act, object), count, since) = match chance.below(20) {
+        let ((act, object), count, since) = match chance.below(23) {
             0..5 => return Self::Blind(Duration::from_micros(chance.below(200_000))),
             5..9 => (chance.one_of(&OF_SEGMENT), 1 + chance.below(8), Since::Segment),
             9..14 => (chance.one_of(&OF_MANIFEST), 1 + chance.below(2), Since::Segment),
@@ -60,7 +66,9 @@ impl Aim {
             16 => (chance.one_of(&OF_RESUME), 1, Since::Start),
             17 => ((Act::Remove, Object::Lock), 1, Since::Asked),
             18 => ((Act::Sync, Object::Segment), 1, Since::Asked),
-            _ => (chance.one_of(&OF_MANIFEST), 1, Since::Asked),
+            19 => (chance.one_of(&OF_MANIFEST), 1, Since::Asked),
+            20 => (chance.one_of(&OF_GATHERING), 1, Since::Asked),
+            _ => (chance.one_of(&OF_GATHERING), 1 + chance.below(2), Since::Segment),
         };
         let there = chance.one_of(&[There::Ahead, There::Behind, There::GoOn, There::GoOn]);
         let behind = if there == There::GoOn { chance.below(900) } else { 0 };

@@ -106,6 +106,19 @@ pub(crate) const UNSYNCED_FOLDERS: Script = &[
     (Place { act: Act::Sync, object: Object::Segment, count: 2, since: Since::Segment, there: There::Behind }, true),
 ];
 
+/// A capture is killed between two steps of gathering a segment, and the power is lost; then the one that goes on with it.
+pub(crate) const GATHERINGS: [Script; 5] = [
+    &[at_gathering(Act::Create, There::Behind), at_gathering(Act::Create, There::Behind)],
+    &[at_gathering(Act::Write, There::Behind), at_gathering(Act::Write, There::Behind)],
+    &[at_gathering(Act::Sync, There::Ahead), at_gathering(Act::Sync, There::Behind)],
+    &[at_gathering(Act::Rename, There::Ahead), at_gathering(Act::Rename, There::Behind)],
+    &[at_gathering(Act::Rename, There::Behind), at_gathering(Act::Rename, There::Ahead)],
+];
+
+const fn at_gathering(act: Act, there: There) -> (Place, bool) {
+    (Place { act, object: Object::Gathered, count: 1, since: Since::Segment, there }, true)
+}
+
 /// Kills as a script says.
 pub(crate) fn follow(script: Script, child: &(dyn Fn() -> Command + Sync)) -> Figures {
     let mut round = Round::begin(child, Sort::Input, Chance(1));

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::steps::{Act, Object, Record, Step, Told};
 
-/// A kill counts as near if it came at most this long after a step of a flush, a rotation, a seal or a start began or ended.
+/// A kill counts as near if it came at most this long after a step of a flush, a gathering, a rotation, a seal or a start began or
+/// ended.
 const NEAR_NS: u64 = 1_000_000;
 
 /// What a kill came next to.
@@ -16,11 +17,13 @@ pub(crate) enum Near {
     Start,
     /// The manifest that vouches for a segment that has ended.
     Rotation,
+    /// A segment that has ended, written again with its row groups gathered, and its rename over the other.
+    Gathering,
     /// The manifest that says `sealed`, and what follows.
     Seal,
 }
 
-const NEARS: [Near; 4] = [Near::Flush, Near::Start, Near::Rotation, Near::Seal];
+const NEARS: [Near; 5] = [Near::Flush, Near::Start, Near::Rotation, Near::Gathering, Near::Seal];
 
 /// Tells from the steps of a child what it is at.
 #[derive(Default)]
@@ -58,6 +61,9 @@ impl Following {
                 self.flushed |= self.made.contains(&step.path);
                 Some(if self.made.contains(&step.path) { Near::Flush } else { Near::Start })
             }
+            // What a killed one left is taken away at a start.
+            (Object::Gathered, Act::Remove) => Some(Near::Start),
+            (Object::Gathered, _) => Some(Near::Gathering),
             (Object::Segments, _) => Some(if self.made.is_empty() { Near::Start } else { Near::Flush }),
             // Which manifest it is going to be its bytes say.
             (Object::Manifest, Act::Create | Act::Truncate) => {

@@ -33,9 +33,12 @@ pub(crate) enum Object {
     Lock,
     /// The folder of the recording, or what is above it.
     Folder,
+    /// A segment that is being gathered, ahead of its rename.
+    Gathered,
 }
 
-const OBJECTS: [Object; 5] = [Object::Segment, Object::Segments, Object::Manifest, Object::Lock, Object::Folder];
+const OBJECTS: [Object; 6] =
+    [Object::Segment, Object::Segments, Object::Manifest, Object::Lock, Object::Folder, Object::Gathered];
 
 impl Object {
     pub(crate) fn at(path: &str) -> Self {
@@ -44,6 +47,7 @@ impl Object {
             "segments" => Self::Segments,
             "writer.lock" => Self::Lock,
             name if name.starts_with("manifest.json") => Self::Manifest,
+            name if name.ends_with(".parquet.new") => Self::Gathered,
             _ if path.parent().is_some_and(|above| above.ends_with("segments")) => Self::Segment,
             _ => Self::Folder,
         }
