@@ -233,3 +233,51 @@ fn push_step(path: &mut String, name: &str) {
         path.push_str("']");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number that begins as Visa's do and passes Luhn's check; as an id of sixteen hexadecimal digits it may come up by chance.
+    const NUMBER: &str = "4012888888881881";
+
+    fn looked(part: Looked<'_>, bytes: &str) -> Vec<(String, Detected)> {
+        let mut sightings = Sightings::default();
+        sightings.look(("t", 0, 0), part, bytes.as_bytes(), &[]);
+        sightings.list().into_iter().map(|one| (one.path, one.kind)).collect()
+    }
+
+    #[test]
+    fn ids_of_traces_and_spans_are_no_cards_and_cards_among_them_are() {
+        for value in [
+            format!(r#"{{"trace_id":"{NUMBER}"}}"#),
+            format!(r#"{{"spanId": {NUMBER} }}"#),
+            format!(r#"{{"span":{{"id":"{NUMBER}","parent_id":"{NUMBER}"}}}}"#),
+            format!(r#"{{"spans":[{{"spanId":"00f067aa0ba902b7"}},{{"spanId":"{NUMBER}"}}]}}"#),
+            format!(r#"{{"traces":["{NUMBER}"]}}"#),
+        ] {
+            assert_eq!(looked(Looked::Value, &value), [], "{value}");
+        }
+        assert_eq!(looked(Looked::Header("X-B3-SpanId"), NUMBER), []);
+        for (value, path) in [
+            (format!(r#"{{"id":"{NUMBER}"}}"#), "$.id"),
+            (format!(r#"{{"number":"{NUMBER}"}}"#), "$.number"),
+            (format!(r#"{{"trace":{{"card":"{NUMBER}"}}}}"#), "$.trace.card"),
+            (format!(r#"{{"trace":{{"number":"{NUMBER}"}}}}"#), "$.trace.number"),
+            // Said in a text it is what somebody said.
+            (format!(r#"{{"trace":"paid with {NUMBER}"}}"#), "$.trace"),
+            (format!(r#"{{"trace_card":"{NUMBER}"}}"#), "$.trace_card"),
+            (format!(r#"{{"trace_id":"x","pan":"{NUMBER}"}}"#), "$.pan"),
+            (NUMBER.to_owned(), "$"),
+        ] {
+            assert_eq!(looked(Looked::Value, &value), [(path.to_owned(), Detected::Card)], "{value}");
+        }
+        let header = [("header note".to_owned(), Detected::Card)];
+        assert_eq!(looked(Looked::Header("note"), NUMBER), header);
+        let spoken = [("header X-B3-SpanId".to_owned(), Detected::Card)];
+        assert_eq!(looked(Looked::Header("X-B3-SpanId"), &format!("card {NUMBER}")), spoken);
+        // What else is found under such a name is found.
+        let mail = looked(Looked::Value, r#"{"trace_id":"ann.smith@example.org"}"#);
+        assert_eq!(mail, [("$.trace_id".to_owned(), Detected::Email)]);
+    }
+}

@@ -68,6 +68,8 @@ fn write_again(path: &Path, under_way: &Path, name: &str, manifest: &Manifest) -
             |joined: &GroupCoverage| joined.rows + group.rows <= GROUP_ROWS as u64 && bytes + of_group <= GROUP_BYTES;
         if let Some(full) = joined.take_if(|joined| !fits(joined)) {
             writer.end_group(full, &coverage.topics)?;
+            // As behind every full row group: next to nothing beside it, and a file cut anywhere opens to the last whole one.
+            writer.write_footer(manifest)?;
             bytes = 0;
         }
         for batch in segment.read_group(at, Columns::ALL)? {

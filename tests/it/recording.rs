@@ -32,7 +32,7 @@ fn batch_of(events: &[Event]) -> EventBatch {
     builder.finish()
 }
 
-/// Writes one row group for each of `groups` and opens what came of it.
+/// Writes one row group for each of `groups`, which are gathered at the end, and opens what came of it.
 fn write(folder: &Path, groups: &[&[Event]]) -> Recording {
     let mut writer = RecordingWriter::create(folder, Source::default()).unwrap();
     for events in groups {
@@ -492,16 +492,22 @@ fn a_segment_cut_anywhere_keeps_every_whole_row_group() {
     for event in &mut events {
         event.value = Some(b"\x10\0\0\0PAR1\x04\0\0\0PAR1".to_vec());
     }
-    let groups: Vec<&[Event]> = events.chunks(2).collect();
-    let recording = write(&folder.path().join("whole"), &groups);
-    let file = std::fs::read(recording.path().join("segments/000000.parquet")).unwrap();
+    let whole = folder.path().join("whole");
+    let mut writer = RecordingWriter::create(&whole, Source::default()).unwrap();
+    for group in events.chunks(2) {
+        writer.write(&batch_of(group)).unwrap();
+        writer.checkpoint().unwrap();
+    }
+    // As it stands while it is written: once it has ended, its row groups are gathered.
+    let file = std::fs::read(whole.join("segments/000000.parquet")).unwrap();
     let mut kept_before = 0;
-    for length in (0..file.len()).step_by(97) {
+    for length in (0..file.len()).step_by(97).chain([file.len()]) {
         let copy = folder.path().join(format!("cut-{length}"));
         std::fs::create_dir_all(copy.join("segments")).unwrap();
         std::fs::write(copy.join("segments/000000.parquet"), &file[..length]).unwrap();
         let rebuilt = Recording::rebuild(&copy).unwrap();
-        assert_eq!(rebuilt.cut.len() + rebuilt.lost.len(), 1, "cut at {length}");
+        let found = rebuilt.cut.len() + rebuilt.lost.len();
+        assert_eq!(found, usize::from(length < file.len()), "cut at {length}");
         let recording = Recording::open(&copy).unwrap();
         let kept = read(&recording);
         assert_eq!(kept, events[..kept.len()], "cut at {length}");
@@ -510,6 +516,11 @@ fn a_segment_cut_anywhere_keeps_every_whole_row_group() {
         kept_before = kept.len();
     }
     assert_eq!(kept_before, 6);
+    writer.seal().unwrap();
+    let gathered = std::fs::read(whole.join("segments/000000.parquet")).unwrap();
+    assert!(gathered.len() * 2 < file.len(), "{} of {}", gathered.len(), file.len());
+    let recording = Recording::open(&whole).unwrap();
+    assert_eq!((read(&recording), recording.verify().unwrap()), (events, vec![]));
 }
 
 // ---- other tools ----

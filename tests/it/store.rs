@@ -19,7 +19,7 @@ use std::time::Duration;
 use hyper::Method;
 use rehearsal::recording::{
     Columns, Event, EventBatchBuilder, GapCause, Location, Manifest, MissingOffsets, Recording, RecordingError,
-    RecordingWriter, Source, Standing, Target, TopicSource, same_events,
+    RecordingWriter, SliceReport, SliceSettings, Source, Standing, Target, TopicSource, same_events, slice,
 };
 use rehearsal::samples::{Broker, fill};
 use serde_json::Value as Json;
@@ -50,6 +50,7 @@ on_every_store! {
     every_command_that_reads_a_recording_reads_it_from_a_store
     a_scenario_runs_on_a_recording_in_a_store_and_its_report_names_the_address
     a_slice_and_an_import_are_in_the_store_whole_or_not_at_all
+    a_slice_that_is_told_to_stop_while_it_is_uploaded_leaves_nothing
     a_writer_killed_at_any_write_to_the_store_goes_on_without_loss_and_without_a_repetition
     a_capture_killed_at_any_write_to_the_store_goes_on_with_the_same_command
     an_import_killed_at_any_write_is_made_again_and_was_never_seen
@@ -178,6 +179,8 @@ fn events(offsets: std::ops::Range<i64>, filler_bytes: usize) -> rehearsal::reco
 ///
 /// `write ADDRESS EVENTS [take-over]` writes events of one partition to a recording that may have been begun, each of them
 /// acknowledged before the next one, so that segments are short; then seals it. It says what is acknowledged.
+///
+/// `slice ADDRESS TIMES` writes a slice, and stops when it is asked for so many times whether to go on.
 #[test]
 fn the_child() {
     let Ok(job) = std::env::var("REHEARSAL_STORE_CHILD") else { return };
@@ -187,6 +190,17 @@ fn the_child() {
         .with_retries(2, Duration::from_secs(20))
         .taking_over(words.contains(&"take-over"));
     let last: i64 = words[2].parse().unwrap();
+    if words[0] == "slice" {
+        let (mut asked, half) = (0, SliceSettings { share: Some(0.5), ..SliceSettings::default() });
+        let mut go_on = |_: &SliceReport| {
+            asked += 1;
+            asked < last
+        };
+        return match slice(&Recording::open(small()).unwrap(), &half, &target, &mut go_on) {
+            Ok(_) => say("whole"),
+            Err(error) => say(&error.to_string()),
+        };
+    }
     match write_to(&target, last) {
         Ok(()) => say("sealed"),
         Err(error) => {
@@ -365,6 +379,27 @@ fn a_slice_and_an_import_are_in_the_store_whole_or_not_at_all(kind: Kind) {
     server.about_each(|_| Act::Pass);
     assert_eq!(objects(&server.folder("")), before);
     assert_eq!(machine.spools(), Vec::<String>::new());
+}
+
+fn a_slice_that_is_told_to_stop_while_it_is_uploaded_leaves_nothing(kind: Kind) {
+    let server = Server::start(kind);
+    let machine = Machine::of(&server);
+    let mut uploaded = 0;
+    for times in 1..20 {
+        server.calls();
+        let said = last_word(&machine.child(&format!("slice {} {times}", server.address("half"))).output().unwrap());
+        uploaded += usize::from(server.calls().iter().any(|call| call.writes() && call.object.ends_with(".parquet")));
+        if said == "whole" {
+            // Once it was stopped with its segment in the store already, and the last time it was not stopped.
+            assert_eq!(uploaded, 2, "{times}");
+            assert_eq!(Recording::open(server.folder("half")).unwrap().verify().unwrap(), []);
+            return;
+        }
+        assert_eq!(said, "stopped before the slice was whole; nothing is left of it", "{times}");
+        assert_eq!(objects(&server.folder("")), BTreeMap::new(), "{times}");
+        assert_eq!(machine.spools(), Vec::<String>::new(), "{times}");
+    }
+    panic!("it never came to its end");
 }
 
 /// Runs a command that is killed at its first, second and so on request that writes, ahead of it or once it was done, until it is

@@ -106,13 +106,14 @@ pub(crate) const UNSYNCED_FOLDERS: Script = &[
     (Place { act: Act::Sync, object: Object::Segment, count: 2, since: Since::Segment, there: There::Behind }, true),
 ];
 
-/// A capture is killed between two steps of gathering a segment, and the power is lost; then the one that goes on with it.
-pub(crate) const GATHERINGS: [Script; 5] = [
-    &[at_gathering(Act::Create, There::Behind), at_gathering(Act::Create, There::Behind)],
-    &[at_gathering(Act::Write, There::Behind), at_gathering(Act::Write, There::Behind)],
-    &[at_gathering(Act::Sync, There::Ahead), at_gathering(Act::Sync, There::Behind)],
-    &[at_gathering(Act::Rename, There::Ahead), at_gathering(Act::Rename, There::Behind)],
-    &[at_gathering(Act::Rename, There::Behind), at_gathering(Act::Rename, There::Ahead)],
+/// A capture is killed between two steps of gathering a segment, and the power is lost.
+pub(crate) const GATHERINGS: [Script; 6] = [
+    &[at_gathering(Act::Create, There::Behind)],
+    &[at_gathering(Act::Write, There::Behind)],
+    &[at_gathering(Act::Sync, There::Ahead)],
+    &[at_gathering(Act::Sync, There::Behind)],
+    &[at_gathering(Act::Rename, There::Ahead)],
+    &[at_gathering(Act::Rename, There::Behind)],
 ];
 
 const fn at_gathering(act: Act, there: There) -> (Place, bool) {
