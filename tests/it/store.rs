@@ -226,7 +226,7 @@ fn write_to(target: &Target, last: i64) -> Result<(), RecordingError> {
             writer.missing("t", 0, MissingOffsets { first: 120, last: 120, cause: GapCause::Compaction });
             next += 1;
         }
-        writer.write(&events(next..next + 1, 60_000))?;
+        writer.write(&events(next..next + 1, 130_000))?;
         writer.checkpoint()?;
         next += 1;
         say(&next.to_string());
