@@ -72,7 +72,9 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn begin(brokers: &str, sort: Sort) -> Self {
+    /// Begins to fill the topic with an event of each partition once in `every`: the slower, the fewer stand in a row group, and the
+    /// more its footer weighs, also where a busy machine lets captures wait.
+    pub(super) fn begin(brokers: &str, sort: Sort, every: Duration) -> Self {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("linger.ms", "0");
         config.set("enable.idempotence", "false").set("max.in.flight.requests.per.connection", "1");
@@ -93,7 +95,7 @@ impl Feed {
             let mut turn = 0;
             while !stopped.load(Ordering::SeqCst) {
                 turn += 1;
-                clock.wait_until(turn * Duration::from_millis(1));
+                clock.wait_until(turn * every);
                 if bytes / next.len() > PARTITION_BYTES {
                     continue;
                 }

@@ -53,6 +53,11 @@ const KILLS_A_ROUND: u64 = 25;
 /// Rounds at once: children wait for the disk and for one another most of the time.
 const ROUNDS_AT_ONCE: usize = 4;
 
+/// How far apart the events of a partition are: so near that row groups are full, and so far that their footers outweigh them and
+/// segments are gathered.
+const FAST: Duration = Duration::from_millis(1);
+const SLOW: Duration = Duration::from_millis(15);
+
 /// Bounds the wait for a child that is to end by itself.
 const ENDING: Duration = Duration::from_secs(60);
 
@@ -75,8 +80,9 @@ pub(crate) fn kill(
                 return;
             }
             let number = rounds.fetch_add(1, Ordering::SeqCst);
-            let chance = Chance(Chance(seed ^ number << 32).below(u64::MAX));
-            let round = Round::begin(child, Sort::of_round(number), chance);
+            let mut chance = Chance(Chance(seed ^ number << 32).below(u64::MAX));
+            let every = chance.one_of(&[FAST, SLOW]);
+            let round = Round::begin(child, Sort::of_round(number), every, chance);
             let of_round = round.run(taken.cast_unsigned());
             left.fetch_add(taken - of_round.kills.cast_signed(), Ordering::SeqCst);
             let mut figures = figures.lock().unwrap();
@@ -122,7 +128,7 @@ const fn at_gathering(act: Act, there: There) -> (Place, bool) {
 
 /// Kills as a script says.
 pub(crate) fn follow(script: Script, child: &(dyn Fn() -> Command + Sync)) -> Figures {
-    let mut round = Round::begin(child, Sort::Input, Chance(1));
+    let mut round = Round::begin(child, Sort::Input, SLOW, Chance(1));
     for (place, power_lost) in script {
         let aim = Aim::At { place: *place, behind: Duration::ZERO, ask_after: None, patience: ENDING };
         if !round.kill_one(&aim) {
@@ -151,9 +157,9 @@ struct Round<'c> {
 }
 
 impl<'c> Round<'c> {
-    fn begin(command: &'c (dyn Fn() -> Command + Sync), sort: Sort, chance: Chance) -> Self {
+    fn begin(command: &'c (dyn Fn() -> Command + Sync), sort: Sort, every: Duration, chance: Chance) -> Self {
         let broker = Broker::start([(TOPIC, PARTITIONS), (TABLE, PARTITIONS)]).unwrap();
-        let feed = Feed::begin(broker.brokers(), sort);
+        let feed = Feed::begin(broker.brokers(), sort, every);
         let store = (sort == Sort::Store).then(Bucket::start);
         let kept = TempDir::new().unwrap();
         let folder = kept.path().canonicalize().unwrap();
