@@ -211,7 +211,7 @@ fn sort(message: &native::rd_kafka_message_t, topic: Option<usize>) -> Polled<'_
             Polled::End { topic, partition: message.partition, offset: message.offset }
         }
         (Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, Some(topic)) => match truncation::told(message) {
-            Some(end) => Polled::Truncated { topic, partition: message.partition, end },
+            Some(truncation::Truncation { end }) => Polled::Truncated { topic, partition: message.partition, end },
             None => Polled::OutOfRange { topic, partition: message.partition },
         },
         (_, topic) => {

@@ -108,18 +108,15 @@ impl GroupCoverage {
         let mut epochs = self.epochs_or_unknown();
         for (extent, epoch) in next.extents.iter().zip(next.epochs_or_unknown()) {
             let same = |known: &Extent| (known.topic, known.partition) == (extent.topic, extent.partition);
-            match self.extents.iter().position(same) {
-                Some(at) => {
-                    let known = &mut self.extents[at];
-                    known.gaps += extent.gaps + u64::from(extent.first - 1 > known.last);
-                    known.last = extent.last;
-                    known.count += extent.count;
-                    epochs[at] = epoch;
-                }
-                None => {
-                    self.extents.push(*extent);
-                    epochs.push(epoch);
-                }
+            if let Some(at) = self.extents.iter().position(same) {
+                let known = &mut self.extents[at];
+                known.gaps += extent.gaps + u64::from(extent.first - 1 > known.last);
+                known.last = extent.last;
+                known.count += extent.count;
+                epochs[at] = epoch;
+            } else {
+                self.extents.push(*extent);
+                epochs.push(epoch);
             }
         }
         self.epochs = if epochs.iter().all(|epoch| *epoch < 0) { Vec::new() } else { epochs };

@@ -56,15 +56,19 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the message, which says that an offset is not there, says so of a log that was cut off; then with the offset up to which it
-/// is shared, where that is known.
-pub(super) fn told(message: &native::rd_kafka_message_t) -> Option<Option<i64>> {
+/// A log that was cut off, and up to where it is shared, as far as that is known.
+pub(super) struct Truncation {
+    pub(super) end: Option<i64>,
+}
+
+/// Whether the message, which says that an offset is not there, says so of a log that was cut off.
+pub(super) fn told(message: &native::rd_kafka_message_t) -> Option<Truncation> {
     // SAFETY: the text belongs to the message, which is alive, and the other is a constant; both end with a zero.
     let (reason, truncation) = unsafe {
         let truncation = native::rd_kafka_err2str(Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION);
         (text(native::rd_kafka_message_errstr(message)), CStr::from_ptr(truncation).to_string_lossy())
     };
-    reason.contains(&*truncation).then(|| end_in(&reason))
+    reason.contains(&*truncation).then(|| Truncation { end: end_in(&reason) })
 }
 
 /// The end that librdkafka names in words alone; none where there is none.

@@ -289,9 +289,8 @@ impl Sending {
     fn segment_if(&self, segment: &SegmentFacts, go_on: &mut dyn FnMut() -> bool) -> Result<bool, RecordingError> {
         let from = self.recording.join(&segment.file);
         let shown = self.store.shown_file(&segment.file);
-        let agreed = || match go_on() {
-            true => self.claim.check().map_err(Halted::Claim),
-            false => Err(Halted::Stopped),
+        let agreed = || {
+            if go_on() { self.claim.check().map_err(Halted::Claim) } else { Err(Halted::Stopped) }
         };
         match self.store.upload(&segment.file, &from, self.part_bytes, agreed) {
             Ok(()) => Ok(true),
