@@ -9,6 +9,7 @@ use super::family;
 use super::figure::Figure;
 use super::gates::{Gate, Limit};
 use super::noise::{Sufficient, sufficient};
+use super::power;
 use super::sentences::{self, Totals, count, counted, percent, time};
 use super::shared;
 use super::timing;
@@ -71,6 +72,7 @@ fn look(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds) -> Seen {
         }
         (Figure::LagEvents, Limit::Count(limit)) => behind::lag(facts, gate, bounds, limit),
         (Figure::StaleExpectations, Limit::Count(limit)) => super::expected::stale(facts, gate, limit),
+        (Figure::PowerAtLeast, Limit::Count(limit)) => power::assess(facts, gate, limit),
         (Figure::FreshnessP99, Limit::Time(limit)) => behind::freshness(facts, gate, bounds, limit.us()),
         // `Gates::check` gives each figure a limit in its own unit.
         _ => Seen::untold(gate, "its limit has another unit"),

@@ -14,7 +14,7 @@ use super::gates::Gates;
 use super::gather::gather;
 use super::matching::Signature;
 use super::noise::{Counts, Drives, measure};
-use super::patterns::{Candidate, OTHERS, Tally};
+use super::patterns::{Candidate, Judge, OTHERS, Tally};
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
 use super::state::Convergence;
@@ -103,6 +103,7 @@ fn compare_bounded(
     if let Some(tables) = gathered.tables {
         engine.tables(tables)?;
     }
+    let stretches = engine.stretches();
     let (mut totals, topics) = engine.finish()?;
     let (convergence, tables) = std::mem::take(&mut totals.state).finish(&topics, &gathered.keyless);
     note_endings(&mut totals, old, first_new);
@@ -145,7 +146,12 @@ fn compare_bounded(
     let taken = totals.take_expected();
     let (taking_place, covered) = taken.finish(gathered.looks, &topics, (first_new, old.len()), rules)?;
     let draw = totals.patterns.draw;
-    let found = found(totals, covered, if turned { 0 } else { old.len() });
+    let judge = if turned {
+        Judge { drive: 0, drives: drives.len(), stretches }
+    } else {
+        Judge { drive: old.len(), drives: old.len() + 1, stretches }
+    };
+    let found = found(totals, covered, judge);
     let candidates = found.iter().flat_map(|(_, _, tally)| &tally.candidates);
     let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));
     let sightings = Sightings::look_up(candidates, (first_old, first_new), rules, times)?;
@@ -234,9 +240,9 @@ fn note_endings(totals: &mut Totals, old: &[&dyn Drive], new: &dyn Drive) {
 
 /// Signatures that old against new shows, in order, with the identities their topics hold; what an expectation covers, or asked
 /// for in vain, with its number.
-fn found(totals: Totals, covered: Vec<Covered>, new: usize) -> Vec<(Option<u16>, Signature, Tally)> {
+fn found(totals: Totals, covered: Vec<Covered>, judge: Judge) -> Vec<(Option<u16>, Signature, Tally)> {
     let Totals { patterns, compared, identities, .. } = totals;
-    let all: Vec<(Signature, Tally)> = patterns.finish(new).collect();
+    let all: Vec<(Signature, Tally)> = patterns.finish(judge).collect();
     let in_topic = |signature: &Signature| {
         let in_topic = compared.get(&signature.topic).copied();
         in_topic.unwrap_or(if signature.topic == OTHERS { identities } else { 0 })

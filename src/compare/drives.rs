@@ -243,6 +243,13 @@ pub struct Coordinates {
     pub offset: i64,
 }
 
+impl Coordinates {
+    /// Hash of the three.
+    pub(super) fn hash(&self) -> u64 {
+        mix(xxh3_64(self.topic.as_bytes()), mix(self.partition as u64, self.offset as u64))
+    }
+}
+
 /// Knows the timestamps of recorded events.
 pub trait EventTimes {
     /// Finds the timestamps of `events`, in milliseconds since the Unix epoch; events without one are left out.

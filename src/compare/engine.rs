@@ -14,12 +14,13 @@ use super::gather::{Entry, Topics, is_ordered, silencers};
 use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
-use super::patterns::{Candidate, Odd, Patterns, count};
+use super::patterns::{Apart, Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
 use super::scan::mix;
 use super::sorted::Sorter;
 use super::state::{self, State, Way};
 use super::strays::{Stray, Strays, Tag};
+use super::units::{Place, Stretches};
 use super::watched::go_on;
 use super::{CompareError, Kind};
 use crate::outcome::{Channel, Ending, Output};
@@ -43,6 +44,7 @@ pub(super) struct Engine<'a> {
     times: Option<&'a dyn EventTimes>,
     topics: Topics,
     last: Vec<i64>,
+    stretches: Stretches,
     jobs: Vec<Job>,
     waiting: usize,
     pub(super) anonymous: Vec<Entry>,
@@ -107,6 +109,7 @@ impl<'a> Engine<'a> {
     ) -> Self {
         let mut tally = Totals::default();
         tally.patterns.draw = Draw::new(last[0], last[olds]);
+        let stretches = Stretches::of(last.iter().max().map_or(0, |last| last + 1));
         Self {
             drives,
             olds,
@@ -114,6 +117,7 @@ impl<'a> Engine<'a> {
             times,
             topics,
             last,
+            stretches,
             jobs: Vec::new(),
             waiting: 0,
             anonymous: Vec::new(),
@@ -593,7 +597,7 @@ impl<'a> Engine<'a> {
             Agreement::Odd(drive) => {
                 let is_again = !turned && drive == self.olds && self.drives.len() > self.olds + 1;
                 let recurred = is_again && moved(self.olds, self.olds + 1)? == 0;
-                self.tally.patterns.odd(&found, Odd { drive, new: judged, recurred, unit: None });
+                self.tally.patterns.odd(&found, Odd { drive, new: judged, recurred, place: self.place_of(first) });
                 self.tally.patterns.tally(&found).counts.first_odd += if drive == first_noisy { raw } else { 0 };
             }
             Agreement::None => self.tally.patterns.tally(&found).counts.odd_all += 1,
@@ -670,7 +674,8 @@ impl<'a> Engine<'a> {
             _ => return,
         };
         let recurred = drive == self.olds && is_late(self.olds + 1);
-        self.tally.patterns.odd(&signature, Odd { drive, new: self.olds, recurred, unit: None });
+        let place = Place { unit: None, stretch: self.stretches.at(late[0].old, self.last[0]) };
+        self.tally.patterns.odd(&signature, Odd { drive, new: self.olds, recurred, place });
         self.tally.patterns.tally(&signature).counts.first_odd += u64::from(drive == 0);
     }
 
@@ -766,8 +771,7 @@ impl<'a> Engine<'a> {
         let mut compared = Compared::default();
         for one in 0..sides.len() {
             for other in 0..sides.len() {
-                let needed = one < other && (self.turned() || other <= new || one == 0 || one == new);
-                if needed || (one == 1 && other == 0 && new > 1) {
+                if one < other || (one == 1 && other == 0 && new > 1) {
                     let context = Context {
                         rules: self.rules,
                         topics: &self.topics,
@@ -807,8 +811,7 @@ impl<'a> Engine<'a> {
         for finding in &compared.between(1, 2).findings {
             self.note(finding, (&sides[1], &sides[2]), Tag::Noise);
         }
-        let is_unit = self.rules.has_identity() && self.rules.settings.order == Order::Key;
-        let unit = job.entries.first().map(|entry| entry.subset).filter(|subset| is_unit && *subset != 0);
+        let place = self.place(sides, job);
         let agree = |feature: &Feature, one: usize, other: usize| !compared.between(one, other).has(feature);
         for feature in compared.features(sides.len()) {
             let of_feature = |other: usize| {
@@ -822,7 +825,7 @@ impl<'a> Engine<'a> {
                     let mut seen = BTreeSet::new();
                     for finding in of_feature(other) {
                         if seen.insert(finding.signature.beyond_precision()) {
-                            let odd = Odd { drive, new: 0, recurred: false, unit };
+                            let odd = Odd { drive, new: 0, recurred: false, place };
                             self.note(finding, (&sides[0], &sides[other]), Tag::Odd(odd));
                         }
                         if drive == 1 {
@@ -933,8 +936,7 @@ impl<'a> Engine<'a> {
     /// Finds for each feature on which drives disagree which one of them is odd.
     fn note_odd(&mut self, sides: &[Vec<Seen>], job: &Job, compared: &Compared) {
         let new = self.olds;
-        let is_unit = self.rules.has_identity() && self.rules.settings.order == Order::Key;
-        let unit = job.entries.first().map(|entry| entry.subset).filter(|subset| is_unit && *subset != 0);
+        let place = self.place(sides, job);
         // Where the others agree, what new again does differently tells whether new does the like at other identities.
         if sides.len() > new + 1 {
             let alone = &compared.between(0, new + 1).findings;
@@ -945,6 +947,7 @@ impl<'a> Engine<'a> {
             for signature in odd.collect::<BTreeSet<_>>() {
                 self.tally.patterns.tally(signature).counts.odd_again += 1;
             }
+            self.note_apart(sides, place, compared);
         }
         for feature in compared.features(new + 1) {
             let agree = |one: usize, other: usize| !compared.between(one, other).has(&feature);
@@ -952,7 +955,7 @@ impl<'a> Engine<'a> {
                 Agreement::Odd(drive) => {
                     let recurred = drive == new && sides.len() > new + 1 && agree(new, new + 1);
                     let from = usize::from(drive == 0);
-                    let odd = Odd { drive, new, recurred, unit };
+                    let odd = Odd { drive, new, recurred, place };
                     let mut seen = BTreeSet::new();
                     for finding in &compared.between(from, drive).findings {
                         // Value and precision may become one pattern, in which the identity counts once.
@@ -983,6 +986,42 @@ impl<'a> Engine<'a> {
                 Agreement::All | Agreement::Mixed => {}
             }
         }
+    }
+
+    /// Finds for each feature which two drives stand apart together from all others, which agree.
+    fn note_apart(&mut self, sides: &[Vec<Seen>], place: Place, compared: &Compared) {
+        for feature in compared.features(sides.len()) {
+            let agree = |one: usize, other: usize| !compared.between(one, other).has(&feature);
+            let Some((one, other)) = apart(sides.len(), agree) else { continue };
+            let apart = Apart { drives: (one as u8, other as u8), place };
+            let mut seen = BTreeSet::new();
+            for finding in &compared.between(0, one).findings {
+                if finding.signature.feature() == feature && seen.insert(finding.signature.beyond_precision()) {
+                    self.note(finding, (&sides[0], &sides[one]), Tag::Apart(apart));
+                }
+            }
+        }
+    }
+
+    /// What depends on the outputs of `sides`: those of the key where identities are others and order counts, else those of the
+    /// cause; and the stretch in which the first drive has them that has any.
+    fn place(&self, sides: &[Vec<Seen>], job: &Job) -> Place {
+        let is_unit = self.rules.has_identity() && self.rules.settings.order == Order::Key;
+        let key = job.entries.first().map(|entry| entry.subset).filter(|subset| is_unit && *subset != 0);
+        let cause = || sides.iter().flatten().find_map(Seen::stated_cause);
+        let unit = key.or_else(|| cause().map(|cause| cause.hash()));
+        let first = sides.iter().enumerate().find_map(|(drive, side)| Some((drive, side.first()?)));
+        let stretch = first.map_or(0, |(drive, seen)| self.stretches.at(seen.output.sequence, self.last[drive]));
+        Place { unit, stretch }
+    }
+
+    fn place_of(&self, first: &Entry) -> Place {
+        Place { unit: None, stretch: self.stretches.at(first.sequence, self.last[usize::from(first.drive)]) }
+    }
+
+    /// How outcomes are cut.
+    pub(super) fn stretches(&self) -> Stretches {
+        self.stretches
     }
 
     /// Compares the last values of one key, which stand at `lasts`.
@@ -1096,6 +1135,21 @@ fn odd(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Agreement {
     }
     let alone = disagreements.iter().position(|count| *count == drives - 1);
     alone.filter(|_| drives > 2 && total == drives - 1).map_or(Agreement::Mixed, Agreement::Odd)
+}
+
+/// The two drives, none of them the first, that agree with each other and disagree with all others, which agree; none where
+/// there are no such two, or no others beside the first that agree with it.
+fn apart(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Option<(usize, usize)> {
+    let agree = |one: usize, other: usize| agree(one.min(other), one.max(other));
+    let mut others = (1..drives).filter(|drive| !agree(0, *drive));
+    let (one, other) = (others.next()?, others.next()?);
+    if others.next().is_some() || drives < 4 || !agree(one, other) {
+        return None;
+    }
+    let agreed: Vec<usize> = (0..drives).filter(|drive| *drive != one && *drive != other).collect();
+    let stands_with = |drive: usize| agreed.iter().all(|next| *next == drive || agree(drive, *next));
+    let is_away = |drive: usize| !agree(drive, one) && !agree(drive, other);
+    agreed.iter().all(|drive| stands_with(*drive) && is_away(*drive)).then_some((one, other))
 }
 
 fn contents(side: &[Entry]) -> impl Iterator<Item = u64> + '_ {

@@ -7,7 +7,8 @@ use super::deviation;
 use super::figure::Figure;
 use super::gates::{Gates, Limit};
 use super::latency::Quantile;
-use super::noise::{Drives, adjusted, judge, may_be_a_burst, power};
+use super::noise::{Drives, adjusted, judge, may_be_a_burst};
+use super::power::power;
 use super::{Comparison, Idempotency, Kind, LatencyIncrease, Pattern, Standing};
 
 /// Judges all tests of a comparison as one family and says whether new should be driven once more.
@@ -86,7 +87,7 @@ fn quantile(increase: &LatencyIncrease) -> Option<Quantile> {
 }
 
 /// Which drives were compared, by the names of their outputs.
-fn drives(comparison: &Comparison) -> Drives {
+pub(super) fn drives(comparison: &Comparison) -> Drives {
     if comparison.against_production {
         let of_new = comparison.outputs.keys().filter(|drive| *drive == "new" || drive.starts_with("new_again"));
         return Drives { old: of_new.count(), new_again: false };

@@ -36,10 +36,12 @@ pub enum Figure {
     FreshnessP99,
     /// Expected and accepted changes that no longer apply.
     StaleExpectations,
+    /// Smallest number of outputs whose change would have been proven with 95 % probability.
+    PowerAtLeast,
 }
 
 /// Every figure, gravest first; gates and reasons stand in this order.
-const FIGURES: [Figure; 37] = [
+const FIGURES: [Figure; 38] = [
     Figure::Kind(Kind::Died),
     Figure::Kind(Kind::NoProgress),
     Figure::RepeatedEffectsIncrease,
@@ -77,6 +79,7 @@ const FIGURES: [Figure; 37] = [
     Figure::LagEvents,
     Figure::FreshnessP99,
     Figure::StaleExpectations,
+    Figure::PowerAtLeast,
 ];
 
 /// Figures gated at 0 unless the scenario writes its own.
@@ -130,6 +133,7 @@ impl Figure {
             Self::LagEvents => "lag-events".into(),
             Self::FreshnessP99 => "freshness-p99".into(),
             Self::StaleExpectations => "stale-expectations".into(),
+            Self::PowerAtLeast => "power-at-least".into(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Figure {
                 | Self::OutputsMin
                 | Self::MatchedShareMin
                 | Self::StaleExpectations
+                | Self::PowerAtLeast
         )
     }
 
@@ -196,6 +201,9 @@ impl Figure {
             }
             Self::StaleExpectations => {
                 "Most expected or accepted changes that may no longer apply, as old has them too".to_owned()
+            }
+            Self::PowerAtLeast => {
+                "Outputs whose change, if new made so many, must have been proven with 95 % probability; else no verdict".to_owned()
             }
         }
     }

@@ -36,6 +36,7 @@ mod noise;
 mod order;
 mod paths;
 mod patterns;
+mod power;
 mod redelivery;
 mod rules;
 mod scan;
@@ -47,6 +48,7 @@ mod sorted;
 mod state;
 mod strays;
 mod timing;
+mod units;
 mod values;
 mod verdict;
 mod watched;
@@ -272,7 +274,8 @@ pub struct Statistics {
     pub odd_any: u64,
     /// Identities on which all drives differ.
     pub odd_all: u64,
-    /// One-sided binomial p-value at share 1/(k+1); none with one drive of old.
+    /// One-sided binomial p-value at share 1/(k+1), where old is noisy no less than `p_by_stretch`, and where pairs are there joined
+    /// with `p_pairs`; none with one drive of old.
     pub p_value: Option<f64>,
     /// Benjamini-Hochberg adjusted p-value over the run's family.
     pub q_value: Option<f64>,
@@ -293,6 +296,21 @@ pub struct Statistics {
     /// As `p_beside_noise`, for the identities on which only new again disagrees; none where it was not driven.
     #[serde(default)]
     pub p_again: Option<f64>,
+    /// As `p_value` by count, where each stretch of the outputs is one piece of evidence however many stand in it; none with one
+    /// drive of old, or in an outcome of fewer than 512 outputs.
+    #[serde(default)]
+    pub p_by_stretch: Option<f64>,
+    /// Identities, or units of key or cause, on which both drives of new agree and stand apart from all of old, which agree; none
+    /// where new was not driven again.
+    #[serde(default)]
+    pub pairs_new: Option<u64>,
+    /// Those on which any two drives but the first of old do, likewise.
+    #[serde(default)]
+    pub pairs_any: Option<u64>,
+    /// One-sided binomial p-value of `pairs_new` of `pairs_any` at share 2/(k(k+1)), or that by stretches where it is larger; none
+    /// where there are no pairs. A tenth of a pattern's error is its.
+    #[serde(default)]
+    pub p_pairs: Option<f64>,
 }
 
 impl Statistics {

@@ -3,25 +3,40 @@
 //! Old is driven k times, new once. If new behaves like old, the drives are exchangeable: where exactly one of the k+1 drives
 //! disagrees with all others, each is equally likely to be that one. So the number of times that it is new is binomial with
 //! share 1/(k+1).
+//!
+//! Where new was driven again there are k+2 drives, and where old is noisy a recurrence says more than a count: noise that two
+//! drives share is far rarer than noise. At an identity where the first drive of old agrees with all but two drives, and those two
+//! agree with each other and stand apart, each pair of the other k+1 drives is equally likely to be the two. So the number of
+//! times that it is the two of new is binomial with share 2/(k(k+1)): 1/3 where old was driven twice.
+//!
+//! Both tests count by unit of key or cause, and where old is noisy or new was driven again also by stretch of the outputs, of
+//! which the larger p-value counts (see `units`). What is no test of this room: a build that chooses one of two ways for a whole
+//! drive. For that, drives are the units, and with k of old no p-value is below 1/(k+1).
 
+use super::patterns::pairs_of;
 use super::{Standing, Statistics};
 
 /// False discovery rate over the family of tests.
 pub(super) const FALSE_DISCOVERIES: f64 = 0.01;
 
 /// Expected chance recurrences below which a recurrence is proof.
-const CHANCE_RECURRENCES_MAX: f64 = 0.01;
+pub(super) const CHANCE_RECURRENCES_MAX: f64 = 0.01;
 
-/// Units up to which a proof by count alone is held against new driven again: one burst of a build's own noise, such as one
-/// flush of a batch, reaches that many identities at once, and then they are not as independent as the test takes them.
+/// Units up to which, in outcomes too short to be cut into stretches, a proof by count alone is held against new driven again: one
+/// burst of a build's own noise, such as one flush of a batch, reaches that many identities at once.
 const BURST_MAX: u64 = 30;
 
+/// Share of a pattern's error that goes to pairs where there are any, the rest to the count (Bonferroni, weighted): pairs that
+/// prove anything do so by orders of magnitude.
+const SHARE_OF_PAIRS: f64 = 0.1;
+
 /// Share of identities on which drives of old may disagree before the count alone proves nothing: what moves so many of them,
-/// such as how often a build writes by its wall clock, moves them together.
+/// such as how often a build writes by its wall clock, moves a drive from its beginning to its end, which no stretch shows. Pairs
+/// are another matter: two drives of new would have to be moved to the same values.
 const UNSTEADY_MAX: f64 = 0.1;
 
 /// What was counted of one pattern.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Counts {
     /// Differences of old against new.
     pub(super) raw: u64,
@@ -48,13 +63,21 @@ pub(super) struct Counts {
     pub(super) recurred: u64,
     /// Identities on which new again disagrees with all others, which agree.
     pub(super) odd_again: u64,
+    /// How likely new is odd so often where each stretch of the outputs is one piece of evidence; none where there are too few.
+    pub(super) p_by_stretch: Option<f64>,
+    /// Units on which both drives of new agree and stand apart from all of old, which agree.
+    pub(super) pairs_new: u64,
+    /// Units on which any two drives but the first of old do.
+    pub(super) pairs_any: u64,
+    /// As `p_by_stretch`, for pairs.
+    pub(super) p_pairs_by_stretch: Option<f64>,
 }
 
 impl Counts {
     /// Adds what was counted of another pattern.
     pub(super) fn add(&mut self, other: &Self) {
         let Self { raw, noise, compared, odd_new, odd_any, odd_all, odd_old, unsteady, odd_moving, .. } = other;
-        let Self { first_odd, recurred, odd_again, .. } = other;
+        let Self { first_odd, recurred, odd_again, pairs_new, pairs_any, .. } = other;
         self.raw += raw;
         self.noise += noise;
         self.compared += compared;
@@ -67,6 +90,13 @@ impl Counts {
         self.recurred += recurred;
         self.odd_moving += odd_moving;
         self.odd_again += odd_again;
+        self.pairs_new += pairs_new;
+        self.pairs_any += pairs_any;
+    }
+
+    /// Whether drives of old differ in what the pattern is about.
+    fn is_noisy(&self) -> bool {
+        self.odd_old + self.first_odd + self.noise + self.odd_moving > 0
     }
 }
 
@@ -86,27 +116,51 @@ pub(super) struct Judged {
     pub(super) unjudgeable: bool,
 }
 
-/// One-sided p-value: how likely new alone would be odd at least so often by chance.
-pub(super) fn p_value(counts: &Counts, drives: Drives) -> Option<f64> {
-    (drives.old >= 2).then(|| binomial_tail(counts.odd_any, 1.0 / (drives.old as f64 + 1.0), counts.odd_new))
+/// One-sided p-value: how likely new alone would be odd at least so often by chance. Where old is noisy, its noise may come in
+/// bursts: then stretches count as well.
+fn p_by_count(counts: &Counts, drives: Drives) -> f64 {
+    let counted = binomial_tail(counts.odd_any, 1.0 / (drives.old as f64 + 1.0), counts.odd_new);
+    counts.p_by_stretch.filter(|_| counts.is_noisy()).map_or(counted, |by_stretch| by_stretch.max(counted))
+}
+
+/// How likely both drives of new would stand apart together at least so often by chance; none where no two drives ever did.
+fn p_by_pairs(counts: &Counts, drives: Drives) -> Option<f64> {
+    if !drives.new_again || counts.pairs_any == 0 {
+        return None;
+    }
+    let counted = binomial_tail(counts.pairs_any, 1.0 / pairs_of(drives.old as u64 + 1) as f64, counts.pairs_new);
+    // Too short to be cut into stretches: a burst may have come twice.
+    let by_stretch = counts.p_pairs_by_stretch.unwrap_or(if counts.pairs_new > BURST_MAX { 0.0 } else { 1.0 });
+    Some(counted.max(by_stretch))
 }
 
 /// Everything about a test but its place in the family: the adjusted p-value is none until that is known.
 pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
     let beyond = |odd: u64| binomial_tail(odd + counts.odd_moving, 1.0 / (drives.old as f64 + 1.0), odd);
+    let is_tested = drives.old >= 2;
+    let p_pairs = p_by_pairs(counts, drives).filter(|_| is_tested);
+    let by_count = is_tested.then(|| p_by_count(counts, drives));
+    let both = |by_count: f64| {
+        let by_pairs = p_pairs.map(|p| (p / SHARE_OF_PAIRS).min(by_count / (1.0 - SHARE_OF_PAIRS)));
+        by_pairs.unwrap_or(by_count).min(1.0)
+    };
     Statistics {
         compared: counts.compared,
         odd_new: counts.odd_new,
         odd_any: counts.odd_any,
         odd_all: counts.odd_all,
-        p_value: p_value(counts, drives),
+        p_value: by_count.map(both),
         q_value: None,
         recurred: drives.new_again.then_some(counts.recurred),
-        noise_rate: (drives.old >= 2).then(|| noise_rate(counts.unsteady, counts.compared)),
+        noise_rate: is_tested.then(|| noise_rate(counts.unsteady, counts.compared)),
         odd_moving: counts.odd_moving,
-        p_beside_noise: (drives.old >= 2).then(|| beyond(counts.odd_new)),
-        p_again: (drives.old >= 2 && drives.new_again).then(|| beyond(counts.odd_again)),
+        p_beside_noise: is_tested.then(|| beyond(counts.odd_new)),
+        p_again: (is_tested && drives.new_again).then(|| beyond(counts.odd_again)),
         seen_in_old: counts.odd_old + counts.first_odd + counts.noise > 0,
+        p_by_stretch: counts.p_by_stretch.filter(|_| is_tested),
+        pairs_new: drives.new_again.then_some(counts.pairs_new),
+        pairs_any: drives.new_again.then_some(counts.pairs_any),
+        p_pairs,
     }
 }
 
@@ -116,9 +170,9 @@ pub(super) fn judge(test: &Statistics) -> Judged {
     let Some(rate) = test.noise_rate else { return judged };
     let chance_recurrences = rate * rate * test.compared as f64;
     let recurs = test.recurred.is_some_and(|recurred| recurred > 0) && chance_recurrences < CHANCE_RECURRENCES_MAX;
-    let is_small = |p: Option<f64>| p.is_some_and(|p| p <= FALSE_DISCOVERIES);
+    let by_pairs = is_small(test.q_value) && rests_on_pairs(test);
     let by_count = is_small(test.q_value) && (test.p_beside_noise.is_none() || is_small(test.p_beside_noise));
-    if recurs || (by_count && is_confirmed(test, chance_recurrences)) {
+    if recurs || by_pairs || (by_count && is_confirmed(test, chance_recurrences)) {
         judged.standing = Standing::Proven;
         return judged;
     }
@@ -126,7 +180,8 @@ pub(super) fn judge(test: &Statistics) -> Judged {
         return judged;
     }
     judged.unjudgeable = test.odd_all > test.odd_any;
-    let settled = test.recurred.is_some_and(|recurred| is_chance(recurred, chance_recurrences));
+    let settled =
+        test.recurred.is_some_and(|recurred| is_chance(recurred, chance_recurrences)) && !is_small(test.p_pairs);
     // Old against itself shows the same: chance explains it where new is never odd alone, or where what only new showed did
     // not come back more often than chance would have it.
     if judged.unjudgeable || (test.seen_in_old && (test.odd_new == 0 || settled)) {
@@ -135,12 +190,21 @@ pub(super) fn judge(test: &Statistics) -> Judged {
     judged
 }
 
+fn is_small(p: Option<f64>) -> bool {
+    p.is_some_and(|p| p <= FALSE_DISCOVERIES)
+}
+
+/// Whether it is the pairs that give a test its p-value.
+fn rests_on_pairs(test: &Statistics) -> bool {
+    test.p_pairs.zip(test.p_value).is_some_and(|(pairs, p)| pairs / SHARE_OF_PAIRS <= p)
+}
+
 /// Whether new driven again bears out what the count says: the same comes back where old is steady, or as much of it is odd
 /// elsewhere. A burst that comes in old's own drives as well may come back as one. More than a burst needs no
 /// second witness, unless old is unsteady at many identities.
 fn is_confirmed(test: &Statistics, chance_recurrences: f64) -> bool {
     let Some(recurred) = test.recurred else { return is_steady(test) };
-    (test.odd_new > BURST_MAX && is_steady(test))
+    (is_beyond_a_burst(test) && is_steady(test))
         || (test.odd_moving == 0 && !is_chance(recurred, chance_recurrences))
         || test.p_again.is_some_and(|p| p <= FALSE_DISCOVERIES)
 }
@@ -152,7 +216,12 @@ fn is_steady(test: &Statistics) -> bool {
 
 /// Whether a proof may rest on one burst, so that new should be driven again to tell.
 pub(super) fn may_be_a_burst(test: &Statistics) -> bool {
-    test.recurred.is_none() && (1..=BURST_MAX).contains(&test.odd_new)
+    test.recurred.is_none() && test.odd_new > 0 && !is_beyond_a_burst(test)
+}
+
+/// Whether one burst of noise does not reach as far: by the stretches in which new is odd, or where there are too few, by number.
+fn is_beyond_a_burst(test: &Statistics) -> bool {
+    test.p_by_stretch.map_or(test.odd_new > BURST_MAX, |p| p <= FALSE_DISCOVERIES)
 }
 
 /// Whether `recurred` identities are what chance gives where `expected` are expected.
@@ -192,26 +261,7 @@ pub(super) fn sufficient(test: &Statistics, tests: usize) -> Option<Sufficient> 
 }
 
 /// Drives of old that one comparison takes beside two of new.
-const DRIVES_MAX: u64 = 58;
-
-/// Smallest number of outputs whose change would have been proven with 95 % probability, on a pattern without noise of its own
-/// and beside `family` other tests: the count alone must carry it, or where new was driven again, one recurrence.
-///
-/// None with a single drive of old, or where there are too few outputs to prove any change.
-pub(super) fn power(compared: u64, family: usize, drives: Drives) -> Option<u64> {
-    if drives.old < 2 {
-        return None;
-    }
-    let rate = noise_rate(0, compared);
-    if drives.new_again && rate * rate * (compared as f64) < CHANCE_RECURRENCES_MAX {
-        return Some(1);
-    }
-    // Without noise new is odd at every changed identity, so the probability of proof jumps from none to all at one number.
-    let share = 1.0 / (drives.old as f64 + 1.0);
-    let limit = FALSE_DISCOVERIES / (family as f64 + 1.0);
-    let needed = (limit.ln() / share.ln()).ceil() as u64;
-    (needed <= compared).then_some(needed)
-}
+pub(super) const DRIVES_MAX: u64 = 58;
 
 /// P(X ≥ `least`) for X binomial over `trials` with probability `share`, exact up to rounding.
 pub(super) fn binomial_tail(trials: u64, share: f64, least: u64) -> f64 {
@@ -303,7 +353,6 @@ mod tests {
         let counts = |odd| Counts { raw: odd, compared: 10_000, odd_new: odd, odd_any: odd, ..Counts::default() };
         assert_eq!(one(counts(4), TWICE).standing, Standing::Suspected);
         assert_eq!(one(counts(5), TWICE).standing, Standing::Proven);
-        assert_eq!(power(10_000, 0, TWICE), Some(5));
     }
 
     #[test]
@@ -323,7 +372,6 @@ mod tests {
         assert_eq!(one(counts(1_000, 100), AGAIN).standing, Standing::Noise);
         let lost = Counts { recurred: 0, ..counts(1_000, 0) };
         assert_eq!(one(lost, AGAIN).standing, Standing::Suspected);
-        assert_eq!(power(1_000, 3, AGAIN), Some(1));
     }
 
     #[test]
@@ -341,6 +389,54 @@ mod tests {
         assert_eq!(one(Counts { odd_again: 2, ..burst }, AGAIN).standing, Standing::Suspected);
         let many = Counts { raw: 80, odd_new: 80, odd_any: 80, ..burst };
         assert_eq!(one(many, AGAIN).standing, Standing::Proven);
+    }
+
+    #[test]
+    fn pairs_prove_beside_noise_what_the_count_cannot() {
+        let noisy = Counts {
+            raw: 10_010,
+            noise: 19_900,
+            compared: 1_000_000,
+            odd_new: 10_010,
+            odd_any: 30_000,
+            odd_old: 19_990,
+            unsteady: 20_000,
+            odd_moving: 19_990,
+            recurred: 10,
+            p_by_stretch: Some(0.4),
+            pairs_new: 10,
+            pairs_any: 11,
+            p_pairs_by_stretch: Some(3_f64.powi(-8)),
+            ..Counts::default()
+        };
+        assert_eq!(one(noisy, TWICE).standing, Standing::Suspected);
+        assert_eq!(one(noisy, AGAIN).standing, Standing::Proven);
+        // Where any two drives share as much, it is no evidence; nor where all of it stands in one stretch.
+        assert_eq!(one(Counts { pairs_any: 30, ..noisy }, AGAIN).standing, Standing::Noise);
+        assert_eq!(one(Counts { p_pairs_by_stretch: Some(1.0 / 3.0), ..noisy }, AGAIN).standing, Standing::Noise);
+        // Too short to be cut: as many as one burst prove nothing, more do.
+        let short = Counts { p_by_stretch: None, p_pairs_by_stretch: None, ..noisy };
+        assert_eq!(one(short, AGAIN).standing, Standing::Noise);
+        assert_eq!(one(Counts { pairs_new: 31, pairs_any: 32, ..short }, AGAIN).standing, Standing::Proven);
+    }
+
+    #[test]
+    fn with_more_drives_of_old_a_pair_says_more() {
+        let counts = Counts { pairs_new: 3, pairs_any: 3, p_pairs_by_stretch: Some(0.0), ..Counts::default() };
+        for (old, share) in [(2, 1.0 / 3.0), (3, 1.0 / 6.0), (4, 0.1)] {
+            let p = p_by_pairs(&counts, Drives { old, new_again: true }).unwrap();
+            assert!((p - libm::pow(share, 3.0)).abs() < 1e-12, "{old}: {p}");
+        }
+        assert_eq!(p_by_pairs(&counts, TWICE), None);
+        assert_eq!(p_by_pairs(&Counts { pairs_any: 0, ..counts }, AGAIN), None);
+    }
+
+    #[test]
+    fn beside_noise_a_burst_counts_once() {
+        let burst = Counts { raw: 200, compared: 6_400, odd_new: 200, odd_any: 500, odd_old: 300, ..Counts::default() };
+        let moving = Counts { unsteady: 300, odd_moving: 300, noise: 300, ..burst };
+        assert_eq!(one(Counts { p_by_stretch: Some(1e-6), ..moving }, TWICE).standing, Standing::Proven);
+        assert_eq!(one(Counts { p_by_stretch: Some(0.3), ..moving }, TWICE).standing, Standing::Suspected);
     }
 
     #[test]
@@ -390,7 +486,6 @@ mod tests {
         let counts = Counts { raw: 1_000, compared: 1_000, ..Counts::default() };
         assert_eq!(one(counts, once).standing, Standing::Suspected);
         assert_eq!(measure(&counts, once).p_value, None);
-        assert_eq!(power(1_000, 1, once), None);
     }
 
     #[test]

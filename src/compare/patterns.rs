@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::cause;
 use super::matching::Signature;
 use super::noise::Counts;
+use super::units::{Place, Stretches, UNITS_IN_ALL_MAX, Units};
 use super::{Change, Kind};
 
 /// Signatures that are told apart; the rest of a kind is counted under one.
@@ -15,10 +16,6 @@ pub(super) const OTHERS: &str = "(further patterns)";
 
 /// Candidates for the first sighting and the examples of a pattern.
 const CANDIDATES_MAX: usize = 16;
-
-/// Units that are told apart for each pattern, and in all; those beyond are left out of the test, whoever is odd there.
-const UNITS_MAX: usize = 65_536;
-const UNITS_IN_ALL_MAX: usize = 1_000_000;
 
 /// A difference that may be shown: sequences in the two drives it stands between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +32,10 @@ pub(super) struct Tally {
     pub(super) counts: Counts,
     /// Earliest differences, ascending.
     pub(super) candidates: Vec<Candidate>,
-    /// How often a drive is odd, by unit and drive, where several identities are one unit.
-    units: BTreeMap<(u64, usize), u32>,
+    /// Which drive is odd, and where.
+    odd: Units,
+    /// Which two drives stand apart together, and where.
+    pairs: Units,
     /// What was seen of its pairs of values.
     pub(super) seen: cause::Seen,
     /// Outputs that it is about.
@@ -61,8 +60,35 @@ pub(super) struct Odd {
     pub(super) new: usize,
     /// Whether new again wrote the same as new.
     pub(super) recurred: bool,
-    /// What is correlated, where that is more than the identity.
-    pub(super) unit: Option<u64>,
+    /// What depends on the identity.
+    pub(super) place: Place,
+}
+
+/// Which two drives, none of them the first of old, agree at an identity and stand apart from all others, which agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Apart {
+    /// The two, the lower number first.
+    pub(super) drives: (u8, u8),
+    /// What depends on the identity.
+    pub(super) place: Place,
+}
+
+impl Apart {
+    /// The two as one number.
+    fn way((one, other): (u8, u8)) -> u16 {
+        u16::from(one) << 8 | u16::from(other)
+    }
+}
+
+/// Whose part the tests look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judge {
+    /// The drive that is judged: new, or what production wrote.
+    pub(super) drive: usize,
+    /// Drives of which one may be odd, the judged one among them.
+    pub(super) drives: usize,
+    /// How outcomes are cut.
+    pub(super) stretches: Stretches,
 }
 
 impl Patterns {
@@ -104,16 +130,15 @@ impl Patterns {
         } else {
             tally.counts.odd_old += 1;
         }
-        let Some(unit) = odd.unit else {
-            tally.counts.odd_any += 1;
-            tally.counts.odd_new += u64::from(odd.drive == odd.new);
-            return;
-        };
-        let is_known = tally.units.range((unit, 0)..=(unit, usize::MAX)).next().is_some();
-        if is_known || (has_room && tally.units.len() < UNITS_MAX) {
-            *tally.units.entry((unit, odd.drive)).or_default() += 1;
-            self.units += usize::from(!is_known);
-        }
+        let noted = tally.odd.note(odd.drive as u16, odd.place, has_room);
+        self.units += noted;
+    }
+
+    /// Counts an identity on which two drives stand apart together in the way of `signature`.
+    pub(super) fn apart(&mut self, signature: &Signature, apart: Apart) {
+        let has_room = self.units < UNITS_IN_ALL_MAX;
+        let noted = self.tally(signature).pairs.note(Apart::way(apart.drives), apart.place, has_room);
+        self.units += noted;
     }
 
     /// Makes one pattern of the numbers at a path, where not all of them are equal up to their precision: whoever changes a
@@ -132,41 +157,45 @@ impl Patterns {
     }
 
     /// Ends counting: every signature that was seen, in order.
-    pub(super) fn finish(mut self, new: usize) -> impl Iterator<Item = (Signature, Tally)> {
+    pub(super) fn finish(mut self, judge: Judge) -> impl Iterator<Item = (Signature, Tally)> {
         self.fold_precision();
         self.tallies.into_iter().map(move |(signature, mut tally)| {
-            let units: Vec<((u64, usize), u32)> = std::mem::take(&mut tally.units).into_iter().collect();
-            for unit in units.chunk_by(|one, other| one.0.0 == other.0.0) {
-                if let Some(drive) = oddest(unit) {
-                    tally.counts.odd_any += 1;
-                    tally.counts.odd_new += u64::from(drive == new);
-                }
-            }
+            tally.count_units(judge);
             (signature, tally)
         })
     }
 }
 
 impl Tally {
+    /// Counts who is odd, and which two, unit by unit.
+    fn count_units(&mut self, judge: Judge) {
+        let Judge { drive, drives, stretches } = judge;
+        let (odd, pairs) = (std::mem::take(&mut self.odd), std::mem::take(&mut self.pairs));
+        (self.counts.odd_new, self.counts.odd_any) = odd.votes(drive as u16);
+        let both = Apart::way((drive as u8, drive as u8 + 1));
+        (self.counts.pairs_new, self.counts.pairs_any) = pairs.votes(both);
+        if stretches.tell() {
+            self.counts.p_by_stretch = Some(odd.p_by_stretch(drive as u16, drives as u64));
+            self.counts.p_pairs_by_stretch = Some(pairs.p_by_stretch(both, pairs_of(drives as u64)));
+        }
+    }
+
     /// Adds what was found of another signature.
     fn add(&mut self, other: Self) {
         self.counts.add(&other.counts);
         self.candidates.extend(other.candidates);
         self.candidates.sort_unstable();
         self.candidates.truncate(CANDIDATES_MAX);
-        for (unit, times) in other.units {
-            *self.units.entry(unit).or_default() += times;
-        }
+        self.odd.add(&other.odd);
+        self.pairs.add(&other.pairs);
         self.seen.add(&other.seen);
         self.sample.add(&other.sample);
     }
 }
 
-/// The drive that is odd most often in a unit: of exchangeable drives each is equally likely to be it. None where two are.
-fn oddest(unit: &[((u64, usize), u32)]) -> Option<usize> {
-    let most = unit.iter().map(|(_, times)| *times).max()?;
-    let mut drives = unit.iter().filter(|(_, times)| *times == most).map(|((_, drive), _)| *drive);
-    drives.next().filter(|_| drives.next().is_none())
+/// Pairs of so many drives.
+pub(super) fn pairs_of(drives: u64) -> u64 {
+    drives * drives.saturating_sub(1) / 2
 }
 
 /// Raw differences by kind, zeros left out.
@@ -182,6 +211,12 @@ mod tests {
         Signature { kind: Kind::Changed, topic: "t".to_owned(), path: Some(path.to_owned()), change: None }
     }
 
+    const TWICE: Judge = Judge { drive: 2, drives: 3, stretches: Stretches::of(10) };
+
+    fn unit(number: u64) -> Place {
+        Place { unit: Some(number << 60), stretch: 0 }
+    }
+
     fn candidate(at: i64) -> Candidate {
         Candidate { at, old: Some(at), new: Some(at) }
     }
@@ -193,7 +228,7 @@ mod tests {
             patterns.raw(&signature(&format!("$.f{number}")), candidate(number));
             patterns.raw(&signature("$.f0"), candidate(3_000 - number));
         }
-        let found: Vec<(Signature, Tally)> = patterns.finish(2).collect();
+        let found: Vec<(Signature, Tally)> = patterns.finish(TWICE).collect();
         assert_eq!(found.len(), SIGNATURES_MAX + 1);
         assert_eq!(found.iter().map(|(_, tally)| tally.counts.raw).sum::<u64>(), 6_000);
         let first = found.iter().find(|(found, _)| *found == signature("$.f0")).map(|(_, tally)| &tally.candidates);
@@ -209,10 +244,10 @@ mod tests {
         let mut patterns = Patterns::default();
         for (at, signature) in [&fine, &coarse, &fine, &elsewhere, &coarse].into_iter().enumerate() {
             patterns.raw(signature, candidate(at as i64));
-            patterns.odd(signature, Odd { drive: 2, new: 2, recurred: at == 0, unit: Some(at as u64 % 3) });
+            patterns.odd(signature, Odd { drive: 2, new: 2, recurred: at == 0, place: unit(at as u64 % 3) });
             patterns.tally(signature).counts.noise += 1;
         }
-        let found: Vec<(Signature, Tally)> = patterns.finish(2).collect();
+        let found: Vec<(Signature, Tally)> = patterns.finish(TWICE).collect();
         let signatures: Vec<&Signature> = found.iter().map(|(signature, _)| signature).collect();
         assert_eq!(signatures, [&coarse, &elsewhere]);
         let Counts { raw, noise, odd_new, odd_any, recurred, .. } = found[0].1.counts;
@@ -224,10 +259,26 @@ mod tests {
     #[test]
     fn a_unit_counts_once_for_the_drive_that_is_odd_most_often() {
         let mut patterns = Patterns::default();
-        for (unit, drive) in [(1, 2), (1, 2), (1, 0), (2, 1), (3, 0), (3, 2)] {
-            patterns.odd(&signature("$"), Odd { drive, new: 2, recurred: false, unit: Some(unit) });
+        for (number, drive) in [(1, 2), (1, 2), (1, 0), (2, 1), (3, 0), (3, 2)] {
+            patterns.odd(&signature("$"), Odd { drive, new: 2, recurred: false, place: unit(number) });
         }
-        let counts = patterns.finish(2).next().map(|(_, tally)| tally.counts).unwrap_or_default();
+        let counts = patterns.finish(TWICE).next().map(|(_, tally)| tally.counts).unwrap_or_default();
         assert_eq!((counts.odd_any, counts.odd_new, counts.odd_old), (2, 1, 3));
+    }
+
+    #[test]
+    fn pairs_are_counted_by_unit_and_by_stretch() {
+        let mut patterns = Patterns::default();
+        for (number, drives) in [(1, (2, 3)), (1, (2, 3)), (1, (1, 2)), (2, (1, 3)), (3, (2, 3))] {
+            let place = Place { unit: Some(number << 60), stretch: number as u16 };
+            patterns.apart(&signature("$"), Apart { drives, place });
+        }
+        let judge = Judge { stretches: Stretches::of(10_000), ..TWICE };
+        let counts = patterns.finish(judge).next().map(|(_, tally)| tally.counts).unwrap_or_default();
+        assert_eq!((counts.pairs_any, counts.pairs_new), (3, 2));
+        // Of 27 sums of {0, 1, 2}, {0, 0, 1} and {0, 0, 1} six reach 3: 2 + 1 + 0 twice times two, 2 + 1 + 1, and 1 + 1 + 1.
+        let expected = (2.0 * 2.0 + 1.0 + 1.0) / 27.0;
+        assert!((counts.p_pairs_by_stretch.unwrap() - expected).abs() < 1e-12, "{counts:?}");
+        assert_eq!(pairs_of(3), 3);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::drives::Coordinates;
 use super::engine::Totals;
 use super::matching::Signature;
-use super::patterns::{Candidate, Odd, count};
+use super::patterns::{Apart, Candidate, Odd, count};
 use super::{Change, Kind};
 
 /// Outputs that wait at a time; those beyond are `missing` and `extra`.
@@ -26,15 +26,18 @@ pub(super) enum Tag {
     Noise,
     /// The drives that agree and the odd one.
     Odd(Odd),
+    /// The drives that agree and the two that stand apart together.
+    Apart(Apart),
 }
 
 impl Tag {
     /// Differences of one tag can belong together.
-    fn class(self) -> u8 {
+    fn class(self) -> (u8, u8, u8) {
         match self {
-            Self::Raw => 0,
-            Self::Noise => 1,
-            Self::Odd(odd) => 2 + odd.drive as u8,
+            Self::Raw => (0, 0, 0),
+            Self::Noise => (1, 0, 0),
+            Self::Odd(odd) => (2, odd.drive as u8, 0),
+            Self::Apart(Apart { drives: (one, other), .. }) => (3, one, other),
         }
     }
 }
@@ -67,6 +70,7 @@ impl Stray {
                 totals.patterns.tally(&self.signature).counts.noise += 1;
             }
             Tag::Odd(odd) => totals.patterns.odd(&self.signature, odd),
+            Tag::Apart(apart) => totals.patterns.apart(&self.signature, apart),
         }
     }
 

@@ -12,8 +12,9 @@ use crate::compare::engine::{Engine, Totals};
 use crate::compare::gather::{Entry, Topics};
 use crate::compare::json::Node;
 use crate::compare::matching::{Differences, Finding, Seen, Signature, on_channel};
-use crate::compare::patterns::{Candidate, Patterns, Tally, count};
+use crate::compare::patterns::{Candidate, Judge, Patterns, Tally, count};
 use crate::compare::rules::Rules;
+use crate::compare::units::Stretches;
 use crate::compare::{Change, CompareError, Kind};
 use crate::outcome::Channel;
 
@@ -224,8 +225,10 @@ impl Found {
         let Self { covered, spared, lacking, keys } = self;
         let expected = rules.expected();
         let mut found = Vec::new();
+        // No test of chance is made of what is expected.
+        let judge = Judge { drive: new, drives: new + 1, stretches: Stretches::of(0) };
         for (by, patterns) in covered {
-            found.extend(patterns.finish(new).map(|(signature, tally)| Covered { by, signature, tally }));
+            found.extend(patterns.finish(judge).map(|(signature, tally)| Covered { by, signature, tally }));
         }
         let mut made: BTreeMap<u16, Vec<Place>> = BTreeMap::new();
         for Covered { by, signature, .. } in &found {

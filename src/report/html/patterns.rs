@@ -197,6 +197,9 @@ fn statistics(pattern: &Pattern, noisy: &str) -> String {
     if let Some(p) = pattern.statistics.p_beside_noise.filter(|p| Some(*p) != *p_value) {
         let _ = write!(text, " Beside all that is odd in {noisy}: p {}.", probability(p));
     }
+    if let Some(p) = pattern.statistics.p_by_stretch.filter(|_| *odd_any > 0) {
+        let _ = write!(text, " By stretch of the outputs, which change together: p {}.", probability(p));
+    }
     if let Some(rate) = noise_rate {
         let _ = match seen_in_old {
             true => write!(text, " Noise: about {} of identities.", share(*rate)),
@@ -208,6 +211,17 @@ fn statistics(pattern: &Pattern, noisy: &str) -> String {
             text,
             " When new was driven again, {} came back with the same value.",
             counted(*recurred, "identity", "identities")
+        );
+    }
+    if let (Some(new), Some(any), Some(p)) =
+        (pattern.statistics.pairs_new, pattern.statistics.pairs_any, pattern.statistics.p_pairs)
+    {
+        let _ = write!(
+            text,
+            " Two drives stand apart together at {}, at {} of them both of new: p {}.",
+            count(any),
+            count(new),
+            probability(p)
         );
     }
     if let Some(p) = pattern.statistics.p_again {

@@ -418,6 +418,10 @@ fn rounding() -> Pattern {
             odd_moving: 0,
             p_beside_noise: None,
             p_again: None,
+            p_by_stretch: Some(2.9e-31),
+            pairs_new: None,
+            pairs_any: None,
+            p_pairs: None,
         },
         first: Some(sighting(3, 31, 1_357_052_340_000, 84_600)),
         examples: vec![
