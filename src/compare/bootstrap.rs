@@ -184,17 +184,17 @@ impl Within {
     }
 }
 
-fn mean(of: &[f64]) -> f64 {
+pub(super) fn mean(of: &[f64]) -> f64 {
     of.iter().sum::<f64>() / of.len() as f64
 }
 
-fn deviation(of: &[f64]) -> f64 {
+pub(super) fn deviation(of: &[f64]) -> f64 {
     let mean = mean(of);
     (of.iter().map(|one| (one - mean) * (one - mean)).sum::<f64>() / (of.len() - 1) as f64).sqrt()
 }
 
 /// Standard error of one drive of new over the mean of `olds` drives, each of which has this `deviation`.
-fn standard_error(deviation: f64, olds: usize) -> f64 {
+pub(super) fn standard_error(deviation: f64, olds: usize) -> f64 {
     deviation * (1.0 + 1.0 / olds as f64).sqrt()
 }
 
@@ -227,7 +227,7 @@ pub(super) fn beyond(t: f64, freedom: usize) -> f64 {
 }
 
 /// Returns the value beyond which Student's distribution has `p_value`.
-fn beyond_which(p_value: f64, freedom: usize) -> f64 {
+pub(super) fn beyond_which(p_value: f64, freedom: usize) -> f64 {
     let (mut low, mut high) = (0.0, 1e6);
     // Each turn halves the range: the last is narrower than a millionth.
     for _ in 0..60 {

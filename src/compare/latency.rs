@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::arrivals::{Arrivals, DeliveryId, Step};
 use super::bootstrap::{Blocks, Estimate, drives_to_tell};
+use super::few::Few;
 use super::watched::go_on;
 use super::{CompareError, Latency, LatencyFigures, LatencyIncrease, LatencyNoise};
 use crate::outcome::{CauseView, Outcome};
@@ -247,6 +248,7 @@ impl<'a> LatencyMeter<'a> {
     pub(super) fn measure(self, draw: &dyn Fn(u64) -> u64) -> Result<Option<Latency>, CompareError> {
         let (mut old, mut new) = (Tally::new(), Tally::new());
         let mut blocks = Blocks::new(self.length_us, self.drives);
+        let mut few = Few::default();
         let last = self.drives - 1;
         self.arrivals.for_each(|answered| {
             let Some(due_us) = answered.due else { return };
@@ -257,13 +259,17 @@ impl<'a> LatencyMeter<'a> {
             // The n-th output in one drive stands for the n-th in every other.
             if answered.arrivals.iter().all(Option::is_some) {
                 blocks.add(due_us, answered.arrivals.iter().flatten().map(since));
+                few.add(due_us, answered.arrivals.iter().flatten().map(since));
             }
         })?;
         if old.is_empty() && new.is_empty() {
             return Ok(None);
         }
-        let increases =
-            blocks.estimate(draw).into_iter().map(|(quantile, estimate)| increase(quantile, estimate)).collect();
+        let mut estimates = blocks.estimate(draw);
+        if estimates.is_empty() {
+            estimates.extend(few.estimate());
+        }
+        let increases = estimates.into_iter().map(|(quantile, estimate)| increase(quantile, estimate)).collect();
         Ok(Some(Latency { old: old.figures(), new: new.figures(), increases }))
     }
 }

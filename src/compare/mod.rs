@@ -22,6 +22,7 @@ mod engine;
 mod exact;
 mod expected;
 mod family;
+mod few;
 mod figure;
 mod forms;
 mod gates;
