@@ -5,6 +5,7 @@
 mod business;
 mod capture;
 mod causes;
+mod chance;
 mod cli;
 mod compare;
 #[path = "../kafka/conformance/mod.rs"]

@@ -1,0 +1,409 @@
+//! What chance explains and what not, seen from outside: bursts, pairs, power, and what a comparison never depends on.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rehearsal::compare::{
+    CompareError, CompareSettings, Comparison, Drive, Facts, FidelityBounds, GateSettings, Gates, Judgement, Kind,
+    Pattern, Remembered, Standing, Verdict, compare_drives, judge, settle,
+};
+use rehearsal::outcome::{Cause, CauseBy, Channel, Ending, EndingReport, Output};
+use rehearsal::spill::SpillSpace;
+
+fn output(key: impl ToString, value: impl ToString) -> Output {
+    Output {
+        topic: "payouts".to_owned(),
+        key: Some(key.to_string().into_bytes()).filter(|key| !key.is_empty()),
+        value: Some(value.to_string().into_bytes()),
+        ..Output::default()
+    }
+}
+
+fn drive(outputs: impl IntoIterator<Item = Output>) -> Remembered {
+    let numbered = outputs.into_iter().zip(0_i64..);
+    Remembered::finished(numbered.map(|(output, at)| Output { sequence: at, arrived_us: at * 10, ..output }).collect())
+}
+
+/// A drive with an output a key that says 5, but for those whose number `wrong` knows.
+fn made(outputs: u64, wrong: impl Fn(u64) -> Option<u64>) -> Remembered {
+    drive(
+        (0..outputs)
+            .map(|number| output(format!("k{number}"), format!("{{\"amount\":{}}}", wrong(number).unwrap_or(5)))),
+    )
+}
+
+fn compared_within(
+    old: &[&Remembered],
+    new: &[&Remembered],
+    toml: &str,
+    spill: &SpillSpace,
+) -> Result<Comparison, CompareError> {
+    let rules = toml::from_str::<CompareSettings>(toml).unwrap().check().unwrap();
+    let of = |drives: &[&Remembered]| drives.iter().map(|drive| (*drive).clone()).collect::<Vec<_>>();
+    let (old, new) = (of(old), of(new));
+    let old: Vec<&dyn Drive> = old.iter().map(|drive| drive as &dyn Drive).collect();
+    let new: Vec<&dyn Drive> = new.iter().map(|drive| drive as &dyn Drive).collect();
+    compare_drives(&old, &new, &rules, None, spill)
+}
+
+fn compared(old: &[&Remembered], new: &[&Remembered], toml: &str) -> Comparison {
+    compared_within(old, new, toml, &SpillSpace::system()).unwrap()
+}
+
+fn judged(comparison: &mut Comparison, gates: &str) -> Judgement {
+    let finished = EndingReport::new(Ending::Finished, "drained");
+    let endings: BTreeMap<String, EndingReport> =
+        ["old", "old-again", "new"].map(|drive| (drive.to_owned(), finished.clone())).into();
+    let gates = toml::from_str::<GateSettings>(gates).unwrap();
+    let gates = Gates::check(&gates, &GateSettings::default()).unwrap();
+    settle(comparison, &gates);
+    let facts = Facts {
+        comparison,
+        endings: &endings,
+        plan: None,
+        fired: &BTreeMap::new(),
+        paced: false,
+        bounds: FidelityBounds::default(),
+    };
+    judge(&facts, &gates)
+}
+
+fn of_kind(comparison: &Comparison, kind: Kind) -> &Pattern {
+    comparison.patterns.iter().find(|pattern| pattern.kind == kind).unwrap()
+}
+
+/// Noise of one drive: of `outputs` one in a hundred is wrong, each in its own way.
+fn noisy(drive: u64, number: u64) -> Option<u64> {
+    let mixed =
+        (number * 16 + drive).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = mixed ^ mixed >> 31;
+    (mixed % 100 == 0).then_some(1_000 + drive * 1_000_000 + number)
+}
+
+// ---- bursts ----
+
+#[test]
+fn one_burst_of_new_asks_for_another_drive_and_spread_changes_do_not() {
+    let old = made(4_000, |_| None);
+    let burst = compared(&[&old, &old], &[&made(4_000, |number| (1_000..1_060).contains(&number).then_some(7))], "");
+    let changed = of_kind(&burst, Kind::Changed);
+    assert!(changed.standing == Standing::Proven && burst.wants_new_again, "{:?}", changed.statistics);
+    let spread = compared(&[&old, &old], &[&made(4_000, |number| (number % 66 == 0).then_some(7))], "");
+    let changed = of_kind(&spread, Kind::Changed);
+    assert!(changed.standing == Standing::Proven && !spread.wants_new_again, "{:?}", changed.statistics);
+}
+
+#[test]
+fn a_burst_that_does_not_come_back_is_suspected_and_one_that_does_is_proven() {
+    let old = made(4_000, |_| None);
+    let burst = made(4_000, |number| (1_000..1_060).contains(&number).then_some(7));
+    let gone = compared(&[&old, &old], &[&burst, &old], "");
+    assert_eq!(of_kind(&gone, Kind::Changed).standing, Standing::Suspected);
+    let back = compared(&[&old, &old], &[&burst, &burst], "");
+    assert_eq!(of_kind(&back, Kind::Changed).standing, Standing::Proven);
+}
+
+#[test]
+fn bursts_that_old_has_as_well_prove_nothing_however_many_outputs_they_hold() {
+    // Each drive has three bursts of 50; counted one by one, new's four are 200 of 500.
+    let bursts = |places: &'static [u64]| {
+        made(6_400, move |number| places.iter().find(|place| number / 50 == **place).map(|place| 100 + place))
+    };
+    let (old, again) = (bursts(&[3, 40, 77]), bursts(&[12, 55, 101]));
+    let found = compared(&[&old, &again], &[&bursts(&[7, 33, 60, 99])], "");
+    let changed = of_kind(&found, Kind::Changed);
+    assert_eq!((changed.statistics.odd_new, changed.statistics.odd_any), (200, 500));
+    assert_ne!(changed.standing, Standing::Proven, "{:?}", changed.statistics);
+    assert!(changed.statistics.p_value.unwrap() > 0.1, "{:?}", changed.statistics);
+}
+
+// ---- pairs ----
+
+#[test]
+fn ten_wrong_outputs_are_found_beside_a_hundred_noisy_ones_a_drive() {
+    let planted = |number: u64| (number % 1_000 == 501).then_some(7);
+    let old = [0, 1].map(|of| made(10_000, move |number| noisy(of, number)));
+    let new = [2, 3].map(|of| made(10_000, move |number| planted(number).or(noisy(of, number))));
+    let once = compared(&[&old[0], &old[1]], &[&new[0]], "");
+    assert!(of_kind(&once, Kind::Changed).standing == Standing::Suspected && once.wants_new_again);
+    let again = compared(&[&old[0], &old[1]], &[&new[0], &new[1]], "");
+    let changed = of_kind(&again, Kind::Changed);
+    assert_eq!(changed.standing, Standing::Proven, "{:?}", changed.statistics);
+    assert!(changed.statistics.pairs_new >= Some(9), "{:?}", changed.statistics);
+}
+
+#[test]
+fn noise_that_two_drives_share_now_and_then_is_no_pair_of_new() {
+    let new = [2, 3].map(|of| made(10_000, move |number| noisy(of, number)));
+    let old = [0, 1].map(|of| made(10_000, move |number| noisy(of, number)));
+    let again = compared(&[&old[0], &old[1]], &[&new[0], &new[1]], "");
+    assert_ne!(of_kind(&again, Kind::Changed).standing, Standing::Proven);
+    // All wrong in the same way: pairs come, but those of new no more often than others.
+    let same = |of: u64| move |number: u64| noisy(of, number).or(noisy(of + 4, number)).map(|_| 7);
+    let alike = [0, 1, 2, 3].map(|of| made(20_000, same(of)));
+    let again = compared(&[&alike[0], &alike[1]], &[&alike[2], &alike[3]], "");
+    let changed = of_kind(&again, Kind::Changed);
+    assert!(changed.statistics.pairs_any > Some(10), "{:?}", changed.statistics);
+    assert_ne!(changed.standing, Standing::Proven, "{:?}", changed.statistics);
+}
+
+#[test]
+fn outputs_of_one_cause_are_one_piece_of_evidence() {
+    let caused = |wrong: bool, same: bool| {
+        drive((0..100_i64).map(|number| {
+            let offset = if same { number / 10 } else { number };
+            let cause = Cause { topic: "orders".to_owned(), partition: 0, offset, attempt: 0, by: CauseBy::Build };
+            let value = if wrong && number < 10 { 7 } else { 5 };
+            Output { cause: Some(cause), ..output(format!("k{number}"), format!("{{\"n\":{value}}}")) }
+        }))
+    };
+    for (same, odd, standing) in [(false, 10, Standing::Proven), (true, 1, Standing::Suspected)] {
+        let old = caused(false, same);
+        let found = compared(&[&old, &old], &[&caused(true, same)], "");
+        let changed = of_kind(&found, Kind::Changed);
+        assert_eq!((changed.statistics.odd_new, changed.standing, changed.count), (odd, standing, 10));
+    }
+}
+
+// ---- power ----
+
+#[test]
+fn too_little_power_for_a_written_gate_is_no_verdict_and_says_what_would_do() {
+    let few = made(300, |_| None);
+    let mut green = compared(&[&few, &few], &[&few], "");
+    assert_eq!(green.power, Some(5));
+    assert_eq!(judged(&mut green, "").verdict, Verdict::Agree);
+    assert_eq!(judged(&mut green, "power-at-least = 5").verdict, Verdict::Agree);
+    let asked = judged(&mut green, "power-at-least = 3");
+    assert_eq!(asked.verdict, Verdict::NoVerdict);
+    assert_eq!(
+        asked.reasons,
+        ["gate power-at-least could not be judged: only a change of 5 outputs would have been proven (95 %); \
+          4 drives of old would have been enough for that"]
+    );
+    let drives = [&few, &few, &few, &few];
+    assert_eq!(judged(&mut compared(&drives, &[&few], ""), "power-at-least = 3").verdict, Verdict::Agree);
+
+    let tiny = made(3, |_| None);
+    let asked = judged(&mut compared(&[&tiny, &tiny], &[&tiny], ""), "power-at-least = 400");
+    assert_eq!(asked.verdict, Verdict::NoVerdict);
+    assert!(
+        asked.reasons[0].contains("3 outputs compared are too few") && asked.reasons[0].contains("or 5 outputs"),
+        "{:?}",
+        asked.reasons
+    );
+    let once = judged(&mut compared(&[&few], &[&few], ""), "power-at-least = 400");
+    assert!(
+        once.verdict == Verdict::NoVerdict && once.reasons[0].contains("old was driven once"),
+        "{:?}",
+        once.reasons
+    );
+}
+
+#[test]
+fn power_beside_noise_is_what_a_written_gate_holds() {
+    let drives = [0, 1, 2].map(|of| made(40_000, move |number| noisy(of, number)));
+    let mut noisy = compared(&[&drives[0], &drives[1]], &[&drives[2]], "");
+    assert_eq!(noisy.power, Some(5));
+    let strict = judged(&mut noisy, "power-at-least = 20\nchanged = 100000");
+    assert_eq!(strict.verdict, Verdict::NoVerdict, "{:?}", strict.reasons);
+    assert!(
+        strict.reasons[0].contains("beside the noise in changed outputs of payouts at $.amount"),
+        "{:?}",
+        strict.reasons
+    );
+    assert_eq!(judged(&mut noisy, "power-at-least = 200\nchanged = 100000").verdict, Verdict::Agree);
+    // A failed gate is `differ`, however little could have been proven.
+    let old = made(300, |_| None);
+    let mut changed = compared(&[&old, &old], &[&made(300, |_| Some(7))], "");
+    assert_eq!(judged(&mut changed, "power-at-least = 3").verdict, Verdict::Differ);
+}
+
+// ---- what others miss ----
+
+/// Errors by minute, and 100 orders a minute beside them.
+fn errors(by_minute: [u64; 6], orders: u64) -> Remembered {
+    drive((0..6_u64).flat_map(|minute| {
+        let fine = (0..orders).map(move |at| output(format!("order {minute}-{at}"), "{\"paid\":true}"));
+        let errors = (0..by_minute[minute as usize]).map(move |at| Output {
+            channel: Channel::DeadLetter,
+            topic: "errors".to_owned(),
+            ..output(format!("lost {minute}-{at}"), "{\"error\":\"timeout\"}")
+        });
+        fine.chain(errors).collect::<Vec<_>>()
+    }))
+}
+
+/// A canary analysis by ranks of minutes takes `[0, 1, 2, 1, 0, 0]` beside zeros for no difference. Output by output they are four
+/// errors that only new has: proven beside four drives of old, or beside two where new, driven again, does the same among more
+/// than 900 identities; else suspected, which is never green.
+#[test]
+fn four_errors_in_six_minutes_beside_none_are_found() {
+    let (none, some) = (errors([0; 6], 200), errors([0, 1, 2, 1, 0, 0], 200));
+    let mut found = compared(&[&none; 4], &[&some], "");
+    assert_eq!(of_kind(&found, Kind::DeadLetter).standing, Standing::Proven);
+    assert_eq!(judged(&mut found, "").verdict, Verdict::Differ);
+    let mut once = compared(&[&none, &none], &[&some], "");
+    assert!(of_kind(&once, Kind::DeadLetter).standing == Standing::Suspected && once.wants_new_again);
+    assert_eq!(judged(&mut once, "").verdict, Verdict::NoVerdict);
+    let mut again = compared(&[&none, &none], &[&some, &some], "");
+    assert_eq!(judged(&mut again, "").verdict, Verdict::Differ);
+    // The twin: errors that old has, too.
+    let mut alike = compared(&[&some, &none, &some, &none], &[&some], "");
+    assert_eq!(judged(&mut alike, "").verdict, Verdict::Agree, "{:?}", alike.patterns);
+}
+
+// ---- properties ----
+
+/// Values that differ in every way a value may.
+const VALUES: [&str; 8] = [
+    r#"{"n":0}"#,
+    r#"{"n":1}"#,
+    r#"{"n":"1"}"#,
+    r#"{"n":null}"#,
+    r#"{"n":1,"m":2}"#,
+    r#"{"m":2}"#,
+    r#"{"n":1.25}"#,
+    r#"{"n":1.3}"#,
+];
+
+/// Outputs as (key, value): key 0 is none.
+fn some_outputs() -> impl Strategy<Value = Vec<(u8, u8)>> {
+    prop::collection::vec((0_u8..5, 0_u8..8), 0..30)
+}
+
+/// Outputs of causes of their own, so that nothing of one drive is taken for the same output elsewhere in another.
+fn of(pairs: &[(u8, u8)], first: i64) -> Remembered {
+    drive(pairs.iter().zip(first..).map(|((key, value), offset)| {
+        let cause = Cause { topic: "orders".to_owned(), partition: 0, offset, attempt: 0, by: CauseBy::Build };
+        let key = ["", "a", "b", "c", "d"][usize::from(*key)];
+        Output { cause: Some(cause), ..output(key, VALUES[usize::from(*value)]) }
+    }))
+}
+
+/// Differences by kind; how often old is rewritten is what `repeated` and `extra` have in common.
+fn counts(comparison: &Comparison, mirrored: bool) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for (kind, count) in &comparison.differences {
+        let name = match kind {
+            Kind::Missing => ["fewer", "more"][usize::from(mirrored)],
+            Kind::Extra | Kind::Repeated => ["more", "fewer"][usize::from(mirrored)],
+            Kind::Changed => "changed",
+            Kind::Rerouted => "rerouted",
+            Kind::Reordered => "reordered",
+            Kind::FinalState => "final",
+            _ => continue,
+        };
+        *counts.entry(name).or_default() += count;
+    }
+    counts.retain(|_, count| *count > 0);
+    counts
+}
+
+/// Changes of values by path, as text.
+fn changes(comparison: &Comparison, mirrored: bool) -> Vec<(String, String, u64)> {
+    let changed = comparison.patterns.iter().filter(|pattern| pattern.kind == Kind::Changed);
+    let mut changes: Vec<_> = changed
+        .map(|pattern| {
+            let change = format!("{:?}", pattern.change);
+            let change = match (change.as_str(), mirrored) {
+                ("Some(Added)", true) => "Some(Removed)".to_owned(),
+                ("Some(Removed)", true) => "Some(Added)".to_owned(),
+                _ => change,
+            };
+            (pattern.path.clone().unwrap_or_default(), change, pattern.count)
+        })
+        .collect();
+    changes.sort();
+    changes
+}
+
+/// The outputs in another order that keeps the order of each key's own.
+fn interleaved(pairs: &[(u8, u8)], places: &[u32]) -> Vec<(u8, u8)> {
+    let mut by_key: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+    for ((key, _), place) in pairs.iter().zip(places) {
+        by_key.entry(*key).or_default().push(*place);
+    }
+    by_key.values_mut().for_each(|places| places.sort_unstable_by(|one, other| other.cmp(one)));
+    let mut placed: Vec<(u32, usize, (u8, u8))> = Vec::new();
+    for (at, pair) in pairs.iter().enumerate() {
+        placed.push((by_key.get_mut(&pair.0).and_then(Vec::pop).unwrap_or_default(), at, *pair));
+    }
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, _, pair)| pair).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn swapping_sides_mirrors(old in some_outputs(), new in some_outputs(), order in prop::sample::select(&["none", "key"][..])) {
+        let (old, new, toml) = (of(&old, 0), of(&new, 1_000), format!("order = '{order}'"));
+        let (there, back) = (compared(&[&old], &[&new], &toml), compared(&[&new], &[&old], &toml));
+        prop_assert_eq!(counts(&there, false), counts(&back, true));
+        prop_assert_eq!(changes(&there, false), changes(&back, true));
+        prop_assert_eq!((there.matched, there.identities), (back.matched, back.identities));
+    }
+
+    #[test]
+    fn permuting_independent_outputs_changes_nothing(
+        old in some_outputs(),
+        new in some_outputs(),
+        places in prop::collection::vec(any::<u32>(), 30),
+    ) {
+        let moved = interleaved(&new, &places);
+        let (old, new, moved) = (of(&old, 0), of(&new, 1_000), of(&moved, 1_000));
+        let (before, after) = (compared(&[&old], &[&new], ""), compared(&[&old], &[&moved], ""));
+        prop_assert_eq!(counts(&before, false), counts(&after, false));
+        prop_assert_eq!(changes(&before, false), changes(&after, false));
+        prop_assert_eq!(before.matched, after.matched);
+    }
+
+    #[test]
+    fn adding_an_output_adds_one_difference(
+        pairs in some_outputs(),
+        added in (0_u8..5, 0_u8..8),
+        at in 0..31_usize,
+        order in prop::sample::select(&["none", "key", "total"][..]),
+    ) {
+        let mut more = pairs.clone();
+        more.insert(at.min(pairs.len()), added);
+        let (old, new) = (drive(of(&pairs, 0).outputs), drive(of(&more, 0).outputs));
+        // The same causes on both sides, or none: what is added is nobody's twin.
+        let bare = |drive: &Remembered| Remembered::finished(
+            drive.outputs.iter().map(|output| Output { cause: None, ..output.clone() }).collect(),
+        );
+        let found = compared(&[&bare(&old)], &[&bare(&new)], &format!("order = '{order}'"));
+        let mut counts = counts(&found, false);
+        // A key that ends on the new value ends elsewhere than it did: that stands beside, one for the key.
+        prop_assert!(counts.remove("final").unwrap_or_default() <= 1);
+        prop_assert_eq!(counts, BTreeMap::from([("more", 1)]));
+        prop_assert_eq!(found.matched, pairs.len() as u64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    /// Enough outputs that 16 MiB do not hold what is kept of them.
+    #[test]
+    fn partitioned_to_disk_and_in_memory_the_comparison_is_the_same_byte_for_byte(
+        seed in 1..1_000_u64,
+        identity in any::<bool>(),
+        order in prop::sample::select(&["none", "key", "total"][..]),
+    ) {
+        let identity = if identity { "identity = ['$.amount']\n" } else { "" };
+        let of = |drive: u64| made(36_000, move |number| noisy(drive + seed * 8, number).or((number % 97 == 0).then_some(number)));
+        let (old, again, new) = (of(0), of(1), of(2));
+        let toml = |memory: u64| format!("{identity}order = '{order}'\nmemory = {memory}");
+        let nowhere = SpillSpace::new("/nowhere, so that nothing can be spilled");
+        let held = compared_within(&[&old, &again], &[&new], &toml(1_024), &nowhere).unwrap();
+        prop_assert!(matches!(
+            compared_within(&[&old, &again], &[&new], &toml(16), &nowhere),
+            Err(CompareError::Spill(_))
+        ));
+        let spilled = compared(&[&old, &again], &[&new], &toml(16));
+        prop_assert_eq!(serde_json::to_string(&held).unwrap(), serde_json::to_string(&spilled).unwrap());
+        prop_assert!(!held.patterns.is_empty());
+    }
+}
