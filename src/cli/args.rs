@@ -377,7 +377,8 @@ pub(super) struct InspectArguments {
     pub(super) rebuild: bool,
     #[command(flatten)]
     pub(super) spool: SpoolArguments,
-    /// Prints the events as `kcat -J` does, one a line; what a schema of the recording describes as the JSON that it says
+    /// Prints the events as `kcat -J` does, one a line; what a schema of the recording describes, and MessagePack, as the
+    /// JSON that it says
     #[arg(long, conflicts_with_all = ["verify", "json"])]
     pub(super) events: bool,
     /// Lists the schemas that events refer to, and says of each pair that follows on each other what reads what

@@ -15,7 +15,6 @@ use crate::recording::{
     CauseFacts, Columns, GapCause, LineFormat, Location, Manifest, Mask, PartitionSummary, Problem, Recording,
     RecordingError, Summary, Target, TimeSpan, TopicSummary, print_decoded, print_event,
 };
-use crate::schema::Schemas;
 use crate::settings::Moment;
 use crate::settings::Span;
 
@@ -87,17 +86,16 @@ fn opened_or_rebuilt(target: &Target, printer: &Printer) -> Result<Recording, Fa
 }
 
 fn print_events(recording: &Recording, raw: bool) -> Result<Code, Failure> {
-    let schemas = if raw { Schemas::default() } else { recording.schemas()? };
+    let schemas = if raw { None } else { Some(recording.schemas()?) };
     let mut out = Printer::stream();
     let mut line = Vec::new();
     for batch in recording.batches(Columns { key: true, value: true, headers: true }) {
         let batch = batch?;
         for row in 0..batch.len() {
             line.clear();
-            if schemas.is_empty() {
-                print_event(&batch.get(row), LineFormat::Kcat, &mut line);
-            } else {
-                print_decoded(&batch.get(row), &schemas, &mut line);
+            match &schemas {
+                Some(schemas) => print_decoded(&batch.get(row), schemas, &mut line),
+                None => print_event(&batch.get(row), LineFormat::Kcat, &mut line),
             }
             out.write_all(&line)?;
         }

@@ -228,7 +228,7 @@ impl FigureTallies {
             } else if asked.path.is_none() && asked.only.is_none() {
                 tally.count();
             } else {
-                match row.value.map(|value| rules.unframed(value)) {
+                match row.value.map(|value| rules.of(row.topic).unframed(value)) {
                     Some((_, said)) => tally.look(asked, &said),
                     // A tombstone is the value null.
                     None => tally.look(asked, b"null"),

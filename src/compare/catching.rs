@@ -83,7 +83,7 @@ pub fn check_rules(
     made: &dyn Fn(u64),
     spill: &SpillSpace,
 ) -> Result<RulesCheck, CompareError> {
-    let watched = Watched::all([drive], spill);
+    let watched = Watched::all([drive], rules, spill);
     let drive: &dyn Drive = &watched[0];
     let outputs = readable(drive, |_, _| {})?;
     let mut check = RulesCheck { seed: seed.0, outputs, ..RulesCheck::default() };
@@ -153,7 +153,7 @@ fn sequences(drive: &dyn Drive, places: &[(u64, u64)]) -> Result<BTreeMap<u64, i
 
 /// An output with what its value says in place of what frames it.
 fn said(output: &Output, rules: &Rules) -> Output {
-    let value = output.value.as_deref().map(|value| rules.unframed(value).1.into_owned());
+    let value = output.value.as_deref().map(|value| rules.of(&output.topic).unframed(value).1.into_owned());
     Output { value, ..output.clone() }
 }
 
@@ -175,7 +175,7 @@ impl Suspects {
             memory: 16,
             ..CompareSettings::default()
         };
-        let all = CompareSettings { memory: 16, ..settings.clone() };
+        let all = CompareSettings { memory: 16, ..settings.of_read_values() };
         let without = all.without_each().into_iter().map(|(text, settings)| (text, rules(&settings))).collect();
         Self { all: rules(&all), none: rules(&bare), without }
     }

@@ -1,6 +1,6 @@
 //! The comparison of all drives, on one page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bounds::Bounds;
 use super::business;
@@ -15,6 +15,7 @@ use super::gather::gather;
 use super::matching::Signature;
 use super::noise::{Counts, Drives, measure};
 use super::patterns::{Candidate, Judge, OTHERS, Tally};
+use super::reading::nearest;
 use super::rules::Rules;
 use super::sightings::{EXAMPLES_MAX, Sightings};
 use super::state::Convergence;
@@ -82,8 +83,11 @@ fn compare_bounded(
     // Production cannot be driven again: what new differs from itself by says what the noise is, however often it was driven.
     let turned = rules.production.is_some();
     let taken = if turned { new.len() } else { 2 };
-    let watched =
-        Watched::all(old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied(), spill);
+    let watched = Watched::all(
+        old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied(),
+        rules,
+        spill,
+    );
     let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     let (first_old, first_new) = (drives[0], drives[old.len()]);
     if drives.len() > 60 {
@@ -95,6 +99,7 @@ fn compare_bounded(
     let causes = names(old.len()).zip(gathered.causes.iter().copied()).collect();
     let names: Vec<String> = names(old.len()).take(drives.len()).collect();
     let figures = business::results(&gathered.figures, &names, old.len(), rules);
+    let written_to: Vec<String> = gathered.topics.names().map(str::to_owned).collect();
     let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), (bounds, spill));
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
@@ -121,6 +126,7 @@ fn compare_bounded(
     let mut comparison = Comparison {
         identity_lost: !unfound.is_empty() && gathered.identity_found == 0,
         identity_unfound: unfound,
+        topics_unfound: misspelled(&gathered.unwritten, &written_to, rules),
         outputs,
         unreadable,
         causes,
@@ -219,6 +225,13 @@ fn names(olds: usize) -> impl Iterator<Item = String> {
     });
     let new = ["new".to_owned(), "new_again".to_owned()];
     old.chain(new).chain((2_u32..).map(|further| format!("new_again_{further}")))
+}
+
+/// Of topics that have rules and no outputs those that nobody knows, each with one that may be meant.
+fn misspelled(unwritten: &BTreeSet<String>, written: &[String], rules: &Rules) -> BTreeMap<String, Option<String>> {
+    let known = rules.known_topics();
+    let near = |name: &str| nearest(name, written.iter().chain(known).map(String::as_str)).map(str::to_owned);
+    unwritten.iter().filter(|name| !known.contains(*name)).map(|name| (name.clone(), near(name))).collect()
 }
 
 /// Notes that new died or stood still where old did not.

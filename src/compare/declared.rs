@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::reading::ValueForm;
 use super::rules::{CompareSettings, Order, ToleranceSettings};
 
 /// An array that is compared as a list whose elements have keys, wherever they stand.
@@ -111,6 +112,13 @@ pub struct MaskRegexSettings {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TopicRules {
+    /// What the values of the topic are. A value that is something else is `malformed`. Default: recognised, value by value.
+    pub value: Option<ValueForm>,
+    /// Schema of Avro or Protobuf values that nothing frames, of those that the recording keeps: a subject, whose newest version
+    /// is meant, or an id, such as `"payouts-value"` or `"7"`. Default: each value is framed by the id of its schema.
+    pub schema: Option<String>,
+    /// Which message of the Protobuf schema the values are, such as `"shop.Payout"`. Default: its first.
+    pub message: Option<String>,
     /// As `compare.ignore`.
     pub ignore: Vec<String>,
     /// As `compare.tolerance`.
@@ -246,11 +254,21 @@ impl CompareSettings {
             any_of: self.any_of.clone(),
             normalise: self.normalise.clone(),
             mask_regex: self.mask_regex.clone(),
+            ..TopicRules::default()
         }
     }
 
+    /// These settings for values that were read already, as JSON.
+    pub(super) fn of_read_values(&self) -> Self {
+        let mut settings = self.clone();
+        for own in settings.topics.values_mut() {
+            (own.value, own.schema, own.message) = (None, None, None);
+        }
+        settings
+    }
+
     fn generalise(&mut self, rules: TopicRules) {
-        let TopicRules { ignore, tolerance, set, keyed_by, any_of, normalise, mask_regex } = rules;
+        let TopicRules { ignore, tolerance, set, keyed_by, any_of, normalise, mask_regex, .. } = rules;
         (self.ignore, self.tolerance, self.set, self.keyed_by) = (ignore, tolerance, set, keyed_by);
         (self.any_of, self.normalise, self.mask_regex) = (any_of, normalise, mask_regex);
     }

@@ -1,6 +1,6 @@
 //! One pass over every drive: each output becomes a fixed-size entry, filed by its identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
@@ -134,6 +134,11 @@ impl Topics {
         self.names.get(number as usize).map_or("", String::as_str)
     }
 
+    /// Names of the topics, in order of appearance.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// Whether a drive wrote more than one partition of a topic.
     pub(super) fn is_partitioned(&self, topic: &str, drive: usize) -> bool {
         let number = self.numbers.get(topic);
@@ -192,6 +197,8 @@ pub(super) struct Gathered<'s> {
     pub(super) identity_found: u32,
     /// What was seen of expected changes.
     pub(super) looks: Looks,
+    /// Topics with rules of their own to which nothing was written.
+    pub(super) unwritten: BTreeSet<String>,
 }
 
 /// Reads all `drives` once.
@@ -217,9 +224,13 @@ pub(super) fn gather<'s>(
         last: vec![0; drives.len()],
         identity_found: 0,
         looks: Looks::default(),
+        unwritten: rules.settings.topics.keys().cloned().collect(),
     };
     for (number, drive) in drives.iter().enumerate() {
         drive.each(&rules.ignore_headers, &mut |row| {
+            if !gathered.unwritten.is_empty() {
+                gathered.unwritten.remove(row.topic);
+            }
             if rules.is_table(row.channel, row.topic) {
                 return gathered.update(row, number as u8, rules);
             }
@@ -276,7 +287,12 @@ fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -
     let value = match (&scanned, row.value) {
         (Some(scanned), Some(_)) => {
             let frame = parted.as_ref().map_or(&[][..], |(frame, _)| frame);
-            mix(mix(scanned.spelled, scanned.tolerated), xxh3_64(frame))
+            // Where nothing is left out of a value, its own bytes say more than what was read from them.
+            let spelled = match row.value.filter(|_| rules.sees_bytes()) {
+                Some(value) => xxh3_64(&value[frame.len()..]),
+                None => scanned.spelled,
+            };
+            mix(mix(spelled, scanned.tolerated), xxh3_64(frame))
         }
         (_, Some(value)) => xxh3_64(value),
         _ => 1,
@@ -348,11 +364,6 @@ fn lanes(ignored: &[(u32, u64)], rules: &Rules) -> u64 {
         let held = lanes >> lane & mask;
         lanes & !(mask << lane) | (mix(held, *hash) & mask) << lane
     })
-}
-
-/// Parts the frame of a schema registry (a zero byte and a four-byte schema id) from what it frames.
-pub(super) fn unframed(value: &[u8]) -> (&[u8], &[u8]) {
-    if value.len() > 5 && value[0] == 0 { value.split_at(5) } else { value.split_at(0) }
 }
 
 /// Whether the order of outputs of one identity counts at the group itself.

@@ -47,7 +47,8 @@ impl Seen {
         let rules = rules.of(&output.topic);
         let (frame, value) = rules.unframed(output.value.as_deref().unwrap_or_default());
         let scanned = if output.malformed.is_some() { None } else { rules.scan(&value).ok() };
-        let bytes = output.value.as_ref().map_or(1, |_| mix(xxh3_64(&value), 2));
+        // The bytes as they were written, not what was read from them: one value has many encodings.
+        let bytes = output.value.as_ref().map_or(1, |value| mix(xxh3_64(&value[frame.len()..]), 2));
         let (said, loose, spelled) = scanned.map_or((bytes, bytes, bytes), |scanned| {
             // With ignored places the bytes cannot be compared as a whole; what is left of them is.
             let spelled = if rules.sees_bytes() { bytes } else { scanned.spelled };
@@ -400,7 +401,12 @@ impl Context<'_> {
             return Some((Kind::Metadata, Some(Change::Timestamp)));
         }
         if old.frame() != new.frame() {
-            return Some((Kind::Metadata, Some(Change::Encoding)));
+            let is_open = |seen: &Seen| {
+                let value = seen.output.value.as_deref();
+                value.is_some_and(|value| self.rules.of(&seen.output.topic).is_open(value))
+            };
+            let change = if is_open(old) || is_open(new) { Change::UnknownSchema } else { Change::Encoding };
+            return Some((Kind::Metadata, Some(change)));
         }
         (old.said == new.said && old.spelled != new.spelled).then_some((Kind::Changed, Some(Change::Encoding)))
     }

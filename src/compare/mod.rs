@@ -4,6 +4,7 @@
 //! difference stops the rest; a difference is silenced without being counted; "cannot tell" becomes green.
 
 mod align;
+mod apart;
 mod arrivals;
 mod assess;
 mod behind;
@@ -38,7 +39,9 @@ mod order;
 mod paths;
 mod patterns;
 mod power;
+mod reading;
 mod redelivery;
+mod regions;
 mod rules;
 mod scan;
 mod sentences;
@@ -54,6 +57,7 @@ mod values;
 mod verdict;
 mod watched;
 
+pub use apart::{Apart, BytesApart, HexRow, TextApart, TextLine};
 pub use behind::{Behind, FreshnessFigures, LagFigures, behind};
 pub use business::{BusinessFigure, FigureKind, FigureOfDrive, FigureSettings, Figures};
 pub use catching::{Caught, RulesCheck, check_rules};
@@ -70,7 +74,9 @@ pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
 pub use golden::Production;
 pub use latency::{Quantile, latency};
+pub use reading::ValueForm;
 pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
+pub use regions::Region;
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
 pub use state::{Convergence, TableRows};
 pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
@@ -186,7 +192,7 @@ pub enum Change {
     NullOrAbsent,
     /// Same elements in another order.
     ArrayOrder,
-    /// Same JSON, other bytes.
+    /// Same value, other bytes; other framing (`metadata`).
     Encoding,
     /// Exactly the same bytes again (`repeated`).
     Exact,
@@ -204,6 +210,8 @@ pub enum Change {
     Headers,
     /// Timestamp (`metadata`).
     Timestamp,
+    /// Another schema id in front of the same bytes, and nobody knows what the schema makes of them (`metadata`).
+    UnknownSchema,
     /// The change that was expected there did not take place.
     NotMade,
 }
@@ -352,6 +360,9 @@ pub struct Example {
     pub new: Option<Shown>,
     /// The event behind it.
     pub cause: Option<Sighting>,
+    /// How the two values are apart, where they are bytes, or text of several lines; none for trees, of which the path says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
 }
 
 /// An output as shown in a report, cut to a bounded length.
@@ -417,6 +428,9 @@ pub struct Comparison {
     /// Paths of the scenario's identity that no output has; they told nothing apart.
     #[serde(default)]
     pub identity_unfound: Vec<String>,
+    /// Topics that the scenario has rules for and that nobody knows or writes to, each with a topic that may be meant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics_unfound: BTreeMap<String, Option<String>>,
     /// Whether those are all paths of the identity, so that outputs stood for each other by topic and key alone.
     #[serde(default)]
     pub identity_lost: bool,

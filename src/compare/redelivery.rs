@@ -78,7 +78,7 @@ pub fn idempotency_of_drives(
     let rules = rules.of_values();
     let new_with = &new.with[..new.with.len().min(2)];
     let all = [*old.once, *new.once].into_iter().chain(old.with.iter().copied()).chain(new_with.iter().copied());
-    let watched = Watched::all(all, spill);
+    let watched = Watched::all(all, &rules, spill);
     let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     if drives.len() > 60 {
         return Err(CompareError::TooManyDrives { drives: drives.len() });

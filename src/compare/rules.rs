@@ -12,10 +12,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::business::Figures;
 use super::declared::{AnyOfSettings, KeyedSettings, MaskRegexSettings, NormaliseSettings, Place, TopicRules};
 use super::expected::Expectations;
-use super::gather::unframed;
 use super::golden::Production;
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
+use super::reading::{Parted, Reading};
 use super::scan::{Scanned, Wanted, mix, scan};
 use super::shape::{Shape, Shapes};
 use crate::outcome::Channel;
@@ -161,6 +161,10 @@ pub struct Rules {
     pub(super) figures: Figures,
     /// Schemas of framed values.
     schemas: Schemas,
+    /// How values are read.
+    reading: Reading,
+    /// Topics that are known to be there, whether or not anything is written to them.
+    known_topics: BTreeSet<String>,
     /// What is expected of new.
     expected: Arc<Expectations>,
     /// Whether only values count, not what stands around them.
@@ -193,6 +197,8 @@ impl Default for Rules {
             production: None,
             figures: Figures::default(),
             schemas: Schemas::default(),
+            reading: Reading::default(),
+            known_topics: BTreeSet::new(),
             expected: Arc::default(),
             of_values: false,
             identity_queries: Vec::new(),
@@ -250,7 +256,9 @@ impl Rules {
         }
         let mut rules = Self::read(settings, &Place::new(settings, None))?;
         for (topic, own) in &settings.topics {
-            let of_topic = Self::read(&settings.joined(own), &Place::new(settings, Some(topic)))?;
+            let place = Place::new(settings, Some(topic));
+            let reading = Reading::check(own, &place.table())?;
+            let of_topic = Self { reading, ..Self::read(&settings.joined(own), &place)? };
             rules.by_topic.insert(topic.clone(), of_topic);
         }
         Ok(rules)
@@ -337,7 +345,53 @@ impl Rules {
     /// that frame them are metadata.
     #[must_use]
     pub fn with_schemas(self, schemas: Schemas) -> Self {
-        self.everywhere(schemas, |rules, schemas| rules.schemas = schemas)
+        self.everywhere(schemas, |rules, schemas| {
+            rules.reading.resolve(&schemas);
+            rules.schemas = schemas;
+        })
+    }
+
+    /// Checks that the schemas which rules of topics name are among those of [`Rules::with_schemas`].
+    ///
+    /// # Errors
+    ///
+    /// Names the key, such as `compare.topics.payouts.schema`.
+    pub fn check_schemas(&self) -> Result<(), SettingError> {
+        self.by_topic.values().try_for_each(|rules| rules.reading.check_schema(&self.schemas))
+    }
+
+    /// The same rules, with these topics known to be there: rules of a topic that is neither among them nor written to by any build
+    /// are told as misspelled.
+    #[must_use]
+    pub fn with_known_topics(mut self, topics: impl IntoIterator<Item = String>) -> Self {
+        self.known_topics.extend(topics);
+        self
+    }
+
+    /// Topics that are known to be there.
+    pub(super) fn known_topics(&self) -> &BTreeSet<String> {
+        &self.known_topics
+    }
+
+    /// Why a value of `topic` is not what the scenario declares it to be; none where it is, or nothing is declared.
+    pub(super) fn refusal(&self, topic: &str, value: Option<&[u8]>) -> Option<String> {
+        let rules = self.by_topic.get(topic)?;
+        rules.reading.refusal(value?, &rules.schemas)
+    }
+
+    /// Whether values are bytes by declaration.
+    pub(super) fn is_opaque(&self) -> bool {
+        self.reading.is_opaque()
+    }
+
+    /// Whether a value is a tree as it stands.
+    pub(super) fn is_tree(&self, value: &[u8]) -> bool {
+        self.reading.is_tree(value)
+    }
+
+    /// Whether the frame of a value leaves open what it frames.
+    pub(super) fn is_open(&self, value: &[u8]) -> bool {
+        self.reading.is_open(value, &self.schemas)
     }
 
     /// Changes these rules and those of each topic alike.
@@ -420,18 +474,14 @@ impl Rules {
         &self.expected
     }
 
-    /// What a value says, as JSON, where a schema describes it.
-    pub(super) fn said(&self, value: &[u8]) -> Option<Vec<u8>> {
-        self.schemas.decode(value).ok()
+    /// What a value is shown as, where that is not itself: JSON that its schema or its form says.
+    pub(super) fn shown(&self, value: &[u8]) -> Option<Vec<u8>> {
+        self.reading.shown(value, &self.schemas)
     }
 
-    /// Parts what frames a value from what it says: JSON where its schema is known, else the bytes as they stand.
-    pub(super) fn unframed<'v>(&self, value: &'v [u8]) -> (&'v [u8], Cow<'v, [u8]>) {
-        if let Ok(said) = self.schemas.decode(value) {
-            return (self.schemas.unframed(value).0, Cow::Owned(said));
-        }
-        let (frame, rest) = unframed(value);
-        (frame, Cow::Borrowed(rest))
+    /// Parts what frames a value from what it says: JSON where its schema or form is known, else the bytes as they stand.
+    pub(super) fn unframed<'v>(&self, value: &'v [u8]) -> Parted<'v> {
+        self.reading.parted(value, &self.schemas)
     }
 
     /// Settings as they were written.
@@ -510,6 +560,9 @@ impl Rules {
     /// The value as it is compared: without what only a query can find, and in the shape that rules want. Borrowed where no such
     /// rule is there or the value is none that they are about. With it come hashes of what each rule made nothing of.
     pub(super) fn reduced<'v>(&self, value: &'v [u8]) -> (Cow<'v, [u8]>, Vec<(u32, u64)>) {
+        if self.is_opaque() {
+            return (Cow::Borrowed(value), Vec::new());
+        }
         let (value, mut removed) = self.without_queried(value);
         if self.shapes.is_empty() {
             return (value, removed);
@@ -547,6 +600,9 @@ impl Rules {
 
     /// Scans a value with these rules.
     pub(super) fn scan(&self, value: &[u8]) -> Result<Scanned, NoJson> {
+        if self.is_opaque() {
+            return Err(NoJson);
+        }
         let (reduced, removed) = self.reduced(value);
         let mut found = scan(&reduced, &self.automaton, self.wanted)?;
         found.ignored.extend(removed);

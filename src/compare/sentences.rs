@@ -2,6 +2,7 @@
 //!
 //! Plain text without markup or a full stop, so that a terminal, a table cell and an XML attribute all show them as they are.
 
+use super::regions;
 use super::{Change, Idempotency, Kind, Pattern, Sighting};
 use crate::outcome::{Ending, EndingReport};
 use crate::settings::Moment;
@@ -76,6 +77,8 @@ fn pattern_text(pattern: &Pattern, totals: Totals) -> String {
 }
 
 fn change_text(change: Option<Change>, path: &str) -> String {
+    let in_words = regions::in_words(path);
+    let path = in_words.as_deref().unwrap_or(path);
     match change {
         Some(Change::Type) => format!("changed their type at {path}"),
         Some(Change::Precision) => format!("changed their precision at {path}"),
@@ -112,12 +115,15 @@ fn metadata_text(change: Option<Change>) -> &'static str {
     match change {
         Some(Change::Headers) => "headers",
         Some(Change::Timestamp) => "timestamps",
+        Some(Change::Encoding) => "schema ids",
+        Some(Change::UnknownSchema) => "schema ids that nobody knows",
         _ => "metadata",
     }
 }
 
 fn at_path(pattern: &Pattern) -> String {
-    pattern.path.as_ref().map(|path| format!(" at {path}")).unwrap_or_default()
+    let in_words = |path: &String| regions::in_words(path).unwrap_or_else(|| path.clone());
+    pattern.path.as_ref().map(|path| format!(" at {}", in_words(path))).unwrap_or_default()
 }
 
 fn begins(pattern: &Pattern) -> String {

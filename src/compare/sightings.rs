@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::apart::apart;
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::patterns::Candidate;
 use super::rules::Rules;
@@ -71,6 +72,7 @@ impl<'r> Sightings<'r> {
             identity,
             old: old.map(|old| shown(old, self.rules)),
             new: new.map(|new| shown(new, self.rules)),
+            apart: old.zip(new).and_then(|(old, new)| apart(old, new, self.rules)),
             cause: self.sighting(candidate),
         }
     }
@@ -122,7 +124,10 @@ impl<'r> Sightings<'r> {
             output.key.as_deref().map_or_else(|| output.topic.clone(), |key| format!("{} {}", output.topic, text(key)))
         };
         let Some(value) = output.value.as_deref().filter(|_| self.rules.has_identity()) else { return key() };
-        let Ok(tree) = serde_json::from_slice::<serde_json::Value>(&self.rules.unframed(value).1) else { return key() };
+        let Ok(tree) = serde_json::from_slice::<serde_json::Value>(&self.rules.of(&output.topic).unframed(value).1)
+        else {
+            return key();
+        };
         let mut parts = Vec::new();
         for path in &self.rules.settings().identity {
             let Ok(query) = serde_json_path::JsonPath::parse(path) else { continue };
@@ -174,7 +179,10 @@ fn shown(output: &Output, rules: &Rules) -> Shown {
         topic: output.topic.clone(),
         partition: output.partition,
         key: output.key.as_deref().map(text),
-        value: output.value.as_deref().map(|value| rules.said(value).map_or_else(|| text(value), |said| text(&said))),
+        value: output
+            .value
+            .as_deref()
+            .map(|value| rules.of(&output.topic).shown(value).map_or_else(|| text(value), |said| text(&said))),
         arrived_us: output.arrived_us,
     }
 }

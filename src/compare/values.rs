@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::Change;
-use super::json::{Decimal, Node};
+use super::json::{Decimal, NoJson, Node};
 use super::matching::Signature;
 use super::paths::{Mask, push_name};
+use super::regions;
 use super::rules::Rules;
 use super::scan::mix;
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,7 +28,7 @@ pub(super) struct Found {
     pub(super) expected: Vec<(String, Change, u16)>,
 }
 
-/// Compares two values. Values that are no JSON have one place, `$`.
+/// Compares two values. Texts have one place, `$`; of bytes each region that differs is one.
 pub(super) fn differences(old: Option<&[u8]>, new: Option<&[u8]>, rules: &Rules) -> Found {
     differences_beyond(None, old, new, rules)
 }
@@ -47,10 +48,14 @@ pub(super) fn differences_beyond(
     };
     let (old, new) = (rules.reduced(old).0, rules.reduced(new).0);
     let mut walk = Walk { rules, judged, path: "$".to_owned(), found: Found::default() };
-    match (Node::read(&old), Node::read(&new)) {
+    let read = |value| if rules.is_opaque() { Err(NoJson) } else { Node::read(value) };
+    match (read(&old), read(&new)) {
         (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
         (Err(_), Err(_)) if old == new => {}
-        (Err(_), Err(_)) => walk.push(Change::Value, None, None),
+        (Err(_), Err(_)) if !rules.is_opaque() && is_text(&old) && is_text(&new) => {
+            walk.push(Change::Value, None, None)
+        }
+        (Err(_), Err(_)) => walk.bytes(&old, &new),
         _ => walk.push(Change::Type, None, None),
     }
     let mut found = walk.found;
@@ -86,6 +91,14 @@ impl Walk<'_> {
         let judged = self.judged.filter(|_| self.rules.expected().speaks_of_path(&self.path))?;
         let signature = Signature { path: Some(self.path.clone()), change: Some(change), ..judged.clone() };
         self.rules.expected().covers(&signature, old, new)
+    }
+
+    /// Names the regions in which bytes differ.
+    fn bytes(&mut self, old: &[u8], new: &[u8]) {
+        for (path, change) in regions::places(old, new) {
+            self.path = path;
+            self.push(change, None, None);
+        }
     }
 
     pub(super) fn value(&mut self, old: &Node<'_>, new: &Node<'_>, mask: Mask) {
@@ -222,6 +235,10 @@ impl Walk<'_> {
             });
         }
     }
+}
+
+fn is_text(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok()
 }
 
 /// How one number changed to another; none where they are equal.

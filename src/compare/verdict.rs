@@ -3,7 +3,7 @@
 //! Pure. The order of precedence is [`judge`]'s own text; what each gate counts stands in `assess.rs`, how it is said in
 //! `sentences.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::assess::{Finding, assess, totals, unjudgeable};
 use super::deviation;
@@ -12,7 +12,7 @@ use super::gates::{Gates, Limit};
 use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
 use super::shared;
-use super::{Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
+use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary, is_of_process};
 
@@ -199,6 +199,8 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     if facts.comparison.identity_lost && sentences.is_empty() {
         sentences.extend(identity_unfound(facts.comparison));
     }
+    sentences.extend(topics_unfound(facts.comparison));
+    sentences.extend(unknown_schemas(facts.comparison));
     sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
     sentences.extend(idempotency_rests_on_shared_state(facts));
     sentences
@@ -270,6 +272,41 @@ fn reads_nothing(facts: &Facts<'_>) -> bool {
 fn identity_unfound(comparison: &Comparison) -> Option<String> {
     let paths = comparison.identity_unfound.join(", ");
     (!paths.is_empty()).then(|| format!("no output has the identity {paths}: is it spelled as builds write it?"))
+}
+
+/// Names topics whose rules act on nothing because nobody knows them.
+fn topics_unfound(comparison: &Comparison) -> Option<String> {
+    if comparison.topics_unfound.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = comparison
+        .topics_unfound
+        .iter()
+        .map(|(topic, near)| match near {
+            Some(near) => format!("{topic} (is it {near}?)"),
+            None => topic.clone(),
+        })
+        .collect();
+    Some(format!("rules are written for topics that no build writes to and no recording has: {}", named.join(", ")))
+}
+
+/// Says that what frames values cannot be judged where nobody knows their schemas.
+fn unknown_schemas(comparison: &Comparison) -> Option<String> {
+    let open = |pattern: &&Pattern| {
+        pattern.change == Some(Change::UnknownSchema)
+            && !matches!(pattern.standing, Standing::Expected | Standing::Noise)
+    };
+    let patterns: Vec<&Pattern> = comparison.patterns.iter().filter(open).collect();
+    let count: u64 = patterns.iter().map(|pattern| pattern.count).sum();
+    let topics: BTreeSet<&str> = patterns.iter().map(|pattern| pattern.topic.as_str()).collect();
+    (count > 0).then(|| {
+        format!(
+            "{} in {} have the same bytes behind another schema id, and no schema of the recording says what they are: \
+             capture with the registry, or write `value = \"bytes\"` for the topic where it is no schema id",
+            counted(count, "output"),
+            topics.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// Names what was counted coarsely.

@@ -1,9 +1,11 @@
-//! Requests to stop, looked at wherever the comparison goes through many outputs.
+//! Drives as the comparison goes through them: only until somebody asks to stop, and with values that are not what the scenario
+//! declares them to be as malformed.
 
 use std::collections::BTreeSet;
 
 use super::CompareError;
 use super::drives::{Drive, Row};
+use super::rules::Rules;
 use crate::outcome::{Ending, Output, Receipt};
 use crate::spill::SpillSpace;
 
@@ -15,13 +17,18 @@ pub(super) fn go_on(spill: &SpillSpace) -> Result<(), CompareError> {
 /// A drive that is read only as long as nobody asks to stop.
 pub(super) struct Watched<'a> {
     drive: &'a dyn Drive,
+    rules: &'a Rules,
     spill: &'a SpillSpace,
 }
 
 impl<'a> Watched<'a> {
     /// Watches every one of `drives`.
-    pub(super) fn all(drives: impl IntoIterator<Item = &'a dyn Drive>, spill: &'a SpillSpace) -> Vec<Self> {
-        drives.into_iter().map(|drive| Self { drive, spill }).collect()
+    pub(super) fn all(
+        drives: impl IntoIterator<Item = &'a dyn Drive>,
+        rules: &'a Rules,
+        spill: &'a SpillSpace,
+    ) -> Vec<Self> {
+        drives.into_iter().map(|drive| Self { drive, rules, spill }).collect()
     }
 }
 
@@ -37,6 +44,9 @@ impl Drive for Watched<'_> {
     ) -> Result<(), CompareError> {
         self.drive.each(ignored, &mut |row| {
             go_on(self.spill)?;
+            if !row.malformed && self.rules.refusal(row.topic, row.value).is_some() {
+                return take(&Row { malformed: true, ..*row });
+            }
             take(row)
         })
     }
@@ -46,8 +56,9 @@ impl Drive for Watched<'_> {
         sequences: &[i64],
         take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
     ) -> Result<(), CompareError> {
-        self.drive.at(sequences, &mut |output| {
+        self.drive.at(sequences, &mut |mut output| {
             go_on(self.spill)?;
+            output.malformed = output.malformed.or_else(|| self.rules.refusal(&output.topic, output.value.as_deref()));
             take(output)
         })
     }

@@ -3,12 +3,13 @@
 //! Text from recordings and builds stands in code spans, in which nothing is a link, a mention or markup.
 
 use super::answers::{answers, builds_line, quantile};
+use super::apart::{self, Of};
 use super::builds;
 use super::business;
 use super::figures::{Lines, change, count, counted, cut, figure, share, time, visible};
 use super::words::{self, Heading, given, mark, name, noise, or_dash, patterns_of, sighting};
 use super::{DriveFacts, Report};
-use crate::compare::{Example, Pattern, Shown, Verdict};
+use crate::compare::{Apart, Example, Pattern, Shown, Verdict};
 use crate::outcome::Ending;
 use std::fmt::Write as _;
 
@@ -211,12 +212,30 @@ fn example(patterns: &[&Pattern]) -> String {
     if let Some(places) = words::places(example) {
         return format!("\nFirst example, {}, {places}:\n\n{fence}\n{}\n{fence}\n", code(identity), cut(&old, 1_000));
     }
+    if let Some(apart) = &example.apart {
+        return format!("\nFirst example, {}:\n\n{}", code(identity), taken_apart(apart));
+    }
     format!(
         "\nFirst example, {}:\n\n{fence}diff\n- {}\n+ {}\n{fence}\n",
         code(identity),
         cut(&old, 1_000),
         cut(&new, 1_000)
     )
+}
+
+/// Writes how two values are apart as a diff.
+fn taken_apart(apart: &Apart) -> String {
+    let line = |(of, text): (Of, String)| {
+        let sign = match of {
+            Of::Old => '-',
+            Of::New => '+',
+            Of::Both | Of::Nobody => ' ',
+        };
+        format!("{sign} {}", cut(&visible(&text, Lines::Show), 300)).trim_end().to_owned()
+    };
+    let text = apart::lines(apart).into_iter().map(line).collect::<Vec<_>>().join("\n");
+    let fence = "`".repeat(3.max(longest_backticks(&text) + 1));
+    format!("{fence}diff\n{text}\n{fence}\n")
 }
 
 fn state(report: &Report) -> String {

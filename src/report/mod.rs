@@ -6,6 +6,7 @@
 //! a pass.
 
 mod answers;
+mod apart;
 mod builds;
 mod business;
 mod expected;

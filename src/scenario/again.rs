@@ -58,6 +58,7 @@ pub fn compare_outcomes(
     let figures = Figures::check(&rules.settings.figure).map_err(refused)?;
     let expected = expectations(rules)?;
     let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas).with_expected(expected);
+    checked.check_schemas().map_err(refused)?;
     // Causes stand in the outcomes: of no effect here, and wrong all the same.
     rules.settings.lineage.check().map_err(refused)?;
     let gates = Gates::check(&rules.settings.gates, &rules.settings.warnings).map_err(refused)?;

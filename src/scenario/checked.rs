@@ -101,8 +101,10 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let expected = wrong.expectations()?;
     let rules = rules.zip(schemas).zip(expected).map(|((rules, schemas), expected)| {
         let rules = rules.with_schemas(schemas).with_expected(expected);
-        rules.with_tables(changelogs(recording.as_ref()))
+        rules.with_tables(changelogs(recording.as_ref())).with_known_topics(known_topics(&scenario, recording.as_ref()))
     });
+    // Without the recording nobody knows which schemas it keeps.
+    wrong.keep(rules.as_ref().filter(|_| recording.is_some()).map_or(Ok(()), Rules::check_schemas));
     let log = fault_log.map(read_log).transpose()?;
     let spill = Arc::new(SpillSpace::system());
     let made = match &recording {
@@ -243,6 +245,17 @@ impl Wrong<'_> {
 fn changelogs(recording: Option<&Recording>) -> Vec<String> {
     let topics = recording.into_iter().flat_map(|recording| &recording.manifest().source.topics);
     topics.filter(|topic| topic.role == Role::Changelog).map(|topic| topic.name.clone()).collect()
+}
+
+/// Topics that rules may be written for, whether or not a build writes to them.
+fn known_topics(scenario: &Scenario, recording: Option<&Recording>) -> Vec<String> {
+    let settings = &scenario.settings;
+    let recorded = recording.into_iter().flat_map(|recording| &recording.manifest().source.topics);
+    let recorded = recorded.map(|topic| &topic.name);
+    let named = settings.drive.outputs.iter().chain(settings.topic.keys());
+    let effects = settings.effect.iter().map(|effect| &effect.name);
+    let sinks = settings.sink.iter().map(|sink| &sink.name);
+    recorded.chain(named).chain(effects).chain(sinks).cloned().collect()
 }
 
 /// Reads the schemas that the recording keeps.

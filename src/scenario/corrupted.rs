@@ -34,6 +34,7 @@ pub fn corrupted(
         _ => Schemas::default(),
     };
     let checked = rules.settings.compare.check().map_err(refused)?.with_schemas(schemas);
+    checked.check_schemas().map_err(refused)?;
     let asked = stop.clone();
     let spill = SpillSpace::system().until(move || asked.raised());
     Ok(check_rules(&outcome, &checked, (count, seed), made, &spill)?)

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::ScenarioError;
 use super::draft_builds::builds;
 use crate::recording::{Columns, Location, Recording};
+use crate::schema::{SchemaKind, Schemas, recognise_message_pack};
 use crate::settings::Moment;
 
 /// Events looked at: enough to tell an identity from a coincidence, few enough to be read in a second.
@@ -39,8 +40,55 @@ struct Sample {
     last_ms: Option<i64>,
     topics: BTreeMap<String, u64>,
     paths: BTreeMap<String, Field>,
+    /// What the values of each topic look like.
+    forms: BTreeMap<String, Forms>,
     /// Hashes of all scalar values of each event, by path: what pairs of paths are judged by.
     rows: Vec<BTreeMap<String, u64>>,
+}
+
+/// Events of a topic by what their values look like.
+#[derive(Debug, Default)]
+struct Forms {
+    values: u64,
+    framed: BTreeMap<&'static str, u64>,
+    message_pack: u64,
+    json: u64,
+    text: u64,
+}
+
+impl Forms {
+    /// Counts a value and returns the JSON that it says, if it says any.
+    fn read(&mut self, value: &[u8], schemas: &Schemas) -> Option<Json> {
+        self.values += 1;
+        if let Some(kind) = schemas.kind(value) {
+            let form = match kind {
+                SchemaKind::Avro => "avro",
+                SchemaKind::Protobuf => "protobuf",
+                SchemaKind::Json => "json",
+            };
+            *self.framed.entry(form).or_default() += 1;
+            return schemas.decode_value(value).ok();
+        }
+        if let Some(said) = recognise_message_pack(value) {
+            self.message_pack += 1;
+            return serde_json::from_slice(&said).ok();
+        }
+        let said = serde_json::from_slice(value).ok();
+        self.json += u64::from(said.is_some());
+        self.text += u64::from(said.is_none() && std::str::from_utf8(value).is_ok());
+        said
+    }
+
+    /// The form that all values have.
+    fn all(&self) -> Option<&'static str> {
+        let is_all = |count: u64| count > 0 && count == self.values;
+        let framed = self.framed.iter().find(|(_, count)| is_all(**count)).map(|(form, _)| *form);
+        let rest = [("message-pack", self.message_pack), ("json", self.json), ("text", self.text)];
+        framed.or_else(|| rest.into_iter().find(|(_, count)| is_all(*count)).map(|(form, _)| form)).or_else(|| {
+            let none = self.framed.is_empty() && rest.iter().all(|(_, count)| *count == 0);
+            (none && self.values > 0).then_some("bytes")
+        })
+    }
 }
 
 /// What the values at one path look like.
@@ -64,11 +112,13 @@ struct Seen<'a> {
     captured_at_us: Option<i64>,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
+    schemas: &'a Schemas,
 }
 
 fn sample(recording: &Recording) -> Result<Sample, ScenarioError> {
     // A replay takes all events, so its length comes from the manifest and not from the sample.
     let span = recording.manifest().span;
+    let schemas = recording.schemas()?;
     let mut sample = Sample {
         first_ms: span.map(|span| span.first_ms),
         last_ms: span.map(|span| span.last_ms),
@@ -87,6 +137,7 @@ fn sample(recording: &Recording) -> Result<Sample, ScenarioError> {
                 captured_at_us: event.captured_at_us,
                 key: event.key,
                 value: event.value,
+                schemas: &schemas,
             });
         }
     }
@@ -101,7 +152,10 @@ impl Sample {
             self.keyed += 1;
             self.keys.insert(xxh3_64(key));
         }
-        let Some(value) = event.value.and_then(|value| serde_json::from_slice::<Json>(value).ok()) else { return };
+        let Some(value) = event.value else { return };
+        let Some(value) = self.forms.entry(event.topic.to_owned()).or_default().read(value, event.schemas) else {
+            return;
+        };
         if value.is_object() {
             self.read += 1;
             let mut row = BTreeMap::new();
@@ -168,6 +222,23 @@ impl Sample {
             return ("none", format!("each of {keyed} events has a key of its own, so no two depend on each other"));
         }
         ("key", format!("{keyed} events share {keys} keys; the events of a key depend on each other"))
+    }
+
+    /// What the values of topics seem to be, as a comment: outputs may be something else.
+    fn forms(&self) -> String {
+        let mut text = "\n# What the values of an output topic are, where they should be nothing else; they are recognised without it.\n\
+                        # In the events of the recording:"
+            .to_owned();
+        for (topic, forms) in &self.forms {
+            let _ = write!(text, " {topic} {},", forms.all().unwrap_or("several forms"));
+        }
+        text.truncate(text.trim_end_matches([',', ':']).len());
+        let form = self.forms.values().find_map(Forms::all).unwrap_or("json");
+        let _ = write!(
+            text,
+            ".\n# [compare.topics.payouts]\n# value = \"{form}\"       # json, avro, protobuf, message-pack, text, bytes\n"
+        );
+        text
     }
 
     fn ignored(&self, identity: &[String]) -> Vec<(String, String)> {
@@ -295,6 +366,7 @@ fn written(sample: &Sample, location: &Location, builds: &str) -> String {
         }
         text.push_str("]\n");
     }
+    text.push_str(&sample.forms());
     text.push_str(EXPECTED);
     text
 }
@@ -351,6 +423,7 @@ mod tests {
                 captured_at_us: Some(1_400_000_000_000_000),
                 key: Some(key.as_bytes()),
                 value: Some(value.as_bytes()),
+                schemas: &Schemas::default(),
             });
         }
         sample
@@ -406,6 +479,25 @@ mod tests {
         ] {
             assert_eq!(time_ms(&value), ms, "{value}");
         }
+    }
+
+    #[test]
+    fn what_values_are_is_guessed_where_all_of_a_topic_are_the_same() {
+        for (values, form) in [
+            (&[&b"{}"[..], b"[1]"][..], Some("json")),
+            (&[b"\x81\xa1a\x01", b"\x90"], Some("message-pack")),
+            (&[b"plain", b"text"], Some("text")),
+            (&[b"\xff", b"\xfe"], Some("bytes")),
+            (&[b"{}", b"plain"], None),
+            (&[b"{}", b"\xff"], None),
+            (&[], None),
+        ] {
+            let mut forms = Forms::default();
+            values.iter().for_each(|value| _ = forms.read(value, &Schemas::default()));
+            assert_eq!(forms.all(), form, "{values:?}");
+        }
+        let text = sampled(|n| format!(r#"{{"id": {n}}}"#)).forms();
+        assert!(text.contains("payouts json.") && text.contains("# value = \"json\""), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The schemas that are known, by id: values to JSON and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -75,6 +75,30 @@ impl Schemas {
     pub fn kind(&self, bytes: &[u8]) -> Option<SchemaKind> {
         let known = self.by_id.get(&frame(bytes)?.id)?;
         known.codec.is_ok().then_some(known.text.kind)
+    }
+
+    /// Returns the schema that values are described by which nothing frames: `name` is its id, or a subject, whose newest version it
+    /// then is; `message` is which of a Protobuf schema's messages they are, by default its first. None where it is not known,
+    /// cannot be used, is no Avro or Protobuf, or has no such message.
+    pub fn described(&self, name: &str, message: Option<&str>) -> Option<Described> {
+        let version = |known: &Known| {
+            let versions = known.text.subjects.iter().filter(|one| one.subject == name);
+            versions.map(|one| one.version).max()
+        };
+        let of_subject = self.by_id.values().filter_map(|known| Some((version(known)?, known)));
+        let newest = of_subject.max_by_key(|(version, _)| *version).map(|(_, known)| known);
+        let known = newest.or_else(|| self.by_id.get(&name.parse().ok()?))?;
+        match (&known.codec, message) {
+            (Ok(Codec::Avro(_)), None) => {}
+            (Ok(Codec::Protobuf(protobuf)), message) => _ = protobuf.named(message)?,
+            _ => return None,
+        }
+        Some(Described { known: Arc::clone(known), message: message.map(str::to_owned) })
+    }
+
+    /// Subjects of the schemas that are known, in order and each once.
+    pub fn subjects(&self) -> BTreeSet<&str> {
+        self.texts().flat_map(|text| &text.subjects).map(|one| one.subject.as_str()).collect()
     }
 
     /// Whether no schema is known.
@@ -165,6 +189,33 @@ impl Schemas {
         match &known.codec {
             Ok(codec) => Ok((codec, framed.rest)),
             Err(_) => Err(DecodeError::UnusableSchema { id: framed.id }),
+        }
+    }
+}
+
+/// A schema that describes values which nothing frames. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Described {
+    known: Arc<Known>,
+    message: Option<String>,
+}
+
+impl Described {
+    /// What kind of schema it is.
+    pub fn kind(&self) -> SchemaKind {
+        self.known.text.kind
+    }
+
+    /// Decodes a value as [`Schemas::decode`] does one that is framed.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] where the value is not what the schema says.
+    pub fn decode(&self, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        match &self.known.codec {
+            Ok(Codec::Avro(avro)) => avro.decode(payload),
+            Ok(Codec::Protobuf(protobuf)) => protobuf.decode_as(self.message.as_deref(), payload),
+            _ => Err(DecodeError::UnusableSchema { id: self.known.text.id }),
         }
     }
 }

@@ -16,6 +16,7 @@ mod diffstream;
 mod drive;
 mod effects;
 mod flags;
+mod fuzz;
 mod golden;
 mod import;
 #[cfg(target_os = "linux")]
@@ -51,6 +52,7 @@ mod stage_faults;
 mod state;
 mod store;
 mod tidy;
+mod values;
 mod verdict;
 mod walkthrough;
 mod wall_clock;

@@ -166,7 +166,7 @@ impl Known {
             say(Subject::Hour, time.format("%Y-%m-%dT%H").to_string());
         }
         let value = event.as_ref().and_then(|event| self.values.get(event));
-        let said = value.map(|value| rules.unframed(value).1);
+        let said = event.as_ref().zip(value).map(|(event, value)| rules.of(&event.topic).unframed(value).1);
         if let Some(tree) = said.as_deref().and_then(|said| Node::read(said).ok()) {
             fields(&tree, &mut |path, part| {
                 let path = path.to_owned();
@@ -189,7 +189,7 @@ fn cause(output: &Output) -> Option<Coordinates> {
 /// Says what the members of an output's value are, but for the one that differs and what lies around and within it.
 fn of_value(output: &Output, pattern: &Looked<'_>, rules: &Rules, say: &mut impl FnMut(Subject, String)) {
     let Some(value) = output.value.as_deref().filter(|_| output.malformed.is_none()) else { return };
-    let (frame, said) = rules.unframed(value);
+    let (frame, said) = rules.of(&output.topic).unframed(value);
     if let [0, id @ ..] = frame
         && let Ok(id) = <[u8; 4]>::try_from(id)
     {

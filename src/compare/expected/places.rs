@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::compare::Change;
 use crate::compare::json::Node;
 use crate::compare::paths::{Query, push_name};
+use crate::compare::regions;
 use crate::compare::values::node_hash;
 use crate::settings::SettingError;
 
@@ -13,6 +14,8 @@ use crate::settings::SettingError;
 pub(super) struct Places {
     /// Members by name; none stands for every element.
     steps: Vec<Option<String>>,
+    /// Bytes, where it is no path into a tree: such as `$[4:8]`.
+    region: Option<String>,
     asked: Asked,
 }
 
@@ -41,7 +44,10 @@ impl Places {
     pub(super) fn read(text: &str, key: &str) -> Result<Self, SettingError> {
         let asked = Asked::Member;
         if text.trim() == "$" {
-            return Ok(Self { steps: Vec::new(), asked });
+            return Ok(Self { steps: Vec::new(), region: None, asked });
+        }
+        if regions::in_words(text.trim()).is_some() {
+            return Ok(Self { steps: Vec::new(), region: Some(text.trim().to_owned()), asked });
         }
         // A wildcard over members stands for no single path of a report.
         let plain = Query::read(text, key)?.plain_steps().filter(|_| !text.contains(".*"));
@@ -49,11 +55,14 @@ impl Places {
             let problem = format!("`{text}` is no path as a report shows it");
             SettingError::new(key, problem, "Write names and `[*]`, such as `$.items[*].price`.")
         })?;
-        Ok(Self { steps, asked })
+        Ok(Self { steps, region: None, asked })
     }
 
     /// The path as a report shows it.
     pub(super) fn shown(&self) -> String {
+        if let Some(region) = &self.region {
+            return region.clone();
+        }
         self.steps.iter().fold("$".to_owned(), |mut path, step| {
             match step {
                 Some(name) => push_name(&mut path, name),
@@ -65,6 +74,9 @@ impl Places {
 
     /// The same places with what `change` asks of them; none where it cannot be said at which outputs it should take place.
     pub(super) fn asked(self, change: Option<Change>, from: Option<u64>, value: Option<u64>) -> Option<Self> {
+        if self.region.is_some() {
+            return None;
+        }
         let is_member = matches!(self.steps.last(), Some(Some(_)));
         let asked = match change {
             Some(Change::Added) if is_member => Asked::Member,

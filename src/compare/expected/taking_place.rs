@@ -60,7 +60,7 @@ impl Looks {
             return false;
         }
         let Some(value) = row.value else { return false };
-        let found = expected.look((row.topic, row.channel), &rules.unframed(value).1);
+        let found = expected.look((row.topic, row.channel), &rules.of(row.topic).unframed(value).1);
         for (at, look) in &found {
             let counts = self.seen.entry((*at, topic, row.channel as u8)).or_default();
             if counts.len() <= drive {
@@ -290,7 +290,7 @@ fn lacking_of(
     sequences.dedup();
     let mut lacking = Vec::new();
     for output in drive.read(&sequences)? {
-        let value = output.value.as_deref().map(|value| rules.unframed(value).1);
+        let value = output.value.as_deref().map(|value| rules.of(&output.topic).unframed(value).1);
         let looked = value.map(|value| rules.expected().look((&output.topic, channel), &value)).unwrap_or_default();
         if looked.iter().any(|(at, look)| *at == number && look.lacks) {
             lacking.push(output.sequence);

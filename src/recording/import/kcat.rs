@@ -19,8 +19,8 @@ use crate::recording::TimestampType;
 pub(super) fn parse(line: &[u8]) -> Result<Parts<'_>, Flaw> {
     let line: Line<'_> = serde_json::from_slice(line)?;
     for (field, avro) in [
-        ("key", line.key_schema_id.or(line.key_error).is_some()),
-        ("payload", line.value_schema_id.or(line.payload_error).is_some()),
+        ("key", line.key_schema_id.or(line.key_error).or(line.key_encoding).is_some()),
+        ("payload", line.value_schema_id.or(line.payload_error).or(line.value_encoding).is_some()),
     ] {
         if avro {
             return Err(
@@ -76,6 +76,8 @@ struct Line<'a> {
     key_schema_id: Option<IgnoredAny>,
     key_error: Option<IgnoredAny>,
     value_schema_id: Option<IgnoredAny>,
+    key_encoding: Option<IgnoredAny>,
+    value_encoding: Option<IgnoredAny>,
     payload_error: Option<IgnoredAny>,
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::parts::usual_type;
 use crate::recording::{EventView, TimestampType};
-use crate::schema::{Schemas, frame};
+use crate::schema::{Schemas, frame, recognise_message_pack};
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,21 +31,24 @@ pub fn print_event(event: &EventView<'_>, format: LineFormat, out: &mut Vec<u8>)
 }
 
 /// Appends `event` as one line in the manner of `kcat -J -s avro`: a key and a value that `schemas` describe stand as the JSON
-/// that they say, with the schema's id behind them; all else stands as [`LineFormat::Kcat`] has it.
+/// that they say, with the schema's id behind them; a map or an array in MessagePack likewise, with `message-pack` behind it. All
+/// else stands as [`LineFormat::Kcat`] has it.
 pub fn print_decoded(event: &EventView<'_>, schemas: &Schemas, out: &mut Vec<u8>) {
-    let decoded = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Some((frame(bytes)?.id, schemas.decode(bytes).ok()?)));
+    let decoded = |bytes: Option<&[u8]>| {
+        let framed = |bytes: &[u8]| Some((format!("schema_id\":{}", frame(bytes)?.id), schemas.decode(bytes).ok()?));
+        let packed = |bytes: &[u8]| Some(("encoding\":\"message-pack\"".to_owned(), recognise_message_pack(bytes)?));
+        bytes.and_then(|bytes| framed(bytes).or_else(|| packed(bytes)))
+    };
     let (key, value) = (decoded(event.key), decoded(event.value));
     kcat_head(event, out);
-    for (name, id_name, bytes, decoded) in
-        [("key", "key_schema_id", event.key, key), ("payload", "value_schema_id", event.value, value)]
-    {
+    for (name, part, bytes, decoded) in [("key", "key", event.key, key), ("payload", "value", event.value, value)] {
         out.extend_from_slice(format!(",\"{name}\":").as_bytes());
         match decoded {
-            Some((id, said)) => {
+            Some((by, said)) => {
                 // JSON that stood on several lines would end the line.
                 let on_one_line = said.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte });
                 out.extend(on_one_line);
-                out.extend_from_slice(format!(",\"{id_name}\":{id}").as_bytes());
+                out.extend_from_slice(format!(",\"{part}_{by}").as_bytes());
             }
             None => text_or_null(bytes, out),
         }

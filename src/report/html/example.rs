@@ -4,7 +4,8 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 use super::page::Page;
 use super::pretty::pretty;
-use crate::compare::{self, Example, Shown};
+use crate::compare::{self, Apart, BytesApart, Example, HexRow, Shown};
+use crate::report::apart;
 use crate::report::figures::{signed, time};
 use crate::report::words::{absent, sighting};
 
@@ -75,7 +76,11 @@ fn side_heading(side: &str, kind: compare::Kind, shown: Option<&Shown>, identity
 
 fn body(example: &Example, page: &mut Page) {
     let (old, new) = (example.old.as_ref().map(value), example.new.as_ref().map(value));
+    if let Some(Apart::Bytes(bytes)) = &example.apart {
+        page.inside("tr", |page| page.leaf("td colspan=\"4\" class=\"skipped\"", &apart::summary(bytes)));
+    }
     let rows = match (&old, &new) {
+        _ if matches!(example.apart, Some(Apart::Bytes(_))) => hex_rows(example.apart.as_ref()),
         (Some(old), Some(new)) => side_by_side(old, new),
         (old, new) => {
             let (old, new) = (lines_of(old.as_deref()), lines_of(new.as_deref()));
@@ -91,6 +96,25 @@ fn body(example: &Example, page: &mut Page) {
             None => page.leaf("td colspan=\"4\" class=\"skipped\"", "⋯ equal lines"),
         });
     }
+}
+
+/// Rows of bytes, old beside new.
+fn hex_rows(apart: Option<&Apart>) -> Vec<Option<Row>> {
+    let Some(Apart::Bytes(BytesApart { old, new, .. })) = apart else { return Vec::new() };
+    (0..old.len().max(new.len())).map(|at| Some((old.get(at).map(hex_side), new.get(at).map(hex_side)))).collect()
+}
+
+fn hex_side(row: &HexRow) -> Side {
+    let differs = |at: usize| row.differ.contains(&(at as u8));
+    let mut pieces = vec![(false, format!("{:08x} ", row.offset))];
+    for (at, byte) in row.hex.split(' ').enumerate() {
+        pieces.push((false, " ".to_owned()));
+        pieces.push((differs(at), byte.to_owned()));
+    }
+    pieces.push((false, "  |".to_owned()));
+    pieces.extend(row.ascii.chars().enumerate().map(|(at, c)| (differs(at), c.to_string())));
+    pieces.push((false, "|".to_owned()));
+    Side { changed: !row.differ.is_empty(), pieces }
 }
 
 fn value(shown: &Shown) -> String {

@@ -1,8 +1,9 @@
 //! Patterns in the terminal: proven first, each with where it began and one example.
 
 use super::lines::{Paint, Printed, around_difference};
-use crate::compare::{Example, Kind, Pattern, Shown};
+use crate::compare::{Apart, Example, Kind, Pattern, Shown};
 use crate::report::Report;
+use crate::report::apart::{self, Of};
 use crate::report::expected;
 use crate::report::figures::{count, counted};
 use crate::report::words::{self, Heading, patterns_of, sighting, signature};
@@ -109,7 +110,23 @@ fn one_example(kind: Kind, example: &Example, out: &mut Printed) {
         out.line(4, Paint::Plain, &format!("both {value}"));
         return out.line(4, Paint::Quiet, &format!("     {places}"));
     }
+    if let Some(apart) = &example.apart {
+        return one_apart(apart, out);
+    }
     let (old, new) = around_difference(&text(&example.old), &text(&example.new), VALUE_WIDTH);
     out.line(4, Paint::Removed, &format!("old  {old}"));
     out.line(4, Paint::Added, &format!("new  {new}"));
+}
+
+fn one_apart(apart: &Apart, out: &mut Printed) {
+    for (of, text) in apart::lines(apart) {
+        let (whose, paint) = match of {
+            Of::Old => ("old", Paint::Removed),
+            Of::New => ("new", Paint::Added),
+            Of::Both => ("", Paint::Plain),
+            Of::Nobody => ("", Paint::Quiet),
+        };
+        let (text, _) = around_difference(&text, "", VALUE_WIDTH);
+        out.line(4, paint, format!("{whose:3}  {text}").trim_end());
+    }
 }

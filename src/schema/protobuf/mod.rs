@@ -82,6 +82,22 @@ impl Protobuf {
         Ok(out.into_text())
     }
 
+    /// Decodes a message that no indices stand ahead of: the schema's first, or the one of this name.
+    pub(super) fn decode_as(&self, name: Option<&str>, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let missing = DecodeError::Malformed { what: "the schema has no such message" };
+        let message = self.named(name).ok_or(missing)?;
+        let mut out = Out::for_value(payload.len());
+        decode::message(&message, payload, &mut out)?;
+        Ok(out.into_text())
+    }
+
+    /// Finds a message by its full name, or by its own where it stands outermost; without a name the first.
+    pub(super) fn named(&self, name: Option<&str>) -> Option<MessageDescriptor> {
+        let Some(name) = name else { return self.file.messages().next() };
+        let outermost = || self.file.messages().find(|message| message.name() == name);
+        self.file.parent_pool().get_message_by_name(name).or_else(outermost)
+    }
+
     pub(super) fn encode(&self, rest: &[u8], edited: &Value) -> Result<Vec<u8>, EncodeError> {
         let (message, payload) = self.message(rest)?;
         let mut out = rest[..rest.len() - payload.len()].to_vec();

@@ -551,6 +551,7 @@ fn paid(flight: &str, offset: i64, (fare, old, new): (&str, &str, &str), event_t
         arrived_us: 85_320,
     };
     Example {
+        apart: None,
         identity: flight.into(),
         old: Some(shown(old, 3)),
         new: Some(shown(new, 3)),
