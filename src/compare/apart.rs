@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use super::regions::{Region, regions};
+use super::regions::{self, Region, regions};
 use super::rules::Rules;
 use crate::outcome::Output;
 
@@ -105,8 +105,10 @@ pub(super) fn apart(old: &Output, new: &Output, rules: &Rules) -> Option<Apart> 
         return None;
     }
     let opaque = old_rules.is_opaque() || new_rules.is_opaque();
+    let is_text = |rules: &Rules, value: &[u8]| rules.is_text() || regions::is_text(value);
+    let both = !opaque && is_text(old_rules, old_value) && is_text(new_rules, new_value);
     match (std::str::from_utf8(old_value), std::str::from_utf8(new_value)) {
-        (Ok(old), Ok(new)) if !opaque => texts(old, new).map(Apart::Text),
+        (Ok(old), Ok(new)) if both => texts(old, new).map(Apart::Text),
         _ => Some(Apart::Bytes(bytes(old_value, new_value))),
     }
 }

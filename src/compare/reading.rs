@@ -130,6 +130,11 @@ impl Reading {
         self.form == Some(ValueForm::Bytes)
     }
 
+    /// Whether values are text by declaration.
+    pub(super) fn is_text(&self) -> bool {
+        self.form == Some(ValueForm::Text)
+    }
+
     /// Why a value is not what it is declared to be; none where it is, and where nothing is declared.
     pub(super) fn refusal(&self, value: &[u8], schemas: &Schemas) -> Option<String> {
         let form = self.form?;

@@ -77,6 +77,13 @@ fn of_one_length(old: &[u8], new: &[u8]) -> Vec<(String, Change)> {
     }
 }
 
+/// Whether bytes are text that people read: UTF-8 without control characters other than white space and escapes of terminals. Small
+/// numbers in binary are UTF-8, too.
+pub(super) fn is_text(value: &[u8]) -> bool {
+    let is_control = |byte: &u8| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127);
+    !value.iter().any(is_control) && std::str::from_utf8(value).is_ok()
+}
+
 /// Says which bytes a place names, such as `bytes 4..8` for `$[4:8]`; none where it is a path of another kind.
 pub(super) fn in_words(path: &str) -> Option<String> {
     let (from, to) = path.strip_prefix("$[")?.strip_suffix(']')?.split_once(':')?;
@@ -176,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn small_numbers_in_binary_are_no_text() {
+        for (value, is) in [
+            (&b"plain \t text\r\n"[..], true),
+            ("\u{1b}[1mé\u{1b}[0m".as_bytes(), true),
+            (b"", true),
+            (b"\0\0\0\x07", false),
+            (b"a\x7f", false),
+            (b"\xff", false),
+        ] {
+            assert_eq!(is_text(value), is, "{value:?}");
+        }
+    }
+
+    #[test]
     fn places_of_bytes_are_said_in_words_and_no_others() {
         for (path, words) in [
             ("$[4:8]", Some("bytes 4..8")),
@@ -198,7 +219,7 @@ mod tests {
         assert_eq!(regions(b"abcdefgh", b"abXdefgh"), [region(2, 1, 2, 1)]);
         assert_eq!(regions(b"abcdefgh", b"abcXYdefgh"), [region(3, 0, 3, 2)]);
         assert_eq!(regions(b"abcdefgh", b"abefgh"), [region(2, 2, 2, 0)]);
-        assert_eq!(regions(b"Xbcdefghijklmnop", b"bcdefghijklmYnop"), [region(0, 1, 0, 0), region(13, 0, 12, 1)]);
+        assert_eq!(regions(b"Xbcdefghijklmnop", b"bcdefghijklmYYnop"), [region(0, 1, 0, 0), region(13, 0, 12, 2)]);
         assert_eq!(regions(b"same", b"same"), []);
     }
 

@@ -389,6 +389,11 @@ impl Rules {
         self.reading.is_tree(value)
     }
 
+    /// Whether values are text by declaration.
+    pub(super) fn is_text(&self) -> bool {
+        self.reading.is_text()
+    }
+
     /// Whether the frame of a value leaves open what it frames.
     pub(super) fn is_open(&self, value: &[u8]) -> bool {
         self.reading.is_open(value, &self.schemas)

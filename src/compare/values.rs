@@ -52,7 +52,7 @@ pub(super) fn differences_beyond(
     match (read(&old), read(&new)) {
         (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
         (Err(_), Err(_)) if old == new => {}
-        (Err(_), Err(_)) if !rules.is_opaque() && is_text(&old) && is_text(&new) => {
+        (Err(_), Err(_)) if !rules.is_opaque() && regions::is_text(&old) && regions::is_text(&new) => {
             walk.push(Change::Value, None, None)
         }
         (Err(_), Err(_)) => walk.bytes(&old, &new),
@@ -235,10 +235,6 @@ impl Walk<'_> {
             });
         }
     }
-}
-
-fn is_text(value: &[u8]) -> bool {
-    std::str::from_utf8(value).is_ok()
 }
 
 /// How one number changed to another; none where they are equal.

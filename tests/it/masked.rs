@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rehearsal::capture::{CaptureError, CaptureSettings, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
 use rehearsal::mask::{Detection, MaskError, Policy};
@@ -308,6 +310,49 @@ fn what_builds_write_is_masked_before_it_touches_the_disk() {
             assert!(!holds, "`{secret}` in {:?}", paths.get(number));
         }
     }
+}
+
+/// Runs builds that write bytes around a secret, masked or not, and returns all that the run left behind.
+fn bytes_around_a_secret(masked: bool) -> Vec<u8> {
+    let desk = desk("[[rule]]\nvalue = ['$.email']\nmethod = 'redact'");
+    let events: Vec<Event> = (0..3).map(|offset| event("orders", offset, None, Some("{\"n\":1}"), &[])).collect();
+    recorded(&events, &desk.path().join("three"));
+    for (build, last) in [("old", 1), ("new", 2)] {
+        let value = BASE64_STANDARD.encode([&[0xFF, last][..], b"ann.smith@example.org"].concat());
+        let line = format!("{{\"key\":\"k\",\"value_base64\":\"{value}\"}}");
+        fs::write(desk.path().join(build), format!("while read -r line; do echo '{line}'; done\n")).unwrap();
+    }
+    let policy = if masked { "[mask]\npolicy = 'mask.toml'\n" } else { "" };
+    let scenario = format!(
+        "recording = 'three'\nold.command = ['sh', 'old']\nnew.command = ['sh', 'new']\npace.mode = 'unpaced'\n\
+         [drive]\nsettle = '50ms'\n{policy}"
+    );
+    fs::write(desk.path().join("scenario.toml"), scenario).unwrap();
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rehearsal"));
+    let run = command.current_dir(desk.path()).env("REHEARSAL_MASK_KEY", KEY);
+    let output = run.args(["run", "scenario.toml", "--out", "run"]).output().unwrap();
+    let mut paths = Vec::new();
+    files(&desk.path().join("run"), &mut paths);
+    let outcome = Outcome::open(desk.path().join("run/outcomes/new")).unwrap();
+    let batches = outcome.outputs().unwrap().map(Result::unwrap);
+    let values =
+        batches.flat_map(|batch| (0..batch.len()).map(|row| batch.get(row).to_output().value).collect::<Vec<_>>());
+    let left = paths.iter().map(|path| fs::read(path).unwrap()).chain([output.stdout]).chain(values.flatten());
+    left.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn a_view_in_hex_shows_nothing_that_a_mask_hides() {
+    let holds = |left: &[u8], what: &[u8]| left.windows(what.len()).any(|window| window == what);
+    // Masks act before anything is kept, and the report knows only what is kept.
+    let (plain, masked) = (bytes_around_a_secret(false), bytes_around_a_secret(true));
+    for secret in [&b"ann.smith@exam"[..], b"61 6e 6e 2e 73 6d 69 74", b"616e6e2e736d697468"] {
+        assert!(!holds(&masked, secret), "{}", String::from_utf8_lossy(secret));
+    }
+    for shown in [&b"ann.smith@exam"[..], b"61 6e 6e 2e 73 6d 69 74"] {
+        assert!(holds(&plain, shown), "{}", String::from_utf8_lossy(shown));
+    }
+    assert!(holds(&masked, b"[redacted]"));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn avro_samples() -> Vec<Vec<u8>> {
 fn proto_samples() -> Vec<Vec<u8>> {
     let leaf =
         b"\x08\x96\x01\x12\x02ab\x22\x03\x01\x02\x03\x32\x02\xff\x00\x42\x02\x01\x02\x4d\x01\x00\x00\x00".to_vec();
-    let nested = [&b"\x1a\x18"[..], &leaf, b"\x2a\x05\x0a\x01k\x12\x00\xa2\x06\x01x"].concat();
+    let nested = [&b"\x1a\x19"[..], &leaf, b"\x2a\x05\x0a\x01k\x12\x00\xa2\x06\x01x"].concat();
     [leaf, nested].map(|message| [&[0][..], &message].concat()).to_vec()
 }
 
