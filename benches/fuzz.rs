@@ -14,8 +14,9 @@ mod thrown;
 use std::error::Error;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rehearsal::clock::{Clock, SystemClock};
 use thrown::{Decoder, Draws, decoders, mutant};
 
 /// Longest that any bytes may take.
@@ -41,13 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let decoders = decoders();
     let mut tallies: Vec<Tally> = decoders.iter().map(|_| Tally::default()).collect();
     let mut draws = Draws::new(seed);
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(seconds) {
+    let clock = SystemClock::start();
+    while clock.now() < Duration::from_secs(seconds) {
         for (decoder, tally) in decoders.iter().zip(&mut tallies) {
             // Whole comparisons take some fifty times as long.
             let turn = if decoder.name.starts_with("comparison") { TURN / 20 } else { TURN };
             for _ in 0..turn {
-                throw(decoder, &mutant(&decoder.samples, &mut draws), tally)?;
+                throw(decoder, &mutant(&decoder.samples, &mut draws), tally, &clock)?;
             }
         }
     }
@@ -59,10 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if peak_mb > PEAK_MAX_MB { Err(format!("more than {PEAK_MAX_MB} MB").into()) } else { Ok(()) }
 }
 
-fn throw(decoder: &Decoder, bytes: &[u8], tally: &mut Tally) -> Result<(), Box<dyn Error>> {
-    let began = Instant::now();
+fn throw(decoder: &Decoder, bytes: &[u8], tally: &mut Tally, clock: &dyn Clock) -> Result<(), Box<dyn Error>> {
+    let began = clock.now();
     let thrown = catch_unwind(AssertUnwindSafe(|| decoder.throw(bytes)));
-    let took = began.elapsed();
+    let took = clock.now().saturating_sub(began);
     tally.thrown += 1;
     tally.longest = tally.longest.max(took);
     match thrown {

@@ -11,7 +11,7 @@ use super::engine::{Engine, Totals};
 use super::expected::{Covered, Expectations};
 use super::family::settle;
 use super::gates::Gates;
-use super::gather::gather;
+use super::gather::{Topics, gather};
 use super::matching::Signature;
 use super::noise::{Counts, Drives, measure};
 use super::patterns::{Candidate, Judge, OTHERS, Tally};
@@ -83,11 +83,8 @@ fn compare_bounded(
     // Production cannot be driven again: what new differs from itself by says what the noise is, however often it was driven.
     let turned = rules.production.is_some();
     let taken = if turned { new.len() } else { 2 };
-    let watched = Watched::all(
-        old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied(),
-        rules,
-        spill,
-    );
+    let compared = old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied();
+    let watched = Watched::all(compared, rules, spill);
     let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     let (first_old, first_new) = (drives[0], drives[old.len()]);
     if drives.len() > 60 {
@@ -99,7 +96,6 @@ fn compare_bounded(
     let causes = names(old.len()).zip(gathered.causes.iter().copied()).collect();
     let names: Vec<String> = names(old.len()).take(drives.len()).collect();
     let figures = business::results(&gathered.figures, &names, old.len(), rules);
-    let written_to: Vec<String> = gathered.topics.names().map(str::to_owned).collect();
     let mut engine = Engine::new(&drives, old.len(), rules, times, (gathered.topics, gathered.last), (bounds, spill));
     engine.identities(gathered.identities)?;
     if let Some(subsets) = gathered.subsets {
@@ -126,7 +122,7 @@ fn compare_bounded(
     let mut comparison = Comparison {
         identity_lost: !unfound.is_empty() && gathered.identity_found == 0,
         identity_unfound: unfound,
-        topics_unfound: misspelled(&gathered.unwritten, &written_to, rules),
+        topics_unfound: misspelled(&gathered.unwritten, &topics, rules),
         outputs,
         unreadable,
         causes,
@@ -228,9 +224,9 @@ fn names(olds: usize) -> impl Iterator<Item = String> {
 }
 
 /// Of topics that have rules and no outputs those that nobody knows, each with one that may be meant.
-fn misspelled(unwritten: &BTreeSet<String>, written: &[String], rules: &Rules) -> BTreeMap<String, Option<String>> {
+fn misspelled(unwritten: &BTreeSet<String>, written: &Topics, rules: &Rules) -> BTreeMap<String, Option<String>> {
     let known = rules.known_topics();
-    let near = |name: &str| nearest(name, written.iter().chain(known).map(String::as_str)).map(str::to_owned);
+    let near = |name: &str| nearest(name, written.names().chain(known.iter().map(String::as_str))).map(str::to_owned);
     unwritten.iter().filter(|name| !known.contains(*name)).map(|name| (name.clone(), near(name))).collect()
 }
 

@@ -71,10 +71,10 @@ fn of_one_length(old: &[u8], new: &[u8]) -> Vec<(String, Change)> {
         at = end;
     }
     let everywhere = found.len() > PLACES_MAX || found.iter().any(|one| one.start == 0 && one.end >= old.len());
-    match found.is_empty() {
-        false if everywhere => vec![("$".to_owned(), Change::Value)],
-        _ => found.into_iter().map(|one| (format!("$[{}:{}]", one.start, one.end), Change::Value)).collect(),
+    if everywhere && !found.is_empty() {
+        return vec![("$".to_owned(), Change::Value)];
     }
+    found.into_iter().map(|one| (format!("$[{}:{}]", one.start, one.end), Change::Value)).collect()
 }
 
 /// Whether bytes are text that people read: UTF-8 without control characters other than white space and escapes of terminals. Small

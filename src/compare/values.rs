@@ -53,7 +53,7 @@ pub(super) fn differences_beyond(
         (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
         (Err(_), Err(_)) if old == new => {}
         (Err(_), Err(_)) if !rules.is_opaque() && regions::is_text(&old) && regions::is_text(&new) => {
-            walk.push(Change::Value, None, None)
+            walk.push(Change::Value, None, None);
         }
         (Err(_), Err(_)) => walk.bytes(&old, &new),
         _ => walk.push(Change::Type, None, None),
