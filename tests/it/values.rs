@@ -175,7 +175,7 @@ fn another_schema_id_is_metadata_in_every_kind_of_schema() {
     );
     // A number of eight bytes is no frame, nor is an id of zero.
     assert_eq!(found("", &7_u64.to_be_bytes(), &8_u64.to_be_bytes()), changed("$[4:8]", Change::Value));
-    assert_eq!(found("", b"\0\0\0\0\0\x01", b"\0\xff\0\0\0\x01"), changed("$", Change::Value));
+    assert_eq!(found("", b"\0\0\0\0\0\x01", b"\0\xff\0\0\0\x01"), changed("$[0:4]", Change::Value));
 }
 
 /// Says of a comparison what a run would.
