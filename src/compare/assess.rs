@@ -8,6 +8,7 @@ use super::behind;
 use super::family;
 use super::figure::Figure;
 use super::gates::{Gate, Limit};
+use super::lagging;
 use super::noise::{Sufficient, sufficient};
 use super::power;
 use super::sentences::{self, Totals, count, counted, percent, time};
@@ -62,6 +63,8 @@ fn look(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds) -> Seen {
             timing::increase(facts, gate, bounds, quantile, limit)
         }
         (Figure::Latency(quantile), Limit::Time(limit)) => timing::of_new(facts, gate, bounds, quantile, limit.us()),
+        (Figure::Worse(measure), Limit::Share(limit)) => timing::worse(facts, gate, bounds, measure, limit),
+        (Figure::Lagging, Limit::Count(limit)) => lagging::assess(facts, gate, bounds, limit),
         (Figure::OutputsMin, Limit::Count(limit)) => outputs_min(facts, gate, limit),
         (Figure::MatchedShareMin, Limit::Share(limit)) => matched_share_min(facts, gate, limit),
         (Figure::LatenessP99, Limit::Time(limit)) => {

@@ -4,12 +4,13 @@
 //! tests that can turn a run red share one budget: patterns, redelivery and latency alike.
 
 use super::deviation;
+use super::divergence::first_divergence;
 use super::figure::Figure;
 use super::gates::{Gates, Limit};
 use super::latency::Quantile;
 use super::noise::{Drives, adjusted, judge, may_be_a_burst};
 use super::power::power;
-use super::{Comparison, Idempotency, Kind, LatencyIncrease, Pattern, Standing};
+use super::{Comparison, Drift, Idempotency, Kind, Lagging, LatencyIncrease, Pattern, Standing};
 
 /// Judges all tests of a comparison as one family and says whether new should be driven once more.
 ///
@@ -37,6 +38,12 @@ pub fn settle(comparison: &mut Comparison, gates: &Gates) {
     for (figure, q_value) in comparison.figures.iter_mut().zip(&mut q_values) {
         figure.q_value = q_value;
     }
+    for (measured, q_value) in comparison.measures.iter_mut().zip(&mut q_values) {
+        measured.settle(q_value);
+    }
+    if let Some(drift) = drift(&mut comparison.lagging) {
+        drift.settle(q_values.next().flatten());
+    }
     deviation::settle(comparison);
     if let Some(latency) = &mut comparison.latency {
         latency.settle(&q_values.flatten().collect::<Vec<_>>());
@@ -45,10 +52,16 @@ pub fn settle(comparison: &mut Comparison, gates: &Gates) {
         let topic = (pattern.kind, pattern.topic.clone(), pattern.path.clone(), pattern.change);
         (rank(pattern), std::cmp::Reverse(pattern.count), topic)
     });
+    comparison.first_divergence = first_divergence(&comparison.patterns);
     let family = within_gates.iter().flatten().count();
     comparison.power = power(comparison.identities, family, drives(comparison));
     // Against what production wrote new is driven as often as asked for: once more of it would be no recurrence.
     comparison.wants_new_again = !comparison.against_production && wants_new_again(comparison, gates);
+}
+
+/// What new falls behind beyond old.
+fn drift(lagging: &mut Option<Lagging>) -> Option<&mut Drift> {
+    lagging.as_mut()?.beyond_old.as_mut()
 }
 
 /// One test of the family.
@@ -59,7 +72,7 @@ struct Test {
     gated: bool,
 }
 
-/// All tests: patterns, redelivery, figures of the business, quantiles of latency.
+/// All tests: patterns, redelivery, figures of the business, measures of drives, drift of the lag, quantiles of latency.
 fn tests(comparison: &Comparison, gates: &Gates) -> Vec<Test> {
     let is_gated = |figure: Figure| gates.on(figure).is_some();
     let patterns = comparison
@@ -74,12 +87,18 @@ fn tests(comparison: &Comparison, gates: &Gates) -> Vec<Test> {
         .figures
         .iter()
         .map(|figure| Test { p_value: figure.p_value, gated: gates.limits_figure(&figure.name) });
+    let measures = comparison
+        .measures
+        .iter()
+        .map(|measured| Test { p_value: measured.p_value, gated: is_gated(Figure::Worse(measured.measure)) });
+    let drifts = comparison.lagging.iter().filter_map(|lagging| lagging.beyond_old.as_ref());
+    let drifts = drifts.map(|drift| Test { p_value: drift.p_value, gated: is_gated(Figure::Lagging) });
     let increases = comparison.latency.iter().flat_map(|latency| &latency.increases).map(|increase| Test {
         // With one drive of old nothing tells what the machine does to time.
         p_value: increase.noise.as_ref().map(|_| increase.p_value),
         gated: quantile(increase).is_some_and(|quantile| is_gated(Figure::LatencyIncrease(quantile))),
     });
-    patterns.chain(idempotency).chain(figures).chain(increases).collect()
+    patterns.chain(idempotency).chain(figures).chain(measures).chain(drifts).chain(increases).collect()
 }
 
 fn quantile(increase: &LatencyIncrease) -> Option<Quantile> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Kind;
 use super::latency::Quantile;
+use super::measures::Measure;
 
 /// What a gate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,10 @@ pub enum Figure {
     LatencyIncrease(Quantile),
     /// Quantile of the latency of new.
     Latency(Quantile),
+    /// By how much a measure of new is worse than old's: a decrease of throughput, an increase of anything else.
+    Worse(Measure),
+    /// Whether the lag of new keeps growing.
+    Lagging,
     /// Least outputs of new.
     OutputsMin,
     /// Least share of the outputs of old that found an equal partner in new.
@@ -41,7 +46,7 @@ pub enum Figure {
 }
 
 /// Every figure, gravest first; gates and reasons stand in this order.
-const FIGURES: [Figure; 38] = [
+const FIGURES: [Figure; 42] = [
     Figure::Kind(Kind::Died),
     Figure::Kind(Kind::NoProgress),
     Figure::RepeatedEffectsIncrease,
@@ -62,6 +67,7 @@ const FIGURES: [Figure; 38] = [
     Figure::Kind(Kind::Later),
     Figure::Kind(Kind::Earlier),
     Figure::Kind(Kind::Unseen),
+    Figure::Lagging,
     Figure::LatencyIncrease(Quantile::P50),
     Figure::LatencyIncrease(Quantile::P90),
     Figure::LatencyIncrease(Quantile::P95),
@@ -72,6 +78,9 @@ const FIGURES: [Figure; 38] = [
     Figure::Latency(Quantile::P95),
     Figure::Latency(Quantile::P99),
     Figure::Latency(Quantile::P999),
+    Figure::Worse(Measure::Throughput),
+    Figure::Worse(Measure::Cpu),
+    Figure::Worse(Measure::Memory),
     Figure::OutputsMin,
     Figure::MatchedShareMin,
     Figure::LatenessP99,
@@ -126,6 +135,10 @@ impl Figure {
             Self::ChangedFinals => "changed-finals".into(),
             Self::LatencyIncrease(quantile) => format!("{}-latency-increase", quantile.name()).into(),
             Self::Latency(quantile) => format!("{}-latency", quantile.name()).into(),
+            Self::Worse(Measure::Throughput) => "throughput-decrease".into(),
+            Self::Worse(Measure::Cpu) => "cpu-increase".into(),
+            Self::Worse(Measure::Memory) => "memory-increase".into(),
+            Self::Lagging => "lagging".into(),
             Self::OutputsMin => "outputs-min".into(),
             Self::MatchedShareMin => "matched-share-min".into(),
             Self::LatenessP99 => "lateness-p99".into(),
@@ -164,7 +177,7 @@ impl Figure {
 
     pub(super) fn unit(self) -> Unit {
         match self {
-            Self::LatencyIncrease(_) | Self::MatchedShareMin | Self::SlowDown => Unit::Share,
+            Self::LatencyIncrease(_) | Self::Worse(_) | Self::MatchedShareMin | Self::SlowDown => Unit::Share,
             Self::Latency(_) | Self::LatenessP99 | Self::FreshnessP99 => Unit::Time,
             _ => Unit::Count,
         }
@@ -182,6 +195,13 @@ impl Figure {
                 format!("Most by which the {} latency may grow, new over old", quantile.name())
             }
             Self::Latency(quantile) => format!("Highest {} latency of new, from due time to arrival", quantile.name()),
+            Self::Worse(Measure::Throughput) => {
+                "Most by which the throughput, outputs a second, may be lower in new than in old".to_owned()
+            }
+            Self::Worse(measure) => format!("Most by which the {} of new may be more than old's", measure.name()),
+            Self::Lagging => {
+                "Nought: the lag of new may not keep growing beyond old's as long as events are handed over".to_owned()
+            }
             Self::OutputsMin => "Fewest outputs that new may write".to_owned(),
             Self::MatchedShareMin => {
                 "Smallest share of the outputs of old that must find an equal partner in new".to_owned()

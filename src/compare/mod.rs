@@ -3,6 +3,7 @@
 //! Pure: reads the outcomes it is handed, spills to the space it is handed, reads no clock. What never happens here: a first
 //! difference stops the rest; a difference is silenced without being counted; "cannot tell" becomes green.
 
+mod ages;
 mod align;
 mod apart;
 mod arrivals;
@@ -18,6 +19,7 @@ mod comparing;
 mod corrupt;
 mod declared;
 mod deviation;
+mod divergence;
 mod drives;
 mod engine;
 mod exact;
@@ -31,11 +33,14 @@ mod gather;
 mod giants;
 mod golden;
 mod json;
+mod lagging;
 mod latency;
 mod lists;
 mod matching;
+mod measures;
 mod noise;
 mod order;
+mod over_time;
 mod paths;
 mod patterns;
 mod power;
@@ -45,6 +50,7 @@ mod regions;
 mod rules;
 mod scan;
 mod sentences;
+mod series;
 mod shape;
 mod shared;
 mod sightings;
@@ -52,6 +58,7 @@ mod sorted;
 mod state;
 mod strays;
 mod timing;
+mod trend;
 mod units;
 mod values;
 mod verdict;
@@ -65,6 +72,7 @@ pub use cause::{Common, Condition, Explained, Way};
 pub use comparing::{compare, compare_drives, unsteadiness};
 pub use corrupt::Corruption;
 pub use declared::{AnyOfSettings, EpochUnit, Form, KeyedSettings, MaskRegexSettings, NormaliseSettings, TopicRules};
+pub use divergence::{Divergence, FirstDivergence, first_divergence};
 pub use drives::{Coordinates, Drive, EventTimes, Remembered, Row};
 pub use expected::{
     Acceptance, AcceptedShare, Expectations, Expected, ExpectedSettings, ExpectedState, pattern_id, share_interval,
@@ -73,11 +81,15 @@ pub use family::settle;
 pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
 pub use golden::Production;
+pub use lagging::{Drift, LagMeasure, Lagging};
 pub use latency::{Quantile, latency};
+pub use measures::{Measure, Measured, TimingKind};
+pub use over_time::{Clocked, over_time};
 pub use reading::ValueForm;
 pub use redelivery::{Redelivered, idempotency, idempotency_of_drives};
 pub use regions::Region;
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
+pub use series::{DriveSeries, Series};
 pub use state::{Convergence, TableRows};
 pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
 
@@ -486,6 +498,18 @@ pub struct Comparison {
     /// How far each drive was behind, as far as it is known.
     #[serde(default)]
     pub behind: Behind,
+    /// Figures of every drive over replay time; none where the drives were not paced.
+    #[serde(default)]
+    pub series: Option<Series>,
+    /// Throughput, processor time and memory, old against new, as far as they are known.
+    #[serde(default)]
+    pub measures: Vec<Measured>,
+    /// Whether the lag of new keeps growing; none where it cannot be told.
+    #[serde(default)]
+    pub lagging: Option<Lagging>,
+    /// Where the run first went apart; none where nothing differs, or nobody knows when.
+    #[serde(default)]
+    pub first_divergence: Option<FirstDivergence>,
 }
 
 /// How far the order of new is from old's, over all outputs that are equal in both (RFC 4737).

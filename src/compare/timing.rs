@@ -1,11 +1,13 @@
 //! Gates on time: how much slower new is, how slow, and whether the replay kept its schedule.
 
-use super::Latency;
 use super::assess::Seen;
-use super::gates::Gate;
+use super::figure::Figure;
+use super::gates::{Gate, Gates};
 use super::latency::Quantile;
+use super::measures::{Measure, Measured};
 use super::sentences::{counted, percent, time};
 use super::verdict::{Facts, FidelityBounds, is_new, is_old, off_schedule};
+use super::{Latency, Standing};
 use crate::outcome::Lateness;
 
 /// Holds the increase of a quantile against `limit`: it fails beyond the limit, chance and the machine's noise, and is a
@@ -98,6 +100,60 @@ pub(super) fn of_new(
     Seen::broken(gate, time(new_us), note, &what)
 }
 
+/// Holds by how much a measure of new is worse than old's against `limit`: it fails beyond the limit, chance and what old differs from
+/// itself by, and is a suspicion beyond the limit alone.
+pub(super) fn worse(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds, measure: Measure, limit: f64) -> Seen {
+    if let Err(reason) = on_schedule(facts, bounds) {
+        return Seen::untold(gate, &reason);
+    }
+    let Some(found) = facts.comparison.measures.iter().find(|found| found.measure == measure) else {
+        return Seen::untold(gate, &format!("the {} of old and new is not known", measure.name()));
+    };
+    let (observed, what) = (percent(found.worse_by()), says(found));
+    let (Some(noise), Some((_, high))) = (found.noise, found.worse_between()) else {
+        let reason = format!("{what}; old was driven once, so nothing tells how much of it the machine makes");
+        return Seen::suspected(gate, observed, &reason);
+    };
+    if found.worse_by() > limit && found.is_proven() {
+        return Seen::broken(gate, observed, Some(what.clone()), &what);
+    }
+    if found.worse_by() > limit {
+        let drives = found.drives.keys().filter(|drive| drive.starts_with("old")).count();
+        let enough = found.drives_to_tell().filter(|enough| *enough > drives);
+        let enough = enough.map(|enough| format!("; {enough} drives of old would have told")).unwrap_or_default();
+        return Seen::suspected(gate, observed, &format!("{what}, perhaps by chance{enough}"));
+    }
+    if noise > limit && high > limit {
+        let reason =
+            format!("the machine is too unsteady: the {} of drives of old is {} apart", measure.name(), percent(noise));
+        return Seen::suspected(gate, observed, &reason);
+    }
+    Seen::kept(observed, Some(what))
+}
+
+/// Measures that are proven to be worse and that no gate limits.
+pub(super) fn worse_without_gate(facts: &Facts<'_>, gates: &Gates) -> Vec<String> {
+    let measures = facts.comparison.measures.iter().filter(|_| facts.paced);
+    let proven = measures.filter(|found| found.standing == Some(Standing::Proven));
+    let unlimited = proven.filter(|found| gates.on(Figure::Worse(found.measure)).is_none());
+    unlimited.map(|found| format!("{}, on which there is no gate", says(found))).collect()
+}
+
+/// `throughput of new is 20% lower than old's, 800 to 1,000 (95% interval 15% to 25%; drives of old 1% apart)`.
+fn says(found: &Measured) -> String {
+    let measure = found.measure;
+    let figure = |drive: &str| found.drives.get(drive).map(|figure| measure.show(*figure)).unwrap_or_default();
+    let way = if found.change < 0.0 { "lower" } else { "higher" };
+    let told = match (found.worse_between(), found.noise) {
+        (Some((low, high)), Some(noise)) => {
+            format!(" (worse by {} to {}, 95%; drives of old {} apart)", percent(low), percent(high), percent(noise))
+        }
+        _ => String::new(),
+    };
+    let by = percent(found.change.abs());
+    format!("{} of new is {by} {way} than old's, {} against {}{told}", measure.name(), figure("new"), figure("old"))
+}
+
 /// How well the replay kept its schedule: what only new's drives miss, new broke by taking its input late; what old's miss too
 /// is the machine's doing and proves nothing.
 pub(super) fn replay(
@@ -130,6 +186,12 @@ pub(super) fn replay(
 
 /// Returns the latency of both builds, or why nothing can be said about time.
 fn measured<'a>(facts: &Facts<'a>, bounds: FidelityBounds) -> Result<&'a Latency, String> {
+    on_schedule(facts, bounds)?;
+    facts.comparison.latency.as_ref().ok_or_else(|| "no output has a known cause with a due time".to_owned())
+}
+
+/// Says why nothing can be said about time, where that is so.
+fn on_schedule(facts: &Facts<'_>, bounds: FidelityBounds) -> Result<(), String> {
     if !facts.paced {
         return Err("the replay was not paced, so it says nothing of time".to_owned());
     }
@@ -144,5 +206,5 @@ fn measured<'a>(facts: &Facts<'a>, bounds: FidelityBounds) -> Result<&'a Latency
             return Err(format!("nothing tells whether the replay into {drive} kept its schedule"));
         }
     }
-    facts.comparison.latency.as_ref().ok_or_else(|| "no output has a known cause with a due time".to_owned())
+    Ok(())
 }

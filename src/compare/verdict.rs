@@ -9,9 +9,11 @@ use super::assess::{Finding, assess, totals, unjudgeable};
 use super::deviation;
 use super::figure::{Figure, kind_name};
 use super::gates::{Gates, Limit};
+use super::lagging;
 use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
 use super::shared;
+use super::timing;
 use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
 use crate::outcome::{Ending, EndingReport};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary, is_of_process};
@@ -354,6 +356,7 @@ fn aligned_nothing(comparison: &Comparison) -> bool {
 /// What both builds break first, then warnings that the scenario wrote, then what no gate asks for.
 fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[Finding]) -> Vec<String> {
     let mut warnings: Vec<String> = facts.comparison.idempotency.iter().flat_map(sentences::broken_by_both).collect();
+    warnings.extend(lagging::broken_by_both(facts, bounds));
     warnings.extend(unreadable_in_both(facts.comparison));
     warnings.extend(identity_unfound(facts.comparison));
     warnings.extend(moved_at_most(facts.comparison));
@@ -369,7 +372,9 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     let strayed = if facts.paced { off_schedule(facts.endings, bounds) } else { Vec::new() };
     if strayed.is_empty() {
         warnings.extend(slower_without_gate(facts, gates));
+        warnings.extend(timing::worse_without_gate(facts, gates));
     }
+    warnings.extend(lagging::without_gate(facts, gates, bounds));
     warnings.extend(strayed.into_iter().map(|(_, sentence)| format!("{sentence}: its figures of time do not count")));
     warnings
 }

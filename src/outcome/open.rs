@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Array as _, Int64Array, RecordBatch};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -16,10 +16,12 @@ use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::batch::{phase, words};
 use super::columns::Columns;
 use super::deliveries::{DeliveryBatches, Names};
 use super::table::failed;
 use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
+use crate::plan::Phase;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
@@ -129,6 +131,35 @@ impl Outcome {
     pub fn each_gauge(&self, look: impl FnMut(i64, &str, f64)) -> Result<(), OutcomeError> {
         let path = self.path.join("gauges.parquet");
         if path.exists() { gauges::each(&Opened::open(path)?, look) } else { Ok(()) }
+    }
+
+    /// Shows when each output arrived to `look`, in microseconds since the schedule's start; those of the warm-up are left out.
+    /// Reads nothing else of them. False where it is not known ([`Self::is_timed`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::outputs`].
+    pub fn each_arrival(&self, look: impl FnMut(i64)) -> Result<bool, OutcomeError> {
+        self.outputs.moments("arrived", look)
+    }
+
+    /// Shows when each delivery was handed over to `look`, likewise; those that never were are left out, too. False where the outcome
+    /// has no `deliveries.parquet`, or it does not say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::deliveries`].
+    pub fn each_sent(&self, look: impl FnMut(i64)) -> Result<bool, OutcomeError> {
+        self.deliveries.as_ref().map_or(Ok(false), |file| file.moments("sent", look))
+    }
+
+    /// Shows when each delivery was due to `look`, likewise. False where the outcome has no `deliveries.parquet`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::deliveries`].
+    pub fn each_due(&self, look: impl FnMut(i64)) -> Result<bool, OutcomeError> {
+        self.deliveries.as_ref().map_or(Ok(false), |file| file.moments("due", look))
     }
 
     /// What faults at requests touched, in the order it was noted; none where the outcome has no `faults.ndjson`.
@@ -294,6 +325,25 @@ impl Opened {
             None => builder,
         };
         builder.build().map_err(|error| failed(&self.path, error))
+    }
+
+    /// Shows the moments in `column` to `look`, those of the warm-up left out; false where the file lacks it.
+    fn moments(&self, column: &str, mut look: impl FnMut(i64)) -> Result<bool, OutcomeError> {
+        if !self.has(column) {
+            return Ok(false);
+        }
+        let projection = ProjectionMask::columns(self.parquet_schema(), [column, "phase"]);
+        for batch in self.batches(Some(projection))? {
+            let batch = self.batch(batch)?;
+            let columns = Columns { batch: &batch, path: &self.path };
+            let Some(moments) = columns.long(column)? else { return Ok(false) };
+            let phases = words(&columns, "phase", phase)?;
+            let counts = |row: usize| phases.as_ref().is_none_or(|phases| phases[row] != Phase::WarmUp);
+            (0..batch.num_rows())
+                .filter(|row| moments.is_valid(*row) && counts(*row))
+                .for_each(|row| look(moments.value(row)));
+        }
+        Ok(true)
     }
 
     /// Names the file of a batch that could not be decoded.

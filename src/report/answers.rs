@@ -2,9 +2,10 @@
 //! it would do to production if deliveries repeat.
 
 use super::figures::{change, count, counted, cut, date, time};
+use super::over_time::happened_earlier;
 use super::words::{Heading, build, event, name, patterns_of, signature};
 use super::{DriveFacts, FaultFacts, Report};
-use crate::compare::{Idempotency, Latency, Pattern, Redelivery, Standing};
+use crate::compare::{Drift, Idempotency, Latency, Pattern, Redelivery, Standing};
 use crate::outcome::Ending;
 use crate::plan::is_of_process;
 
@@ -78,10 +79,10 @@ fn what_broke(report: &Report) -> Answer {
 fn when(report: &Report) -> Answer {
     let question = "When it broke";
     let (_, patterns) = gravest(report);
-    let first = patterns.iter().filter_map(|pattern| pattern.first.as_ref()).min_by_key(|sighting| sighting.replay_us);
-    let Some(first) = first else {
+    let Some(divergence) = report.first_divergence.as_ref().map(|first| &first.replayed) else {
         return when_it_ended(report, patterns.is_empty());
     };
+    let first = &divergence.sighting;
     let into = format!("{} into the replay", time(first.replay_us));
     let mut lines =
         vec![event(first).map_or_else(|| "cause not known".to_owned(), |event| format!("first with {event}"))];
@@ -92,7 +93,8 @@ fn when(report: &Report) -> Answer {
         }
         None => into,
     };
-    let tone = if patterns[0].standing == Standing::Proven { Tone::Bad } else { Tone::Unsure };
+    lines.extend(happened_earlier(report));
+    let tone = if divergence.standing == Standing::Proven { Tone::Bad } else { Tone::Unsure };
     Answer { question, headline, lines, tone }
 }
 
@@ -139,14 +141,25 @@ fn how_far_behind(report: &Report) -> Answer {
         (None, None) => "Not measured".to_owned(),
     };
     lines.extend(report.latency.as_ref().and_then(increase_line));
+    let drift = report.lagging.as_ref().and_then(|lagging| lagging.beyond_old.as_ref());
+    lines.extend(drift.map(drift_line));
+    let drifts = drift.is_some_and(|drift| drift.standing == Some(Standing::Proven));
     lines.push(lag_line(report).unwrap_or_else(|| "lag in events was not measured".to_owned()));
-    let tone = match (stopped.is_some() || slower, off_schedule, figures) {
+    let tone = match (stopped.is_some() || slower || drifts, off_schedule, figures) {
         (true, _, _) => Tone::Bad,
         (false, true, _) => Tone::Unsure,
         (false, false, Some(_)) => Tone::Good,
         (false, false, None) => Tone::Quiet,
     };
     Answer { question, headline, lines, tone }
+}
+
+/// Writes since when new falls behind for good.
+fn drift_line(drift: &Drift) -> String {
+    let since =
+        drift.onset.event_time_ms.map_or_else(|| format!("{} into the replay", time(drift.onset.replay_us)), date);
+    let standing = drift.standing.map_or("not judged".to_owned(), name);
+    format!("new falls behind for good since {since}: {standing}")
 }
 
 /// Writes how far new was behind at most, and for how long the oldest event waited.

@@ -13,6 +13,7 @@ mod faults;
 mod first_screen;
 mod gates;
 mod origin;
+mod over_time;
 mod page;
 mod patterns;
 mod pretty;
@@ -51,6 +52,7 @@ pub(super) fn html(report: &Report) -> String {
             effects::wall_clock(report, page);
             redelivery::relations(report, page);
             timing::latency(report, page);
+            over_time::over_time(report, page);
             timing::fidelity(report, page);
             timing::gauges(report, page);
             faults::faults(report, page);

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{FORMAT, Format, Report};
+use crate::compare::first_divergence;
 
 /// Why a report cannot be read or written as asked.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,10 @@ impl Report {
         if found.split_once('.').map_or(found.as_str(), |(major, _)| major) != "1" {
             return Err(ReportError::Version { found });
         }
-        serde_json::from_slice(bytes).map_err(broken)
+        let mut report: Self = serde_json::from_slice(bytes).map_err(broken)?;
+        // Earlier versions left it to whoever rendered them.
+        report.first_divergence = report.first_divergence.or_else(|| first_divergence(&report.patterns));
+        Ok(report)
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Report, isolation};
 /// Characters of one property; the whole text stands in the suite's output.
 const TEXT_MAX: usize = 1_000;
 
-/// Names and texts, in order, each name once: layers of isolation and attempts to leave, calls of effects, sinks, processes, flags, clocks,
-/// schemas. Nothing where there is nothing to say.
+/// Names and texts, in order, each name once: layers of isolation and attempts to leave, calls of effects, sinks, processes, the first
+/// divergence, figures over time, flags, clocks, schemas. Nothing where there is nothing to say.
 pub(super) fn of(report: &Report) -> Vec<(String, String)> {
     let mut said: Vec<(String, Vec<String>)> = Vec::new();
     let mut say = |name: String, text: String| match said.iter_mut().find(|(known, _)| *known == name) {
@@ -37,6 +37,12 @@ pub(super) fn of(report: &Report) -> Vec<(String, String)> {
         for line in words::at_requests(fault) {
             say(format!("fault.{}", fault.name), line);
         }
+    }
+    for text in super::over_time::divergence(report) {
+        say("first-divergence".to_owned(), text);
+    }
+    for text in super::over_time::lines(report) {
+        say("over-time".to_owned(), text);
     }
     let flags = report.flags.iter().flat_map(|flags| &flags.says).map(|said| ("flags", said));
     let clocks = report.wall_clock.iter().flat_map(|clock| &clock.says).map(|said| ("wall-clock", said));

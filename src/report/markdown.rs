@@ -27,7 +27,7 @@ const SPAN_MAX: usize = 200;
 
 /// Writes `report` for a pull request.
 pub(super) fn markdown(report: &Report) -> String {
-    let sections: [fn(&Report) -> String; 24] = [
+    let sections: [fn(&Report) -> String; 25] = [
         head,
         answer_table,
         against,
@@ -42,6 +42,7 @@ pub(super) fn markdown(report: &Report) -> String {
         wall_clock,
         latency,
         behind,
+        over_time,
         isolation,
         sinks,
         resources,
@@ -359,6 +360,15 @@ fn behind(report: &Report) -> String {
         words::BEHIND.join(" | ")
     );
     heading + &listed(&rows, "drives", |row| format!("| {} |\n", row.each_ref().map(|cell| prose(cell)).join(" | ")))
+}
+
+/// What whole drives came to, and whether the lag keeps growing.
+fn over_time(report: &Report) -> String {
+    let lines = super::over_time::lines(report);
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n### Over time\n\n{}", listed(&lines, "lines", |line| format!("- {}\n", prose(line))))
 }
 
 /// The certificate of how well the schedule was kept.

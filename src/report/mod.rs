@@ -17,6 +17,7 @@ mod json;
 mod junit;
 mod junit_properties;
 mod markdown;
+mod over_time;
 mod state;
 mod terminal;
 mod words;
@@ -32,8 +33,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{
-    BusinessFigure, Causes, Convergence, Expected, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures,
-    Latency, Pattern, TableRows, Verdict,
+    BusinessFigure, Causes, Convergence, Expected, FirstDivergence, FreshnessFigures, GateResult, Idempotency, Kind,
+    LagFigures, Lagging, Latency, Measured, Pattern, Series, TableRows, Verdict,
 };
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
@@ -159,6 +160,9 @@ pub struct Report {
     pub differences: BTreeMap<Kind, u64>,
     /// Differences of old against old again, likewise; none with a single drive of old.
     pub noise: Option<BTreeMap<Kind, u64>>,
+    /// Where the run first went apart, in replay time and in event time; none where nothing counts as different, or nobody knows when.
+    #[serde(default)]
+    pub first_divergence: Option<FirstDivergence>,
     /// Differences by signature: proven first, then by count.
     pub patterns: Vec<Pattern>,
     /// Smallest number of outputs whose change would have been proven with 95 % probability; none with a single drive of old.
@@ -199,6 +203,15 @@ pub struct Report {
     pub lag: Option<BTreeMap<String, LagFigures>>,
     /// Freshness, likewise.
     pub freshness: Option<BTreeMap<String, FreshnessFigures>>,
+    /// Whether the lag of new keeps growing, and since when; none where it cannot be told.
+    #[serde(default)]
+    pub lagging: Option<Lagging>,
+    /// Throughput, processor time and memory of each drive as a whole, and whether new's are worse.
+    #[serde(default)]
+    pub measures: Vec<Measured>,
+    /// Figures of every drive over replay time; none where the drives were not paced.
+    #[serde(default)]
+    pub series: Option<Series>,
     /// How far each drive was kept to itself, by its name as in `outputs`: layers, enforced or not, attempts to leave, and what it was
     /// let through to; none where nothing is known of it.
     pub isolation: Option<BTreeMap<String, Isolation>>,

@@ -69,6 +69,7 @@ pub fn terminal(report: &Report, style: TerminalStyle<'_>) -> String {
     relations(report, &mut out);
     latency(report, &mut out);
     behind(report, &mut out);
+    listed("Over time", "lines", &super::over_time::lines(report), &mut out);
     isolation(report, &mut out);
     listed("Sinks: what builds left elsewhere than on topics", "sinks", &words::sinks(report), &mut out);
     listed("Resources: what the processes of each drive used", "drives", &words::resources(report), &mut out);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::figures::{count, counted, date, figure, share, time};
 use super::{BuildFacts, DriveFacts, FaultFacts, FiredFacts, MetricFacts, RecordingFacts, Report};
 use crate::compare::{
-    Causes, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
+    Causes, Change, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
 };
 use crate::outcome::{InstanceReport, StopCount};
 use crate::plan::{FLAG_CHANGE, is_of_process};
@@ -276,14 +276,19 @@ pub(super) fn noise(pattern: &Pattern) -> String {
 
 /// Writes what kind, topic, path and change say, such as `changed in payouts at $.amount (value)`.
 pub(super) fn signature(pattern: &Pattern) -> String {
-    let mut text = name(pattern.kind);
-    if !pattern.topic.is_empty() {
-        let _ = write!(text, " in {}", pattern.topic);
+    signature_of((pattern.kind, &pattern.topic, pattern.path.as_deref(), pattern.change))
+}
+
+/// Writes the same of a kind, topic, path and change.
+pub(super) fn signature_of((kind, topic, path, change): (Kind, &str, Option<&str>, Option<Change>)) -> String {
+    let mut text = name(kind);
+    if !topic.is_empty() {
+        let _ = write!(text, " in {topic}");
     }
-    if let Some(path) = &pattern.path {
+    if let Some(path) = path {
         let _ = write!(text, " at {path}");
     }
-    if let Some(change) = pattern.change {
+    if let Some(change) = change {
         let _ = write!(text, " ({})", name(change));
     }
     text

@@ -14,8 +14,8 @@ use super::reuse::{UsedAgain, use_again};
 use super::stand::{built, changed_meanwhile};
 use crate::clock::Stop;
 use crate::compare::{
-    CompareError, Comparison, Facts, Gates, Redelivered, Rules, behind, compare, idempotency, judge, latency, settle,
-    unsteadiness,
+    Clocked, CompareError, Comparison, EventTimes, Facts, Gates, Redelivered, Rules, compare, idempotency, judge,
+    over_time, settle, unsteadiness,
 };
 use crate::drive::{ClusterError, DriveError, Job, LeftBehind, drive_all, look_around};
 use crate::outcome::{EndingReport, Outcome};
@@ -319,12 +319,12 @@ pub(super) fn compared(
             comparison.outputs.insert(name.to_owned(), outputs_of(outcome, stop)?);
         }
     }
+    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once"));
+    let named: Vec<(String, &Outcome)> = named.map(|(name, outcome)| (name.replace('-', "_"), outcome)).collect();
+    let times = recording.map(|recording| recording as &dyn EventTimes);
     // The draws of its bootstrap are keyed by the scenario's seed.
-    if timed {
-        comparison.latency = latency(&old, &new[0], &seed.draws("latency"), &spill)?;
-    }
-    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once") && (timed || !name.starts_with("old")));
-    comparison.behind = behind(named.map(|(name, outcome)| (name.replace('-', "_"), outcome)))?;
+    let clocked = Clocked { drives: &named, timed, times, draw: &seed.draws("latency") };
+    over_time(&mut comparison, &clocked, &spill)?;
     settle(&mut comparison, gates);
     Ok(comparison)
 }

@@ -291,6 +291,61 @@ fn what_the_machine_does_to_one_drive_of_old_holds_for_new_as_well() {
     assert!(!report.warnings.iter().any(|warning| warning.contains("latency grew")), "{:#?}", report.warnings);
 }
 
+/// Answers each event at once; the build told to slow down waits a little before each of the later half. Sleeping is the build's, not the
+/// test's.
+const SLOWS: &str = r#"
+import json, sys, time
+late = float(sys.argv[1])
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["offset"] >= 300:
+        time.sleep(late)
+    print(json.dumps({"value": event["value"], "cause": {k: event[k] for k in ("topic", "partition", "offset")}}), flush=True)
+"#;
+
+#[test]
+fn a_build_that_slows_from_an_event_on_falls_behind_since_then_and_one_that_does_not_never() {
+    let desk = desk(600);
+    fs::write(desk.path().join("slows.py"), SLOWS).unwrap();
+    let build = |late: &str| format!("['python3', 'slows.py', '{late}']");
+    let more = "drain-timeout = '30s'
+[pace]
+mode = 'rate'
+rate = 100.0
+[gates]
+lateness-p99 = '60s'
+slow-down = 50.0
+";
+    // Twice as long for each of the later half as there is: three seconds behind at the end, whatever the machine does meanwhile.
+    let report = rehearse(desk.path(), &build("0"), &build("0.02"), more);
+    let series = report.series.as_ref().unwrap();
+    let new = &series.drives["new"];
+    assert_eq!((new.outputs.iter().sum::<u64>(), new.deliveries.iter().sum::<u64>()), (600, 600));
+    for (drive, own) in &series.drives {
+        let lengths = [own.outputs.len(), own.deliveries.len(), own.age_us.len(), own.age_largest_us.len()];
+        assert!(lengths.iter().all(|length| *length == own.outputs.len() && *length <= 120), "{drive}: {lengths:?}");
+    }
+    let lagging = report.lagging.as_ref().unwrap();
+    let drift = lagging.beyond_old.as_ref().unwrap_or_else(|| panic!("{lagging:#?}"));
+    // Due a hundredth of a second after each other; the machine may hide the beginning of it, never bring it forward.
+    let onset = &drift.onset;
+    assert!(onset.offset.is_some_and(|offset| offset >= 300 - 2 * series.bucket_us / 10_000), "{drift:#?}");
+    assert_eq!(onset.event_time_ms, onset.offset.map(|offset| 1_700_000_000_000 + offset * 1_000));
+    assert!(drift.new_at_end > drift.old_at_end + 2.0 * lagging.band && lagging.shared.is_none(), "{lagging:#?}");
+    assert_eq!(report.measures.iter().map(|found| found.drives.len()).collect::<Vec<_>>(), [3, 3, 3]);
+
+    // Nothing of it, and no gate on it, where nothing is paced.
+    let unpaced = "[pace]
+mode = 'unpaced'
+[gates]
+lagging = 0
+throughput-decrease = '10%'
+";
+    let report = rehearse(desk.path(), "['cat']", "['cat']", unpaced);
+    assert_eq!((report.verdict, report.series, report.lagging), (Verdict::NoVerdict, None, None));
+    assert_eq!(report.measures, []);
+}
+
 #[test]
 fn an_identity_that_no_output_has_is_no_verdict_and_one_of_several_is_a_warning() {
     let desk = desk(60);

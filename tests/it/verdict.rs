@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rehearsal::compare::{
-    CompareError, Comparison, Explained, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings, Gates,
-    Idempotency, Judgement, Kind, LagFigures, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern,
-    Sighting, Standing, Statistics, Verdict, judge, latency, off_schedule,
+    CompareError, Comparison, Drift, Explained, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings,
+    Gates, Idempotency, Judgement, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease,
+    LatencyNoise, Measure, Measured, Pattern, Sighting, Standing, Statistics, Verdict, first_divergence, judge, latency,
+    off_schedule, settle,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -150,6 +151,50 @@ impl Run {
                 increase.slower &= increase.increase > floor;
                 increase.interval.1 = increase.interval.1.max(increase.increase + floor);
             }
+        })
+    }
+
+    /// New is worse than old by a share, drives of old are so far apart.
+    fn measured(self, measure: Measure, worse_by: f64, noise: f64, p_value: f64) -> Self {
+        let change = if measure == Measure::Throughput { -worse_by } else { worse_by };
+        let half = if p_value < 0.02 { worse_by.abs() / 2.0 } else { 0.5 };
+        self.with(|run| {
+            run.comparison.measures.push(Measured {
+                measure,
+                kind: measure.kind(),
+                drives: [("old", 1e8), ("old_again", 1e8 * (1.0 + noise)), ("new", 1e8 * (1.0 + change))]
+                    .map(|(drive, figure)| (drive.to_owned(), figure))
+                    .into(),
+                change,
+                interval: Some((change - half, change + half)),
+                noise: Some(noise),
+                deviation: Some(noise),
+                p_value: Some(p_value),
+                q_value: None,
+                standing: None,
+            });
+        })
+    }
+
+    /// The lag of new keeps growing, or that of both.
+    fn drifts(self, beyond_old: Option<Standing>, shared: Option<()>) -> Self {
+        let onset = Sighting { replay_us: 61_000_000, ..pattern(Kind::Missing, Standing::Proven, 1).first.unwrap() };
+        let drift = |standing| Drift {
+            onset: onset.clone(),
+            per_second: 40.0,
+            old_at_end: 52.0,
+            new_at_end: 2_400.0,
+            p_value: Some(0.000_1),
+            q_value: None,
+            standing,
+        };
+        self.with(|run| {
+            run.comparison.lagging = Some(Lagging {
+                measure: LagMeasure::Lag,
+                band: 5.0,
+                beyond_old: beyond_old.map(|standing| drift(Some(standing))),
+                shared: shared.map(|()| drift(None)),
+            });
         })
     }
 
@@ -941,6 +986,102 @@ fn a_gate_on_lag_or_freshness_holds_the_worst_drive_of_new() {
         let unpaced = broken.clone().with(|run| run.paced = false);
         check_gate(&unpaced, text, NoVerdict, "not paced", gate, None);
     }
+}
+
+#[test]
+fn a_gate_on_throughput_or_resources_fails_beyond_limit_chance_and_what_old_differs_by() {
+    let gates = [
+        (Measure::Throughput, "throughput-decrease = \"10%\"", "throughput of new is 20% lower"),
+        (Measure::Cpu, "cpu-increase = \"10%\"", "processor time of new is 20% higher"),
+        (Measure::Memory, "memory-increase = \"10%\"", "memory of new is 20% higher"),
+    ];
+    for (measure, text, what) in gates {
+        let name = text.split(' ').next().unwrap();
+        let far = Run::agreeing().measured(measure, 0.2, 0.01, 0.001);
+        check_gate(&far, text, Differ, what, name, Some(false));
+        check_gate(&far, &text.replace("10%", "25%"), Agree, "", name, Some(true));
+        check_gate(&Run::agreeing().measured(measure, 0.05, 0.01, 0.001), text, Agree, "", name, Some(true));
+        check_gate(&Run::agreeing().measured(measure, -0.4, 0.01, 0.999), text, Agree, "", name, Some(true));
+        // By chance, or within what drives of old differ by; and where they differ by more than the limit, nobody can tell.
+        for (by, noise, p_value) in [(0.2, 0.05, 0.03), (0.2, 0.3, 0.001)] {
+            let unsure = Run::agreeing().measured(measure, by, noise, p_value);
+            check_gate(&unsure, text, NoVerdict, "perhaps by chance", name, None);
+        }
+        check_gate(&Run::agreeing().measured(measure, 0.05, 0.3, 0.2), text, NoVerdict, "too unsteady", name, None);
+        // Neither where there is no such figure, or time says nothing.
+        check_gate(&Run::agreeing(), text, NoVerdict, "is not known", name, None);
+        check_gate(&far.clone().late("new", 60_000, 0.0), text, NoVerdict, "off its schedule", name, None);
+        check_gate(&far.clone().with(|run| run.paced = false), text, NoVerdict, "not paced", name, None);
+        let once = far.clone().with(|run| {
+            let found = &mut run.comparison.measures[0];
+            (found.interval, found.noise, found.deviation, found.p_value) = (None, None, None, None);
+        });
+        check_gate(&once, text, NoVerdict, "old was driven once", name, None);
+        // Without a gate it is a warning, but not off the schedule.
+        let warned = |run: &Run| run.judge(&Gates::default()).warnings.iter().any(|warning| warning.contains(what));
+        let settled = far.with(|run| run.comparison.measures[0].standing = Some(Standing::Proven));
+        assert!(warned(&settled) && !warned(&settled.clone().late("new", 60_000, 0.0)), "{name}");
+    }
+}
+
+#[test]
+fn a_lag_that_keeps_growing_fails_the_gate_that_forbids_it() {
+    let text = "lagging = 0";
+    let proven = Run::agreeing().drifts(Some(Standing::Proven), None);
+    let what = "the lag in new grows for good since 2013-01-05T10:17Z (flights/3@4711), 61s into the replay, by 40 events each second";
+    check_gate(&proven, text, Differ, what, "lagging", Some(false));
+    check_gate(&proven, "lagging = 1", Agree, "", "lagging", Some(true));
+    check_gate(&Run::agreeing().drifts(Some(Standing::Suspected), None), text, NoVerdict, "perhaps by chance", "lagging", None);
+    check_gate(&Run::agreeing(), text, NoVerdict, "too short for a trend", "lagging", None);
+    check_gate(&Run::agreeing().drifts(None, None), text, Agree, "", "lagging", Some(true));
+    // What new takes late is new's; what old's drives take late, too, is the machine's.
+    check_gate(&proven.clone().late("new", 60_000_000, 0.5), text, Differ, what, "lagging", Some(false));
+    check_gate(&proven.clone().late("old-again", 60_000, 0.0), text, NoVerdict, "off its schedule", "lagging", None);
+    check_gate(&proven.clone().with(|run| run.paced = false), text, NoVerdict, "not paced", "lagging", None);
+    assert!(proven.judge(&Gates::default()).warnings[0].contains("on which there is no gate"));
+    // Both builds: a warning that stands first, and no failure.
+    let both = Run::agreeing().drifts(None, Some(()));
+    let judgement = check(&both, text, Agree, "");
+    assert!(judgement.warnings[0].starts_with("broken by both: the lag grows for good"), "{:#?}", judgement.warnings);
+}
+
+#[test]
+fn tests_on_time_share_the_budget_of_the_family_and_those_without_a_gate_lend_it_nothing() {
+    let settled = |text: &str| {
+        let run = Run::agreeing().measured(Measure::Cpu, 0.2, 0.01, 0.008).measured(Measure::Memory, 0.2, 0.01, 0.9);
+        let mut comparison = run.comparison;
+        comparison.latency = None;
+        settle(&mut comparison, &gates(text));
+        comparison.measures.iter().map(|found| (found.standing, found.q_value)).collect::<Vec<_>>()
+    };
+    let alone = settled("cpu-increase = \"10%\"");
+    assert_eq!(alone[0], (Some(Standing::Proven), Some(0.008)));
+    let both = settled("cpu-increase = \"10%\"\nmemory-increase = \"10%\"");
+    assert_eq!(both[0], (Some(Standing::Suspected), Some(0.016)));
+}
+
+#[test]
+fn the_first_divergence_is_the_earliest_of_what_is_proven_else_of_what_is_suspected() {
+    let at = |run: Run, replay_us: i64, event_time_ms: i64| {
+        run.with(|run| {
+            let first = run.comparison.patterns.last_mut().unwrap().first.as_mut().unwrap();
+            (first.replay_us, first.event_time_ms) = (replay_us, Some(event_time_ms));
+        })
+    };
+    let run = at(Run::agreeing().pattern(Kind::Changed, Standing::Noise, 9), 1, 1);
+    assert_eq!(first_divergence(&run.comparison.patterns), None);
+    let run = at(run.pattern(Kind::Missing, Standing::Suspected, 9), 5, 900);
+    let first = first_divergence(&run.comparison.patterns).unwrap();
+    assert_eq!((first.replayed.kind, first.replayed.sighting.replay_us, first.happened), (Kind::Missing, 5, None));
+    let run = at(run.pattern(Kind::Extra, Standing::Proven, 9), 70, 300);
+    let run = at(run.pattern(Kind::Repeated, Standing::Proven, 9), 80, 200);
+    let run = at(run.pattern(Kind::BenignReorder, Standing::Proven, 9), 2, 2);
+    let run = at(run.unjudgeable(Kind::Changed, 9), 3, 3);
+    let first = first_divergence(&run.comparison.patterns).unwrap();
+    assert_eq!((first.replayed.kind, first.replayed.sighting.replay_us), (Kind::Extra, 70));
+    // Late events: what happened first was not handed over first.
+    let happened = first.happened.unwrap();
+    assert_eq!((happened.kind, happened.sighting.event_time_ms), (Kind::Repeated, Some(200)));
 }
 
 #[test]

@@ -68,7 +68,11 @@ pub(super) fn contents(report: &Report, page: &mut Page) {
             let (proven, suspected, noise) = (number(Heading::Proven), number(Heading::Suspected), number(Heading::Noise));
             page.text(&format!("Patterns ({proven} proven, {suspected} suspected, {noise} noise)"));
         });
-        page.markup("<a href=\"#redelivery\">Redelivery</a><a href=\"#latency\">Latency</a><a href=\"#fidelity\">Fidelity</a>");
+        page.markup("<a href=\"#redelivery\">Redelivery</a><a href=\"#latency\">Latency</a>");
+        if report.series.is_some() || !report.measures.is_empty() {
+            page.markup("<a href=\"#over-time\">Over time</a>");
+        }
+        page.markup("<a href=\"#fidelity\">Fidelity</a>");
         page.markup("<a href=\"#faults\">Faults</a><a href=\"#gates\">Gates</a><a href=\"#drives\">Drives</a><a href=\"#origin\">Origin</a>");
     });
 }

@@ -115,6 +115,16 @@ impl Page {
         self.close(tag);
     }
 
+    /// Writes a line through `points`.
+    pub(super) fn points(&mut self, tag: &'static str, points: impl Iterator<Item = (f64, f64)>) {
+        let _ = write!(self.html, "<{tag} points=\"");
+        for (at, (x, y)) in points.enumerate() {
+            let _ = write!(self.html, "{}{x:.1},{y:.1}", if at > 0 { " " } else { "" });
+        }
+        self.html.push_str("\">");
+        self.close(tag);
+    }
+
     /// Writes a text of a chart at a place.
     pub(super) fn shape_text(&mut self, tag: &'static str, attributes: &[(&'static str, f64)], text: &str) {
         self.open_shape(tag, attributes);

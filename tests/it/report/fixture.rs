@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Causes, Change, Common, Condition, Example, Explained, FreshnessFigures, GateResult, Idempotency, Kind, LagFigures,
-    Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Pattern, Redelivery, RepeatedCalls, Shown, Sighting,
-    Standing, Statistics, Verdict, Way,
+    Causes, Change, Common, Condition, Drift, DriveSeries, Example, Explained, FreshnessFigures, GateResult,
+    Idempotency, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Measure,
+    Measured, Pattern, Redelivery, RepeatedCalls, Series, Shown, Sighting, Standing, Statistics, Verdict, Way,
+    first_divergence,
 };
 use rehearsal::outcome::{EffectCount, Ending, Lateness};
 use rehearsal::plan::PlanSummary;
@@ -17,6 +18,7 @@ use rehearsal::report::{
 
 /// New pays twice under redelivery, and the rounding of one fare class moved.
 pub(crate) fn differ() -> Report {
+    let patterns = vec![rounding(), paid_twice(), suspicion(), timestamps(), reordering()];
     Report {
         verdict: Verdict::Differ,
         reasons: vec![
@@ -26,8 +28,12 @@ pub(crate) fn differ() -> Report {
         ],
         lag: Some(lag()),
         freshness: Some(freshness()),
+        lagging: Some(lagging()),
+        measures: measures(),
+        series: Some(series()),
+        first_divergence: first_divergence(&patterns),
         differences: BTreeMap::from([(Kind::Repeated, 38), (Kind::Changed, 215), (Kind::BenignReorder, 61)]),
-        patterns: vec![rounding(), paid_twice(), suspicion(), timestamps(), reordering()],
+        patterns,
         idempotency: Some(Idempotency {
             old: Redelivery { redelivered: 1_061, ..Redelivery::default() },
             new: Redelivery {
@@ -169,6 +175,7 @@ pub(crate) fn agree() -> Report {
         identities: 1_204,
         differences: BTreeMap::from([(Kind::BenignReorder, 61)]),
         noise: Some(BTreeMap::from([(Kind::Changed, 1), (Kind::BenignReorder, 58)])),
+        first_divergence: None,
         patterns: vec![reordering()],
         power: Some(9),
         silenced: BTreeMap::from([("ignore $.paid_at".into(), 1_204)]),
@@ -189,12 +196,81 @@ pub(crate) fn agree() -> Report {
         latency: Some(latency()),
         lag: None,
         freshness: None,
+        lagging: None,
+        measures: Vec::new(),
+        series: None,
         resources: None,
         metrics: Vec::new(),
         isolation: None,
         gates: ["changed", "missing"].map(|name| gate(name, "0", Some("0"), Some(true), true, None)).into(),
         warnings: Vec::new(),
         reproduce: "rehearsal run scenarios/compensation/scenario.toml --seed 7".into(),
+    }
+}
+
+/// New falls behind from the middle on.
+fn lagging() -> Lagging {
+    let onset = Sighting {
+        topic: Some("flights".into()),
+        partition: Some(3),
+        offset: Some(21_202),
+        inferred: false,
+        event_time_ms: Some(1_358_380_020_000),
+        replay_us: 6_000_000,
+    };
+    let drift = Drift {
+        onset,
+        per_second: 480_000.0,
+        old_at_end: 1_210.0,
+        new_at_end: 2_870_000.0,
+        p_value: Some(0.000_4),
+        q_value: Some(0.001_2),
+        standing: Some(Standing::Proven),
+    };
+    Lagging { measure: LagMeasure::Age, band: 2_400.0, beyond_old: Some(drift), shared: None }
+}
+
+fn measures() -> Vec<Measured> {
+    let one = |measure: Measure, figures: [f64; 3], change: f64, standing| Measured {
+        measure,
+        kind: measure.kind(),
+        drives: ["new", "old", "old_again"].into_iter().map(str::to_owned).zip(figures).collect(),
+        change,
+        interval: Some((change - 0.04, change + 0.04)),
+        noise: Some(0.006),
+        deviation: Some(0.004),
+        p_value: Some(0.001),
+        q_value: Some(0.004),
+        standing,
+    };
+    vec![
+        one(Measure::Throughput, [74.2, 90.8, 91.1], -0.184, Some(Standing::Proven)),
+        one(Measure::Cpu, [1_412_000.0, 1_398_000.0, 1_401_000.0], 0.009, None),
+        one(Measure::Memory, [21_400_000.0, 18_900_000.0, 19_000_000.0], 0.129, Some(Standing::Suspected)),
+    ]
+}
+
+fn series() -> Series {
+    let drive = |ages: [i64; 4], lag: [u64; 4]| DriveSeries {
+        deliveries: vec![13_616; 4],
+        outputs: vec![301, 300, 303, 300],
+        lag: lag.map(Some).into(),
+        age_us: ages.map(Some).into(),
+        age_largest_us: ages.map(|age| Some(3 * age)).into(),
+        cpu_us: vec![Some(351_000), None, Some(350_000), Some(348_000)],
+        memory_bytes: vec![None, Some(18_100_000), Some(18_900_000), Some(18_900_000)],
+        ..DriveSeries::default()
+    };
+    Series {
+        bucket_us: 5_000_000,
+        schedule_us: Some(13_260_000),
+        drives: [
+            ("old", drive([1_190, 1_204, 1_198, 1_210], [900, 1_204, 870, 0])),
+            ("old_again", drive([1_201, 1_188, 1_214, 1_202], [911, 1_190, 880, 0])),
+            ("new", drive([1_198, 1_230, 941_000, 2_870_000], [905, 1_240, 48_100, 3])),
+        ]
+        .map(|(name, own)| (name.to_owned(), own))
+        .into(),
     }
 }
 
@@ -235,6 +311,7 @@ pub(crate) fn no_verdict() -> Report {
     report.drives[1].stderr_tail = vec!["WARN pool exhausted".into(), "ERROR waiting for a connection".into()];
     report.fidelity.on_schedule = Some(false);
     report.patterns = vec![suspicion()];
+    report.first_divergence = first_divergence(&report.patterns);
     report.idempotency = Some(Idempotency::default());
     report.gates[0] =
         gate("changed", "0", None, None, true, Some("1 output is suspected; chance could not be ruled out"));
@@ -278,6 +355,7 @@ pub(crate) fn nothing_known() -> Report {
         identities: 0,
         differences: BTreeMap::new(),
         noise: None,
+        first_divergence: None,
         patterns: Vec::new(),
         power: None,
         silenced: BTreeMap::new(),
@@ -336,6 +414,7 @@ pub(crate) fn hostile() -> Report {
         }
         report.patterns.push(pattern);
     }
+    report.first_divergence = first_divergence(&report.patterns);
     let examples = report.patterns[1].examples.clone();
     report.idempotency = Some(Idempotency {
         new: Redelivery { redelivered: 3, repeated_effects: 1, changed_finals: 1, examples, ..Redelivery::default() },
