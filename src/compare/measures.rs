@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn drives_of_one_build_are_proven_worse_in_one_of_a_hundred_trials_at_most() {
+    fn drives_of_one_build_are_proven_worse_in_a_hundredth_of_trials() {
         let unit = |seed: u64, counter: u64| {
             ((xxh3_64_with_seed(&counter.to_le_bytes(), seed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
         };
@@ -332,8 +332,9 @@ mod tests {
                 let olds: Vec<f64> = (0..olds).map(|drive| figure(*seed, drive)).collect();
                 of(Measure::Cpu, &olds, figure(*seed, 99)).standing == Some(Standing::Proven)
             };
-            let alarms = (0..3_000).filter(alarmed).count();
-            assert!(alarms <= 30, "{alarms} of 3,000 with {olds} drives of old");
+            // A hundredth by the test's own law; a tenth of that is left to the draws.
+            let alarms = (0..20_000).filter(alarmed).count();
+            assert!(alarms <= 220, "{alarms} of 20,000 with {olds} drives of old");
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::figures::{count, counted, date, figure, share, time};
 use super::{BuildFacts, DriveFacts, FaultFacts, FiredFacts, MetricFacts, RecordingFacts, Report};
 use crate::compare::{
-    Causes, Change, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing, Verdict,
+    Causes, Change, Example, FreshnessFigures, GateResult, Kind, Pattern, Redelivery, Shown, Sighting, Standing,
+    Verdict,
 };
 use crate::outcome::{InstanceReport, StopCount};
 use crate::plan::{FLAG_CHANGE, is_of_process};

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rehearsal::compare::{
     CompareError, Comparison, Drift, Explained, Facts, FidelityBounds, FreshnessFigures, GateResult, GateSettings,
     Gates, Idempotency, Judgement, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease,
-    LatencyNoise, Measure, Measured, Pattern, Sighting, Standing, Statistics, Verdict, first_divergence, judge, latency,
-    off_schedule, settle,
+    LatencyNoise, Measure, Measured, Pattern, Sighting, Standing, Statistics, Verdict, first_divergence, judge,
+    latency, off_schedule, settle,
 };
 use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
@@ -1031,7 +1031,14 @@ fn a_lag_that_keeps_growing_fails_the_gate_that_forbids_it() {
     let what = "the lag in new grows for good since 2013-01-05T10:17Z (flights/3@4711), 61s into the replay, by 40 events each second";
     check_gate(&proven, text, Differ, what, "lagging", Some(false));
     check_gate(&proven, "lagging = 1", Agree, "", "lagging", Some(true));
-    check_gate(&Run::agreeing().drifts(Some(Standing::Suspected), None), text, NoVerdict, "perhaps by chance", "lagging", None);
+    check_gate(
+        &Run::agreeing().drifts(Some(Standing::Suspected), None),
+        text,
+        NoVerdict,
+        "perhaps by chance",
+        "lagging",
+        None,
+    );
     check_gate(&Run::agreeing(), text, NoVerdict, "too short for a trend", "lagging", None);
     check_gate(&Run::agreeing().drifts(None, None), text, Agree, "", "lagging", Some(true));
     // What new takes late is new's; what old's drives take late, too, is the machine's.

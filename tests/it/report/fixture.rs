@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rehearsal::compare::{
     Causes, Change, Common, Condition, Drift, DriveSeries, Example, Explained, FreshnessFigures, GateResult,
-    Idempotency, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease, LatencyNoise, Measure,
-    Measured, Pattern, Redelivery, RepeatedCalls, Series, Shown, Sighting, Standing, Statistics, Verdict, Way,
+    Idempotency, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease, LatencyNoise,
+    Measure, Measured, Pattern, Redelivery, RepeatedCalls, Series, Shown, Sighting, Standing, Statistics, Verdict, Way,
     first_divergence,
 };
 use rehearsal::outcome::{EffectCount, Ending, Lateness};
