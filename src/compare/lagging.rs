@@ -168,7 +168,7 @@ pub(super) fn lagging(
 
 /// Takes what `pick` takes of each drive, over so many buckets; none where it is not known of old and of new.
 fn tracks(series: &Series, buckets: usize, pick: impl Fn(&DriveSeries) -> Vec<Option<f64>>) -> Option<Tracks> {
-    let of = |drive: &str| filled(pick(series.drives.get(drive)?), buckets);
+    let of = |drive: &str| filled(&pick(series.drives.get(drive)?), buckets);
     let (old, new) = (of("old")?, of("new")?);
     let again = series.drives.keys().filter(|name| name.starts_with("old_again"));
     let olds = std::iter::once(old).chain(again.filter_map(|name| of(name))).collect();
@@ -178,7 +178,7 @@ fn tracks(series: &Series, buckets: usize, pick: impl Fn(&DriveSeries) -> Vec<Op
 }
 
 /// The first `buckets` figures, those that lack taken to be as the one ahead of them; none where too many do.
-fn filled(figures: Vec<Option<f64>>, buckets: usize) -> Option<Vec<f64>> {
+fn filled(figures: &[Option<f64>], buckets: usize) -> Option<Vec<f64>> {
     let known = figures.iter().take(buckets).flatten().count();
     if (known as f64) < KNOWN_MIN * buckets as f64 {
         return None;
@@ -527,8 +527,8 @@ mod tests {
     fn a_schedule_too_short_or_unknown_tells_nothing() {
         assert_eq!(look_at(&[], &[vec![5.0; 19]], &[500.0; 19]), None);
         let mut gaps: Vec<Option<f64>> = vec![None, Some(3.0), None, Some(5.0), Some(5.0)];
-        assert_eq!(filled(gaps.clone(), 5), None);
+        assert_eq!(filled(&gaps, 5), None);
         gaps.extend([Some(7.0); 5]);
-        assert_eq!(filled(gaps, 10), Some(vec![3.0, 3.0, 3.0, 5.0, 5.0, 7.0, 7.0, 7.0, 7.0, 7.0]));
+        assert_eq!(filled(&gaps, 10), Some(vec![3.0, 3.0, 3.0, 5.0, 5.0, 7.0, 7.0, 7.0, 7.0, 7.0]));
     }
 }

@@ -164,7 +164,13 @@ pub fn latency(
     draw: &dyn Fn(u64) -> u64,
     spill: &SpillSpace,
 ) -> Result<Option<Latency>, CompareError> {
-    Ok(latency_and_ages(old, new, draw, None, spill)?.map(|(latency, _)| latency))
+    Ok(latency_and_ages(old, new, draw, None, spill)?.map(|measured| measured.latency))
+}
+
+/// Latency, and on the way the ages of events in each drive of old, then of new; none of a drive that was left out.
+pub(super) struct LatencyAndAges {
+    pub(super) latency: Latency,
+    pub(super) ages: Vec<Option<Ages>>,
 }
 
 /// Measures latency as [`latency`] does, and on the way the ages of events over `grid`: of each drive of old, then of new; none of a drive
@@ -175,7 +181,7 @@ pub(super) fn latency_and_ages(
     draw: &dyn Fn(u64) -> u64,
     grid: Option<Grid>,
     spill: &SpillSpace,
-) -> Result<Option<(Latency, Vec<Option<Ages>>)>, CompareError> {
+) -> Result<Option<LatencyAndAges>, CompareError> {
     let paced = |outcome: &&Outcome| outcome.is_timed() && outcome.ending().lateness.is_some();
     let (first, again) = old.split_first().ok_or(CompareError::NoDrive { build: "old" })?;
     if old.len() > DRIVES_MAX {
@@ -198,7 +204,7 @@ pub(super) fn latency_and_ages(
     let mut ages = ages.into_iter();
     let taken = (0..).zip(old).map(|(at, outcome)| at == 0 || paced(&outcome)).chain([true]);
     let ages = taken.map(|is_taken| if is_taken { ages.next() } else { None }).collect();
-    Ok(latency.map(|latency| (latency, ages)))
+    Ok(latency.map(|latency| LatencyAndAges { latency, ages }))
 }
 
 /// Adds the due times of an outcome; false where it has no deliveries.
@@ -283,7 +289,9 @@ impl<'a> LatencyMeter<'a> {
                 answered.arrivals[drive].iter().for_each(|at_us| tally.add(since(at_us)));
             }
             for (ages, arrival) in self.ages.iter_mut().zip(&answered.arrivals) {
-                arrival.iter().for_each(|at_us| ages.add(due_us, since(at_us)));
+                if let Some(at_us) = arrival {
+                    ages.add(due_us, since(at_us));
+                }
             }
             // The n-th output in one drive stands for the n-th in every other.
             if answered.arrivals.iter().all(Option::is_some) {

@@ -163,10 +163,9 @@ impl Measured {
     pub(super) fn settle(&mut self, q_value: Option<f64>) {
         self.q_value = q_value;
         self.standing = (self.worse_by() >= MINIMUM_EFFECT).then(|| match self.noise {
-            None => Standing::Suspected,
             Some(_) if !self.is_beyond_noise() => Standing::Noise,
             Some(_) if self.is_proven() => Standing::Proven,
-            Some(_) => Standing::Suspected,
+            _ => Standing::Suspected,
         });
     }
 }

@@ -35,8 +35,8 @@ pub struct Clocked<'a> {
 ///
 /// As [`latency`](super::latency).
 pub fn over_time(comparison: &mut Comparison, clocked: &Clocked<'_>, spill: &SpillSpace) -> Result<(), CompareError> {
-    let named = clocked.drives.iter().filter(|(name, _)| clocked.timed || !name.starts_with("old"));
-    let drives: Vec<(String, &Outcome)> = named.cloned().collect();
+    let counting = clocked.drives.iter().filter(|(name, _)| clocked.timed || !name.starts_with("old"));
+    let drives: Vec<(String, &Outcome)> = counting.cloned().collect();
     comparison.behind = behind(drives.iter().cloned())?;
     let grid = Grid::for_drives(drives.iter().map(|(_, outcome)| *outcome))?;
     let mut ages = BTreeMap::new();
@@ -44,10 +44,10 @@ pub fn over_time(comparison: &mut Comparison, clocked: &Clocked<'_>, spill: &Spi
     let (olds, news) = (of("old"), of("new"));
     if let (true, Some((name, new))) = (clocked.timed, news.first()) {
         let outcomes: Vec<Outcome> = olds.iter().map(|(_, outcome)| (*outcome).clone()).collect();
-        if let Some((latency, by_drive)) = latency_and_ages(&outcomes, new, clocked.draw, Some(grid), spill)? {
-            comparison.latency = Some(latency);
-            let names = olds.iter().map(|(name, _)| name).chain([name]);
-            let known = names.zip(by_drive).filter_map(|(name, ages)| Some((name.clone(), ages?)));
+        if let Some(measured) = latency_and_ages(&outcomes, new, clocked.draw, Some(grid), spill)? {
+            comparison.latency = Some(measured.latency);
+            let in_order = olds.iter().map(|(name, _)| name).chain([name]);
+            let known = in_order.zip(measured.ages).filter_map(|(name, ages)| Some((name.clone(), ages?)));
             ages = known.collect::<BTreeMap<String, Ages>>();
         }
     }

@@ -143,7 +143,7 @@ fn how_far_behind(report: &Report) -> Answer {
     lines.extend(report.latency.as_ref().and_then(increase_line));
     let drift = report.lagging.as_ref().and_then(|lagging| lagging.beyond_old.as_ref());
     lines.extend(drift.map(drift_line));
-    let drifts = drift.is_some_and(|drift| drift.standing == Some(Standing::Proven));
+    let drifts = !off_schedule && drift.is_some_and(|drift| drift.standing == Some(Standing::Proven));
     lines.push(lag_line(report).unwrap_or_else(|| "lag in events was not measured".to_owned()));
     let tone = match (stopped.is_some() || slower || drifts, off_schedule, figures) {
         (true, _, _) => Tone::Bad,

@@ -110,6 +110,12 @@ pub(super) fn lag(report: &Report) -> Vec<String> {
     if lines.is_empty() {
         lines.push(format!("{what}: does not keep growing"));
     }
+    if report.fidelity.on_schedule == Some(false) {
+        let counts = "; counts only where the drives of old kept their schedule";
+        for line in &mut lines {
+            line.push_str(counts);
+        }
+    }
     lines
 }
 

@@ -100,7 +100,9 @@ pub(super) fn over_time(report: &Report, page: &mut Page) {
             );
         }
         table(report, page);
-        lag(report).iter().for_each(|line| page.leaf("p", line));
+        for line in lag(report) {
+            page.leaf("p", &line);
+        }
         if let Some(series) = &report.series {
             charts(report, series, page);
         }
