@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
+use rustix::io::retry_on_intr;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -110,9 +111,9 @@ impl Network {
         message.extend(flags.to_ne_bytes());
         message.extend([0; 8]);
         message.extend(body);
-        send(&self.socket, &message, SendFlags::empty())?;
+        retry_on_intr(|| send(&self.socket, &message, SendFlags::empty()))?;
         let mut answer = [0_u8; 4_096];
-        let (_, length) = recv(&self.socket, &mut answer[..], RecvFlags::empty())?;
+        let (_, length) = retry_on_intr(|| recv(&self.socket, &mut answer[..], RecvFlags::empty()))?;
         answered(&answer[..length.min(answer.len())])
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -104,7 +105,8 @@ pub(super) fn send<T: Serialize>(socket: &UnixStream, word: &T, files: &[Borrowe
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // Four bytes fit into any buffer that is not full, and nothing else has been said since the last answer.
-    let sent = sendmsg(socket, &[IoSlice::new(&length)], &mut beside, SendFlags::NOSIGNAL)?;
+    let said = [IoSlice::new(&length)];
+    let sent = retry_on_intr(|| sendmsg(socket, &said, &mut beside, SendFlags::NOSIGNAL))?;
     let mut socket = socket;
     socket.write_all(&length[sent..])?;
     socket.write_all(&text)
@@ -115,7 +117,9 @@ pub(super) fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<(T
     let mut length = [0_u8; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let taken = recvmsg(socket, &mut [IoSliceMut::new(&mut length)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    // A time-out is set: whoever waits with one is woken by any signal that is handled, and by being stopped and sent on.
+    let taken =
+        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut length)], &mut beside, RecvFlags::CMSG_CLOEXEC))?;
     let mut files = Vec::new();
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(more) = message {
@@ -141,6 +145,31 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn a_signal_that_comes_meanwhile_keeps_no_word_from_arriving() {
+        // Signals are handled, and by nobody listened to.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build().unwrap();
+        let kind = tokio::signal::unix::SignalKind::user_defined2();
+        let _handled = runtime.block_on(async { tokio::signal::unix::signal(kind).unwrap() });
+        let (here, there) = UnixStream::pair().unwrap();
+        there.set_read_timeout(Some(std::time::Duration::from_mins(1))).unwrap();
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let waits = scope.spawn(move || {
+                tell.send(nix::sys::pthread::pthread_self()).unwrap();
+                receive::<Started>(&there).map(|(word, _)| word)
+            });
+            let thread = told.recv().unwrap();
+            for _ in 0..200 {
+                nix::sys::pthread::pthread_kill(thread, nix::sys::signal::Signal::SIGUSR2).unwrap();
+                std::thread::park_timeout(std::time::Duration::from_micros(200));
+            }
+            send(&here, &Started::Runs(7), &[]).unwrap();
+            let word = waits.join().unwrap();
+            assert!(matches!(word, Ok(Started::Runs(7))), "{word:?}");
+        });
+    }
 
     #[test]
     fn a_word_arrives_with_its_files() {
