@@ -276,8 +276,8 @@ pub enum DriveError {
     /// The drive has no world of its own, or not the one that it needs.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
-    /// The build's wall clock cannot follow the events that it is handed.
-    #[error("the wall clock of the drive {drive} cannot follow its events: {problem}")]
+    /// The build's wall clock cannot be set.
+    #[error("the wall clock of the drive {drive} cannot be set: {problem}")]
     WallClock {
         /// Name of the drive.
         drive: String,
@@ -358,7 +358,8 @@ fn drive_in(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
     world.take_flags(job)?;
-    let Some((wall_clock, course)) = world.take_wall_clock(job)? else {
+    let course = world.take_wall_clock(job)?;
+    let Some(wall_clock) = world.wall_clock() else {
         return drive_by(world, job, clock, stop, progress);
     };
     thread::scope(|scope| {

@@ -173,23 +173,35 @@ impl Shared {
     }
 
     /// Waits for a due time, in microseconds since the schedule's start; returns up to which due time may be handed over then, or none
-    /// where the drive was cut short meanwhile. Flags that change by then have changed, and none that changes later is overtaken.
+    /// where the drive was cut short meanwhile. Flags that change by then have changed, and the clock has leapt; none that does so later is
+    /// overtaken.
     pub(super) fn wait_until_due(&self, due_us: i64, clock: &dyn Clock) -> Option<i64> {
         while let Some(change_us) = self.next_change_us().filter(|change_us| *change_us <= due_us) {
             let at_us = self.wait_until(change_us, clock)?;
-            self.change_flags(change_us, at_us);
+            self.change(change_us, at_us);
         }
         let now_us = self.wait_until(due_us, clock)?;
         Some(self.next_change_us().map_or(now_us, |change_us| now_us.min(change_us - 1)))
     }
 
-    /// When the next flag changes, in microseconds since the schedule's start.
-    pub(super) fn next_change_us(&self) -> Option<i64> {
-        self.flags.as_ref().and_then(|flags| flags.next_due_us())
+    /// Whether a timestamp, in milliseconds, can be one that the build's own clock gave, be it `skew_ms` off; none where that is the
+    /// machine's.
+    pub(super) fn clock_can_have_given(&self, timestamp_ms: i64, skew_ms: i64) -> Option<bool> {
+        self.wall_clock.as_ref().map(|clock| clock.can_have_given(timestamp_ms, skew_ms))
     }
 
-    /// Changes the flags that are to change by `due_us`; it is `at_us` now.
-    pub(super) fn change_flags(&self, due_us: i64, at_us: i64) {
+    /// When the next flag changes, or the clock leaps, in microseconds since the schedule's start.
+    pub(super) fn next_change_us(&self) -> Option<i64> {
+        let flags = self.flags.as_ref().and_then(|flags| flags.next_due_us());
+        let clock = self.wall_clock.as_ref().and_then(|clock| clock.next_leap_us());
+        flags.into_iter().chain(clock).min()
+    }
+
+    /// Changes the flags that are to change by `due_us`, and has the clock leap; it is `at_us` now.
+    pub(super) fn change(&self, due_us: i64, at_us: i64) {
+        if let Some(wall_clock) = &self.wall_clock {
+            wall_clock.leap(due_us);
+        }
         if let Some(flags) = &self.flags {
             flags.change(due_us, at_us);
         }

@@ -18,6 +18,7 @@ use super::pipe::Pipe;
 use super::process::{Crew, Ended, Flight, Stops, Streams, describe};
 use super::shared::Shared;
 use super::stubs::Outside;
+use super::wall_clock::is_set_wrong;
 use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop};
@@ -67,7 +68,7 @@ pub(super) fn drive(
         return Err(error);
     }
     let stops = Stops::of_plan(job.plan, job.build.instances())?;
-    if stops.any() {
+    if stops.any() || is_set_wrong(job.plan)? {
         writer.keep_touches()?;
     }
     let (mut crew, streams) = match Crew::start_one(world, job, Arc::clone(&stops), clock) {

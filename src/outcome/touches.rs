@@ -47,6 +47,9 @@ pub struct Touch {
     /// partition, where it touches partitions one by one).
     #[serde(default)]
     pub request: Option<u64>,
+    /// By how much the build's wall clock was set wrong with this, in microseconds; back where it is negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_us: Option<i64>,
 }
 
 /// A partition that a request was about.
@@ -150,6 +153,7 @@ mod tests {
             group: None,
             partitions: vec![TouchedPartition { topic: "refunds".to_owned(), partition: 0 }],
             request: Some(4),
+            by_us: None,
         };
         let mut writer = TouchesWriter::create(folder.path()).unwrap();
         writer.append(&touch).unwrap();

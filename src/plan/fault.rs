@@ -11,10 +11,10 @@ use super::jitter::{Distribution, Jitter};
 use super::kind::{FaultKind, Kind};
 use super::late::Late;
 use super::pace::positive;
-use super::requests::{CheckedRequest, Rate, RequestKind, Sizes};
+use super::requests::{CheckedRequest, Drift, Rate, RequestKind, Sizes};
 use super::selector::{Selector, WhereSettings};
 use super::trigger::{At, Bursts, Trigger};
-use crate::settings::{SettingError, Span};
+use crate::settings::{SettingError, Shift, Span};
 
 /// `[[fault]]`: something that happens to events on their way, or to requests of Kafka clients. Which parameters count depends on `kind`; those left out come
 /// from the preset.
@@ -25,7 +25,8 @@ pub struct FaultSettings {
     pub name: Option<String>,
     /// What happens. To events: delay, jitter, straggle, stall, interleave, reorder, late, duplicate, rewind or drop. To requests of Kafka clients:
     /// lost-ack, disconnect, broker-down, broker-slow, slow-reader, slow-sink, partial-loss, not-leader, loading, throttle,
-    /// rebalance or batch. To the build's process: crash, restart or freeze, which count commits instead of requests.
+    /// rebalance or batch. To the build's process: crash, restart or freeze, which count commits instead of requests. To its wall clock:
+    /// clock.
     pub kind: String,
     /// Where parameters come from that are not written.
     pub preset: Preset,
@@ -64,7 +65,7 @@ pub struct FaultSettings {
     pub shape: Option<f64>,
     /// `stall`: how long nothing comes. `interleave`: the stretches of replay time in which partitions are merged anew. At requests: how long an instance touches whatever it aims at, in replay time; nothing for
     /// the one request that begins it. `freeze`: how long the process stands still; `crash`, `restart`: how long it is away before it is
-    /// started again, at once where nothing is said.
+    /// started again, at once where nothing is said. `clock`: how long a step lasts; to the end where nothing is said.
     pub length: Option<Span>,
     /// `restart`: how long the process may take to end once it is told to, before it is killed. 10 seconds where nothing is said.
     pub grace: Option<Span>,
@@ -107,6 +108,12 @@ pub struct FaultSettings {
     pub rate: Option<Rate>,
     /// `batch`: how many events a fetch gets of a partition at most, in turn, or drawn of a range.
     pub sizes: Option<Sizes>,
+    /// `clock`: by how much the build's wall clock is wrong from its start on ("-1h").
+    pub shift: Option<Shift>,
+    /// `clock`: by how much it leaps at each moment, ahead ("+5m") or back ("-5m").
+    pub step: Option<Shift>,
+    /// `clock`: what it gains of the time that passes ("200 ppm"), or loses ("-1%"), from the schedule's start on.
+    pub drift: Option<Drift>,
 }
 
 /// Where parameters come from that are not written.
@@ -322,7 +329,7 @@ impl<K: FaultKind> Check<'_, K> {
     }
 
     /// The parameters that only some kinds take, and whether each is written.
-    fn given(&self) -> [(&'static str, bool); 33] {
+    fn given(&self) -> [(&'static str, bool); 36] {
         let s = self.settings;
         [
             ("probability", s.probability.is_some()),
@@ -358,14 +365,22 @@ impl<K: FaultKind> Check<'_, K> {
             ("sizes", s.sizes.is_some()),
             ("grace", s.grace.is_some()),
             ("instance", s.instance.is_some()),
+            ("shift", s.shift.is_some()),
+            ("step", s.step.is_some()),
+            ("drift", s.drift.is_some()),
         ]
+    }
+
+    /// Whether this parameter is written.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        self.given().contains(&(name, true))
     }
 
     /// The one trigger that is written, by its name, if any is.
     pub(super) fn one_trigger(&self) -> Result<Option<&'static str>, SettingError> {
         let given: Vec<&'static str> = ["probability", "share", "nth", "every", "times", "at", "period", "bursts"]
             .into_iter()
-            .filter(|name| self.given().contains(&(name, true)))
+            .filter(|name| self.is_given(name))
             .collect();
         match given[..] {
             [] => Ok(None),

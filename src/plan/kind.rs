@@ -40,10 +40,9 @@ const KINDS: [Kind; 10] = [
 ];
 
 /// Kinds that the catalogue names and this version cannot make.
-const LATER: [&str; 17] = [
+const LATER: [&str; 16] = [
     "burst",
     "idle",
-    "clock",
     "skew",
     "swap",
     "zombie",

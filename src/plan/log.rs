@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::distance::Unit;
 use super::flag_change::{self, CheckedChange};
 use super::kind::FaultKind as _;
-use super::requests::{CheckedRequest, LoggedRequests, RequestTrigger};
+use super::requests::{CheckedRequest, LoggedRequests, RequestEffect, RequestTrigger};
 use super::{Plan, PlanError};
 
 /// What was drawn for one instance.
@@ -47,7 +47,8 @@ pub(super) struct Fired {
 }
 
 /// One line of a fault log: an instance at an event has its `topic`, `partition` and `offset`; one at requests the `request` that
-/// began it (and its partition where partitions are touched one by one), or the `moment_us` of replay time.
+/// began it (and its partition where partitions are touched one by one), or the `moment_us` of replay time; `by_us` is by how much a
+/// clock was set wrong then.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -65,6 +66,8 @@ struct Line<'a> {
     request: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moment_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_us: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replay_us: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,7 +188,7 @@ impl FaultLog {
         let kind = line.kind.to_string();
         let other_kind = "the fault is of another kind further up";
         match (line.offset, line.request, line.moment_us) {
-            (Some(offset), None, None) => {
+            (Some(offset), None, None) if line.by_us.is_none() => {
                 let Some(spot) = spot else { return shape("an `offset` is one of a `topic` and `partition`") };
                 let wrong = |problem| FaultLogError::instance(&line.fault, (spot.0.clone(), spot.1, offset), problem);
                 let amount = line.amount().map_err(wrong)?;
@@ -206,7 +209,13 @@ impl FaultLog {
                     (Some(1..), None, _) => {
                         fault.requests.entry(spot).or_default().extend(request);
                     }
-                    (None, Some(0..), None) => fault.moments_us.extend(moment_us),
+                    (None, Some(0..), None) => {
+                        if line.by_us.is_some() && fault.by_us.is_some_and(|by_us| line.by_us != Some(by_us)) {
+                            return shape("the clock is wrong by another amount further up, and a fault has one");
+                        }
+                        fault.moments_us.extend(moment_us);
+                        fault.by_us = line.by_us.or(fault.by_us);
+                    }
                     _ => return shape("it has an `offset`, a `request` from 1 on, or a `moment_us` from 0 on"),
                 }
                 if !fault.requests.is_empty() && !fault.moments_us.is_empty() {
@@ -230,7 +239,8 @@ impl FaultLog {
         changes: &[CheckedChange],
         waits: bool,
     ) -> Result<(), FaultLogError> {
-        let faults = faults.iter().map(|fault| (fault.kind.name(), fault.name.as_str()));
+        let all = faults;
+        let faults = all.iter().map(|fault| (fault.kind.name(), fault.name.as_str()));
         let known: Vec<(&str, &str)> =
             faults.chain(changes.iter().map(|change| (flag_change::KIND, change.name()))).collect();
         for (name, logged) in &self.requests {
@@ -239,7 +249,8 @@ impl FaultLog {
                 let there = if there.is_empty() { "none at requests".to_owned() } else { there.join(", ") };
                 return Err(FaultLogError::Unknown { fault: name.clone(), kind: logged.kind.clone(), there });
             }
-            if !waits && !logged.moments_us.is_empty() {
+            let lasts = all.iter().any(|fault| fault.name == *name && fault.begins_at_start());
+            if !waits && !logged.moments_us.is_empty() && !lasts {
                 return Err(FaultLogError::Moments { fault: name.clone() });
             }
         }
@@ -307,6 +318,10 @@ pub fn request_log(
                     continue;
                 }
                 line.moment_us = Some(moment);
+                line.by_us = match fault.effect {
+                    RequestEffect::Clock { change } => change.by_us(),
+                    _ => None,
+                };
             }
             (_, Some(request)) => {
                 line.request = Some(request);

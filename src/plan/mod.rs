@@ -62,7 +62,9 @@ pub use interleave::Merge;
 pub use jitter::Distribution;
 pub use log::{BegunInstance, FaultLog, FaultLogError, fault_log, request_log};
 pub use pace::{Order, PaceMode, PaceSettings};
-pub use requests::{AtRequests, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes, Victim};
+pub use requests::{
+    AtRequests, ClockChange, Drift, Rate, ReadRate, RequestEffect, RequestFault, RequestTrigger, Sizes, Victim,
+};
 pub use seed::Seed;
 pub use select::SelectSettings;
 pub use selector::WhereSettings;
@@ -168,6 +170,8 @@ impl PlanSettings {
 pub struct Plan {
     checked: Arc<Checked>,
     once: bool,
+    /// By how much event time is moved, in microseconds.
+    moved_us: i64,
 }
 
 /// Why a plan cannot be made or read on.
@@ -298,7 +302,7 @@ fn plan_bounded(
         pending_max,
         summaries,
     };
-    Ok(Plan { checked: Arc::new(checked), once: false })
+    Ok(Plan { checked: Arc::new(checked), once: false, moved_us: 0 })
 }
 
 fn check_order(source: &dyn Source, partitions: &[Partition], pace: Pace) -> Result<(), PlanError> {
@@ -345,6 +349,9 @@ pub fn is_of_process(kind: &str) -> bool {
 fn repeats_requests(kind: &str) -> bool {
     RequestKind::named(kind).is_some_and(RequestKind::redelivers)
 }
+
+/// What a fault at the wall clock is called.
+pub const CLOCK: &str = "clock";
 
 /// Key of what lets a number of commits begin a fault at processes; none where moments do, or it is no such fault.
 pub fn begun_by_commits(fault: &FaultSettings) -> Option<&'static str> {
@@ -439,7 +446,7 @@ impl Plan {
             return Ok(Vec::new());
         }
         // Moments are those of the whole plan.
-        let whole = Self { checked: Arc::clone(&self.checked), once: false };
+        let whole = Self { once: false, ..self.clone() };
         let all = &whole.summarised()?.requests.0;
         Ok(all.iter().filter(|fault| !(self.once && fault.redelivers)).cloned().collect())
     }
@@ -455,7 +462,7 @@ impl Plan {
             return Ok(Vec::new());
         }
         // Moments are those of the whole plan.
-        let whole = Self { checked: Arc::clone(&self.checked), once: false };
+        let whole = Self { once: false, ..self.clone() };
         Ok(whole.summarised()?.changes.clone())
     }
 
@@ -463,7 +470,13 @@ impl Plan {
     /// that redeliver.
     #[must_use]
     pub fn once(&self) -> Self {
-        Self { checked: Arc::clone(&self.checked), once: true }
+        Self { once: true, ..self.clone() }
+    }
+
+    /// Same plan, each delivery at the same position and due time, over events that all took place `by_us` microseconds later.
+    #[must_use]
+    pub fn moved(&self, by_us: i64) -> Self {
+        Self { moved_us: self.moved_us + by_us, ..self.clone() }
     }
 
     /// Starts the lazy stream of deliveries: the warm-up first, then by due time, topic, partition, position.
@@ -473,7 +486,7 @@ impl Plan {
 
     /// Starts the lazy stream of where event time stands at each moment of the schedule.
     pub fn timeline(&self) -> Timeline {
-        Timeline::new(Arc::clone(&self.checked))
+        Timeline::new(Arc::clone(&self.checked), self.moved_us)
     }
 
     /// Runs through the whole plan once and counts, without keeping deliveries. The second time costs nothing.

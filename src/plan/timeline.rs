@@ -30,6 +30,8 @@ pub struct Timeline {
     values: Option<Box<dyn Values + Send>>,
     intake: Intake,
     schedule: Schedule,
+    /// By how much event time is moved.
+    moved_us: i64,
     failed: bool,
 }
 
@@ -40,12 +42,13 @@ impl fmt::Debug for Timeline {
 }
 
 impl Timeline {
-    pub(super) fn new(checked: Arc<Checked>) -> Self {
+    pub(super) fn new(checked: Arc<Checked>, moved_us: i64) -> Self {
         Self {
             states: FaultStates::new(&checked.faults, checked.partitions.len()),
             values: None,
             intake: Intake::new(&checked),
             schedule: Schedule::new(checked.pace),
+            moved_us,
             failed: false,
             checked,
         }
@@ -63,7 +66,8 @@ impl Timeline {
                 continue;
             }
             let due_us = self.schedule.next(arrival.clock_us, arrival.partition);
-            return Ok(Some(TimePoint { due_us, event_us: self.checked.origin_us.saturating_add(arrival.clock_us) }));
+            let origin_us = self.checked.origin_us.saturating_add(self.moved_us);
+            return Ok(Some(TimePoint { due_us, event_us: origin_us.saturating_add(arrival.clock_us) }));
         }
         Ok(None)
     }

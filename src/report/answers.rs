@@ -7,7 +7,7 @@ use super::words::{Heading, build, event, name, patterns_of, signature};
 use super::{DriveFacts, FaultFacts, Report};
 use crate::compare::{Drift, Idempotency, Latency, Pattern, Redelivery, Standing};
 use crate::outcome::Ending;
-use crate::plan::is_of_process;
+use crate::plan::{CLOCK, is_of_process};
 
 /// One question and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,7 +252,8 @@ fn if_deliveries_repeat(report: &Report) -> Answer {
 fn provoked_in_words(instances: u64, report: &Report) -> String {
     let provoke = |fault: &&FaultFacts| {
         let new = fault.requests.as_ref().and_then(|requests| requests.drives.get("new"));
-        let again = fault.kind == "lost-ack" || fault.kind == "rebalance" || is_of_process(&fault.kind);
+        let again =
+            fault.kind == "lost-ack" || fault.kind == "rebalance" || is_of_process(&fault.kind) && fault.kind != CLOCK;
         again && new.is_some_and(|fired| fired.instances > 0)
     };
     let mut kinds: Vec<&str> = report.faults.iter().filter(provoke).map(|fault| fault.kind.as_str()).collect();

@@ -204,7 +204,7 @@ fn flags(report: &Report, out: &mut Printed) {
 
 fn wall_clock(report: &Report, out: &mut Printed) {
     let Some(clock) = &report.wall_clock else { return };
-    out.heading("Wall clock: follows the events", "");
+    out.heading("Wall clock", "");
     sentences(&clock.says, "clocks", out);
 }
 

@@ -12,7 +12,7 @@ use crate::compare::{
     Verdict,
 };
 use crate::outcome::{InstanceReport, StopCount};
-use crate::plan::{FLAG_CHANGE, is_of_process};
+use crate::plan::{CLOCK, FLAG_CHANGE, is_of_process};
 use crate::recording::CauseFacts;
 
 /// Requests, or clients, of a fault that are named where many would have to be.
@@ -64,6 +64,10 @@ pub(super) fn at_requests(fault: &FaultFacts) -> Vec<String> {
         let changed = |fired: &FiredFacts| if fired.instances > 0 { "changed" } else { "did not change" };
         let drives = requests.drives.iter().map(|(drive, fired)| format!("{drive}: {}", changed(fired)));
         return std::iter::once(requests.begins.clone()).chain(drives).collect();
+    }
+    if fault.kind == CLOCK {
+        let drives = requests.drives.iter().map(|(drive, fired)| format!("{drive}: {} fired", count(fired.instances)));
+        return std::iter::once(format!("{} ({own})", requests.begins)).chain(drives).collect();
     }
     let mut lines = vec![format!("{} ({own})", requests.begins)];
     lines.extend(requests.drives.iter().map(|(drive, fired)| format!("{drive}: {}", fired_in_words(fired))));

@@ -118,7 +118,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         (made, _) => made?,
     };
     if let (Some(drive), Some(plan)) = (&drive, &plan) {
-        wrong.keep(check_clock(drive, plan.paced(), &builds));
+        wrong.keep(check_clock(drive, plan.paced(), &settings.fault, &builds));
         let kinds = settings.fault.iter().map(|fault| fault.kind.as_str());
         wrong.keep(drive.check_plan(plan.topics(), kinds));
         wrong.keep(drive.check_faults(plan.topics(), &settings.fault));

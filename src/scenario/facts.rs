@@ -23,7 +23,7 @@ use crate::clock::Stop;
 use crate::compare::{Causes, CompareError, Comparison, FidelityBounds, Judgement, off_schedule};
 use crate::drive::{Build, BuildSettings, WallClockMode};
 use crate::outcome::{EndingReport, Outcome};
-use crate::plan::{FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
+use crate::plan::{CLOCK, FLAG_CHANGE, FaultSummary, PaceMode, PaceSettings, PlanSummary, Role};
 use crate::recording::Recording;
 use crate::report::{
     AgainstFacts, BuildFacts, DriveFacts, FaultFacts, Fidelity, FiredFacts, OldFacts, RecordingFacts, Report,
@@ -33,6 +33,10 @@ use crate::worktree::program_hash;
 
 /// What is enforced on a build while it is driven.
 const ENFORCED: &str = "that a build and all it started end with its drive; how far it is kept from network and files of this machine, the isolation says; it sees the time as it is";
+
+/// What is said of it in place of the last where its wall clock is set.
+const CLOCK_SET: (&str, &str) =
+    ("it sees the time as it is", "it sees a time of day that is set, and all other clocks as they are");
 
 /// What is enforced beyond that where drives take place on a real cluster.
 const ON_CLUSTER: &str = "; that each drive has topics and a group of its own, and each event stands in its partition once and in the \
@@ -328,8 +332,14 @@ fn fidelity(
         gaps_cut: summary.gaps_cut,
         gaps_cut_us: summary.gaps_cut_us,
         clock: clock(checked),
-        enforced: format!("{ENFORCED}{}", if on_cluster(checked) { ON_CLUSTER } else { "" }),
+        enforced: format!("{}{}", enforced(drives), if on_cluster(checked) { ON_CLUSTER } else { "" }),
     }
+}
+
+/// What is enforced on builds.
+fn enforced(drives: &[(String, Outcome)]) -> String {
+    let set = endings_of(drives).any(|(_, ending)| ending.wall_clock.is_some());
+    if set { ENFORCED.replace(CLOCK_SET.0, CLOCK_SET.1) } else { ENFORCED.to_owned() }
 }
 
 /// Whether drives take place on a real cluster.
@@ -410,8 +420,9 @@ fn faults(summary: &PlanSummary, fired: &BTreeMap<String, u64>, touched: &Touche
         let only = fault.at_requests.as_ref().and_then(|at| at.only);
         let first = if only == Some(Role::Old) { "old" } else { "new" };
         let of_new = requests.as_ref().and_then(|requests| requests.drives.get(first));
-        // A flag that changes touches no request.
-        let achieved = of_new.filter(|_| fault.kind != FLAG_CHANGE).map_or_else(
+        // A flag that changes touches no request, nor does a clock that is wrong.
+        let elsewhere = [FLAG_CHANGE, CLOCK].contains(&fault.kind.as_str());
+        let achieved = of_new.filter(|_| !elsewhere).map_or_else(
             || fault.coverage.clone(),
             |fired| {
                 let by_request = fired.requests.iter().map(|(name, number)| (name.clone(), *number as f64));

@@ -29,7 +29,17 @@ fn says(drives: &BTreeMap<String, WallClockReport>) -> Vec<String> {
             0 | 1 => "never had to be set again".to_owned(),
             _ => format!("set {sets} times, {} apart at most", span(*apart_us_max)),
         };
-        says.push(format!("{drive}: at most {} of event time from the schedule; {set}", span(*error_us_max)));
+        let of = if clock.recorded { "of event time from the schedule" } else { "from what it was to show" };
+        says.push(format!("{drive}: at most {} {of}; {set}", span(*error_us_max)));
+        if clock.wrong_us_max > 0 {
+            says.push(format!("{drive}: set wrong by {} at most, as faults wanted", span(clock.wrong_us_max)));
+        }
+        if clock.own_stamps > 0 {
+            says.push(format!(
+                "{drive}: timestamps of {} outputs lie within what it showed, and are left out as its own",
+                clock.own_stamps
+            ));
+        }
         if clock.stepped_back_us > 0 {
             says.push(format!(
                 "{drive}: set back by {} when the schedule started, as the build had taken that much longer to start than 30 s",
@@ -38,7 +48,8 @@ fn says(drives: &BTreeMap<String, WallClockReport>) -> Vec<String> {
         }
     }
     // Where all clocks and timers run alike there is nothing to be told apart.
-    let real = drives.values().filter(|clock| clock.timers.is_none() && clock.sets > 1).count();
+    let real =
+        drives.values().filter(|clock| clock.timers.is_none() && (clock.sets > 1 || clock.wrong_us_max > 0)).count();
     if real > 0 {
         says.push(
             "timers and monotonic clocks run as the machine's: only what a build does by the time of day follows"
@@ -66,6 +77,7 @@ mod tests {
     #[test]
     fn each_clock_is_told_of_with_how_far_it_was_off() {
         let clock = WallClockReport {
+            recorded: true,
             library: "/lib/faketime.so".into(),
             profile: "native, shifted".into(),
             tested: "right to 0s".into(),
@@ -73,6 +85,7 @@ mod tests {
             apart_us_max: 4_000,
             error_us_max: 7_200_000,
             stepped_back_us: 2_000_000,
+            wrong_us_max: 300_000_000,
             ..WallClockReport::default()
         };
         let ending = EndingReport { wall_clock: Some(clock), ..EndingReport::new(Ending::Finished, "") };
@@ -81,6 +94,7 @@ mod tests {
             "new: native, shifted, by /lib/faketime.so; tried ahead: right to 0s",
             "new: at most 7200ms of event time from the schedule; set 900 times, 4ms apart at most",
             "new: set back by 2s",
+            "new: set wrong by 5m at most",
             "timers and monotonic clocks run as the machine's",
         ] {
             assert!(says.contains(said), "{said}: {says}");

@@ -5,10 +5,12 @@
 
 mod flag;
 mod moment;
+mod shift;
 mod span;
 
 pub use flag::{Flag, FlagKind, flag_variable};
 pub use moment::Moment;
+pub use shift::Shift;
 pub use span::Span;
 
 /// A setting that cannot be used, by the path of its key, such as `fault[0].probability`.

@@ -15,5 +15,6 @@ mod payments;
 mod postgres;
 mod source;
 mod stage;
+mod wall_clock;
 
 pub(crate) use stage::on_each_arm;

@@ -29,6 +29,7 @@ use super::process::{Crew, Ended, Stops, Streams, describe};
 use super::shared::Shared;
 use super::stdio::{grouped, join, micros};
 use super::stubs::Outside;
+use super::wall_clock::is_set_wrong;
 use super::world::World;
 use super::{DriveError, Job, Progress, isolation};
 use crate::clock::{Clock, Stop, SystemClock};
@@ -81,7 +82,7 @@ pub(super) fn drive(
         return Err(error);
     }
     let stops = Stops::of_plan(job.plan, job.build.instances())?;
-    if stops.any() {
+    if stops.any() || is_set_wrong(job.plan)? {
         writer.keep_touches()?;
     }
     let (crew, streams) = match Crew::start_one(world, job, Arc::clone(&stops), &*clock) {

@@ -219,7 +219,7 @@ impl Post {
             let left_us = change_us.unwrap_or(delivery.due_us) - at_us;
             if left_us <= 0 {
                 let Some(change_us) = change_us else { return Ok(()) };
-                self.shared.change_flags(change_us, at_us);
+                self.shared.change(change_us, at_us);
                 continue;
             }
             tokio::time::sleep(Duration::from_micros(left_us as u64).min(SLICE)).await;

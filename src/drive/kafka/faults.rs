@@ -55,7 +55,7 @@ fn of_fault(fault: &RequestFault, recording: &Recording) -> Result<Option<StageF
     }))
 }
 
-/// What the stage does; none where a process is what it happens to.
+/// What the stage does; none where a process, or its clock, is what it happens to.
 fn kind(effect: &RequestEffect, recording: &Recording) -> Result<Option<StageFaultKind>, RecordingError> {
     Ok(Some(match effect {
         RequestEffect::LostAck => StageFaultKind::LostAck,
@@ -74,7 +74,10 @@ fn kind(effect: &RequestEffect, recording: &Recording) -> Result<Option<StageFau
         RequestEffect::Throttle { time_us } => StageFaultKind::Throttle { time: micros(*time_us) },
         RequestEffect::Rebalance => StageFaultKind::Rebalance,
         RequestEffect::Batch { sizes } => StageFaultKind::Batch { sizes: sizes.clone() },
-        RequestEffect::Crash { .. } | RequestEffect::Restart { .. } | RequestEffect::Freeze { .. } => return Ok(None),
+        RequestEffect::Crash { .. }
+        | RequestEffect::Restart { .. }
+        | RequestEffect::Freeze { .. }
+        | RequestEffect::Clock { .. } => return Ok(None),
     }))
 }
 
@@ -220,6 +223,7 @@ fn touch(fired: &StageFired, shared: &Shared) -> Touch {
         group: fired.group.clone(),
         partitions: fired.partitions.iter().map(partition).collect(),
         request: fired.request,
+        by_us: None,
     }
 }
 

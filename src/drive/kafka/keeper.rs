@@ -433,6 +433,9 @@ impl<'a> Keeper<'a> {
     /// Whether somebody gave this timestamp to an output: one of the very time of the drive is that of a clock, the client's or the
     /// brokers', and no two drives have it in common.
     fn is_given(&self, timestamp_ms: i64) -> bool {
+        if self.shared.clock_can_have_given(timestamp_ms, SKEW_MS) == Some(true) {
+            return false;
+        }
         let now_ms = self.clock.date_us() / 1_000;
         !(self.begun_ms - SKEW_MS..=now_ms + SKEW_MS).contains(&timestamp_ms)
     }

@@ -58,6 +58,7 @@ use super::shared::Shared;
 use super::stage::{Gate, GroupCommit, Stage, StageError, StageSettings};
 use super::stdio::micros;
 use super::stubs::Outside;
+use super::wall_clock::is_set_wrong;
 use super::world::World;
 use super::{DriveError, Job, Progress};
 use crate::clock::{Clock, Stop, SystemClock};
@@ -172,6 +173,8 @@ pub(super) struct Desk {
     outside: Outside,
     /// Names of the faults at requests.
     faults: Vec<String>,
+    /// Whether it is kept what faults touch.
+    touched: bool,
 }
 
 impl Desk {
@@ -185,8 +188,9 @@ impl Desk {
         let open = |instance| Ok::<_, DriveError>((log(job, "stderr", instance)?, log(job, "stdout", instance)?));
         let logs = (0..job.build.instances()).map(open).collect::<Result<_, _>>()?;
         let stops = Stops::of_plan(job.plan, job.build.instances())?;
-        let mut desk = Self { writer, logs, stops, outside, faults: Vec::new() };
-        if desk.stops.any() {
+        let touched = stops.any() || is_set_wrong(job.plan)?;
+        let mut desk = Self { writer, logs, stops, outside, faults: Vec::new(), touched };
+        if touched {
             desk.writer.keep_touches()?;
         }
         Ok(desk)
@@ -199,7 +203,7 @@ impl Desk {
 
     /// Keeps what faults at requests of these names touch.
     pub(super) fn keep_touches(&mut self, names: Vec<String>) -> Result<(), DriveError> {
-        if !self.stops.any() {
+        if !self.touched {
             self.writer.keep_touches()?;
         }
         self.faults = names;
@@ -221,7 +225,7 @@ impl Desk {
         pace: impl FnOnce(SyncSender<Announced>) -> PaceEnd + Send,
         afterwards: impl FnOnce() -> Vec<String>,
     ) -> Result<Outcome, DriveError> {
-        let Self { mut writer, logs, stops, mut outside, faults } = self;
+        let Self { mut writer, logs, stops, mut outside, faults, touched: _ } = self;
         let Between { broker, world, ready } = *between;
         let notice = world.java_notice(job.build);
         let (topics, known) = (job.plan.topics(), &Known::new());

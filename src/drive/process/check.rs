@@ -1,7 +1,7 @@
 //! Holds faults at processes against how builds are driven, and how many processes they have.
 
 use super::super::{Build, DriveRules, Payload};
-use crate::plan::{FaultSettings, begun_by_commits, is_of_process};
+use crate::plan::{CLOCK, FaultSettings, begun_by_commits, is_of_process};
 use crate::settings::SettingError;
 
 /// Refuses what this transport cannot do to a process.
@@ -22,8 +22,8 @@ pub(in crate::drive) fn check_stops(rules: &DriveRules, faults: &[FaultSettings]
             let instead = "Write `at`, `times` or `period`, or `broker = \"stage\"` under `[drive]`.";
             return wrong(key, problem, instead);
         }
-        // Who is stopped and goes on has lost nothing.
-        if lines && rules.payload == Payload::Value && fault.kind != "freeze" {
+        // Who is stopped and goes on has lost nothing, nor who sees another time.
+        if lines && rules.payload == Payload::Value && !["freeze", CLOCK].contains(&fault.kind.as_str()) {
             let problem =
                 format!("a `{}` hands over again what is not committed, and bare values commit nothing", fault.kind);
             let instead = "Leave the fault out, or write `payload = \"envelope\"` under `[drive]`.";

@@ -353,7 +353,9 @@ impl<'a> Crew<'a> {
 
     /// Takes what was touched since.
     pub(in crate::drive) fn take_touches(&mut self) -> Vec<Touch> {
-        std::mem::take(&mut self.touches)
+        let mut touches = std::mem::take(&mut self.touches);
+        touches.extend(self.world.wall_clock().into_iter().flat_map(|clock| clock.take_touches()));
+        touches
     }
 
     /// Ends all at once where one has ended by itself: those that go on are told to, and have `grace` for it. How the one ended that did

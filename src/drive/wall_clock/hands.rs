@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Hands {
     path: PathBuf,
     set: Option<Set>,
+    /// Earliest and latest that readers can have seen, up to the last setting.
+    seen_us: Option<(i64, i64)>,
     figures: Figures,
 }
 
@@ -45,7 +47,7 @@ impl Set {
 
 impl Hands {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, set: None, figures: Figures::default() }
+        Self { path, set: None, seen_us: None, figures: Figures::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -64,6 +66,12 @@ impl Hands {
     /// What readers see at `real_us`; none where nothing was set.
     pub(super) fn shown_at(&self, real_us: i64) -> Option<i64> {
         self.set.map(|set| set.shown_at(real_us))
+    }
+
+    /// Earliest and latest that readers can have seen up to `real_us`; none where nothing was set.
+    pub(super) fn seen_us(&self, real_us: i64) -> Option<(i64, i64)> {
+        let (shown_us, (least_us, most_us)) = (self.shown_at(real_us)?, self.seen_us?);
+        Some((least_us.min(shown_us), most_us.max(shown_us)))
     }
 
     /// Has readers see `shown_us` from now on, which is `real_us` of the machine's clock, and the clock go on at `speed`, with timers, or
@@ -87,6 +95,8 @@ impl Hands {
         let draft = self.path.with_extension("next");
         fs::write(&draft, text)?;
         fs::rename(&draft, &self.path)?;
+        let (least_us, most_us) = self.seen_us(real_us).unwrap_or((shown_us, shown_us));
+        self.seen_us = Some((least_us.min(shown_us), most_us.max(shown_us)));
         self.set = Some(Set { real_us, shown_us, speed });
         Ok(())
     }
@@ -147,6 +157,18 @@ mod tests {
         assert_eq!(written(2_000_000, 3_250_001, None), "+1.250001\n");
         assert_eq!(written(0, 1_357_344_000_000_005, Some(3600.0)), "@1357344000.000005 x3600\n");
         assert_eq!(written(0, 1_500_000, Some(0.5)), "@1.500000 x0.5\n");
+    }
+
+    #[test]
+    fn all_that_readers_can_have_seen_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hands = Hands::new(folder.path().join("time"));
+        assert_eq!(hands.seen_us(7), None);
+        hands.set(1_000, 500, None).unwrap();
+        assert_eq!(hands.seen_us(1_100), Some((500, 600)));
+        hands.set(1_200, 100, None).unwrap();
+        assert_eq!(hands.seen_us(1_300), Some((100, 700)));
+        assert_eq!(hands.seen_us(3_000), Some((100, 1_900)));
     }
 
     #[test]

@@ -114,6 +114,18 @@ fn on_path(name: &str) -> PathBuf {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_default()
 }
 
+/// Bytes of a program in which the names of what it links to are looked for: they stand ahead of its code.
+const LINKED_BYTES_MAX: u64 = 4 << 20;
+
+/// Whether a program links to C's own threads, which wait until a moment of the time of day and which libfaketime does not know: as
+/// librdkafka does where it is built with them.
+pub(super) fn waits_by_c(program: &Path) -> bool {
+    const NAME: &[u8] = b"\0cnd_timedwait\0";
+    let mut head = Vec::new();
+    let read = File::open(program).and_then(|file| file.take(LINKED_BYTES_MAX).read_to_end(&mut head));
+    read.is_ok() && head.starts_with(b"\x7fELF") && head.windows(NAME.len()).any(|name| name == NAME)
+}
+
 /// Looks into a program of the format ELF.
 fn elf(file: &mut File, program: &Path) -> Result<(), String> {
     // What cannot be read will not be started either; that says more than this could.
@@ -237,6 +249,18 @@ mod tests {
                 }
                 (found, _) => panic!("{segments:?}: {found:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn who_waits_by_threads_of_c_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumer");
+        for (names, waits) in [("\0poll\0cnd_timedwait\0read\0", true), ("\0poll\0my_cnd_timedwait\0", false)] {
+            fs::write(&path, program(&[(1, names.as_bytes())])).unwrap();
+            assert_eq!(waits_by_c(&path), waits);
+            fs::write(&path, names).unwrap();
+            assert!(!waits_by_c(&path), "no program");
         }
     }
 

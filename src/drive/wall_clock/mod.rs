@@ -1,9 +1,12 @@
-//! A build whose wall clock follows the events that it is handed: `clock = "recorded"`.
+//! A build whose wall clock follows the events that it is handed, `clock = "recorded"`, or is wrong by a fault, `kind = "clock"`.
 //!
 //! The build runs under libfaketime, which is told by a file what time it is. The file is set anew whenever event time has moved on
 //! otherwise than the machine's clock, every few milliseconds at an accelerated pace, so that the clock stands where the schedule stands,
 //! and is never behind the event that is handed over. Until the schedule starts the clock runs as the machine's does, from a little before
 //! the first event.
+//!
+//! Without `clock = "recorded"`, and with a fault, it is told what the machine's clock says. By how much a fault sets it wrong is added to
+//! either. Where it leaps, timers and monotonic clocks must not, as they do not where a real clock is set.
 //!
 //! Whether that works is tried ahead of each drive, in the drive's own world: a small program of the build's kind is asked what time it
 //! is, and to sleep and to wait. What never happens here: a build is driven under a clock that was not tried, or a clock goes on
@@ -15,13 +18,14 @@ mod kind;
 mod library;
 mod probe;
 mod profile;
+mod wrong;
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -31,18 +35,19 @@ use serde::{Deserialize, Serialize};
 
 use hands::{Hands, Moment};
 use kind::Kind;
-use probe::Probe;
+use probe::{Probe, Trial};
 use profile::Profile;
+use wrong::Wrongs;
 
 use super::build::Build;
 use super::isolation::launcher_program;
 use super::pipe::Pipe;
 use super::process::Process;
 use super::world::World;
-use super::{DriveError, DriveRules, Job};
+use super::{DeliverySource, DriveError, DriveRules, Job};
 use crate::clock::{Clock, Stop, SystemClock};
-use crate::outcome::{EndingReport, WallClockReport};
-use crate::plan::{PlanError, TimePoint};
+use crate::outcome::{EndingReport, FaultCount, Touch, WallClockReport};
+use crate::plan::{CLOCK, FaultSettings, PlanError, TimePoint};
 use crate::settings::SettingError;
 
 pub(super) use course::Course;
@@ -102,8 +107,11 @@ pub(super) struct WallClock {
     folder: PathBuf,
     /// How many times as fast as a clock event time passes; none where that changes.
     speed: Option<f64>,
-    /// Event time at the schedule's start.
-    begins_us: i64,
+    /// Event time at the schedule's start; none where it is the machine's clock but for faults.
+    begins_us: Option<i64>,
+    wrongs: Mutex<Wrongs>,
+    /// Timestamps of outputs that were taken for its own.
+    own_stamps: AtomicU64,
     clock: SystemClock,
     hands: Mutex<Hands>,
     proven: OnceLock<Proven>,
@@ -121,56 +129,108 @@ struct Proven {
     given_up: Vec<String>,
 }
 
-/// Refuses builds whose clock cannot be set, and paces that no clock can follow; `builds` by their roles.
+/// Refuses builds whose clock cannot be set, and paces that no clock can follow; `builds` by their roles, `faults` all of the scenario's.
 ///
 /// # Errors
 ///
-/// `drive.clock`, with the reason.
-pub fn check_clock(rules: &DriveRules, paced: bool, builds: &[(&str, &Build)]) -> Result<(), SettingError> {
-    if rules.clock == WallClockMode::System {
-        return Ok(());
-    }
-    let wrong = |problem: String, instead: &str| Err(SettingError::new("drive.clock", problem, instead));
-    if !paced {
+/// `drive.clock`, or the kind of the first fault that wants it set, with the reason.
+pub fn check_clock(
+    rules: &DriveRules,
+    paced: bool,
+    faults: &[FaultSettings],
+    builds: &[(&str, &Build)],
+) -> Result<(), SettingError> {
+    let recorded = rules.clock == WallClockMode::Recorded;
+    let fault = faults.iter().position(|fault| fault.kind == CLOCK);
+    let (key, what) = match fault {
+        _ if recorded => ("drive.clock".to_owned(), "`clock`"),
+        Some(index) => (format!("fault[{index}].kind"), "the fault"),
+        None => return Ok(()),
+    };
+    if recorded && !paced {
+        let problem = "at the pace `unpaced` there is no schedule that a clock could follow";
         let instead = "Write `mode = \"accelerated\"` and a `speed` under `[pace]`, or leave `clock` out.";
-        return wrong("at the pace `unpaced` there is no schedule that a clock could follow".to_owned(), instead);
+        return Err(SettingError::new(key, problem, instead));
     }
+    let steps = faults.iter().any(|fault| fault.kind == CLOCK && fault.shift.is_none() && fault.drift.is_none());
     for (role, build) in builds {
-        if let Err(problem) = Kind::of(build.command(), build.program_file().as_deref()) {
-            let instead = "Leave `clock` out: old and new are to have one clock, or each would act on its own.";
-            return wrong(format!("the clock of `{role}` cannot be set: {problem}"), instead);
+        if let Err(problem) = kind_of(build, rules, steps) {
+            let problem = format!("the clock of `{role}` cannot be set: {problem}");
+            let instead = format!("Leave {what} out: old and new are to have one clock, or each would act on its own.");
+            return Err(SettingError::new(key, problem, instead));
         }
     }
     Ok(())
 }
 
+/// Finds out what a build is; `steps` says whether its clock is to leap because of a fault.
+///
+/// # Errors
+///
+/// Why its clock cannot be set, as a fragment.
+fn kind_of(build: &Build, rules: &DriveRules, steps: bool) -> Result<Kind, String> {
+    let program = build.program_file();
+    let kind = Kind::of(build.command(), program.as_deref())?;
+    if steps && matches!(kind, Kind::Jvm(_)) {
+        return Err("under libfaketime the timers of a Java machine leap with its clock, or end early: it can be shifted and drift, and not \
+            be stepped"
+            .to_owned());
+    }
+    match program.filter(|program| kind == Kind::Native && rules.kafka.is_some() && kind::waits_by_c(program)) {
+        Some(program) => Err(format!(
+            "`{}` waits by `cnd_timedwait`, which libfaketime does not know: the threads of its client would wait for years, or not at all",
+            program.file_name().unwrap_or_default().to_string_lossy()
+        )),
+        None => Ok(kind),
+    }
+}
+
+/// Whether the build of a drive of `plan` has a wall clock of its own that faults set wrong, so that what they do is kept.
+///
+/// # Errors
+///
+/// What reading the plan says.
+pub(super) fn is_set_wrong(plan: &dyn DeliverySource) -> Result<bool, DriveError> {
+    Ok(Wrongs::of_plan(plan)?.any())
+}
+
 impl WallClock {
-    /// Makes the one of `job`'s drive in `dir`, and the course that it takes; none where its build has the machine's.
+    /// Makes the one of `job`'s drive in `dir`, and the course that it takes where it follows events; none where its build has the
+    /// machine's.
     ///
     /// # Errors
     ///
     /// [`DriveError::WallClock`] where there can be none, and what reading the plan says.
-    pub(super) fn of<'p>(job: &Job<'p>, dir: &Path) -> Result<Option<(Self, Course<'p>)>, DriveError> {
-        if job.rules.clock == WallClockMode::System {
+    pub(super) fn of<'p>(job: &Job<'p>, dir: &Path) -> Result<Option<(Self, Option<Course<'p>>)>, DriveError> {
+        let wrongs = Wrongs::of_plan(job.plan)?;
+        let recorded = job.rules.clock == WallClockMode::Recorded;
+        if !recorded && !wrongs.any() {
             return Ok(None);
         }
         let refused = |problem: String| DriveError::WallClock { drive: job.name.to_owned(), problem };
+        let steps = wrongs.largest_step_us() != 0;
         let library = library::find().ok_or_else(|| {
             refused(
                 "libfaketime is not installed; on Debian and Ubuntu `apt-get install faketime` does that".to_owned(),
             )
         })?;
-        let kind = Kind::of(job.build.command(), job.build.program_file().as_deref()).map_err(refused)?;
-        let none = || refused("what is handed over has no schedule in event time that a clock could follow".to_owned());
-        let time = job.plan.timeline().filter(|_| job.plan.paced()).ok_or_else(none)?;
-        let speed = time.speed;
-        let course = Course::begin(time)?.ok_or_else(none)?;
+        let kind = kind_of(job.build, job.rules, steps).map_err(refused)?;
+        let (mut speed, mut course) = (Some(1.0), None);
+        if recorded {
+            let none =
+                || refused("what is handed over has no schedule in event time that a clock could follow".to_owned());
+            let time = job.plan.timeline().filter(|_| job.plan.paced()).ok_or_else(none)?;
+            speed = time.speed;
+            course = Some(Course::begin(time)?.ok_or_else(none)?);
+        }
         let folder = dir.join(".wall-clock");
         let clock = Self {
             kind,
             library,
             speed,
-            begins_us: course.begins_us(),
+            begins_us: course.as_ref().map(Course::begins_us),
+            wrongs: Mutex::new(wrongs),
+            own_stamps: AtomicU64::new(0),
             clock: SystemClock::start(),
             hands: Mutex::new(Hands::new(folder.join("time"))),
             folder,
@@ -225,7 +285,12 @@ impl WallClock {
         let hands = Mutex::new(Hands::new(self.folder.join("trial")));
         let clock = SystemClock::start();
         let speed = self.speed.unwrap_or(1.0);
-        let (from_us, file) = (self.begins_us, self.folder.join("trial"));
+        let file = self.folder.join("trial");
+        let (from_us, trial) = {
+            let wrongs = lock(&self.wrongs);
+            let right_us = self.begins_us.unwrap_or_else(|| clock.date_us());
+            (right_us + wrongs.at_start_us(), Trial::of(wrongs.largest_step_us()))
+        };
         let dress = |command: &mut Command| profile.apply(command, &self.library, &file, &self.folder);
         // Ahead of its first look.
         lock(&hands).set(clock.date_us(), from_us, profile.speed).map_err(failed)?;
@@ -245,6 +310,7 @@ impl WallClock {
             from_us,
             speed,
             timers: profile.speed.unwrap_or(1.0),
+            trial: &trial,
         };
         let over = AtomicBool::new(false);
         let setter = Probe {
@@ -280,7 +346,8 @@ impl WallClock {
         let mut hands = lock(&self.hands);
         let real_us = self.clock.date_us();
         if hands.shown_at(real_us).is_none() {
-            hands.set(real_us, self.begins_us - AHEAD_US, None)?;
+            let right_us = self.begins_us.map_or(real_us, |begins_us| begins_us - AHEAD_US);
+            hands.set(real_us, right_us + lock(&self.wrongs).at_start_us(), None)?;
         }
         proven.profile.apply(command, &self.library, hands.path(), &self.folder);
         Ok(())
@@ -290,40 +357,92 @@ impl WallClock {
     pub(super) fn start(&self) {
         let mut hands = lock(&self.hands);
         let (now_us, real_us) = (self.now_us(), self.clock.date_us());
-        // A build that took long to start has seen later times than that of the first event.
-        let ahead_us = hands.shown_at(real_us).unwrap_or(i64::MIN).saturating_sub(self.begins_us);
-        self.stepped_back_us.store(ahead_us.max(0), Ordering::SeqCst);
-        let set = hands.set(real_us, self.begins_us, self.speed_of_timers());
+        if let Some(begins_us) = self.begins_us {
+            let begins_us = begins_us + lock(&self.wrongs).at_start_us();
+            // A build that took long to start has seen later times than that of the first event.
+            let ahead_us = hands.shown_at(real_us).unwrap_or(i64::MIN).saturating_sub(begins_us);
+            self.stepped_back_us.store(ahead_us.max(0), Ordering::SeqCst);
+            let set = hands.set(real_us, begins_us, self.speed_of_timers());
+            self.note(set);
+        }
+        lock(&self.wrongs).go_on(-1, 0);
         self.started_us.store(now_us, Ordering::SeqCst);
-        self.note(set);
+        drop(hands);
+        self.leap(0);
     }
 
-    /// Follows `course` until the drive is over.
-    pub(super) fn follow(&self, mut course: Course<'_>) {
-        let step_us = STEP.as_micros() as i64;
+    /// Follows `course`, or the machine's clock where there is none, until the drive is over.
+    pub(super) fn follow(&self, mut course: Option<Course<'_>>) {
         while !self.over.load(Ordering::SeqCst) {
             thread::park_timeout(STEP);
-            let started_us = self.started_us.load(Ordering::SeqCst);
-            if started_us == NEVER {
-                continue;
+            let Some(now_us) = self.passed_us() else { continue };
+            if let Err(error) = self.keep_up(course.as_mut(), now_us) {
+                *lock(&self.failed) = Some(error.to_string());
+                return;
             }
-            let mut hands = lock(&self.hands);
-            let (now_us, real_us) = (self.now_us() - started_us, self.clock.date_us());
-            let speed = self.speed_of_timers();
-            // Set for the moment at which it is set again: so it is not behind the events that come until then.
-            let at = course.at(now_us).and_then(|should_us| Ok((should_us, course.at(now_us + step_us)?)));
-            let (should_us, then_us) = match at {
-                Ok(at) => at,
-                Err(error) => {
-                    *lock(&self.failed) = Some(error.to_string());
-                    return;
-                }
-            };
-            let show_us = if speed.is_none() { then_us - step_us } else { then_us };
-            let set = hands.follow(Moment { real_us, should_us, show_us: show_us.max(should_us) }, speed);
+        }
+    }
+
+    /// Sets the clock as it is to be at `now_us` of the schedule.
+    fn keep_up(&self, course: Option<&mut Course<'_>>, now_us: i64) -> Result<(), PlanError> {
+        // A leap is no error of the clock.
+        self.leap(now_us);
+        let step_us = STEP.as_micros() as i64;
+        let speed = self.speed_of_timers();
+        let mut hands = lock(&self.hands);
+        let real_us = self.clock.date_us();
+        // Set for the moment at which it is set again: so it is not behind the events that come until then.
+        let (should_us, then_us) = match course {
+            Some(course) => (course.at(now_us)?, course.at(now_us + step_us)?),
+            None => (real_us, real_us + step_us),
+        };
+        let show_us = if speed.is_none() { then_us - step_us } else { then_us };
+        let passed_us = self.begins_us.map_or(now_us, |begins_us| should_us - begins_us);
+        let wrong_us = lock(&self.wrongs).go_on(now_us, passed_us);
+        let (should_us, show_us) = (should_us + wrong_us, show_us.max(should_us) + wrong_us);
+        let set = hands.follow(Moment { real_us, should_us, show_us }, speed);
+        drop(hands);
+        self.note(set);
+        Ok(())
+    }
+
+    /// When the clock is to leap next because of a fault, in microseconds since the schedule's start.
+    pub(super) fn next_leap_us(&self) -> Option<i64> {
+        lock(&self.wrongs).next_us()
+    }
+
+    /// Has the clock leap as it is to by `due_us`, which is now: whoever is handed something from here on sees it.
+    pub(super) fn leap(&self, due_us: i64) {
+        let mut hands = lock(&self.hands);
+        let mut wrongs = lock(&self.wrongs);
+        let by_us = wrongs.leap(due_us);
+        drop(wrongs);
+        let real_us = self.clock.date_us();
+        if let Some(shown_us) = hands.shown_at(real_us).filter(|_| by_us != 0) {
+            let set = hands.set(real_us, shown_us + by_us, self.speed_of_timers());
             drop(hands);
             self.note(set);
         }
+    }
+
+    /// Whether a timestamp, in milliseconds, can be one that the clock gave, or a clock that is `skew_ms` off: nobody can tell it from one that
+    /// the build gave on purpose.
+    pub(super) fn can_have_given(&self, timestamp_ms: i64, skew_ms: i64) -> bool {
+        let Some((least_us, most_us)) = lock(&self.hands).seen_us(self.clock.date_us()) else { return false };
+        let own = (least_us / 1_000 - skew_ms..=most_us / 1_000 + skew_ms).contains(&timestamp_ms);
+        self.own_stamps.fetch_add(u64::from(own), Ordering::Relaxed);
+        own
+    }
+
+    /// What faults have begun to do to the clock since this was asked last.
+    pub(super) fn take_touches(&self) -> Vec<Touch> {
+        lock(&self.wrongs).take_touches()
+    }
+
+    /// How much of the schedule has passed, in microseconds; none ahead of its start.
+    fn passed_us(&self) -> Option<i64> {
+        let started_us = self.started_us.load(Ordering::SeqCst);
+        (started_us != NEVER).then(|| self.now_us() - started_us)
     }
 
     /// The drive is over.
@@ -343,7 +462,14 @@ impl WallClock {
         }
         let Some(Proven { profile, tested, given_up }) = self.proven.get() else { return };
         let figures = lock(&self.hands).figures();
+        let wrongs = lock(&self.wrongs);
+        for (name, instances) in wrongs.counts() {
+            report.faults.insert(name.to_owned(), FaultCount { instances, touched: instances, provoked: 0 });
+        }
         report.wall_clock = Some(WallClockReport {
+            recorded: self.begins_us.is_some(),
+            wrong_us_max: wrongs.furthest_us(),
+            own_stamps: self.own_stamps.load(Ordering::Relaxed),
             library: self.library.display().to_string(),
             profile: profile.name(),
             tested: tested.clone(),

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, BufRead as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -102,12 +103,28 @@ pub(super) struct Probe<'p> {
     pub(super) speed: f64,
     /// How fast it is to believe that timers run.
     pub(super) timers: f64,
+    pub(super) trial: &'p Trial,
+}
+
+/// A step of the clock that is tried while a program sleeps and waits: what faults do to the build's.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    /// By how much, in microseconds; zero where none is to be tried.
+    pub(super) by_us: i64,
+    /// How wrong it is now.
+    wrong_us: AtomicI64,
+}
+
+impl Trial {
+    pub(super) fn of(by_us: i64) -> Self {
+        Self { by_us, wrong_us: AtomicI64::new(0) }
+    }
 }
 
 impl Probe<'_> {
     /// What its clock should show at `now_us`.
     fn should_show(&self, now_us: i64) -> i64 {
-        self.from_us + (now_us as f64 * self.speed) as i64
+        self.from_us + (now_us as f64 * self.speed) as i64 + self.trial.wrong_us.load(Ordering::SeqCst)
     }
 
     /// Sets its clock; `step` is the time until it is set again.
@@ -116,11 +133,13 @@ impl Probe<'_> {
     ///
     /// What the system says.
     pub(super) fn set(&self, step: Duration, speed: Option<f64>) -> io::Result<()> {
+        // Held from here on: of two that set it, the later one knows what the other knew.
+        let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
         let (now_us, real_us) = (self.now_us(), self.clock.date_us());
         let step_us = step.as_micros() as i64;
         let show_us = self.should_show(now_us + step_us) - if speed.is_none() { step_us } else { 0 };
         let moment = Moment { real_us, should_us: self.should_show(now_us), show_us };
-        self.hands.lock().unwrap_or_else(PoisonError::into_inner).follow(moment, speed)
+        hands.follow(moment, speed)
     }
 
     fn now_us(&self) -> i64 {
@@ -146,6 +165,9 @@ impl Probe<'_> {
             if took_ms < LENGTH_MS_MIN {
                 return Err(format!("told to {word} for {LENGTH_MS} ms, it does for {took_ms} ms"));
             }
+            if self.trial.by_us != 0 {
+                off_us = off_us.max(self.ask("clock", 0)?.0);
+            }
         }
         let off = Span(Duration::from_micros(off_us.unsigned_abs()));
         let [slept, waited] = lengths;
@@ -156,12 +178,21 @@ impl Probe<'_> {
     fn ask(&mut self, word: &str, milliseconds: i64) -> Result<(i64, i64), String> {
         let lost = |error: io::Error| format!("it cannot be asked: {error}");
         let from_us = self.now_us();
+        let before_us = self.trial.wrong_us.load(Ordering::SeqCst);
         self.stdin.write(format!("{word} {milliseconds}\n").as_bytes()).map_err(lost)?;
+        if milliseconds > 0 && self.trial.by_us != 0 {
+            self.step()?;
+        }
         let most = if milliseconds > 0 { Duration::from_millis(LENGTH_MS_MAX as u64) } else { ANSWER_MAX };
         let answer = self.answer(word, from_us, most)?;
         let until_us = self.now_us();
         let shown_us: i64 = answer.trim().parse().map_err(|_| format!("it answers `{}`", answer.trim()))?;
         let off_us = (self.should_show(from_us) - shown_us).max(shown_us - self.should_show(until_us)).max(0);
+        // What leaps meanwhile may have leapt behind the answer as well as ahead of it.
+        let leapt_us = self.trial.wrong_us.load(Ordering::SeqCst) - before_us;
+        let shown_us = shown_us + leapt_us;
+        let early_us = (self.should_show(from_us) - shown_us).max(shown_us - self.should_show(until_us)).max(0);
+        let off_us = off_us.min(early_us);
         // As far as it can be off because it is set in steps, and at a speed from the first look after each.
         let apart_us = self.hands.lock().unwrap_or_else(PoisonError::into_inner).apart_us(self.clock.date_us());
         let may_us = (3.0 * apart_us as f64 * self.speed.max(1.0)) as i64 + READ_TO_US;
@@ -170,6 +201,15 @@ impl Probe<'_> {
             return Err(format!("its clock is off by {}, which could be {} at most", span(off_us), span(may_us)));
         }
         Ok((off_us, (until_us - from_us) / 1_000))
+    }
+
+    /// Has the clock leap once what is to sleep or to wait is likely to do so; by turns there and back.
+    fn step(&self) -> Result<(), String> {
+        thread::park_timeout(Duration::from_millis(LENGTH_MS as u64 / 3));
+        let wrong_us = self.trial.wrong_us.load(Ordering::SeqCst);
+        self.trial.wrong_us.store(if wrong_us == 0 { self.trial.by_us } else { 0 }, Ordering::SeqCst);
+        // Timers run as the machine's where there are steps.
+        self.set(Duration::ZERO, None).map_err(|error| format!("its clock cannot be set: {error}"))
     }
 
     fn answer(&mut self, word: &str, from_us: i64, most: Duration) -> Result<String, String> {

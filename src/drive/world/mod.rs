@@ -177,19 +177,15 @@ impl World {
         self.wall_clock.as_ref().map_or(Ok(()), |wall_clock| wall_clock.prove(self, job, stop))
     }
 
-    /// Takes the wall clock of `job`'s drive and the course that it takes, where it has one of its own.
+    /// Takes the wall clock of `job`'s drive, where it has one of its own; returns the course that it takes, where it follows events.
     ///
     /// # Errors
     ///
     /// [`DriveError::WallClock`] where there can be none, and what reading the plan says.
-    pub(super) fn take_wall_clock<'p>(
-        &mut self,
-        job: &Job<'p>,
-    ) -> Result<Option<(Arc<WallClock>, Course<'p>)>, DriveError> {
+    pub(super) fn take_wall_clock<'p>(&mut self, job: &Job<'p>) -> Result<Option<Course<'p>>, DriveError> {
         let Some((wall_clock, course)) = WallClock::of(job, &self.dir)? else { return Ok(None) };
-        let wall_clock = Arc::new(wall_clock);
-        self.wall_clock = Some(Arc::clone(&wall_clock));
-        Ok(Some((wall_clock, course)))
+        self.wall_clock = Some(Arc::new(wall_clock));
+        Ok(course)
     }
 
     /// Wall clock of the drive's build, where it has one of its own.

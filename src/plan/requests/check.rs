@@ -18,7 +18,11 @@ impl Check<'_, RequestKind> {
         self.refuse_what_the_kind_does_not_take()?;
         let s = self.settings;
         let (name, most) = (self.name(number)?, self.most()?);
-        let (when, when_key) = self.when()?;
+        let (mut when, when_key) = self.when()?;
+        let amounts = self.amounts()?;
+        if self.kind == RequestKind::Clock && when_key == "kind" {
+            when = amounts.clock.when();
+        }
         self.refuse_what_no_request_has(&when)?;
         let requests = s.requests.clone().unwrap_or_default();
         if s.requests.as_ref().is_some_and(Vec::is_empty) {
@@ -34,7 +38,7 @@ impl Check<'_, RequestKind> {
             when,
             when_key,
             most,
-            amounts: self.amounts()?,
+            amounts,
             rate_key: if s.rate.is_some() { "rate" } else { "kind" },
             requests,
             topics: selector.topics.unwrap_or_default(),
@@ -119,7 +123,11 @@ impl Check<'_, RequestKind> {
             return Ok(());
         }
         let problem = format!("a `{}` happens to a process, not to events or requests", self.kind.name());
-        let instead = "Leave it out; `at`, `nth` and their like say when, and `instance` which process.";
+        let instead = if self.kind == RequestKind::Clock {
+            "Leave it out; `at`, `times` and `period` say when."
+        } else {
+            "Leave it out; `at`, `nth` and their like say when, and `instance` which process."
+        };
         Err(self.wrong("where", problem, instead))
     }
 
@@ -166,6 +174,9 @@ impl Check<'_, RequestKind> {
         amounts.latency_us = s.latency.map_or(amounts.latency_us, Span::us);
         amounts.grace_us = s.grace.map_or(amounts.grace_us, Span::us);
         amounts.instance = s.instance;
+        if self.kind == RequestKind::Clock {
+            amounts.clock = self.clock(self.one_trigger()?.is_some())?;
+        }
         amounts.rate = s.rate.or(amounts.rate);
         amounts.sizes = s.sizes.clone().unwrap_or(amounts.sizes);
         match (self.kind, amounts.rate) {
@@ -201,9 +212,13 @@ impl CheckedRequest {
         }
         let key = |name: &str| format!("fault[{}].{name}", self.index);
         let kind = self.kind.name();
-        if self.when.is_by_time() {
+        if self.when.is_by_time() && !self.begins_at_start() {
             let problem = format!("a moment begins this `{kind}`, and the pace `unpaced` waits for none");
-            let instead = "Have requests begin it, with `nth`, `every` or `probability`, or write another `pace.mode`.";
+            let instead = if self.kind == RequestKind::Clock {
+                "Write `shift`, or another `pace.mode`."
+            } else {
+                "Have requests begin it, with `nth`, `every` or `probability`, or write another `pace.mode`."
+            };
             return Err(SettingError::new(key(self.when_key), problem, instead));
         }
         if let Some(Rate::Share(_)) = self.amounts.rate {

@@ -25,6 +25,7 @@ pub(in crate::plan) enum RequestKind {
     Crash,
     Restart,
     Freeze,
+    Clock,
 }
 
 const SECOND: i64 = 1_000_000;
@@ -39,11 +40,14 @@ macro_rules! with {
 /// Parameters of what happens to a process.
 const OF_PROCESS: &[&str] = &["length", "instance", "probability", "nth", "every", "times", "at", "period"];
 
+/// Parameters of what happens to the wall clock, which knows of no commits.
+const OF_CLOCK: &[&str] = &["shift", "step", "drift", "length", "times", "at", "period"];
+
 /// Parameters of a restart.
 const OF_RESTART: &[&str] = &["grace", "length", "instance", "probability", "nth", "every", "times", "at", "period"];
 
 impl RequestKind {
-    pub(in crate::plan) const ALL: [Self; 15] = [
+    pub(in crate::plan) const ALL: [Self; 16] = [
         Self::LostAck,
         Self::Disconnect,
         Self::BrokerDown,
@@ -59,6 +63,7 @@ impl RequestKind {
         Self::Crash,
         Self::Restart,
         Self::Freeze,
+        Self::Clock,
     ];
 
     /// Finds the kind of that name, if it is one of these.
@@ -67,17 +72,17 @@ impl RequestKind {
     }
 
     pub(in crate::plan) fn legality(self) -> Legality {
-        if self == Self::LostAck { Legality::B } else { Legality::A }
+        if matches!(self, Self::LostAck | Self::Clock) { Legality::B } else { Legality::A }
     }
 
     /// Whether a client writes, or is handed, something once more because of it.
     pub(in crate::plan) fn redelivers(self) -> bool {
-        matches!(self, Self::LostAck | Self::Rebalance) || self.is_of_process()
+        matches!(self, Self::LostAck | Self::Rebalance | Self::Crash | Self::Restart | Self::Freeze)
     }
 
-    /// Whether it happens to the build's process, and counts commits instead of requests.
+    /// Whether it happens to the build's process or its clock, over every transport, and counts no requests: commits, or nothing.
     pub(in crate::plan) fn is_of_process(self) -> bool {
-        matches!(self, Self::Crash | Self::Restart | Self::Freeze)
+        matches!(self, Self::Crash | Self::Restart | Self::Freeze | Self::Clock)
     }
 
     /// Whether a number of commits begins an instance where the scenario does not say what does.
@@ -100,7 +105,7 @@ impl RequestKind {
     pub(super) fn when(self, preset: Preset) -> Option<When> {
         Some(match self {
             Self::LostAck => preset.choose(None, Some(When::Probability(0.001)), Some(When::OnceEach))?,
-            Self::Disconnect | Self::BrokerDown | Self::BrokerSlow | Self::Freeze => When::Times(1),
+            Self::Disconnect | Self::BrokerDown | Self::BrokerSlow | Self::Freeze | Self::Clock => When::Times(1),
             Self::SlowReader | Self::SlowSink | Self::Batch => When::Always,
             Self::PartialLoss => When::Probability(preset.choose(0.001, 0.01, 0.2)),
             Self::NotLeader | Self::Loading | Self::Throttle => When::Times(preset.choose(1, 10, 1)),
@@ -164,6 +169,7 @@ impl FaultKind for RequestKind {
             Self::Crash => "crash",
             Self::Restart => "restart",
             Self::Freeze => "freeze",
+            Self::Clock => "clock",
         }
     }
 
@@ -177,6 +183,7 @@ impl FaultKind for RequestKind {
             Self::Batch => &with!["sizes"],
             Self::Crash | Self::Freeze => OF_PROCESS,
             Self::Restart => OF_RESTART,
+            Self::Clock => OF_CLOCK,
             _ => &with![],
         }
     }

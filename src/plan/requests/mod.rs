@@ -6,11 +6,13 @@
 //! begins an instance, nobody can plan which event that request carries: requests are the client's own.
 
 mod check;
+mod clock;
 mod kind;
 mod rate;
 mod resolve;
 mod sizes;
 
+pub use clock::{ClockChange, Drift};
 pub(super) use kind::RequestKind;
 pub use rate::Rate;
 pub(super) use resolve::{Asking, Resolved, moment_of};
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::fault::Preset;
 use super::trigger::At;
 use super::{Legality, Role, Seed};
 use crate::recording::Place;
@@ -117,6 +120,11 @@ pub enum RequestEffect {
     Freeze {
         /// Which process.
         victim: Victim,
+    },
+    /// The wall clock of all processes of the build is wrong.
+    Clock {
+        /// How.
+        change: ClockChange,
     },
 }
 
@@ -229,6 +237,8 @@ pub(super) struct LoggedRequests {
     pub(super) kind: String,
     /// Moments since the schedule's start.
     pub(super) moments_us: BTreeSet<i64>,
+    /// By how much a clock is wrong, in microseconds, where that is said.
+    pub(super) by_us: Option<i64>,
     /// Requests, by partition where the fault touches partitions one by one.
     pub(super) requests: BTreeMap<Option<(String, i32)>, BTreeSet<u64>>,
 }
@@ -245,12 +255,21 @@ struct Amounts {
     sizes: Sizes,
     grace_us: i64,
     instance: Option<u32>,
+    clock: clock::Written,
 }
 
 impl Default for Amounts {
     fn default() -> Self {
         let sizes = Sizes::Turns(Vec::new());
-        Self { latency_us: 0, time_us: 0, rate: None, sizes, grace_us: GRACE_US, instance: None }
+        Self {
+            latency_us: 0,
+            time_us: 0,
+            rate: None,
+            sizes,
+            grace_us: GRACE_US,
+            instance: None,
+            clock: clock::Written::of(Preset::Normal),
+        }
     }
 }
 
@@ -258,6 +277,8 @@ impl Default for Amounts {
 #[derive(Debug, Clone, PartialEq)]
 enum When {
     Always,
+    /// From the start on.
+    Start,
     Probability(f64),
     Nth(u64),
     Every(u64),
@@ -271,7 +292,7 @@ enum When {
 
 impl When {
     fn is_by_time(&self) -> bool {
-        matches!(self, Self::Times(_) | Self::At(_) | Self::Period(_))
+        matches!(self, Self::Start | Self::Times(_) | Self::At(_) | Self::Period(_))
     }
 }
 
@@ -284,14 +305,23 @@ impl CheckedRequest {
     pub(super) fn legality(&self) -> Legality {
         self.kind.legality()
     }
+
+    /// Whether it is there from the start on, whatever the pace.
+    pub(super) fn begins_at_start(&self) -> bool {
+        self.when == When::Start
+    }
 }
 
 impl RequestFault {
-    /// Whether it happens to the build's process: over every transport, and begun by commits instead of requests.
+    /// Whether it happens to the build's process or its clock: over every transport, and begun by commits instead of requests, or by
+    /// moments.
     pub fn is_of_process(&self) -> bool {
         matches!(
             self.effect,
-            RequestEffect::Crash { .. } | RequestEffect::Restart { .. } | RequestEffect::Freeze { .. }
+            RequestEffect::Crash { .. }
+                | RequestEffect::Restart { .. }
+                | RequestEffect::Freeze { .. }
+                | RequestEffect::Clock { .. }
         )
     }
 }

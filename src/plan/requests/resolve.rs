@@ -6,9 +6,10 @@ use super::super::flag_change::CheckedChange;
 use super::super::seed::{DrawKey, Purpose, Seed};
 use super::super::summary::FaultSummary;
 use super::super::trigger::At;
+use super::clock;
 use super::{
-    Amounts, AtRequests, CheckedRequest, Rate, ReadRate, RequestEffect, RequestFault, RequestKind, RequestTrigger,
-    Victim, When,
+    Amounts, AtRequests, CheckedRequest, ClockChange, Rate, ReadRate, RequestEffect, RequestFault, RequestKind,
+    RequestTrigger, Victim, When,
 };
 use crate::recording::Place;
 use crate::settings::Span;
@@ -113,6 +114,7 @@ impl Asking {
         }
         match &fault.when {
             When::Always => RequestTrigger::Always,
+            When::Start => RequestTrigger::Moments(vec![0]),
             When::Probability(chance) => RequestTrigger::Probability { chance: *chance, seed },
             When::Nth(number) => RequestTrigger::Nth(*number),
             When::Every(number) => RequestTrigger::Every(*number),
@@ -136,7 +138,7 @@ impl Asking {
     }
 
     fn effect(&self, fault: &CheckedRequest, seed: Seed) -> RequestEffect {
-        let Amounts { latency_us, time_us, rate, sizes, grace_us, instance } = &fault.amounts;
+        let Amounts { latency_us, time_us, rate, sizes, grace_us, instance, clock } = &fault.amounts;
         let (latency_us, time_us, grace_us) = (*latency_us, *time_us, *grace_us);
         let victim = instance.map_or(Victim::Drawn(seed), Victim::Instance);
         match fault.kind {
@@ -158,6 +160,15 @@ impl Asking {
             RequestKind::Crash => RequestEffect::Crash { victim },
             RequestKind::Restart => RequestEffect::Restart { victim, grace_us },
             RequestKind::Freeze => RequestEffect::Freeze { victim },
+            RequestKind::Clock => {
+                let logged_us = fault.replayed.as_ref().and_then(|logged| logged.by_us);
+                let change = match (clock.draw(seed, &fault.name), logged_us) {
+                    (ClockChange::Shift(_), Some(us)) => ClockChange::Shift(us),
+                    (ClockChange::Step(_), Some(us)) => ClockChange::Step(us),
+                    (change, _) => change,
+                };
+                RequestEffect::Clock { change }
+            }
         }
     }
 
@@ -213,7 +224,10 @@ impl RequestFault {
             kind: self.kind.to_owned(),
             legality: self.legality,
             planned: moments.unwrap_or(0),
-            coverage: Vec::new(),
+            coverage: match self.effect {
+                RequestEffect::Clock { change } => clock::figures(change, self.length_us),
+                _ => Vec::new(),
+            },
             at_requests: Some(AtRequests {
                 begins: self.begins(),
                 by_time: moments.is_some(),
@@ -225,6 +239,9 @@ impl RequestFault {
 
     /// When an instance begins and how long it lasts, in words.
     fn begins(&self) -> String {
+        if let RequestEffect::Clock { change } = self.effect {
+            return self.clock_in_words(change);
+        }
         let of = match (&self.requests[..], &self.trigger) {
             (_, RequestTrigger::Moments(_)) | ([], _) => String::new(),
             (requests, _) => format!(" of {}", requests.join(", ")),
@@ -242,18 +259,36 @@ impl RequestFault {
             }
             RequestTrigger::Every(number) => format!("with one {what}{of} in {number}"),
             RequestTrigger::OnceEach => "with the first request of each call".to_owned(),
-            RequestTrigger::Moments(moments) => match &moments[..] {
-                [] => "at no moment of the replay".to_owned(),
-                [moment] => format!("at {} of the replay", Span(moment_of(*moment))),
-                [first, .., last] => {
-                    let (first, last) = (Span(moment_of(*first)), Span(moment_of(*last)));
-                    format!("at {} moments of the replay, {first} to {last}", moments.len())
-                }
-            },
+            RequestTrigger::Moments(moments) => moments_in_words(moments),
         };
         let length = if self.length_us > 0 { format!(", for {}", Span(micros(self.length_us))) } else { String::new() };
         let most = if self.most < u64::MAX { format!(", {} times at most", self.most) } else { String::new() };
         format!("{begins}{length}{most}")
+    }
+
+    /// What is wrong with a clock, and when.
+    fn clock_in_words(&self, change: ClockChange) -> String {
+        let moments = self.moments_us().unwrap_or_default();
+        let when = match change {
+            ClockChange::Step(_) => moments_in_words(moments),
+            _ if moments.is_empty() => "at no moment of the replay".to_owned(),
+            ClockChange::Shift(_) => "from the build's start on".to_owned(),
+            ClockChange::Drift(_) => "from the schedule's start on".to_owned(),
+        };
+        let length = if self.length_us > 0 { format!(", {}", clock::for_long(self.length_us)) } else { String::new() };
+        let most = if self.most < u64::MAX { format!(", {} times at most", self.most) } else { String::new() };
+        format!("the wall clock is {change} {when}{length}{most}")
+    }
+}
+
+fn moments_in_words(moments: &[i64]) -> String {
+    match moments {
+        [] => "at no moment of the replay".to_owned(),
+        [moment] => format!("at {} of the replay", Span(moment_of(*moment))),
+        [first, .., last] => {
+            let (first, last) = (Span(moment_of(*first)), Span(moment_of(*last)));
+            format!("at {} moments of the replay, {first} to {last}", moments.len())
+        }
     }
 }
 

@@ -28,10 +28,11 @@ fn every_kind_takes_its_presets() {
             }
             let one = resolved(&text);
             assert_eq!((one.kind, one.name.as_str()), (kind.name(), format!("{}-1", kind.name()).as_str()));
-            assert_eq!(one.legality, if one.kind == "lost-ack" { Legality::B } else { Legality::A });
-            let of_process = ["crash", "restart", "freeze"].contains(&one.kind);
-            assert_eq!(one.redelivers, of_process || ["lost-ack", "rebalance"].contains(&one.kind));
-            assert_eq!(one.is_of_process(), of_process);
+            let of_failures = ["lost-ack", "clock"].contains(&one.kind);
+            assert_eq!(one.legality, if of_failures { Legality::B } else { Legality::A });
+            let ends = ["crash", "restart", "freeze"].contains(&one.kind);
+            assert_eq!(one.redelivers, ends || ["lost-ack", "rebalance"].contains(&one.kind));
+            assert_eq!(one.is_of_process(), ends || one.kind == "clock");
         }
     }
     let harsh = |kind: &str| resolved(&format!("kind = '{kind}'\npreset = 'harsh'"));
@@ -75,6 +76,61 @@ fn what_is_written_goes_before_the_preset() {
     assert_eq!(resolved("kind = 'broker-down'\nnth = 1").length_us, 5_000_000);
     let one = resolved("kind = 'rebalance'\ntimes = 2\nlength = '2s'\nwhere = { groups = ['g'] }");
     assert_eq!((one.groups, one.length_us), (vec!["g".to_owned()], 2_000_000));
+}
+
+#[test]
+fn a_clock_is_wrong_from_the_start_or_from_its_moments_on() {
+    let by = |text: &str| match resolved(&format!("kind = 'clock'\n{text}")) {
+        RequestFault { effect: RequestEffect::Clock { change }, trigger, length_us, .. } => {
+            (change, trigger, length_us)
+        }
+        other => panic!("{other:?}"),
+    };
+    let start = RequestTrigger::Moments(vec![0]);
+    assert_eq!(by("shift = '-1h'"), (ClockChange::Shift(-3_600_000_000), start.clone(), 0));
+    assert_eq!(by("drift = '-1%'"), (ClockChange::Drift(-0.01), start, 0));
+    let moments = RequestTrigger::Moments(vec![90_000_000]);
+    assert_eq!(by("step = '5m'\nat = ['90s']\nlength = '3s'"), (ClockChange::Step(300_000_000), moments, 3_000_000));
+    let (harsh, trigger, _) = by("preset = 'harsh'");
+    assert_eq!(harsh, ClockChange::Step(-3_600_000_000));
+    assert!(matches!(trigger, RequestTrigger::Moments(moments) if moments.len() == 1));
+    for (preset, us) in [("calm", 1_000_000), ("normal", 300_000_000)] {
+        let (change, ..) = by(&format!("preset = '{preset}'"));
+        assert!([ClockChange::Step(us), ClockChange::Step(-us)].contains(&change), "{change:?}");
+    }
+    // No delivery is another, nor is anything handed over once more.
+    let (source, text) = (Synthetic::even(100, 1_000), fault("kind = 'clock'"));
+    assert_eq!(deliveries(&planned(&source, &text)), delivered(&source, ""));
+    assert!(!settings(&text).redelivers() && !planned(&source, &text).redelivers());
+    let error = setting_error(&source, &format!("{UNPACED}{text}"));
+    assert_eq!(error.key, "fault[0].kind");
+    assert!(planned(&source, &format!("{UNPACED}{}", fault("kind = 'clock'\nshift = '1s'"))).request_faults().is_ok());
+}
+
+#[test]
+fn a_log_says_by_how_much_a_clock_was_wrong() {
+    let source = Arc::new(Synthetic::even(1_000, 1_000));
+    let replayed = |log: &str| {
+        let mut settings = settings(&fault("kind = 'clock'\nstep = '5m'\nname = 'c'"));
+        settings.replay_log = Some(FaultLog::read(log.as_bytes()).map_err(|error| error.to_string())?);
+        let plan = plan_over(Arc::clone(&source) as Arc<_>, &settings, Seed(7), spill()).unwrap();
+        Ok::<_, String>(plan.request_faults().unwrap().remove(0))
+    };
+    let line = |at: i64, by: i64| format!("{{\"fault\":\"c\",\"kind\":\"clock\",\"moment_us\":{at},\"by_us\":{by}}}\n");
+    let one = replayed(&line(7, -9)).unwrap();
+    assert_eq!(one.effect, RequestEffect::Clock { change: ClockChange::Step(-9) });
+    assert_eq!(one.trigger, RequestTrigger::Moments(vec![7]));
+    assert!(replayed(&(line(7, -9) + &line(8, -8))).unwrap_err().contains("another amount"));
+    assert!(
+        replayed("{\"fault\":\"c\",\"kind\":\"clock\",\"topic\":\"a\",\"partition\":0,\"offset\":1,\"by_us\":1}")
+            .is_err()
+    );
+    // Written as it is read.
+    let plan = planned(&source, &fault("kind = 'clock'\nstep = '5m'\nat = ['1s']\nname = 'c'"));
+    let begun = BegunInstance { fault: "c".to_owned(), request: None, partition: None, at_us: 1_000_100 };
+    let mut log = Vec::new();
+    request_log(&plan, std::iter::once(begun), &mut log).unwrap();
+    assert_eq!(String::from_utf8(log).unwrap(), line(1_000_000, 300_000_000));
 }
 
 #[test]

@@ -22,13 +22,13 @@ pub(super) fn flags(report: &Report, page: &mut Page) {
     });
 }
 
-/// Writes how the builds' wall clocks followed the events; nothing where they had the machine's.
+/// Writes how the builds' wall clocks were set; nothing where they had the machine's.
 pub(super) fn wall_clock(report: &Report, page: &mut Page) {
     let Some(clock) = &report.wall_clock else { return };
     page.section("section id=\"wall-clock\"", "Wall clock", |page| {
         page.leaf(
             "p class=\"about\"",
-            "What builds took for the time of day was where the schedule stood in event time.",
+            "What builds took for the time of day was set: to where the schedule stood in event time, or wrong, as faults wanted.",
         );
         page.list(REGISTERED_BYTES, "clocks", &clock.says, |page, said| page.text(said));
     });
