@@ -57,6 +57,7 @@ mod sightings;
 mod sorted;
 mod state;
 mod strays;
+mod time_shift;
 mod timing;
 mod trend;
 mod units;
@@ -91,6 +92,7 @@ pub use regions::Region;
 pub use rules::{CompareSettings, EventTime, Order, Rules, ToleranceSettings};
 pub use series::{DriveSeries, Series};
 pub use state::{Convergence, TableRows};
+pub use time_shift::{Shifted, TimeShift, shifted};
 pub use verdict::{Facts, FidelityBounds, judge, off_schedule};
 
 use std::collections::BTreeMap;
@@ -493,6 +495,9 @@ pub struct Comparison {
     pub expected: Vec<Expected>,
     /// Redelivery idempotence; none where no fault redelivered or the relation is off.
     pub idempotency: Option<Idempotency>,
+    /// Time shift; none where the relation is off.
+    #[serde(default)]
+    pub time_shift: Option<TimeShift>,
     /// Latency of each build; none where unpaced.
     pub latency: Option<Latency>,
     /// How far each drive was behind, as far as it is known.

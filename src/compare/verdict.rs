@@ -14,7 +14,7 @@ use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
 use super::shared;
 use super::timing;
-use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, Verdict};
+use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, TimeShift, Verdict};
 use crate::outcome::{Ending, EndingReport};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary, is_of_process};
 
@@ -134,6 +134,7 @@ fn decide(facts: &Facts<'_>, findings: &[Finding]) -> (Verdict, Vec<String>) {
     };
     let mut failed = new_failing;
     failed.extend(sentences(Some(false)));
+    failed.extend(time_shift(facts, TimeShift::is_broken_by_new));
     let unsure: Vec<String> = untested(facts).into_iter().chain(sentences(None)).collect();
     match (failed.is_empty(), unsure.is_empty()) {
         (false, _) => (Verdict::Differ, failed.into_iter().chain(unsure).collect()),
@@ -205,7 +206,14 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     sentences.extend(unknown_schemas(facts.comparison));
     sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
     sentences.extend(idempotency_rests_on_shared_state(facts));
+    sentences.extend(time_shift(facts, |found| found.untold.is_some()));
     sentences
+}
+
+/// What is to be said of the time shift, where it `is` so.
+fn time_shift(facts: &Facts<'_>, is: impl Fn(&TimeShift) -> bool) -> Option<String> {
+    let found = facts.comparison.time_shift.as_ref().filter(|found| is(found))?;
+    Some(format!("time shift {}: {}", found.result(), found.note().trim_end_matches('.')))
 }
 
 /// Why redelivery says nothing of builds whose drives may have shared state, if they were redelivered to.
@@ -358,6 +366,7 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     let mut warnings: Vec<String> = facts.comparison.idempotency.iter().flat_map(sentences::broken_by_both).collect();
     warnings.extend(lagging::broken_by_both(facts, bounds));
     warnings.extend(unreadable_in_both(facts.comparison));
+    warnings.extend(time_shift(facts, |found| found.untold.is_none() && found.old.breaks() && found.new.breaks()));
     warnings.extend(identity_unfound(facts.comparison));
     warnings.extend(moved_at_most(facts.comparison));
     if facts.comparison.idempotency.is_none() {

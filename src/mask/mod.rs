@@ -23,6 +23,7 @@ mod scan;
 mod secret;
 mod settings;
 mod sightings;
+mod times;
 mod topics;
 mod tracing;
 
@@ -35,6 +36,7 @@ pub use rewrite::{RewriteError, RewriteReport, rewrite};
 pub use secret::MaskKey;
 pub use settings::{Form, KeepSettings, MethodName, Otherwise, Policy, PolicySettings, RuleSettings};
 pub use sightings::Sighting;
+pub use times::{Moved, TimePath, TimeUnit, Times};
 
 /// What is done about data that looks personal and that no rule masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lens::{Lens, all_shown, shown};
 use super::opened::Opened;
 use super::schema::PAGE_ROWS;
 use super::shelf::{Piece, PieceKey};
@@ -21,6 +22,7 @@ const SCATTERED: usize = 32;
 #[derive(Debug)]
 pub struct Lookup {
     recording: Arc<Opened>,
+    lens: Option<Arc<dyn Lens>>,
     columns: Columns,
     /// The piece used last stands in front.
     recent: Vec<(PieceKey, Arc<Piece>)>,
@@ -29,7 +31,12 @@ pub struct Lookup {
 impl Recording {
     /// Returns a reader of events by place.
     pub fn lookup(&self, columns: Columns) -> Lookup {
-        Lookup { recording: Arc::clone(&self.inner), columns, recent: Vec::with_capacity(RECENT) }
+        Lookup {
+            recording: Arc::clone(&self.inner),
+            lens: self.lens.clone(),
+            columns,
+            recent: Vec::with_capacity(RECENT),
+        }
     }
 }
 
@@ -43,6 +50,20 @@ impl Lookup {
     /// take more than a gigabyte; otherwise names the segment that cannot be
     /// read, and the cause.
     pub fn fetch(&mut self, places: &[Place]) -> Result<EventBatch, RecordingError> {
+        let batch = self.fetch_all(places)?;
+        Ok(self.seen(batch))
+    }
+
+    /// Shows a batch as it is to be seen.
+    fn seen(&self, batch: EventBatch) -> EventBatch {
+        match &self.lens {
+            Some(lens) => all_shown(&**lens, &batch),
+            None => batch,
+        }
+    }
+
+    /// Reads events as they lie there.
+    fn fetch_all(&mut self, places: &[Place]) -> Result<EventBatch, RecordingError> {
         if let Some(batch) = self.fetch_run(places)? {
             return Ok(batch);
         }
@@ -72,8 +93,13 @@ impl Lookup {
             return self.fetch(places)?.iter().enumerate().try_for_each(|(index, event)| take(index, event));
         }
         for (index, &place) in places.iter().enumerate() {
+            let lens = self.lens.clone();
             let piece = self.piece(place)?;
-            take(index, piece.batch.get((place.row - piece.first_row) as usize))?;
+            let event = piece.batch.get((place.row - piece.first_row) as usize);
+            match lens {
+                Some(lens) => shown(&*lens, event, |event| take(index, event))?,
+                None => take(index, event)?,
+            }
         }
         Ok(())
     }
@@ -88,9 +114,10 @@ impl Lookup {
         if let Some(batch) = self.fetch_run(places)?
             && batch.payload_bytes(batch.len()) <= bytes_max
         {
-            return Ok(batch);
+            return Ok(self.seen(batch));
         }
-        self.gather(places.iter().copied(), bytes_max.min(FETCH_BYTES_MAX))
+        let batch = self.gather(places.iter().copied(), bytes_max.min(FETCH_BYTES_MAX))?;
+        Ok(self.seen(batch))
     }
 
     /// Shares the bytes of a decoded piece where the places are consecutive rows of it, which is how most plans read.

@@ -19,6 +19,7 @@ mod gaps;
 mod gather;
 mod home;
 mod import;
+mod lens;
 mod location;
 mod lookup;
 mod manifest;
@@ -50,6 +51,7 @@ pub use import::{
     ImportError, ImportReport, ImportSettings, Input, InputFormat, LineFormat, LineProblem, import, print_decoded,
     print_event,
 };
+pub use lens::Lens;
 pub use location::{Location, LocationError, StoreKind, StoreUrl};
 pub use lookup::Lookup;
 pub use manifest::{

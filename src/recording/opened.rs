@@ -8,6 +8,7 @@ use std::thread;
 use super::RecordingError;
 use super::coverage::{Coverage, Tracker};
 use super::home::Home;
+use super::lens::Lens;
 use super::location::Location;
 use super::manifest::{self, Manifest, SegmentFacts};
 use super::segment::Segment;
@@ -32,6 +33,8 @@ pub struct Partition {
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub(super) inner: Arc<Opened>,
+    /// What its events are seen through by whoever reads them by place.
+    pub(super) lens: Option<Arc<dyn Lens>>,
 }
 
 /// What the clones of a recording share.
@@ -135,6 +138,7 @@ impl Recording {
             .collect();
         let segments = covered.into_iter().map(|(path, bytes, coverage)| index(path, bytes, &coverage, &ids)).collect();
         Ok(Self {
+            lens: None,
             inner: Arc::new(Opened {
                 path: path.to_owned(),
                 home,

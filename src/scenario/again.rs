@@ -65,7 +65,8 @@ pub fn compare_outcomes(
     gates.check_figures(&figures).map_err(refused)?;
     let checked = checked.with_figures(figures);
     let timed = !is_used_again(old);
-    let terms = Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None, timed };
+    let terms =
+        Terms { rules: &checked, gates: &gates, seed: Seed(rules.settings.seed), recording: None, shift: None, timed };
     let mut comparison = compared(&drives, &terms, stop)?;
     // Nobody can drive new here: what only one drive more could settle stays suspected.
     comparison.wants_new_again = false;

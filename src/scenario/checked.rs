@@ -13,6 +13,7 @@ use super::policy::read_policy;
 use super::run::Terms;
 use super::source::Problem;
 use super::stand::{Stand, stand};
+use super::time_shift::{SHIFTED, ShiftRules};
 use super::{Scenario, ScenarioError};
 use crate::compare::{Expectations, FidelityBounds, Figures, Gates, Rules};
 use crate::drive::{
@@ -45,6 +46,8 @@ pub struct Checked {
     pub gates: Gates,
     /// Whether each build is to be held against itself without the redelivered events.
     pub wants_redelivery: bool,
+    /// The relation `time-shift`; none where it is off.
+    pub(super) shift: Option<Arc<ShiftRules>>,
     /// Fault log whose instances are injected instead of drawn ones.
     pub fault_log: Option<PathBuf>,
     /// Whether old is driven in any case; else an outcome of an earlier run is used again where nothing can be another.
@@ -75,6 +78,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let seed = Seed(settings.seed);
     let stubs = wrong.keep(StubRules::check(&settings.effect, settings.stubs, scenario.folder(), seed));
     let schemas = wrong.keep(recording.as_ref().map_or_else(|| Ok(Schemas::default()), schemas));
+    let known = schemas.clone();
     let (rules, gates) = wrong.comparison();
     wrong.hosts();
     let effects = settings.effect.iter().map(|effect| &effect.name);
@@ -128,6 +132,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
             wrong.keep(build.check_topics(key, &outputs));
         }
     }
+    let shift = wrong.shift(plan.as_ref(), known.as_ref());
     let mut problems = wrong.problems;
     problems.sort_by_key(Problem::line);
     // Each part may be sound by itself where they do not go with each other.
@@ -155,6 +160,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
         rules,
         gates,
         wants_redelivery,
+        shift,
         fault_log,
         fresh: false,
         old_stand,
@@ -210,6 +216,12 @@ impl Wrong<'_> {
             self.keep(gates.check_figures(figures));
         }
         (rules.zip(figures).map(|(rules, figures)| rules.with_figures(figures)), gates)
+    }
+
+    /// The relation `time-shift`; none where it is off, or nothing is held against itself.
+    fn shift(&mut self, plan: Option<&Plan>, schemas: Option<&Schemas>) -> Option<Arc<ShiftRules>> {
+        let shift = ShiftRules::check(&self.scenario.settings.relations, plan?.topics(), schemas?);
+        self.keep(shift).flatten().filter(|_| self.scenario.against.is_none())
     }
 
     /// What is expected of new; none where some of it cannot be used. What is wrong with what was accepted stands in its own file.
@@ -367,6 +379,9 @@ impl Checked {
         if self.wants_redelivery {
             names.extend(["old-once".into(), "new-once".into()]);
         }
+        if self.shift.is_some() {
+            names.extend([format!("old{SHIFTED}"), format!("new{SHIFTED}")]);
+        }
         names
     }
 
@@ -387,6 +402,7 @@ impl Checked {
             gates: &self.gates,
             seed: self.plan.seed(),
             recording: Some(&self.recording),
+            shift: self.shift.as_deref(),
             timed: true,
         }
     }

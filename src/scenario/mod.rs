@@ -28,6 +28,7 @@ mod scenario;
 mod settings;
 mod source;
 mod stand;
+mod time_shift;
 mod tree;
 mod wall_clock;
 

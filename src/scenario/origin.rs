@@ -125,6 +125,11 @@ fn relations(comparison: &Comparison, redelivers: bool) -> Vec<RelationFacts> {
         }),
         None => {}
     }
+    relations.extend(comparison.time_shift.as_ref().map(|found| RelationFacts {
+        name: "time-shift".into(),
+        result: found.result().into(),
+        note: found.note(),
+    }));
     relations
 }
 

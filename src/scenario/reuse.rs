@@ -39,7 +39,10 @@ const RUNS_MAX: usize = 50;
 const FILES_MAX: usize = 200_000;
 
 /// Sections of a scenario that reach no drive of old, and the recording, which counts by its hash.
-const REACHES_NOT: [&str; 8] = ["recording", "new", "compare", "expected", "figure", "gates", "warnings", "relations"];
+const REACHES_NOT: [&str; 7] = ["recording", "new", "compare", "expected", "figure", "gates", "warnings"];
+
+/// Keys of `[relations]` that change what a drive of old is handed; the others reach none.
+const RELATIONS_REACH: [&str; 2] = ["time-shift", "event-times"];
 
 /// Keys of `[old]` that reach none: its name, and the revision, which counts by its tree.
 const OLD_REACHES_NOT: [&str; 2] = ["name", "git"];
@@ -300,6 +303,12 @@ fn driving(checked: &Checked) -> Json {
     if let Json::Object(sections) = &mut said {
         for name in REACHES_NOT {
             sections.remove(name);
+        }
+        if let Some(Json::Object(relations)) = sections.get_mut("relations") {
+            relations.retain(|key, _| RELATIONS_REACH.contains(&key.as_str()));
+            if relations.is_empty() {
+                sections.remove("relations");
+            }
         }
         if let Some(Json::Object(old)) = sections.get_mut("old") {
             for name in OLD_REACHES_NOT {

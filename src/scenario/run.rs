@@ -12,6 +12,7 @@ use super::folder::{Destination, RunFolder};
 use super::golden::Golden;
 use super::reuse::{UsedAgain, use_again};
 use super::stand::{built, changed_meanwhile};
+use super::time_shift::{SHIFTED, ShiftRules};
 use crate::clock::Stop;
 use crate::compare::{
     Clocked, CompareError, Comparison, EventTimes, Facts, Gates, Redelivered, Rules, compare, idempotency, judge,
@@ -255,15 +256,21 @@ fn driven(
 ) -> Result<Vec<(String, Outcome)>, ScenarioError> {
     fs::create_dir_all(outcomes).map_err(|source| ScenarioError::Folder { path: outcomes.to_owned(), source })?;
     let once = checked.plan.once();
+    let later =
+        checked.shift.as_ref().map(|shift| (checked.plan.moved(shift.by_us()), shift.recording(&checked.recording)));
     let mut jobs = Vec::new();
     for name in names {
-        let plan = if name.ends_with("-once") { &once } else { &checked.plan };
+        let (plan, recording) = match &later {
+            Some((plan, recording)) if name.ends_with(SHIFTED) => (plan, recording),
+            _ if name.ends_with("-once") => (&once, &checked.recording),
+            _ => (&checked.plan, &checked.recording),
+        };
         let deliveries = plan.summary()?.deliveries;
         watcher.started(name, deliveries);
         jobs.push(Job {
             name,
             plan,
-            recording: &checked.recording,
+            recording,
             deliveries: Some(deliveries),
             build: if name.starts_with("old") { &checked.old } else { &checked.new },
             rules: &checked.drive,
@@ -288,6 +295,8 @@ pub(super) struct Terms<'a> {
     pub(super) seed: Seed,
     /// None where nobody knows it.
     pub(super) recording: Option<&'a Recording>,
+    /// The relation `time-shift`; none where it is off.
+    pub(super) shift: Option<&'a ShiftRules>,
     /// Whether old was driven when new was: else how long each took is not compared.
     pub(super) timed: bool,
 }
@@ -303,7 +312,7 @@ pub(super) fn compared(
     stop: &Stop,
 ) -> Result<Comparison, ScenarioError> {
     let _heeding = stop.heed();
-    let Terms { rules, gates, seed, recording, timed } = *terms;
+    let Terms { rules, gates, seed, recording, shift, timed } = *terms;
     let rules = &rules.clone().without_sinks(unseen_sinks(drives));
     let asked = stop.clone();
     let spill = SpillSpace::system().until(move || asked.raised());
@@ -319,7 +328,15 @@ pub(super) fn compared(
             comparison.outputs.insert(name.to_owned(), outputs_of(outcome, stop)?);
         }
     }
-    let named = drives.iter().filter(|(name, _)| !name.ends_with("-once"));
+    let shifted = |build: &str| one(drives, &format!("{build}{SHIFTED}"));
+    if let (Some(shift), Some(old_shifted), Some(new_shifted)) = (shift, shifted("old"), shifted("new")) {
+        let found = shift.hold((&old, old_shifted), (&new, new_shifted), &comparison, rules, &spill)?;
+        comparison.time_shift = Some(found);
+        for (name, outcome) in [("old_shifted", old_shifted), ("new_shifted", new_shifted)] {
+            comparison.outputs.insert(name.to_owned(), outputs_of(outcome, stop)?);
+        }
+    }
+    let named = drives.iter().filter(|(name, _)| !stands_beside(name));
     let named: Vec<(String, &Outcome)> = named.map(|(name, outcome)| (name.replace('-', "_"), outcome)).collect();
     let times = recording.map(|recording| recording as &dyn EventTimes);
     // The draws of its bootstrap are keyed by the scenario's seed.
@@ -381,10 +398,15 @@ pub fn write_report(folder: &RunFolder, report: &Report) -> Result<(), ScenarioE
 /// Parts drives into those of old and those of new, of each first the one that is compared; drives without redelivery apart.
 fn by_build(drives: &[(String, Outcome)]) -> (Vec<Outcome>, Vec<Outcome>) {
     let of = |build: &str| {
-        let named = drives.iter().filter(|(name, _)| name.starts_with(build) && !name.ends_with("-once"));
+        let named = drives.iter().filter(|(name, _)| name.starts_with(build) && !stands_beside(name));
         named.map(|(_, outcome)| outcome.clone()).collect()
     };
     (of("old"), of("new"))
+}
+
+/// Whether a drive is none of those that a build is compared by: its events are others.
+fn stands_beside(drive: &str) -> bool {
+    drive.ends_with("-once") || drive.ends_with(SHIFTED)
 }
 
 fn one<'a>(drives: &'a [(String, Outcome)], name: &str) -> Option<&'a Outcome> {

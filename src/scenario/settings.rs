@@ -11,7 +11,9 @@ use crate::drive::{
     BuildSettings, DriveSettings, EffectSettings, LineageSettings, RegistrySettings, SinkSettings, StubSettings,
     TopicSettings,
 };
+use crate::mask::TimePath;
 use crate::plan::{FaultSettings, FlagChangeSettings, PaceSettings, SelectSettings};
+use crate::settings::{Shift, Span};
 
 /// A scenario: which events are replayed into which two builds, what happens to them on the way, and what counts as broken.
 ///
@@ -104,12 +106,21 @@ pub struct MaskSettings {
 }
 
 /// Rules that each build keeps against itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RelationSettings {
     /// Whether each build is held against itself with and without the redelivered deliveries; by default where a fault
     /// redelivers.
     pub redelivery: Option<bool>,
+    /// By how much all events take place later (`24h`), or earlier (`-24h`), in one more drive of each build, whose outputs are to be the
+    /// same once their times are shifted back. Left out, nobody looks.
+    pub time_shift: Option<Shift>,
+    /// Length of the longest windows that builds gather events in, of which the shift has to be a multiple.
+    pub windows: Option<Span>,
+    /// Times in what builds write, beside the timestamps: paths, or paths with the unit of their numbers.
+    pub times: Vec<TimePath>,
+    /// Times in events, beside the timestamps, by topic.
+    pub event_times: BTreeMap<String, Vec<TimePath>>,
 }
 
 /// Returns the JSON Schema of scenarios, from which editors complete them.
