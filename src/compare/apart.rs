@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn text_of_several_lines_is_shown_line_by_line() {
-        let old: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let old = (0..100).map(|line| format!("line {line}\n")).collect::<Vec<_>>().concat();
         for toml in ["", "topics.t.value = 'text'"] {
             let Some(Apart::Text(apart)) = shown(toml, old.as_bytes(), old.replace("line 50\n", "l\n").as_bytes())
             else {

@@ -493,7 +493,9 @@ mod tests {
             (&[], None),
         ] {
             let mut forms = Forms::default();
-            values.iter().for_each(|value| _ = forms.read(value, &Schemas::default()));
+            for value in values {
+                let _ = forms.read(value, &Schemas::default());
+            }
             assert_eq!(forms.all(), form, "{values:?}");
         }
         let text = sampled(|n| format!(r#"{{"id": {n}}}"#)).forms();

@@ -30,8 +30,13 @@ pub(super) struct Decoder {
     pub(super) name: &'static str,
     /// Valid values, from which mutants are made.
     pub(super) samples: Vec<Vec<u8>>,
-    decode: Box<dyn Fn(&[u8]) -> Result<bool, String>>,
+    decode: Box<dyn Decode>,
 }
+
+/// Reads bytes or refuses them; fails where it does what it must never do.
+trait Decode: Fn(&[u8]) -> Result<bool, String> {}
+
+impl<F: Fn(&[u8]) -> Result<bool, String>> Decode for F {}
 
 impl Decoder {
     /// Throws bytes at the decoder; says whether it read them.
@@ -246,7 +251,7 @@ impl Draws {
         Self(seed)
     }
 
-    /// 64 bits; SplitMix64.
+    /// 64 bits, by splitmix64.
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.0;
