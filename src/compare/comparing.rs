@@ -148,11 +148,8 @@ fn compare_bounded(
     let taken = totals.take_expected();
     let (taking_place, covered) = taken.finish(gathered.looks, &topics, (first_new, old.len()), rules)?;
     let draw = totals.patterns.draw;
-    let judge = if turned {
-        Judge { drive: 0, drives: drives.len(), stretches }
-    } else {
-        Judge { drive: old.len(), drives: old.len() + 1, stretches }
-    };
+    let (judged, judges) = if turned { (0, drives.len()) } else { (old.len(), old.len() + 1) };
+    let judge = Judge { drive: judged, drives: judges, stretches };
     let found = found(totals, covered, judge);
     let candidates = found.iter().flat_map(|(_, _, tally)| &tally.candidates);
     let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));

@@ -3,10 +3,10 @@
 //! Outputs of one key or of one cause depend on each other, and what happens at one time, such as a flush, moves neighbours. So
 //! findings are counted by unit twice. By key or cause a unit has one vote: for the way, such as the drive that is odd, that it
 //! shows most often. By stretch of a drive's outputs every finding counts, but all of a stretch change places together: under the
-//! hypothesis that drives are exchangeable, a stretch that shows the ways c₁ … c_w times is as likely to show them in any other
-//! order, so the sum over stretches of what falls to one way has the distribution of ΣX_s, where X_s is each of c_s1 … c_sw with
-//! probability 1/w. Where findings are independent that is as strong as counting them; where a stretch changed in one go, that
-//! is one piece of evidence, however many outputs it holds.
+//! hypothesis that drives are exchangeable, a stretch that shows its ways so and so often is as likely to show them in any other
+//! order, so what falls to one way is a sum that takes of each stretch one of these numbers, each as likely as the others.
+//! Where findings are independent that is as strong as counting them; where a stretch changed in one go, that is one piece of
+//! evidence, however many outputs it holds.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl Stretches {
 /// How often each way was seen, by unit and by stretch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Units {
-    units: BTreeMap<(u32, u16), u32>,
+    shared: BTreeMap<(u32, u16), u32>,
     stretches: BTreeMap<(u16, u16), u32>,
     /// Votes of identities that are units of their own, by way.
     single: BTreeMap<u16, u64>,
@@ -84,19 +84,19 @@ impl Units {
             return 0;
         };
         let unit = (unit >> (64 - UNIT_BITS)) as u32;
-        let is_known = self.units.range((unit, 0)..=(unit, u16::MAX)).next().is_some();
+        let is_known = self.shared.range((unit, 0)..=(unit, u16::MAX)).next().is_some();
         if !is_known && !room {
             return 0;
         }
         *self.stretches.entry((place.stretch, way)).or_default() += 1;
-        *self.units.entry((unit, way)).or_default() += 1;
+        *self.shared.entry((unit, way)).or_default() += 1;
         usize::from(!is_known)
     }
 
     /// Adds what was seen elsewhere.
     pub(super) fn add(&mut self, other: &Self) {
-        for (unit, times) in &other.units {
-            *self.units.entry(*unit).or_default() += times;
+        for (unit, times) in &other.shared {
+            *self.shared.entry(*unit).or_default() += times;
         }
         for (stretch, times) in &other.stretches {
             *self.stretches.entry(*stretch).or_default() += times;
@@ -109,7 +109,7 @@ impl Units {
     /// Votes by unit: those for `way`, and all.
     pub(super) fn votes(&self, way: u16) -> (u64, u64) {
         let (mut own, mut all) = (self.single.get(&way).copied().unwrap_or_default(), self.single.values().sum());
-        let units: Vec<((u32, u16), u32)> = self.units.iter().map(|(unit, times)| (*unit, *times)).collect();
+        let units: Vec<((u32, u16), u32)> = self.shared.iter().map(|(unit, times)| (*unit, *times)).collect();
         for unit in units.chunk_by(|one, other| one.0.0 == other.0.0) {
             if let Some(most) = most_often(unit) {
                 all += 1;
