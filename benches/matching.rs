@@ -10,12 +10,12 @@ use rehearsal::compare::{CompareSettings, Comparison, Order, Rules, compare};
 use rehearsal::outcome::{Ending, EndingReport, Outcome, OutcomeWriter, Output};
 use rehearsal::spill::SpillSpace;
 
-/// Writes an outcome of the outputs `numbers`; one in `changed` (if not zero) says something else.
+/// Writes an outcome of the outputs `numbers`; one in `changed` (if not zero) says another amount.
 fn outcome(folder: &Path, name: &str, numbers: impl Iterator<Item = u64>, changed: u64) -> Outcome {
     let mut writer = OutcomeWriter::create(folder.join(name), &[], &[]).expect("the outcome can be made");
     for (sequence, number) in numbers.enumerate() {
         let flight = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let amount = if changed > 0 && number % changed == 0 { 251 } else { 250 };
+        let amount = 100 + flight % 400 + u64::from(changed > 0 && number % changed == 0);
         let value = format!(
             r#"{{"payment_id":"p-{number:08}","flight":"UA{:04}","passenger":"{flight:016x}","amount":{amount}.50,"currency":"EUR","reason":"delay of three hours or more","paid_at":{}}}"#,
             flight % 9_999,
@@ -49,6 +49,7 @@ fn matching(criterion: &mut Criterion) {
     // Odd multiples of a prime modulo the count visit every output once, in another order.
     let shuffled = outcome(folder.path(), "shuffled", (0..outputs).map(|at| at * prime % outputs), 0);
     let changed = outcome(folder.path(), "changed", 0..outputs, 100);
+    let all_changed = outcome(folder.path(), "all-changed", 0..outputs, 1);
     let rules = |identity: &[&str], order| {
         let identity = identity.iter().map(|path| (*path).to_owned()).collect();
         CompareSettings { identity, order, ..CompareSettings::default() }.check().expect("the rules are right")
@@ -64,6 +65,8 @@ fn matching(criterion: &mut Criterion) {
         ("shuffled, by path", &shuffled, &by_path),
         ("1 % changed, by topic and key", &changed, &by_key),
         ("1 % changed, by path", &changed, &by_path),
+        ("all changed at one path, by topic and key", &all_changed, &by_key),
+        ("all changed at one path, by path", &all_changed, &by_path),
     ] {
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| bencher.iter(|| compared(&old, new, rules)));
     }
