@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch};
 
 use super::columns::{Columns, HeadersColumn};
+use super::words::{Texts, Words};
 use super::{Cause, CauseBy, Channel, OutcomeError, Output};
 use crate::plan::Phase;
 use crate::recording::HeadersView;
@@ -13,26 +14,26 @@ use crate::recording::HeadersView;
 #[derive(Debug, Clone)]
 pub struct OutputBatch {
     sequence: Int64Array,
-    topic: StringArray,
+    topic: Texts,
     key: BinaryArray,
     value: BinaryArray,
     arrived: Option<Int64Array>,
-    phase: Option<Vec<Phase>>,
-    channel: Option<Vec<Channel>>,
+    phase: Option<Words<Phase>>,
+    channel: Option<Words<Channel>>,
     partition: Option<Int32Array>,
     timestamp: Option<Int64Array>,
     headers: Option<HeadersColumn>,
     cause: Option<CauseColumns>,
-    malformed: Option<StringArray>,
+    malformed: Option<Texts>,
 }
 
 #[derive(Debug, Clone)]
 struct CauseColumns {
-    topic: StringArray,
+    topic: Texts,
     partition: Int32Array,
     offset: Int64Array,
     attempt: Option<Int32Array>,
-    by: Option<Vec<Option<CauseBy>>>,
+    by: Option<Words<CauseBy>>,
 }
 
 /// One output, borrowed from its batch. Fields as in [`Output`]; what the file lacks has the default.
@@ -116,6 +117,11 @@ impl OutputBatch {
         self.len() == 0
     }
 
+    /// Sequences of all rows.
+    pub(super) fn sequences(&self) -> &[i64] {
+        self.sequence.values()
+    }
+
     /// Output at `row`, borrowed.
     ///
     /// # Panics
@@ -125,15 +131,15 @@ impl OutputBatch {
         OutputView {
             sequence: self.sequence.value(row),
             arrived_us: self.arrived.as_ref().map_or(0, |column| column.value(row)),
-            phase: self.phase.as_ref().map_or(Phase::Main, |column| column[row]),
-            channel: self.channel.as_ref().map_or(Channel::Output, |column| column[row]),
+            phase: self.phase.as_ref().and_then(|column| column.at(row)).unwrap_or_default(),
+            channel: self.channel.as_ref().and_then(|column| column.at(row)).unwrap_or_default(),
             topic: self.topic.value(row),
             partition: self.partition.as_ref().map_or(0, |column| column.value(row)),
             timestamp_ms: self.timestamp.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row)),
             key: bytes_at(&self.key, row),
             value: bytes_at(&self.value, row),
             cause: self.cause.as_ref().and_then(|columns| columns.get(row)),
-            malformed: self.malformed.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row)),
+            malformed: self.malformed.as_ref().and_then(|column| column.at(row)),
             headers: self.headers.as_ref().map_or(HeadersView::EMPTY, |column| column.at(row)),
         }
     }
@@ -143,69 +149,54 @@ impl OutputBatch {
         let columns = Columns { batch, path };
         Ok(Self {
             sequence: columns.required("sequence", columns.long("sequence")?)?,
-            topic: columns.required("topic", columns.text("topic")?)?,
+            topic: required_texts(&columns, "topic")?,
             key: columns.bytes("key")?.unwrap_or_else(|| BinaryArray::new_null(batch.num_rows())),
             value: columns.bytes("value")?.unwrap_or_else(|| BinaryArray::new_null(batch.num_rows())),
             arrived: columns.long("arrived")?,
-            phase: words(&columns, "phase", phase)?,
-            channel: words(&columns, "channel", channel)?,
+            phase: Words::read(&columns, "phase", phase)?,
+            channel: Words::read(&columns, "channel", channel)?,
             partition: columns.int("partition")?,
             timestamp: columns.time_ms("timestamp")?,
             headers: columns.headers("headers")?,
             cause: CauseColumns::read(&columns)?,
-            malformed: columns.text("malformed")?,
+            malformed: Texts::read(&columns, "malformed")?,
         })
     }
 }
 
 impl CauseColumns {
     fn read(columns: &Columns<'_>) -> Result<Option<Self>, OutcomeError> {
-        let parts = (columns.text("cause_topic")?, columns.int("cause_partition")?, columns.long("cause_offset")?);
+        let parts =
+            (Texts::read(columns, "cause_topic")?, columns.int("cause_partition")?, columns.long("cause_offset")?);
         let (Some(topic), Some(partition), Some(offset)) = parts else { return Ok(None) };
         Ok(Some(Self {
             topic,
             partition,
             offset,
             attempt: columns.int("cause_attempt")?,
-            by: nullable_words(columns, "cause_by", cause_by)?,
+            by: Words::read(columns, "cause_by", cause_by)?,
         }))
     }
 
     /// The cause of a row: known where topic, partition and offset all are.
     fn get(&self, row: usize) -> Option<CauseView<'_>> {
-        if self.topic.is_null(row) || self.partition.is_null(row) || self.offset.is_null(row) {
+        let topic = self.topic.at(row)?;
+        if self.partition.is_null(row) || self.offset.is_null(row) {
             return None;
         }
         Some(CauseView {
-            topic: self.topic.value(row),
+            topic,
             partition: self.partition.value(row),
             offset: self.offset.value(row),
             attempt: self.attempt.as_ref().map_or(0, |column| column.value(row)),
-            by: self.by.as_ref().and_then(|column| column[row]).unwrap_or(CauseBy::Build),
+            by: self.by.as_ref().and_then(|column| column.at(row)).unwrap_or(CauseBy::Build),
         })
     }
 }
 
-/// Reads a column of words; a null stands for the default.
-pub(super) fn words<T: Copy + Default>(
-    columns: &Columns<'_>,
-    name: &str,
-    read: fn(&str) -> Option<T>,
-) -> Result<Option<Vec<T>>, OutcomeError> {
-    Ok(nullable_words(columns, name, read)?.map(|words| words.into_iter().map(Option::unwrap_or_default).collect()))
-}
-
-fn nullable_words<T: Copy>(
-    columns: &Columns<'_>,
-    name: &str,
-    read: fn(&str) -> Option<T>,
-) -> Result<Option<Vec<Option<T>>>, OutcomeError> {
-    let Some(column) = columns.text(name)? else { return Ok(None) };
-    let unknown = |word: &str| {
-        OutcomeError::format(columns.path, format_args!("column `{name}` holds the unknown word `{word}`"))
-    };
-    let word = |word: Option<&str>| word.map(|word| read(word).ok_or_else(|| unknown(word))).transpose();
-    column.iter().map(word).collect::<Result<_, _>>().map(Some)
+fn required_texts(columns: &Columns<'_>, name: &str) -> Result<Texts, OutcomeError> {
+    let texts = Texts::read(columns, name)?.ok_or_else(|| columns.missing(name))?;
+    if texts.null_count() > 0 { Err(columns.holds_nulls(name)) } else { Ok(texts) }
 }
 
 /// Reads a phase from its word.

@@ -78,12 +78,16 @@ impl Columns<'_> {
     pub(super) fn required<A: Array>(&self, name: &str, column: Option<A>) -> Result<A, OutcomeError> {
         let column = column.ok_or_else(|| self.missing(name))?;
         if column.null_count() > 0 {
-            return Err(OutcomeError::format(self.path, format_args!("column `{name}` holds nulls")));
+            return Err(self.holds_nulls(name));
         }
         Ok(column)
     }
 
-    fn missing(&self, name: &str) -> OutcomeError {
+    pub(super) fn holds_nulls(&self, name: &str) -> OutcomeError {
+        OutcomeError::format(self.path, format_args!("column `{name}` holds nulls"))
+    }
+
+    pub(super) fn missing(&self, name: &str) -> OutcomeError {
         OutcomeError::format(self.path, format_args!("column `{name}` is missing"))
     }
 

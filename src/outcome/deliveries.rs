@@ -10,12 +10,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::OutcomeError;
-use super::batch::{phase, words};
+use super::batch::phase;
 use super::columns::Columns;
 use super::open::Opened;
 use super::outputs::phase_word;
 use super::table::{Layout, Table, taken, taken_bytes};
-use crate::plan::{Delivery, Phase};
+use super::words::Words;
+use crate::plan::Delivery;
 use crate::recording::Place;
 
 /// Rows gathered before they are handed to the file.
@@ -261,7 +262,7 @@ impl DeliveryBatches {
         let offset = columns.required("offset", columns.long("offset")?)?;
         let due = columns.required("due", columns.long("due")?)?;
         let (sent, position, attempt) = (columns.long("sent")?, columns.long("position")?, columns.int("attempt")?);
-        let phases = words(&columns, "phase", phase)?;
+        let phases = Words::read(&columns, "phase", phase)?;
         let faults = columns.text_lists("faults")?;
         let unknown =
             |name: &str| OutcomeError::format(&self.file.path, format_args!("its footer lacks the name `{name}`"));
@@ -281,7 +282,7 @@ impl DeliveryBatches {
                 offset: offset.value(row),
                 position: position.as_ref().map_or(offset.value(row), |column| column.value(row)),
                 attempt: attempt.as_ref().map_or(0, |column| column.value(row)),
-                phase: phases.as_ref().map_or(Phase::Main, |column| column[row]),
+                phase: phases.as_ref().and_then(|column| column.at(row)).unwrap_or_default(),
                 faults: bits,
                 place: Place::default(),
             };

@@ -18,6 +18,7 @@ mod stops;
 mod table;
 mod touches;
 mod wall_clock;
+mod words;
 mod writer;
 
 pub use batch::{CauseView, OutputBatch, OutputView};

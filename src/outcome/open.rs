@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Fields, Schema};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -51,7 +52,7 @@ impl Outcome {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OutcomeError> {
         let path = path.as_ref().to_owned();
         let ending = EndingReport::read(&path)?;
-        let outputs = Opened::open(path.join("outputs.parquet"))?;
+        let outputs = Opened::open(path.join("outputs.parquet"))?.with_dictionaries();
         for column in ["sequence", "topic", "key", "value"] {
             if !outputs.has(column) {
                 return Err(OutcomeError::format(&outputs.path, format_args!("column `{column}` is missing")));
@@ -270,8 +271,7 @@ pub struct OutputBatches {
 
 impl OutputBatches {
     fn check(&mut self, batch: &OutputBatch) -> Result<(), OutcomeError> {
-        for row in 0..batch.len() {
-            let sequence = batch.get(row).sequence;
+        for &sequence in batch.sequences() {
             if sequence <= self.last {
                 let problem = format!("sequence {sequence} stands after {}; rows must ascend by sequence", self.last);
                 return Err(OutcomeError::format(&self.file.path, problem));
@@ -305,6 +305,33 @@ impl Opened {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(&path, error))?;
         Ok(Self { path, metadata })
+    }
+
+    /// Leaves columns of text whose pages are dictionaries as such: of few texts each is then decoded once, not row by row.
+    fn with_dictionaries(self) -> Self {
+        let groups = self.metadata.metadata().row_groups();
+        let has_dictionary = |name: &str| {
+            groups.iter().all(|group| {
+                let mut columns = group.columns().iter();
+                let column = columns.find(|column| column.column_path().string() == name);
+                column.is_some_and(|column| column.dictionary_page_offset().is_some())
+            })
+        };
+        let fields = self.metadata.schema().fields().iter().map(|field| {
+            if *field.data_type() == DataType::Utf8 && has_dictionary(field.name()) {
+                let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                Arc::new(field.as_ref().clone().with_data_type(kind))
+            } else {
+                Arc::clone(field)
+            }
+        });
+        let schema = Schema::new_with_metadata(fields.collect::<Fields>(), self.metadata.schema().metadata().clone());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        match ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options) {
+            Ok(metadata) => Self { metadata, ..self },
+            // What cannot be read so is read as it was before.
+            Err(_) => self,
+        }
     }
 
     pub(super) fn parquet_schema(&self) -> &SchemaDescriptor {
