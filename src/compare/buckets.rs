@@ -16,6 +16,11 @@ pub(super) const BUCKETS: usize = 256;
 /// Items written or read at a time.
 const PIECE: usize = 1_024;
 
+/// The eight bytes from `at` on as a number.
+pub(super) fn number_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 /// Something of a fixed size that can be spilled.
 pub(super) trait Item: Copy {
     /// Bytes of one item in a spill file.
@@ -98,20 +103,6 @@ impl<'s, T: Item> Buckets<'s, T> {
         self.counts[bucket]
     }
 
-    /// Takes all items of `bucket` out, each of its own, in the order they were added.
-    pub(super) fn take(&mut self, bucket: usize) -> Result<Vec<T>, CompareError> {
-        let count = self.counts[bucket] as usize;
-        if self.memory[bucket].len() == count {
-            return Ok(std::mem::take(&mut self.memory[bucket]));
-        }
-        let mut items = Vec::with_capacity(count);
-        self.drain(bucket, &mut |item| {
-            items.extend((0..item.count()).map(|n| item.nth(n)));
-            Ok(())
-        })?;
-        Ok(items)
-    }
-
     /// Takes all items of `bucket` out, those that were joined as one, in the order they were added; few of them are in memory
     /// at a time.
     pub(super) fn drain(
@@ -183,7 +174,13 @@ mod tests {
             (0..3_000).for_each(|item| buckets.push(item as usize % 7, item).unwrap());
             for bucket in 0..7 {
                 let expected: Vec<u64> = (0..3_000).filter(|item| item % 7 == bucket).collect();
-                assert_eq!(buckets.take(bucket as usize).unwrap(), expected);
+                let mut taken = Vec::new();
+                let take = &mut |item| {
+                    taken.push(item);
+                    Ok(())
+                };
+                buckets.drain(bucket as usize, take).unwrap();
+                assert_eq!(taken, expected);
             }
             assert_eq!(bytes == 1, buckets.file.is_some());
         }

@@ -10,8 +10,8 @@ use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, Recei
 use crate::plan::Phase;
 use crate::recording::{Columns, Coordinate, Partition, Place, Recording};
 
-/// A drive to compare: an [`Outcome`] on disk, or outputs in memory ([`Remembered`]).
-pub trait Drive {
+/// A drive to compare: an [`Outcome`] on disk, or outputs in memory ([`Remembered`]). Drives are read side by side.
+pub trait Drive: Sync {
     /// How it ended.
     fn ending(&self) -> Ending;
 

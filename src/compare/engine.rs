@@ -10,7 +10,8 @@ use super::buckets::{BUCKETS, Buckets};
 use super::cause::{Difference, Draw};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::expected::Found;
-use super::gather::{Entry, Topics, is_ordered, silencers};
+use super::filed::{Bucket, Filed};
+use super::gather::{Entry, is_ordered, silencers};
 use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
@@ -20,6 +21,8 @@ use super::scan::mix;
 use super::sorted::Sorter;
 use super::state::{self, State, Way};
 use super::strays::{Stray, Strays, Tag};
+use super::threads::one_ahead;
+use super::topics::Topics;
 use super::units::{Place, Stretches};
 use super::watched::go_on;
 use super::{CompareError, Kind};
@@ -89,6 +92,26 @@ pub(super) struct Job {
     pub(super) what: What,
 }
 
+impl Job {
+    /// Whether it is one output of either of two drives, whose values are likely all that differs.
+    fn may_be_changed_once(&self, drives: usize) -> bool {
+        let is_one_each = matches!(self.entries.as_slice(), [old, new] if (old.drive, new.drive) == (0, 1));
+        drives == 2 && is_one_each && matches!(self.what, What::Identity { .. })
+    }
+}
+
+/// Reads all outputs of `jobs`, drive by drive.
+fn read_again(jobs: &[Job], drives: &[&dyn Drive]) -> Result<Vec<Vec<Output>>, CompareError> {
+    let read = |(number, drive): (usize, &&dyn Drive)| {
+        let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| usize::from(entry.drive) == number);
+        let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
+        sequences.sort_unstable();
+        sequences.dedup();
+        drive.read(&sequences)
+    };
+    drives.iter().enumerate().map(read).collect()
+}
+
 pub(super) enum What {
     /// All outputs of an identity, or a window of them; drives that wrote more of it.
     Identity { wrote_more: u64, ordered: bool },
@@ -130,75 +153,57 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Compares all identities of `buckets`.
-    pub(super) fn identities(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
-        for bucket in 0..BUCKETS {
-            if buckets.count(bucket) > self.bounds.held as u64 {
-                self.large_bucket(&mut buckets, bucket)?;
-                continue;
+    /// Compares all identities.
+    pub(super) fn identities(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
+        let (held, spill) = (self.bounds.held, self.spill);
+        let key: fn(&Entry) -> _ = |entry| (entry.identity, entry.drive, entry.sequence);
+        let sorted = |bucket| filed.sorted(bucket, (key, |entry| (entry.identity >> 56) as u64), held, spill);
+        one_ahead(BUCKETS, sorted, |bucket| match bucket {
+            Bucket::Small(entries) => {
+                entries.chunk_by(|one, other| one.identity == other.identity).try_for_each(|group| {
+                    go_on(spill)?;
+                    self.identity(group)
+                })
             }
-            let mut entries = buckets.take(bucket)?;
-            entries.sort_unstable_by_key(|entry| (entry.identity, entry.drive, entry.sequence));
-            for group in entries.chunk_by(|one, other| one.identity == other.identity) {
-                go_on(self.spill)?;
-                self.identity(group)?;
-            }
-        }
+            Bucket::Large(entries) => entries.groups(
+                |entry| entry.identity,
+                held,
+                |group| {
+                    go_on(spill)?;
+                    if group.count()? > held as u64 {
+                        return self.giant(&group);
+                    }
+                    self.identity(&group.each().collect::<Result<Vec<_>, _>>()?)
+                },
+            ),
+        })?;
         self.pair_anonymous()?;
         self.work()
     }
 
-    fn large_bucket(&mut self, buckets: &mut Buckets<'_, Entry>, bucket: usize) -> Result<(), CompareError> {
-        let key = |entry: &Entry| (entry.identity, entry.drive, entry.sequence);
-        let mut sorter = Sorter::new(key, self.bounds.held, self.spill);
-        buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
-        let held = self.bounds.held;
-        sorter.finish()?.groups(
-            |entry| entry.identity,
-            held,
-            |group| {
-                go_on(self.spill)?;
-                if group.count()? > held as u64 {
-                    return self.giant(&group);
-                }
-                self.identity(&group.each().collect::<Result<Vec<_>, _>>()?)
-            },
-        )
-    }
-
-    /// Compares order and last values within the subsets of `buckets`, where those are not the identities.
-    pub(super) fn subsets(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
-        for bucket in 0..BUCKETS {
-            if buckets.count(bucket) > self.bounds.held as u64 {
-                self.large_bucket_of_subsets(&mut buckets, bucket)?;
-                continue;
-            }
-            let mut entries = buckets.take(bucket)?;
-            entries.sort_unstable_by_key(|entry| (entry.subset, entry.drive, entry.sequence));
-            for group in entries.chunk_by(|one, other| one.subset == other.subset) {
-                go_on(self.spill)?;
-                self.subset(group)?;
-            }
-        }
+    /// Compares order and last values within subsets, where those are not the identities.
+    pub(super) fn subsets(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
+        let (held, spill) = (self.bounds.held, self.spill);
+        let is_ordered = self.rules.settings.order == Order::Key;
+        let sorted = |bucket| filed.sorted(bucket, (in_subset, |entry| entry.subset << 8), held, spill);
+        one_ahead(BUCKETS, sorted, |bucket| match bucket {
+            Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
+                go_on(spill)?;
+                self.subset(group)
+            }),
+            Bucket::Large(entries) => entries.groups(
+                |entry| entry.subset,
+                held,
+                |group| {
+                    go_on(spill)?;
+                    if group.count()? > held as u64 {
+                        return self.giant_subset(&group, is_ordered);
+                    }
+                    self.subset(&group.each().collect::<Result<Vec<_>, _>>()?)
+                },
+            ),
+        })?;
         self.work()
-    }
-
-    fn large_bucket_of_subsets(&mut self, buckets: &mut Buckets<'_, Entry>, bucket: usize) -> Result<(), CompareError> {
-        let key = |entry: &Entry| (entry.subset, entry.drive, entry.sequence);
-        let mut sorter = Sorter::new(key, self.bounds.held, self.spill);
-        buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
-        let held = self.bounds.held;
-        sorter.finish()?.groups(
-            |entry| entry.subset,
-            held,
-            |group| {
-                go_on(self.spill)?;
-                if group.count()? > held as u64 {
-                    return self.giant_subset(&group, self.rules.settings.order == Order::Key);
-                }
-                self.subset(&group.each().collect::<Result<Vec<_>, _>>()?)
-            },
-        )
     }
 
     fn subset(&mut self, group: &[Entry]) -> Result<(), CompareError> {
@@ -233,6 +238,9 @@ impl<'a> Engine<'a> {
     }
 
     fn identity(&mut self, group: &[Entry]) -> Result<(), CompareError> {
+        if self.is_one_alike(group) {
+            return self.agreed_once(group);
+        }
         let sides = self.sides(group);
         self.note_identity(group, &sides);
         if !self.rules.has_identity() && group[0].subset != 0 {
@@ -259,6 +267,22 @@ impl<'a> Engine<'a> {
             return self.windows(&sides, ordered);
         }
         self.push(Job { entries: group.to_vec(), what: What::Identity { wrote_more: 0, ordered } })
+    }
+
+    /// Whether each drive wrote the identity once, and all of them the same.
+    fn is_one_alike(&self, group: &[Entry]) -> bool {
+        group.len() == self.drives.len()
+            && group.iter().zip(0..).all(|(entry, drive)| entry.drive == drive && entry.content == group[0].content)
+    }
+
+    /// Counts an identity that each drive wrote once and in the same way, as most are.
+    fn agreed_once(&mut self, row: &[Entry]) -> Result<(), CompareError> {
+        self.note_compared(true, [row[0].topic]);
+        if !self.rules.has_identity() && row[0].subset != 0 {
+            self.note_key(&row[0]);
+        }
+        self.tally.matched += 1;
+        self.row(row)
     }
 
     fn note_identity(&mut self, group: &[Entry], sides: &[&[Entry]]) {
@@ -477,32 +501,25 @@ impl<'a> Engine<'a> {
 
     // ---- tables ----
 
-    /// Compares the rows that the updates in `buckets` leave.
-    pub(super) fn tables(&mut self, mut buckets: Buckets<'_, Entry>) -> Result<(), CompareError> {
-        let key = |entry: &Entry| (entry.subset, entry.drive, entry.sequence);
-        let (held, drives) = (self.bounds.held, self.drives.len());
-        for bucket in 0..BUCKETS {
-            if buckets.count(bucket) > held as u64 {
-                let mut sorter = Sorter::new(key, held, self.spill);
-                buckets.drain(bucket, &mut |entry| sorter.push_run(entry))?;
-                sorter.finish()?.groups(
-                    |entry| entry.subset,
-                    held,
-                    |group| {
-                        go_on(self.spill)?;
-                        self.row_of_table(&lasts(&giants::sides(&group, drives)?))
-                    },
-                )?;
-                continue;
-            }
-            let mut entries = buckets.take(bucket)?;
-            entries.sort_unstable_by_key(key);
-            for group in entries.chunk_by(|one, other| one.subset == other.subset) {
-                go_on(self.spill)?;
+    /// Compares the rows that updates leave.
+    pub(super) fn tables(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
+        let (held, spill, drives) = (self.bounds.held, self.spill, self.drives.len());
+        let sorted = |bucket| filed.sorted(bucket, (in_subset, |entry| entry.subset << 8), held, spill);
+        one_ahead(BUCKETS, sorted, |bucket| match bucket {
+            Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
+                go_on(spill)?;
                 let lasts: Vec<Entry> = self.sides(group).iter().filter_map(|side| side.last().copied()).collect();
-                self.row_of_table(&lasts)?;
-            }
-        }
+                self.row_of_table(&lasts)
+            }),
+            Bucket::Large(entries) => entries.groups(
+                |entry| entry.subset,
+                held,
+                |group| {
+                    go_on(spill)?;
+                    self.row_of_table(&lasts(&giants::sides(&group, drives)?))
+                },
+            ),
+        })?;
         self.work()
     }
 
@@ -687,12 +704,16 @@ impl<'a> Engine<'a> {
         if self.waiting >= WAITING_MAX { self.work() } else { Ok(()) }
     }
 
-    /// Reads the outputs of all waiting jobs and compares them.
+    /// Reads the outputs of all waiting jobs and compares them; what is next is read meanwhile.
     fn work(&mut self) -> Result<(), CompareError> {
         self.waiting = 0;
         let mut jobs = std::mem::take(&mut self.jobs);
+        if jobs.is_empty() {
+            return Ok(());
+        }
         // In order of arrival, so that what is read together stands together.
         jobs.sort_by_key(|job| job.entries.first().map(|entry| (entry.sequence, entry.drive)));
+        let mut batches = Vec::new();
         let mut rest = jobs.as_slice();
         while !rest.is_empty() {
             let mut read = 0;
@@ -701,44 +722,41 @@ impl<'a> Engine<'a> {
                 read <= READ_MAX
             });
             let (batch, others) = rest.split_at(fit.count().max(1));
-            self.work_on(batch)?;
+            batches.push(batch);
             rest = others;
         }
-        Ok(())
+        let drives = self.drives;
+        let read = |number: usize| Ok((number, read_again(batches[number], drives)?));
+        one_ahead(batches.len(), read, |(number, outputs)| self.work_on(batches[number], outputs))
     }
 
-    fn work_on(&mut self, jobs: &[Job]) -> Result<(), CompareError> {
-        let mut outputs: Vec<Vec<Rc<Output>>> = Vec::with_capacity(self.drives.len());
-        for (number, drive) in self.drives.iter().enumerate() {
-            let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| usize::from(entry.drive) == number);
-            let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
-            sequences.sort_unstable();
-            sequences.dedup();
-            outputs.push(drive.read(&sequences)?.into_iter().map(Rc::new).collect());
-        }
-        let see = |entry: &Entry| {
+    fn work_on(&mut self, jobs: &[Job], outputs: Vec<Vec<Output>>) -> Result<(), CompareError> {
+        let outputs: Vec<Vec<Rc<Output>>> =
+            outputs.into_iter().map(|outputs| outputs.into_iter().map(Rc::new).collect()).collect();
+        let find = |entry: &Entry| {
             let drive = &outputs[usize::from(entry.drive)];
             let at = drive.binary_search_by_key(&entry.sequence, |output| output.sequence);
             let at = at.map_err(|_| CompareError::Vanished { sequence: entry.sequence })?;
-            Ok::<_, CompareError>(Seen::new(Rc::clone(&drive[at]), entry, self.rules))
+            Ok::<_, CompareError>(Rc::clone(&drive[at]))
         };
         let mut all = Vec::with_capacity(jobs.len());
         for job in jobs {
             let mut sides: Vec<Vec<Seen>> = (0..self.drives.len()).map(|_| Vec::new()).collect();
+            let see = if job.may_be_changed_once(self.drives.len()) { Seen::unhashed } else { Seen::new };
             for entry in &job.entries {
-                sides[usize::from(entry.drive)].push(see(entry)?);
+                sides[usize::from(entry.drive)].push(see(find(entry)?, entry, self.rules));
             }
             all.push(sides);
         }
         let times = self.times_of(&all)?;
-        for (job, sides) in jobs.iter().zip(&all) {
+        for (job, mut sides) in jobs.iter().zip(all) {
             go_on(self.spill)?;
             match job.what {
                 What::Identity { wrote_more, ordered } => {
-                    self.compare_identity(sides, job, wrote_more, ordered, &times)?;
+                    self.compare_identity(&mut sides, job, wrote_more, ordered, &times)?;
                 }
-                What::Final(way) => self.compare_final(sides, &job.entries, way),
-                What::Row => self.compare_rows(sides, job.entries.first().map_or(0, |row| row.topic)),
+                What::Final(way) => self.compare_final(&sides, &job.entries, way),
+                What::Row => self.compare_rows(&sides, job.entries.first().map_or(0, |row| row.topic)),
             }
         }
         Ok(())
@@ -761,7 +779,7 @@ impl<'a> Engine<'a> {
 
     fn compare_identity(
         &mut self,
-        sides: &[Vec<Seen>],
+        sides: &mut [Vec<Seen>],
         job: &Job,
         wrote_more: u64,
         ordered: bool,
@@ -769,20 +787,19 @@ impl<'a> Engine<'a> {
     ) -> Result<(), CompareError> {
         let new = self.olds;
         let mut compared = Compared::default();
+        let mut changed_once = None;
+        if job.may_be_changed_once(sides.len()) {
+            changed_once = self.context((0, 1), wrote_more, ordered, times).changed_once(&sides[0], &sides[1]);
+            if changed_once.is_none() {
+                sides.iter_mut().flatten().for_each(|seen| seen.hash(self.rules));
+            }
+        }
         for one in 0..sides.len() {
             for other in 0..sides.len() {
                 if one < other || (one == 1 && other == 0 && new > 1) {
-                    let context = Context {
-                        rules: self.rules,
-                        topics: &self.topics,
-                        times,
-                        ordered,
-                        drives: (one, other),
-                        finished: self.drives[other].ending() == Ending::Finished,
-                        wrote_more: wrote_more >> one & 1 == 1,
-                        olds: self.olds,
-                    };
-                    let mut found = context.compare(&sides[one], &sides[other]);
+                    let context = self.context((one, other), wrote_more, ordered, times);
+                    let closely = || context.compare(&sides[one], &sides[other]);
+                    let mut found = changed_once.take().unwrap_or_else(closely);
                     if let Some(production) = &self.rules.production {
                         let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
                         self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
@@ -799,6 +816,25 @@ impl<'a> Engine<'a> {
             self.note_turned(sides, job, &compared);
         }
         Ok(())
+    }
+
+    fn context<'c>(
+        &'c self,
+        (one, other): (usize, usize),
+        wrote_more: u64,
+        ordered: bool,
+        times: &'c BTreeMap<Coordinates, i64>,
+    ) -> Context<'c> {
+        Context {
+            rules: self.rules,
+            topics: &self.topics,
+            times,
+            ordered,
+            drives: (one, other),
+            finished: self.drives[other].ending() == Ending::Finished,
+            wrote_more: wrote_more >> one & 1 == 1,
+            olds: self.olds,
+        }
     }
 
     /// Whether new was driven more than once to be held against what production wrote.
@@ -898,26 +934,25 @@ impl<'a> Engine<'a> {
     fn note(&mut self, finding: &Finding, (old, new): (&[Seen], &[Seen]), tag: Tag) {
         let seen = finding.new.map(|to| &new[to]).or(finding.old.map(|at| &old[at]));
         let Some(seen) = seen else { return };
+        let may_stray = !self.rules.has_identity()
+            && matches!(finding.signature.kind, Kind::Missing | Kind::Extra)
+            && seen.output.value.as_ref().is_some_and(|value| value.len() > 1);
         let candidate = Candidate {
             at: seen.output.arrived_us,
             old: finding.old.map(|at| old[at].output.sequence),
             new: finding.new.map(|to| new[to].output.sequence),
         };
-        let stray = Stray {
-            signature: finding.signature.clone(),
-            said: seen.said(),
-            key: seen.output.key.clone(),
-            cause: seen.stated_cause(),
-            candidate,
-            tag,
-        };
-        let may_stray = !self.rules.has_identity()
-            && matches!(finding.signature.kind, Kind::Missing | Kind::Extra)
-            && seen.output.value.as_ref().is_some_and(|value| value.len() > 1);
         if may_stray && self.strays.has_room() {
-            self.strays.keep(stray);
+            self.strays.keep(Stray {
+                signature: finding.signature.clone(),
+                said: seen.said(),
+                key: seen.output.key.clone(),
+                cause: seen.stated_cause(),
+                candidate,
+                tag,
+            });
         } else {
-            stray.note(finding.counts, &mut self.tally);
+            tag.note(&finding.signature, candidate, finding.counts, &mut self.tally);
             if tag == Tag::Raw {
                 self.look(finding, (old, new));
             }
@@ -1150,6 +1185,11 @@ fn apart(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Option<(usize, 
     let stands_with = |drive: usize| agreed.iter().all(|next| *next == drive || agree(drive, *next));
     let is_away = |drive: usize| !agree(drive, one) && !agree(drive, other);
     agreed.iter().all(|drive| stands_with(*drive) && is_away(*drive)).then_some((one, other))
+}
+
+/// Order of entries within their subsets.
+fn in_subset(entry: &Entry) -> (u64, u8, i64) {
+    (entry.subset, entry.drive, entry.sequence)
 }
 
 fn contents(side: &[Entry]) -> impl Iterator<Item = u64> + '_ {

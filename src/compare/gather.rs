@@ -6,12 +6,15 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 use super::Causes;
 use super::CompareError;
-use super::buckets::{Buckets, Item};
+use super::buckets::{Buckets, Item, number_at};
 use super::business::FigureTallies;
 use super::drives::{Drive, Row, is_stated};
 use super::expected::Looks;
+use super::filed::Filed;
 use super::rules::{Order, Rules};
 use super::scan::mix;
+use super::threads::side_by_side;
+use super::topics::Topics;
 use crate::outcome::Channel;
 use crate::plan::Phase;
 use crate::spill::SpillSpace;
@@ -76,18 +79,20 @@ impl Item for Entry {
     const SIZE: usize = 64;
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.identity.to_le_bytes());
-        for number in [self.content, self.value, self.subset, self.ignored, self.sequence as u64] {
-            bytes.extend(number.to_le_bytes());
+        let mut item = [0; Self::SIZE];
+        item[..16].copy_from_slice(&self.identity.to_le_bytes());
+        let numbers = [self.content, self.value, self.subset, self.ignored, self.sequence as u64];
+        for (place, number) in item[16..].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
         }
-        bytes.extend(self.topic.to_le_bytes());
-        bytes.extend([self.drive, self.flags]);
-        bytes.extend(self.more.to_le_bytes());
+        item[56..58].copy_from_slice(&self.topic.to_le_bytes());
+        [item[58], item[59]] = [self.drive, self.flags];
+        item[60..].copy_from_slice(&self.more.to_le_bytes());
+        bytes.extend_from_slice(&item);
     }
 
     fn read(bytes: &[u8]) -> Self {
-        let number =
-            |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let number = |at: usize| number_at(bytes, at);
         Self {
             identity: u128::from(number(8)) << 64 | u128::from(number(0)),
             content: number(16),
@@ -117,66 +122,14 @@ impl Item for Entry {
     }
 }
 
-/// Topics seen, numbered in order of appearance, and how many partitions each drive used.
-#[derive(Debug, Default)]
-pub(super) struct Topics {
-    names: Vec<String>,
-    numbers: BTreeMap<String, u16>,
-    last: u16,
-    /// By topic and drive: first partition seen, and whether there was another.
-    partitions: BTreeMap<(u16, u8), (i32, bool)>,
-    last_partition: Option<(u16, u8, i32)>,
-}
-
-impl Topics {
-    /// Name of a topic.
-    pub(super) fn name(&self, number: u16) -> &str {
-        self.names.get(number as usize).map_or("", String::as_str)
-    }
-
-    /// Names of the topics, in order of appearance.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
-    }
-
-    /// Whether a drive wrote more than one partition of a topic.
-    pub(super) fn is_partitioned(&self, topic: &str, drive: usize) -> bool {
-        let number = self.numbers.get(topic);
-        number.and_then(|number| self.partitions.get(&(*number, drive as u8))).is_some_and(|(_, more)| *more)
-    }
-
-    fn number(&mut self, topic: &str) -> Result<u16, CompareError> {
-        if self.names.get(self.last as usize).is_some_and(|last| last == topic) {
-            return Ok(self.last);
-        }
-        self.last = if let Some(number) = self.numbers.get(topic) {
-            *number
-        } else {
-            let number = u16::try_from(self.names.len()).map_err(|_| CompareError::TooManyTopics)?;
-            self.names.push(topic.to_owned());
-            self.numbers.insert(topic.to_owned(), number);
-            number
-        };
-        Ok(self.last)
-    }
-
-    fn note(&mut self, topic: u16, drive: u8, partition: i32) {
-        if self.last_partition != Some((topic, drive, partition)) {
-            self.last_partition = Some((topic, drive, partition));
-            let seen = self.partitions.entry((topic, drive)).or_insert((partition, false));
-            seen.1 |= seen.0 != partition;
-        }
-    }
-}
-
 /// Entries of all drives.
 pub(super) struct Gathered<'s> {
     /// By identity.
-    pub(super) identities: Buckets<'s, Entry>,
+    pub(super) identities: Filed<'s>,
     /// By dependence subset; only where subsets are not the identities themselves.
-    pub(super) subsets: Option<Buckets<'s, Entry>>,
+    pub(super) subsets: Option<Filed<'s>>,
     /// Updates of tables, by key; only where there are such.
-    pub(super) tables: Option<Buckets<'s, Entry>>,
+    pub(super) tables: Option<Filed<'s>>,
     /// Outputs of old and new on topics that are tables which have no key, by topic.
     pub(super) keyless: BTreeMap<u16, u64>,
     /// Topics.
@@ -201,74 +154,145 @@ pub(super) struct Gathered<'s> {
     pub(super) unwritten: BTreeSet<String>,
 }
 
-/// Reads all `drives` once.
+/// Reads all `drives` once, several at a time; what comes out is the same in whatever order they are through.
 pub(super) fn gather<'s>(
     drives: &[&dyn Drive],
     rules: &Rules,
     spill: &'s SpillSpace,
 ) -> Result<Gathered<'s>, CompareError> {
-    let bytes = rules.settings.memory << 20;
-    let needs_subsets = rules.has_identity();
-    let share = if needs_subsets { bytes * 3 / 16 } else { bytes * 3 / 8 };
+    let read = side_by_side(drives.len(), |number| {
+        let mut read = Reading::new(number as u8, drives.len(), rules, spill);
+        drives[number].each(&rules.ignore_headers, &mut |row| read.take(row, rules))?;
+        Ok(read)
+    })?;
     let mut gathered = Gathered {
-        identities: Buckets::new(share, spill),
-        subsets: needs_subsets.then(|| Buckets::new(share, spill)),
-        tables: rules.has_tables().then(|| Buckets::new(bytes / 8, spill)),
+        identities: Filed::default(),
+        subsets: rules.has_identity().then(Filed::default),
+        tables: rules.has_tables().then(Filed::default),
         keyless: BTreeMap::new(),
         topics: Topics::default(),
-        counts: vec![0; drives.len()],
-        unreadable: vec![0; drives.len()],
-        causes: vec![Causes::default(); drives.len()],
-        figures: vec![FigureTallies::default(); drives.len()],
+        counts: Vec::new(),
+        unreadable: Vec::new(),
+        causes: Vec::new(),
+        figures: Vec::new(),
         beside: BTreeMap::new(),
-        last: vec![0; drives.len()],
+        last: Vec::new(),
         identity_found: 0,
         looks: Looks::default(),
         unwritten: rules.settings.topics.keys().cloned().collect(),
     };
-    for (number, drive) in drives.iter().enumerate() {
-        drive.each(&rules.ignore_headers, &mut |row| {
-            if !gathered.unwritten.is_empty() {
-                gathered.unwritten.remove(row.topic);
-            }
-            if rules.is_table(row.channel, row.topic) {
-                return gathered.update(row, number as u8, rules);
-            }
-            if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
-                return Ok(());
-            }
-            if let Some(production) = &rules.production
-                && !production.covers(row.channel, row.topic)
-            {
-                // Drives of new differ in it by noise at most; one of them says what there is.
-                if number == 1 {
-                    *gathered.beside.entry(row.topic.to_owned()).or_default() += 1;
-                }
-                return Ok(());
-            }
-            let topic = gathered.topics.number(row.topic)?;
-            gathered.topics.note(topic, number as u8, row.partition);
-            gathered.counts[number] += 1;
-            gathered.unreadable[number] += u64::from(row.malformed);
-            gathered.causes[number].count(row.cause.map(|cause| cause.by));
-            gathered.last[number] = row.sequence;
-            gathered.figures[number].take(row, rules);
-            let (mut entry, said) = entry(row, topic, number as u8, rules, &mut gathered.identity_found);
-            entry.flags |= if gathered.looks.note(row, topic, number, rules) { Entry::LACKS } else { 0 };
-            if let Some(subsets) = gathered.subsets.as_mut().filter(|_| entry.subset != 0) {
-                subsets.push((entry.subset >> 56) as usize, Entry { value: said, ..entry })?;
-            }
-            gathered.identities.push((entry.identity >> 120) as usize, entry)
-        })?;
-    }
+    read.into_iter().try_for_each(|read| gathered.add(read))?;
     Ok(gathered)
 }
 
-impl Gathered<'_> {
-    /// Takes an update of a table. Those of the warm-up count, too: rows stand until they are taken away.
-    fn update(&mut self, row: &Row<'_>, drive: u8, rules: &Rules) -> Result<(), CompareError> {
+impl<'s> Gathered<'s> {
+    /// Adds what was read of the next drive.
+    fn add(&mut self, read: Reading<'s>) -> Result<(), CompareError> {
+        let numbers = self.topics.add(read.topics)?;
+        self.identities.add(read.identities, &numbers);
+        for (filed, buckets) in [(&mut self.subsets, read.subsets), (&mut self.tables, read.tables)] {
+            if let Some((filed, buckets)) = filed.as_mut().zip(buckets) {
+                filed.add(buckets, &numbers);
+            }
+        }
+        for (topic, outputs) in read.keyless {
+            *self.keyless.entry(numbers[usize::from(topic)]).or_default() += outputs;
+        }
+        self.counts.push(read.count);
+        self.unreadable.push(read.unreadable);
+        self.causes.push(read.causes);
+        self.figures.push(read.figures);
+        self.beside.extend(read.beside);
+        self.last.push(read.last);
+        self.identity_found |= read.identity_found;
+        self.looks.add(read.looks, &numbers);
+        self.unwritten.retain(|topic| read.unwritten.contains(topic));
+        Ok(())
+    }
+}
+
+/// What is read of one drive, topics by its own numbers.
+struct Reading<'s> {
+    number: u8,
+    identities: Buckets<'s, Entry>,
+    subsets: Option<Buckets<'s, Entry>>,
+    tables: Option<Buckets<'s, Entry>>,
+    keyless: BTreeMap<u16, u64>,
+    topics: Topics,
+    count: u64,
+    unreadable: u64,
+    causes: Causes,
+    figures: FigureTallies,
+    beside: BTreeMap<String, u64>,
+    last: i64,
+    identity_found: u32,
+    looks: Looks,
+    unwritten: BTreeSet<String>,
+}
+
+impl<'s> Reading<'s> {
+    fn new(number: u8, drives: usize, rules: &Rules, spill: &'s SpillSpace) -> Self {
+        let bytes = (rules.settings.memory << 20) / drives as u64;
+        let share = if rules.has_identity() { bytes * 3 / 16 } else { bytes * 3 / 8 };
+        Self {
+            number,
+            identities: Buckets::new(share, spill),
+            subsets: rules.has_identity().then(|| Buckets::new(share, spill)),
+            tables: rules.has_tables().then(|| Buckets::new(bytes / 8, spill)),
+            keyless: BTreeMap::new(),
+            topics: Topics::default(),
+            count: 0,
+            unreadable: 0,
+            causes: Causes::default(),
+            figures: FigureTallies::default(),
+            beside: BTreeMap::new(),
+            last: 0,
+            identity_found: 0,
+            looks: Looks::default(),
+            unwritten: rules.settings.topics.keys().cloned().collect(),
+        }
+    }
+
+    fn take(&mut self, row: &Row<'_>, rules: &Rules) -> Result<(), CompareError> {
+        if !self.unwritten.is_empty() {
+            self.unwritten.remove(row.topic);
+        }
+        if rules.is_table(row.channel, row.topic) {
+            return self.update(row, rules);
+        }
+        if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
+            return Ok(());
+        }
+        if let Some(production) = &rules.production
+            && !production.covers(row.channel, row.topic)
+        {
+            // Drives of new differ in it by noise at most; one of them says what there is.
+            if self.number == 1 {
+                *self.beside.entry(row.topic.to_owned()).or_default() += 1;
+            }
+            return Ok(());
+        }
         let topic = self.topics.number(row.topic)?;
-        let (entry, said) = entry(row, topic, drive, rules, &mut 0);
+        self.topics.note(topic, self.number, row.partition);
+        self.count += 1;
+        self.unreadable += u64::from(row.malformed);
+        self.causes.count(row.cause.map(|cause| cause.by));
+        self.last = row.sequence;
+        self.figures.take(row, rules);
+        let (mut entry, said) = self.entry(row, topic, rules);
+        entry.flags |= if self.looks.note(row, topic, usize::from(self.number), rules) { Entry::LACKS } else { 0 };
+        if let Some(subsets) = self.subsets.as_mut().filter(|_| entry.subset != 0) {
+            subsets.push((entry.subset >> 56) as usize, Entry { value: said, ..entry })?;
+        }
+        self.identities.push((entry.identity >> 120) as usize, entry)
+    }
+
+    /// Takes an update of a table. Those of the warm-up count, too: rows stand until they are taken away.
+    fn update(&mut self, row: &Row<'_>, rules: &Rules) -> Result<(), CompareError> {
+        let topic = self.topics.number(row.topic)?;
+        let paths = self.identity_found;
+        let (entry, said) = self.entry(row, topic, rules);
+        self.identity_found = paths;
         if entry.subset == 0 {
             *self.keyless.entry(topic).or_default() += 1;
             return Ok(());
@@ -277,70 +301,72 @@ impl Gathered<'_> {
         let entry = Entry { identity: 0, content: 0, value: said, ignored: 0, flags, ..entry };
         self.tables.as_mut().map_or(Ok(()), |tables| tables.push((entry.subset >> 56) as usize, entry))
     }
-}
 
-/// Makes the entry of one output with the hash of what it says, and notes in `paths` which of the identity it has.
-fn entry(row: &Row<'_>, topic: u16, drive: u8, rules: &Rules, paths: &mut u32) -> (Entry, u64) {
-    let rules = rules.of(row.topic);
-    let parted = row.value.filter(|_| rules.reads_values() && !row.malformed).map(|value| rules.unframed(value));
-    let mut scanned = parted.as_ref().and_then(|(_, said)| rules.scan(said).ok());
-    let value = match (&scanned, row.value) {
-        (Some(scanned), Some(_)) => {
-            let frame = parted.as_ref().map_or(&[][..], |(frame, _)| frame);
-            // Where nothing is left out of a value, its own bytes say more than what was read from them.
-            let spelled = match row.value.filter(|_| rules.sees_bytes()) {
-                Some(value) => xxh3_64(&value[frame.len()..]),
-                None => scanned.spelled,
-            };
-            mix(mix(spelled, scanned.tolerated), xxh3_64(frame))
+    /// Makes the entry of one output with the hash of what it says, and notes which paths of the identity it has.
+    fn entry(&mut self, row: &Row<'_>, topic: u16, rules: &Rules) -> (Entry, u64) {
+        // A number tells topics apart within this drive alone, the name's hash in all of them.
+        let named = self.topics.hash(topic);
+        let rules = rules.of(row.topic);
+        let parted = row.value.filter(|_| rules.reads_values() && !row.malformed).map(|value| rules.unframed(value));
+        let mut scanned = parted.as_ref().and_then(|(_, said)| rules.scan(said).ok());
+        let value = match (&scanned, row.value) {
+            (Some(scanned), Some(_)) => {
+                let frame = parted.as_ref().map_or(&[][..], |(frame, _)| frame);
+                // Where nothing is left out of a value, its own bytes say more than what was read from them.
+                let spelled = match row.value.filter(|_| rules.sees_bytes()) {
+                    Some(value) => xxh3_64(&value[frame.len()..]),
+                    None => scanned.spelled,
+                };
+                mix(mix(spelled, scanned.tolerated), xxh3_64(frame))
+            }
+            (_, Some(value)) => xxh3_64(value),
+            _ => 1,
+        };
+        // Nothing says in which order a sink was filled: its rows depend on none.
+        let key = row.key.filter(|_| row.channel != Channel::Sink);
+        let subset = key.map_or(0, |key| xxh3_64_with_seed(key, named) | 1);
+        // Which partition an output stands in, and which event a build names, is production's own.
+        let is_production = rules.production.is_some();
+        let partition = if is_production { 0 } else { row.partition };
+        let route = mix(subset, named ^ ((row.channel as u64) << 32 | u64::from(partition as u32)));
+        let timestamp = if rules.settings.timestamps { row.timestamp_ms } else { None };
+        let cause = row
+            .cause
+            .filter(|cause| is_stated(cause.by) && !is_production)
+            .map_or(0, |cause| mix(xxh3_64(cause.topic.as_bytes()), mix(cause.partition as u64, cause.offset as u64)));
+        let about = if rules.is_of_values() {
+            0
+        } else {
+            mix(row.headers, timestamp.map_or(3, |time| mix(5, time as u64)) ^ cause)
+        };
+        let content = mix(mix(value, route), about ^ u64::from(row.malformed));
+        for (path, _) in scanned.iter().flat_map(|scanned| &scanned.identity) {
+            self.identity_found |= 1 << path;
         }
-        (_, Some(value)) => xxh3_64(value),
-        _ => 1,
-    };
-    // Nothing says in which order a sink was filled: its rows depend on none.
-    let key = row.key.filter(|_| row.channel != Channel::Sink);
-    let subset = key.map_or(0, |key| xxh3_64_with_seed(key, u64::from(topic) + 1) | 1);
-    // Which partition an output stands in, and which event a build names, is production's own.
-    let is_production = rules.production.is_some();
-    let partition = if is_production { 0 } else { row.partition };
-    let route = mix(subset, u64::from(topic) << 40 | (row.channel as u64) << 32 | u64::from(partition as u32));
-    let timestamp = if rules.settings.timestamps { row.timestamp_ms } else { None };
-    let cause = row
-        .cause
-        .filter(|cause| is_stated(cause.by) && !is_production)
-        .map_or(0, |cause| mix(xxh3_64(cause.topic.as_bytes()), mix(cause.partition as u64, cause.offset as u64)));
-    let about = if rules.is_of_values() {
-        0
-    } else {
-        mix(row.headers, timestamp.map_or(3, |time| mix(5, time as u64)) ^ cause)
-    };
-    let content = mix(mix(value, route), about ^ u64::from(row.malformed));
-    for (path, _) in scanned.iter().flat_map(|scanned| &scanned.identity) {
-        *paths |= 1 << path;
+        let found = scanned.as_mut().and_then(Rules::identity);
+        let (identity, anonymous) = match (found, row.key) {
+            _ if row.malformed => (xxh3_128(row.value.unwrap_or_default()) ^ u128::from(named), false),
+            (Some(identity), _) => (identity, false),
+            (None, Some(key)) => (xxh3_128(key) ^ u128::from(mix(named, 0x7091C)), false),
+            (None, None) => (u128::from(mix(content, 11)) << 64 | u128::from(content), true),
+        };
+        let redelivered = if row.cause.is_some_and(|cause| cause.attempt > 0) { Entry::REDELIVERED } else { 0 };
+        let channel = if row.channel == Channel::Output { 0 } else { mix(row.channel as u64, 0xC4A7) };
+        let said = mix(scanned.as_ref().map_or(value, |scanned| scanned.said), channel);
+        let entry = Entry {
+            identity: identity ^ u128::from(channel) << 64 ^ u128::from(channel),
+            content,
+            value,
+            subset,
+            ignored: scanned.map_or(0, |scanned| lanes(&scanned.ignored, rules)),
+            sequence: row.sequence,
+            topic,
+            drive: self.number,
+            flags: u8::from(anonymous) | (row.channel as u8) << 2 | redelivered,
+            more: 0,
+        };
+        (entry, said)
     }
-    let found = scanned.as_mut().and_then(Rules::identity);
-    let (identity, anonymous) = match (found, row.key) {
-        _ if row.malformed => (xxh3_128(row.value.unwrap_or_default()) ^ u128::from(topic), false),
-        (Some(identity), _) => (identity, false),
-        (None, Some(key)) => (xxh3_128(key) ^ u128::from(mix(u64::from(topic), 0x7091C)), false),
-        (None, None) => (u128::from(mix(content, 11)) << 64 | u128::from(content), true),
-    };
-    let redelivered = if row.cause.is_some_and(|cause| cause.attempt > 0) { Entry::REDELIVERED } else { 0 };
-    let channel = if row.channel == Channel::Output { 0 } else { mix(row.channel as u64, 0xC4A7) };
-    let said = mix(scanned.as_ref().map_or(value, |scanned| scanned.said), channel);
-    let entry = Entry {
-        identity: identity ^ u128::from(channel) << 64 ^ u128::from(channel),
-        content,
-        value,
-        subset,
-        ignored: scanned.map_or(0, |scanned| lanes(&scanned.ignored, rules)),
-        sequence: row.sequence,
-        topic,
-        drive,
-        flags: u8::from(anonymous) | (row.channel as u8) << 2 | redelivered,
-        more: 0,
-    };
-    (entry, said)
 }
 
 /// Width in bits of a lane of [`Entry::ignored`].

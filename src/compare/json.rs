@@ -66,6 +66,17 @@ impl<'a> Lexer<'a> {
         &self.text[from..self.at]
     }
 
+    /// Takes the whole value `value` where it comes next as it is written there; else nothing.
+    pub(super) fn follows(&mut self, value: &str) -> bool {
+        let rest = &self.text.as_bytes()[self.at..];
+        let goes_on = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+        let ends_open = value.as_bytes().last().is_some_and(goes_on);
+        // A number may go on behind what is the whole of another one.
+        let follows = rest.starts_with(value.as_bytes()) && !(ends_open && rest.get(value.len()).is_some_and(goes_on));
+        self.at += if follows { value.len() } else { 0 };
+        follows
+    }
+
     /// Takes `null`, `true` or `false`.
     pub(super) fn word(&mut self, word: &str) -> Result<(), NoJson> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
@@ -279,7 +290,8 @@ impl<'a> Node<'a> {
         Self::value(lexer, 0)
     }
 
-    fn value(lexer: &mut Lexer<'a>, depth: u32) -> Result<Self, NoJson> {
+    /// Reads the value that comes next at a level of nesting.
+    pub(super) fn value(lexer: &mut Lexer<'a>, depth: u32) -> Result<Self, NoJson> {
         if depth > DEPTH_MAX {
             return Err(NoJson);
         }

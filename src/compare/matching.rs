@@ -12,9 +12,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::align::{Aligned, align, pair, part};
 use super::drives::{Coordinates, headers_hash, is_stated};
-use super::gather::{Entry, Topics};
+use super::gather::Entry;
 use super::rules::{EventTime, Rules};
 use super::scan::mix;
+use super::topics::Topics;
 use super::values::{Found, differences, differences_beyond};
 use super::{Change, Kind};
 use crate::outcome::{Channel, Output};
@@ -44,11 +45,31 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes an output that stood at `entry`.
     pub(super) fn new(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
+        let mut seen = Self::unhashed(output, entry, rules);
+        seen.hash(rules);
+        seen
+    }
+
+    /// Takes an output that stood at `entry`, as far as [`Context::changed_once`] needs it.
+    pub(super) fn unhashed(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
+        let (frame, value) = rules.of(&output.topic).unframed(output.value.as_deref().unwrap_or_default());
+        let (echo, ignored) = (entry.is(Entry::ECHO), entry.ignored);
+        let frame_bytes = frame.len();
+        let decoded = match value {
+            Cow::Owned(said) => Some(Rc::from(said)),
+            Cow::Borrowed(_) => None,
+        };
+        Self { output, decoded, frame_bytes, said: 0, loose: 0, spelled: 0, headers: 0, route: 0, echo, ignored }
+    }
+
+    /// Hashes all that outputs are paired and compared by.
+    pub(super) fn hash(&mut self, rules: &Rules) {
+        let output = &self.output;
         let rules = rules.of(&output.topic);
-        let (frame, value) = rules.unframed(output.value.as_deref().unwrap_or_default());
-        let scanned = if output.malformed.is_some() { None } else { rules.scan(&value).ok() };
+        let value = self.value().unwrap_or_default();
+        let scanned = if output.malformed.is_some() { None } else { rules.scan(value).ok() };
         // The bytes as they were written, not what was read from them: one value has many encodings.
-        let bytes = output.value.as_ref().map_or(1, |value| mix(xxh3_64(&value[frame.len()..]), 2));
+        let bytes = output.value.as_ref().map_or(1, |value| mix(xxh3_64(&value[self.frame_bytes..]), 2));
         let (said, loose, spelled) = scanned.map_or((bytes, bytes, bytes), |scanned| {
             // With ignored places the bytes cannot be compared as a whole; what is left of them is.
             let spelled = if rules.sees_bytes() { bytes } else { scanned.spelled };
@@ -58,14 +79,9 @@ impl Seen {
         let headers = headers_hash(headers, &rules.ignore_headers);
         let key = output.key.as_ref().map_or(0, |key| xxh3_64(key) | 1);
         let route = mix(mix(xxh3_64(output.topic.as_bytes()), key), output.channel as u64);
-        let spelled = mix(spelled, xxh3_64(frame));
-        let (echo, ignored) = (entry.is(Entry::ECHO), entry.ignored);
-        let frame_bytes = frame.len();
-        let decoded = match value {
-            Cow::Owned(said) => Some(Rc::from(said)),
-            Cow::Borrowed(_) => None,
-        };
-        Self { output, decoded, frame_bytes, said, loose, spelled, headers, route, echo, ignored }
+        let spelled = mix(spelled, xxh3_64(self.frame()));
+        (self.said, self.loose, self.spelled) = (said, loose, spelled);
+        (self.headers, self.route) = (headers, route);
     }
 
     /// Event behind it, where the build says so.
@@ -264,6 +280,32 @@ impl Context<'_> {
         compared
     }
 
+    /// Compares one output with one of the same topic and key, where their values differ: then nothing else about them counts, and
+    /// [`Self::compare`] would find the same. None where it takes a closer look, for which both must be hashed.
+    pub(super) fn changed_once(&self, old: &[Seen], new: &[Seen]) -> Option<Differences> {
+        let ([old], [new]) = (old, new) else { return None };
+        let (one, other) = (&old.output, &new.output);
+        let is_plain = self.rules.updates.is_empty() && self.rules.of(&one.topic).keeps_shape();
+        let is_same_place = one.channel == other.channel && one.topic == other.topic && one.key == other.key;
+        if !is_plain || !is_same_place || old.is_malformed() || new.is_malformed() {
+            return None;
+        }
+        let found =
+            self.differences(old, new).filter(|found| !found.changes.is_empty() || !found.expected.is_empty())?;
+        let mut compared = Differences::default();
+        self.changed((0, old), (0, new), found, &mut compared);
+        Some(compared)
+    }
+
+    /// Compares two values; none where one of them is a tombstone.
+    fn differences(&self, old: &Seen, new: &Seen) -> Option<Found> {
+        let values = old.value().zip(new.value())?;
+        let rules = self.rules.of(&old.output.topic);
+        let is_judged = self.is_judged() && !rules.expected().is_empty();
+        let judged = is_judged.then(|| Self::finding(Kind::Changed, None, None, Some((0, old)), None).signature);
+        Some(differences_beyond(judged.as_ref(), Some(values.0), Some(values.1), rules))
+    }
+
     fn pair_equal(&self, old: &[u64], new: &[u64]) -> Aligned {
         if self.ordered { align(old, new) } else { Aligned { kept: pair(old, new), moved: Vec::new() } }
     }
@@ -350,9 +392,12 @@ impl Context<'_> {
     }
 
     fn changed_pair(&self, old: (usize, &Seen), new: (usize, &Seen), compared: &mut Differences) {
-        let judged = self.is_judged().then(|| Self::finding(Kind::Changed, None, None, Some(old), Some(new)).signature);
-        let rules = self.rules.of(&old.1.output.topic);
-        let mut found = differences_beyond(judged.as_ref(), old.1.value(), new.1.value(), rules);
+        let one_is_gone = || Found { changes: vec![("$".to_owned(), Change::Type)], ..Found::default() };
+        let found = self.differences(old.1, new.1).unwrap_or_else(one_is_gone);
+        self.changed(old, new, found, compared);
+    }
+
+    fn changed(&self, old: (usize, &Seen), new: (usize, &Seen), mut found: Found, compared: &mut Differences) {
         for (text, count) in std::mem::take(&mut found.tolerated) {
             *compared.tolerated.entry(text).or_default() += count;
         }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::CompareError;
-use super::buckets::{BUCKETS, Buckets, Item};
+use super::buckets::{BUCKETS, Buckets, Item, number_at};
 use super::sorted::Sorter;
+use super::threads::one_ahead;
 use super::watched::go_on;
 use crate::outcome::Channel;
 use crate::spill::SpillSpace;
@@ -30,16 +31,16 @@ impl Item for Pair {
     const SIZE: usize = 24;
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.old.to_le_bytes());
-        bytes.extend(self.other.to_le_bytes());
-        bytes.extend(self.topic.to_le_bytes());
-        bytes.extend([self.drive, self.channel as u8]);
-        bytes.extend(self.more.to_le_bytes());
+        let mut item = [0; Self::SIZE];
+        item[..8].copy_from_slice(&self.old.to_le_bytes());
+        item[8..16].copy_from_slice(&self.other.to_le_bytes());
+        item[16..18].copy_from_slice(&self.topic.to_le_bytes());
+        [item[18], item[19]] = [self.drive, self.channel as u8];
+        item[20..].copy_from_slice(&self.more.to_le_bytes());
+        bytes.extend_from_slice(&item);
     }
 
     fn read(bytes: &[u8]) -> Self {
-        let number =
-            |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         let channel = match bytes[19] {
             0 => Channel::Output,
             1 => Channel::DeadLetter,
@@ -47,8 +48,8 @@ impl Item for Pair {
             _ => Channel::Sink,
         };
         Self {
-            old: number(0) as i64,
-            other: number(8) as i64,
+            old: number_at(bytes, 0) as i64,
+            other: number_at(bytes, 8) as i64,
             topic: u16::from_le_bytes([bytes[16], bytes[17]]),
             drive: bytes[18],
             channel,
@@ -90,8 +91,11 @@ impl Marks {
 
 /// Bucket of a sequence, so that buckets follow each other in order.
 pub(super) fn bucket(sequence: i64, last: i64) -> usize {
-    let (sequence, last) = (sequence.max(0) as u128, last.max(0) as u128);
-    ((sequence * BUCKETS as u128 / (last + 1)) as usize).min(BUCKETS - 1)
+    let (sequence, last, all) = (sequence.max(0) as u64, last.max(0) as u64, BUCKETS as u64);
+    // Where a product could overflow, numbers do without their last digits: wider division takes many times as long.
+    let bucket =
+        if last < u64::MAX / all { sequence.min(last) * all / (last + 1) } else { sequence / (last / all + 1) };
+    (bucket as usize).min(BUCKETS - 1)
 }
 
 /// Shows every pair but those that `leave_out` names to `take`, drive by drive in order of arrival, with how far it came late
@@ -104,11 +108,13 @@ pub(super) fn lateness(
     mut take: impl FnMut(&Pair, u64) -> Result<(), CompareError>,
 ) -> Result<(), CompareError> {
     let mut furthest = vec![i64::MIN; drives];
-    for bucket in 0..BUCKETS {
-        go_on(spill)?;
+    let sorted = |bucket| {
         let mut sorter = Sorter::new(|pair: &Pair| (pair.drive, pair.other), held_max, spill);
         pairs.drain(bucket, &mut |pair| sorter.push_run(pair))?;
-        for pair in sorter.finish()?.all().each() {
+        sorter.finish()
+    };
+    one_ahead(BUCKETS, sorted, |pairs| {
+        for pair in pairs.all().each() {
             go_on(spill)?;
             let pair = pair?;
             if leave_out(&pair) {
@@ -119,6 +125,21 @@ pub(super) fn lateness(
             *furthest = (*furthest).max(pair.old);
             take(&pair, late)?;
         }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_each_other_however_far_sequences_reach() {
+        for last in [0, 1, 255, 256, 1_000_003, i64::MAX / 256, i64::MAX - 1, i64::MAX] {
+            let places = (0..=1_000_u128).map(|at| (at * last as u128 / 1_000) as i64);
+            let buckets: Vec<usize> = places.map(|sequence| bucket(sequence, last)).collect();
+            assert!(buckets.is_sorted() && buckets[0] == 0, "{last}");
+            assert!(last < 255 || buckets[1_000] == BUCKETS - 1, "{last}: {}", buckets[1_000]);
+        }
     }
-    Ok(())
 }

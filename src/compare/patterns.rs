@@ -45,7 +45,9 @@ pub(super) struct Tally {
 /// All patterns.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
-    tallies: BTreeMap<Signature, Tally>,
+    /// Places among `tallies`.
+    numbers: BTreeMap<Signature, usize>,
+    tallies: Vec<Tally>,
     units: usize,
     /// Outputs that are held against those that differ.
     pub(super) draw: cause::Draw,
@@ -94,11 +96,22 @@ pub(super) struct Judge {
 impl Patterns {
     /// Tally of a signature.
     pub(super) fn tally(&mut self, signature: &Signature) -> &mut Tally {
-        if self.tallies.len() < SIGNATURES_MAX || self.tallies.contains_key(signature) {
-            return self.tallies.entry(signature.clone()).or_default();
-        }
-        let others = Signature { kind: signature.kind, topic: OTHERS.to_owned(), path: None, change: None };
-        self.tallies.entry(others).or_default()
+        let known = self.numbers.get(signature).copied();
+        let number = known.unwrap_or_else(|| self.number(signature));
+        &mut self.tallies[number]
+    }
+
+    /// Number of a signature that was not seen before, or of those that are not told apart.
+    fn number(&mut self, signature: &Signature) -> usize {
+        let signature = if self.numbers.len() < SIGNATURES_MAX {
+            signature.clone()
+        } else {
+            Signature { kind: signature.kind, topic: OTHERS.to_owned(), path: None, change: None }
+        };
+        *self.numbers.entry(signature).or_insert_with(|| {
+            self.tallies.push(Tally::default());
+            self.tallies.len() - 1
+        })
     }
 
     /// Counts a difference of old against new.
@@ -116,8 +129,8 @@ impl Patterns {
 
     /// Looks at the values of a difference that was counted; those of signatures that are not told apart explain nothing.
     pub(super) fn look(&mut self, signature: &Signature, look: impl FnOnce(&mut cause::Seen)) {
-        if let Some(tally) = self.tallies.get_mut(signature) {
-            look(&mut tally.seen);
+        if let Some(number) = self.numbers.get(signature) {
+            look(&mut self.tallies[*number].seen);
         }
     }
 
@@ -145,12 +158,13 @@ impl Patterns {
     /// formula hits here and there upon a rounded number.
     fn fold_precision(&mut self) {
         let fine: Vec<Signature> =
-            self.tallies.keys().filter(|found| found.change == Some(Change::Precision)).cloned().collect();
+            self.numbers.keys().filter(|found| found.change == Some(Change::Precision)).cloned().collect();
         for signature in fine {
             let coarse = signature.beyond_precision();
-            if self.tallies.contains_key(&coarse)
-                && let Some(tally) = self.tallies.remove(&signature)
+            if self.numbers.contains_key(&coarse)
+                && let Some(number) = self.numbers.remove(&signature)
             {
+                let tally = std::mem::take(&mut self.tallies[number]);
                 self.tally(&coarse).add(tally);
             }
         }
@@ -159,7 +173,9 @@ impl Patterns {
     /// Ends counting: every signature that was seen, in order.
     pub(super) fn finish(mut self, judge: Judge) -> impl Iterator<Item = (Signature, Tally)> {
         self.fold_precision();
-        self.tallies.into_iter().map(move |(signature, mut tally)| {
+        let (numbers, mut tallies) = (self.numbers, self.tallies);
+        numbers.into_iter().map(move |(signature, number)| {
+            let mut tally = std::mem::take(&mut tallies[number]);
             tally.count_units(judge);
             (signature, tally)
         })

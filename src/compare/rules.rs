@@ -426,6 +426,11 @@ impl Rules {
         self.shapes.root
     }
 
+    /// Whether values are compared in the shape in which they were written, whatever is left out of them.
+    pub(super) fn keeps_shape(&self) -> bool {
+        self.shapes.is_empty() && self.ignore_queries.is_empty() && !self.is_opaque()
+    }
+
     /// Whether values are compared as they are written, nothing left out of them.
     pub(super) fn sees_bytes(&self) -> bool {
         self.wanted.ignore == 0 && self.shapes.is_empty()

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::gather::{Entry, Topics};
+use super::gather::Entry;
 use super::matching::{Differences, Finding, Seen, Signature, final_state};
 use super::patterns::Candidate;
 use super::rules::Rules;
+use super::topics::Topics;
 use super::{Change, CompareError, Kind, Sighting};
 
 /// When the last values of a topic's keys became equal for good.

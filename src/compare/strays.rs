@@ -40,6 +40,26 @@ impl Tag {
             Self::Apart(Apart { drives: (one, other), .. }) => (3, one, other),
         }
     }
+
+    /// Counts a difference of this tag. `counts`: it is the difference that its output is counted by.
+    pub(super) fn note(self, signature: &Signature, candidate: Candidate, counts: bool, totals: &mut Totals) {
+        match self {
+            Self::Raw => {
+                if counts {
+                    count(&mut totals.differences, signature.kind);
+                }
+                totals.patterns.raw(signature, candidate);
+            }
+            Self::Noise => {
+                if counts {
+                    count(&mut totals.noise, signature.kind);
+                }
+                totals.patterns.tally(signature).counts.noise += 1;
+            }
+            Self::Odd(odd) => totals.patterns.odd(signature, odd),
+            Self::Apart(apart) => totals.patterns.apart(signature, apart),
+        }
+    }
 }
 
 /// One difference that waits.
@@ -55,23 +75,8 @@ pub(super) struct Stray {
 
 impl Stray {
     /// Counts it. `counts`: it is the difference that its output is counted by.
-    pub(super) fn note(&self, counts: bool, totals: &mut Totals) {
-        match self.tag {
-            Tag::Raw => {
-                if counts {
-                    count(&mut totals.differences, self.signature.kind);
-                }
-                totals.patterns.raw(&self.signature, self.candidate);
-            }
-            Tag::Noise => {
-                if counts {
-                    count(&mut totals.noise, self.signature.kind);
-                }
-                totals.patterns.tally(&self.signature).counts.noise += 1;
-            }
-            Tag::Odd(odd) => totals.patterns.odd(&self.signature, odd),
-            Tag::Apart(apart) => totals.patterns.apart(&self.signature, apart),
-        }
+    fn note(&self, counts: bool, totals: &mut Totals) {
+        self.tag.note(&self.signature, self.candidate, counts, totals);
     }
 
     /// The difference that this one, which the first side lacks nothing of, and `extra` are together.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::Change;
+use super::in_step::in_step;
 use super::json::{Decimal, NoJson, Node};
 use super::matching::Signature;
 use super::paths::{Mask, push_name};
@@ -47,18 +48,8 @@ pub(super) fn differences_beyond(
         return Found { changes, ..Found::default() };
     };
     let (old, new) = (rules.reduced(old).0, rules.reduced(new).0);
-    let mut walk = Walk { rules, judged, path: "$".to_owned(), found: Found::default() };
-    let read = |value| if rules.is_opaque() { Err(NoJson) } else { Node::read(value) };
-    match (read(&old), read(&new)) {
-        (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
-        (Err(_), Err(_)) if old == new => {}
-        (Err(_), Err(_)) if !rules.is_opaque() && regions::is_text(&old) && regions::is_text(&new) => {
-            walk.push(Change::Value, None, None);
-        }
-        (Err(_), Err(_)) => walk.bytes(&old, &new),
-        _ => walk.push(Change::Type, None, None),
-    }
-    let mut found = walk.found;
+    let stepped = if rules.is_opaque() { None } else { in_step(&old, &new, judged, rules) };
+    let mut found = stepped.unwrap_or_else(|| by_trees(&old, &new, judged, rules));
     found.expected.sort();
     found.expected.dedup();
     found.changes.sort();
@@ -69,6 +60,22 @@ pub(super) fn differences_beyond(
         *change != Change::Precision || !values.iter().any(|(other, value)| other == path && *value == Change::Value)
     });
     found
+}
+
+/// Compares two values as trees.
+fn by_trees(old: &[u8], new: &[u8], judged: Option<&Signature>, rules: &Rules) -> Found {
+    let mut walk = Walk { rules, judged, path: "$".to_owned(), found: Found::default() };
+    let read = |value| if rules.is_opaque() { Err(NoJson) } else { Node::read(value) };
+    match (read(old), read(new)) {
+        (Ok(old), Ok(new)) => walk.below(&old, &new, (rules.automaton.start(), rules.root())),
+        (Err(_), Err(_)) if old == new => {}
+        (Err(_), Err(_)) if !rules.is_opaque() && regions::is_text(old) && regions::is_text(new) => {
+            walk.push(Change::Value, None, None);
+        }
+        (Err(_), Err(_)) => walk.bytes(old, new),
+        _ => walk.push(Change::Type, None, None),
+    }
+    walk.found
 }
 
 pub(super) struct Walk<'r> {
@@ -148,7 +155,7 @@ impl Walk<'_> {
         false
     }
 
-    fn at_name(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
+    pub(super) fn at_name(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         push_name(&mut self.path, name);
         inner(self);
@@ -288,6 +295,8 @@ pub(super) fn node_hash(node: &Node<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::compare::CompareSettings;
 
@@ -297,6 +306,104 @@ mod tests {
         let expected: Vec<(String, Change)> =
             expected.iter().map(|(path, change)| ((*path).to_owned(), *change)).collect();
         assert_eq!(found.changes, expected, "{old} {new}");
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            (0..12_i32).prop_map(Into::into),
+            prop::sample::select(vec![1.5, 10.0, 0.25, 100.0]).prop_map(Into::into),
+            "[ab\n]{0,2}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 16, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+                prop::collection::btree_map("[a-c]", inner, 0..4)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same value with one leaf changed, so that two are alike but for one place.
+    fn touched(value: &serde_json::Value, left: &mut usize, with: &serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Object(members) => {
+                members.iter().map(|(name, value)| (name.clone(), touched(value, left, with))).collect()
+            }
+            serde_json::Value::Array(elements) => elements.iter().map(|value| touched(value, left, with)).collect(),
+            leaf => {
+                *left = left.wrapping_sub(1);
+                if *left == 0 { with.clone() } else { leaf.clone() }
+            }
+        }
+    }
+
+    const RULES: [&str; 6] = [
+        "",
+        "ignore = ['$.a']",
+        "ignore = ['$..b']\ntolerance = [{ path = '$.a', absolute = 1.0 }]",
+        "tolerance = [{ path = '$..c', relative = 0.5 }]",
+        "set = ['$.a']\nkeyed-by = [{ path = '$.b', key = '$.a' }]",
+        "mask-regex = [{ path = '$.a', pattern = 'a' }]",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn values_in_step_differ_as_their_trees_do(
+            old in json(),
+            other in json(),
+            place in prop::option::weighted(0.8, 1..6_usize),
+            pretty in any::<bool>(),
+            rules in prop::sample::select(&RULES[..]),
+        ) {
+            let rules = toml::from_str::<CompareSettings>(rules).unwrap().check().unwrap();
+            let new = place.map_or_else(|| other.clone(), |mut place| touched(&old, &mut place, &other));
+            let new = if pretty { serde_json::to_string_pretty(&new).unwrap() } else { new.to_string() };
+            let (old, new) = (old.to_string(), new.as_bytes());
+            if let Some(found) = in_step(old.as_bytes(), new, None, &rules) {
+                prop_assert_eq!(found, by_trees(old.as_bytes(), new, None, &rules), "{}", old);
+            }
+        }
+
+        #[test]
+        fn texts_in_step_are_json_on_both_sides(
+            old in "[\\[\\]{}:,\"01.e \\-ntrue\\\\]{0,12}",
+            new in "[\\[\\]{}:,\"01.e \\-ntrue\\\\]{0,12}",
+            nested in any::<bool>(),
+        ) {
+            let rules = CompareSettings::default().check().unwrap();
+            let whole = |text: String| if nested { format!("{{\"a\":{text},\"b\":1}}") } else { text };
+            let (old, new) = (whole(old), whole(new));
+            if let Some(found) = in_step(old.as_bytes(), new.as_bytes(), None, &rules) {
+                prop_assert!(Node::read(old.as_bytes()).is_ok() && Node::read(new.as_bytes()).is_ok());
+                prop_assert_eq!(found, by_trees(old.as_bytes(), new.as_bytes(), None, &rules));
+            }
+        }
+    }
+
+    #[test]
+    fn values_alike_but_for_one_scalar_go_in_step_and_others_as_trees() {
+        let rules = CompareSettings::default().check().unwrap();
+        let old = r#"{"id":"p-1","at":{"x":[1,2],"n":12},"amount":1.50}"#;
+        for (new, goes) in [
+            (r#"{"id":"p-1","at":{"x":[1,2],"n":12},"amount":1.5}"#, true),
+            (r#"{"id":"p-1", "at":{"x":[1,3],"n":1} ,"amount":"1.50"}"#, true),
+            (r#"{"id":"p-1","at":{"x":[1,2],"n":12},"amounts":1.50}"#, false),
+            (r#"{"at":{"x":[1,2],"n":12},"id":"p-1","amount":1.50}"#, false),
+            (r#"{"id":"p-1","at":{"x":[1,2],"n":12},"amount":1.50,"amount":1.50}"#, false),
+            (r#"{"id":"p-1","at":{"x":[1,2],"n":12},"amount":1.50"#, false),
+        ] {
+            assert_eq!(in_step(old.as_bytes(), new.as_bytes(), None, &rules).is_some(), goes, "{new}");
+        }
+        let deep = |levels: usize, inner: &str| format!("{}{inner}{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        for (levels, inner) in [(127, "1"), (128, "1"), (129, "1"), (100, "[[[[[[[[[[1]]]]]]]]]]")] {
+            let (old, new) = (deep(levels, inner), deep(levels, &inner.replace('1', "2")));
+            let read = Node::read(old.as_bytes()).is_ok();
+            assert_eq!(in_step(old.as_bytes(), new.as_bytes(), None, &rules).is_some(), read, "{levels}");
+        }
     }
 
     #[test]

@@ -17,10 +17,11 @@ use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
-use super::batch::{phase, words};
+use super::batch::phase;
 use super::columns::Columns;
 use super::deliveries::{DeliveryBatches, Names};
 use super::table::failed;
+use super::words::Words;
 use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
 use crate::plan::Phase;
 
@@ -364,8 +365,8 @@ impl Opened {
             let batch = self.batch(batch)?;
             let columns = Columns { batch: &batch, path: &self.path };
             let Some(moments) = columns.long(column)? else { return Ok(false) };
-            let phases = words(&columns, "phase", phase)?;
-            let counts = |row: usize| phases.as_ref().is_none_or(|phases| phases[row] != Phase::WarmUp);
+            let phases = Words::read(&columns, "phase", phase)?;
+            let counts = |row: usize| phases.as_ref().and_then(|phases| phases.at(row)) != Some(Phase::WarmUp);
             (0..batch.num_rows())
                 .filter(|row| moments.is_valid(*row) && counts(*row))
                 .for_each(|row| look(moments.value(row)));

@@ -65,8 +65,12 @@ impl Sample {
     pub(in super::super) fn note(&mut self, candidate: &Candidate, draw: Draw) {
         let old = candidate.old.map(|sequence| (Drawn::Old, sequence));
         let Some((drive, sequence)) = old.or(candidate.new.map(|sequence| (Drawn::New, sequence))) else { return };
-        self.differing.insert(drawn_by(sequence, 0x5A47), (drive, sequence));
-        self.bound();
+        let hash = drawn_by(sequence, 0x5A47);
+        let is_full = self.differing.len() >= DIFFERING_MAX;
+        if !is_full || self.differing.last_key_value().is_some_and(|(last, _)| hash < *last) {
+            self.differing.insert(hash, (drive, sequence));
+            self.bound();
+        }
         if draw.has(drive, sequence) && self.drawn.len() < DRAWN_MAX {
             self.drawn.insert((drive, sequence));
         }

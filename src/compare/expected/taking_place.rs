@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use super::Expectations;
 use crate::compare::drives::{Drive, Row};
 use crate::compare::engine::{Engine, Totals};
-use crate::compare::gather::{Entry, Topics};
+use crate::compare::gather::Entry;
 use crate::compare::json::Node;
 use crate::compare::matching::{Differences, Finding, Seen, Signature, on_channel};
 use crate::compare::patterns::{Candidate, Judge, Patterns, Tally, count};
 use crate::compare::rules::Rules;
+use crate::compare::topics::Topics;
 use crate::compare::units::Stretches;
 use crate::compare::{Change, CompareError, Kind};
 use crate::outcome::Channel;
@@ -70,6 +71,24 @@ impl Looks {
             counts[drive][1] += u64::from(look.has);
         }
         found.iter().any(|(_, look)| look.lacks)
+    }
+
+    /// Adds what was seen of another drive, whose topics have `numbers` here.
+    pub(in crate::compare) fn add(&mut self, other: Self, numbers: &[u16]) {
+        for ((at, topic, channel), counts) in other.seen {
+            let own = self.seen.entry((at, numbers[usize::from(topic)], channel)).or_default();
+            own.resize(own.len().max(counts.len()), [0; 2]);
+            for (own, [lacks, has]) in own.iter_mut().zip(counts) {
+                *own = [own[0] + lacks, own[1] + has];
+            }
+        }
+        for (counts, number) in other.outputs.into_iter().zip(numbers) {
+            let number = usize::from(*number);
+            self.outputs.resize(self.outputs.len().max(number + 1), Vec::new());
+            let own = &mut self.outputs[number];
+            own.resize(own.len().max(counts.len()), 0);
+            own.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
+        }
     }
 }
 
