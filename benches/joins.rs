@@ -140,12 +140,9 @@ fn compare(old: &Path, new: &Path) -> Result<Run, Problem> {
     program.args(["compare", "--exit-zero", "--json"]).args([old, new]);
     let (seconds, peak_mb, said) = run(program)?;
     let report: serde_json::Value = serde_json::from_str(&said)?;
-    let comparison = &report["comparison"];
-    let differ = comparison["differences"]["changed"].as_u64().unwrap_or_default();
-    let matched = comparison["matched"].as_u64().unwrap_or_default();
-    if matched + differ != comparison["outputs"]["new"].as_u64().unwrap_or_default() {
-        return Err(format!("{matched} matched, {differ} differ").into());
-    }
+    // What came late is equal all the same, and stands beside.
+    let kinds = report["differences"].as_object().into_iter().flatten().filter(|(kind, _)| *kind != "benign-reorder");
+    let differ = kinds.filter_map(|(_, count)| count.as_u64()).sum();
     Ok(Run { seconds, peak_mb, differ })
 }
 
