@@ -232,7 +232,7 @@ fn run(mut program: Command) -> Result<(f64, u64, String), Problem> {
         // The kernel keeps the peak; looking at it now and then misses only what the last moment added.
         thread::park_timeout(Duration::from_millis(10));
     };
-    let seconds = (clock.now() - begun).as_secs_f64();
+    let seconds = clock.now().saturating_sub(begun).as_secs_f64();
     let said = said.and_then(|reading| reading.join().ok()).transpose()?.unwrap_or_default();
     // `diff` says by 1 that there are differences.
     if status.code().is_none_or(|code| code > 1) {

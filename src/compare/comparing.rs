@@ -110,11 +110,7 @@ fn compare_bounded(
     let (convergence, tables) = std::mem::take(&mut totals.state).finish(&topics, &gathered.keyless);
     note_endings(&mut totals, old, first_new);
 
-    let counted = if turned {
-        Drives { old: new.len(), new_again: false }
-    } else {
-        Drives { old: old.len(), new_again: new.len() > 1 }
-    };
+    let counted = counted(turned, (old.len(), new.len()));
     // Where nothing was written, nothing can be looked for.
     let looked_in = gathered.counts.iter().any(|count| *count > 0);
     let written = rules.settings.identity.iter().enumerate().filter(|_| looked_in);
@@ -149,8 +145,8 @@ fn compare_bounded(
     let taken = totals.take_expected();
     let (taking_place, covered) = taken.finish(gathered.looks, &topics, (first_new, old.len()), rules)?;
     let draw = totals.patterns.draw;
-    let (judged, judges) = if turned { (0, drives.len()) } else { (old.len(), old.len() + 1) };
-    let judge = Judge { drive: judged, drives: judges, stretches };
+    let (judged, of) = if turned { (0, drives.len()) } else { (old.len(), old.len() + 1) };
+    let judge = Judge { drive: judged, drives: of, stretches };
     let found = found(totals, covered, judge);
     let candidates = found.iter().flat_map(|(_, _, tally)| &tally.candidates);
     let candidates = candidates.chain(convergence.iter().filter_map(|(_, candidate)| candidate.as_ref()));
@@ -182,6 +178,11 @@ fn compare_bounded(
     comparison.expected = rules.expected().apply(&mut comparison.patterns, &taking_place, old.len() > 1);
     settle(&mut comparison, &Gates::default());
     Ok(comparison)
+}
+
+/// Drives that the tests of chance rest on: those of new, where production stands in old's place.
+fn counted(turned: bool, (old, new): (usize, usize)) -> Drives {
+    if turned { Drives { old: new, new_again: false } } else { Drives { old, new_again: new > 1 } }
 }
 
 /// Compares two drives of one build: by kind, how often it does not do the same twice. Information is left out.

@@ -10,7 +10,7 @@ use super::buckets::{BUCKETS, Buckets};
 use super::cause::{Difference, Draw};
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::expected::Found;
-use super::filed::{Bucket, Filed};
+use super::filed::{Bucket, Filed, Keyed};
 use super::gather::{Entry, is_ordered, silencers};
 use super::giants::{self, lasts, pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
@@ -156,8 +156,9 @@ impl<'a> Engine<'a> {
     /// Compares all identities.
     pub(super) fn identities(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill) = (self.bounds.held, self.spill);
-        let key: fn(&Entry) -> _ = |entry| (entry.identity, entry.drive, entry.sequence);
-        let sorted = |bucket| filed.sorted(bucket, (key, |entry| (entry.identity >> 56) as u64), held, spill);
+        let key: fn(&Entry) -> (u128, u8, i64) = |entry| (entry.identity, entry.drive, entry.sequence);
+        let sorted =
+            |bucket| filed.sorted(bucket, Keyed { key, lead: |entry| (entry.identity >> 56) as u64 }, held, spill);
         one_ahead(BUCKETS, sorted, |bucket| match bucket {
             Bucket::Small(entries) => {
                 entries.chunk_by(|one, other| one.identity == other.identity).try_for_each(|group| {
@@ -185,7 +186,8 @@ impl<'a> Engine<'a> {
     pub(super) fn subsets(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill) = (self.bounds.held, self.spill);
         let is_ordered = self.rules.settings.order == Order::Key;
-        let sorted = |bucket| filed.sorted(bucket, (in_subset, |entry| entry.subset << 8), held, spill);
+        let sorted =
+            |bucket| filed.sorted(bucket, Keyed { key: in_subset, lead: |entry| entry.subset << 8 }, held, spill);
         one_ahead(BUCKETS, sorted, |bucket| match bucket {
             Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
                 go_on(spill)?;
@@ -504,7 +506,8 @@ impl<'a> Engine<'a> {
     /// Compares the rows that updates leave.
     pub(super) fn tables(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill, drives) = (self.bounds.held, self.spill, self.drives.len());
-        let sorted = |bucket| filed.sorted(bucket, (in_subset, |entry| entry.subset << 8), held, spill);
+        let sorted =
+            |bucket| filed.sorted(bucket, Keyed { key: in_subset, lead: |entry| entry.subset << 8 }, held, spill);
         one_ahead(BUCKETS, sorted, |bucket| match bucket {
             Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
                 go_on(spill)?;

@@ -20,6 +20,12 @@ pub(super) enum Bucket {
     Large(Sorted<Entry>),
 }
 
+/// What entries are sorted by. A key begins with the eight bits of the bucket, and goes on with those of `lead`.
+pub(super) struct Keyed<K> {
+    pub(super) key: fn(&Entry) -> K,
+    pub(super) lead: fn(&Entry) -> u64,
+}
+
 struct OfDrive<'s> {
     buckets: Buckets<'s, Entry>,
     /// Numbers of its topics among those of all drives.
@@ -48,11 +54,10 @@ impl<'s> Filed<'s> {
     }
 
     /// Takes all entries of `bucket` out in order of `key`, by which no two of them are the same; up to `held` of them in memory.
-    /// A key begins with the eight bits of the bucket, and goes on with those of `lead`.
     pub(super) fn sorted<K: Ord>(
         &mut self,
         bucket: usize,
-        (key, lead): (fn(&Entry) -> K, fn(&Entry) -> u64),
+        Keyed { key, lead }: Keyed<K>,
         held: usize,
         spill: &SpillSpace,
     ) -> Result<Bucket, CompareError> {
@@ -90,7 +95,9 @@ fn in_parts<K: Ord>(mut entries: Vec<Entry>, key: fn(&Entry) -> K, lead: fn(&Ent
     }
     let part = |entry: &Entry| (lead(entry) >> (u64::BITS - PART_BITS)) as usize;
     let mut ends = vec![0; PARTS];
-    entries.iter().for_each(|entry| ends[part(entry)] += 1);
+    for entry in &entries {
+        ends[part(entry)] += 1;
+    }
     let mut next = 0;
     for end in &mut ends {
         // Where each part starts, until its entries have moved it to where the part ends.

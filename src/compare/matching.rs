@@ -293,7 +293,7 @@ impl Context<'_> {
         let found =
             self.differences(old, new).filter(|found| !found.changes.is_empty() || !found.expected.is_empty())?;
         let mut compared = Differences::default();
-        self.changed((0, old), (0, new), found, &mut compared);
+        Self::changed((0, old), (0, new), found, &mut compared);
         Some(compared)
     }
 
@@ -394,10 +394,10 @@ impl Context<'_> {
     fn changed_pair(&self, old: (usize, &Seen), new: (usize, &Seen), compared: &mut Differences) {
         let one_is_gone = || Found { changes: vec![("$".to_owned(), Change::Type)], ..Found::default() };
         let found = self.differences(old.1, new.1).unwrap_or_else(one_is_gone);
-        self.changed(old, new, found, compared);
+        Self::changed(old, new, found, compared);
     }
 
-    fn changed(&self, old: (usize, &Seen), new: (usize, &Seen), mut found: Found, compared: &mut Differences) {
+    fn changed(old: (usize, &Seen), new: (usize, &Seen), mut found: Found, compared: &mut Differences) {
         for (text, count) in std::mem::take(&mut found.tolerated) {
             *compared.tolerated.entry(text).or_default() += count;
         }

@@ -42,12 +42,12 @@ pub(super) fn one_ahead<T: Send>(
     mut take: impl FnMut(T) -> Result<(), CompareError>,
 ) -> Result<(), CompareError> {
     thread::scope(|scope| {
-        let (made, coming) = sync_channel(0);
+        let (hand, things) = sync_channel(0);
         scope.spawn(move || {
             // Whoever takes them stops listening at an error of its own.
-            (0..count).map(&mut make).try_for_each(|thing| made.send(thing)).ok();
+            (0..count).map(&mut make).try_for_each(|thing| hand.send(thing)).ok();
         });
-        coming.into_iter().try_for_each(|thing| take(thing?))
+        things.into_iter().try_for_each(|thing| take(thing?))
     })
 }
 

@@ -528,7 +528,7 @@ fn a_build_of_a_revision_sees_the_time_of_its_events_and_a_restart_takes_it_not_
 
 /// Sums amounts in windows of ten seconds that begin with the Unix epoch, and writes each when the first event beyond it comes; `at` is
 /// what it takes for the time of an event.
-const WINDOWS: &str = r#"import json, sys, time, datetime
+const WINDOWS: &str = r"import json, sys, time, datetime
 start, total = None, 0
 def out():
     shown = datetime.datetime.fromtimestamp(start, datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
@@ -543,7 +543,7 @@ for line in sys.stdin:
     start = at // 10 * 10 if start is None else start
     total += event['value']['amount']
 if start is not None: out()
-"#;
+";
 
 /// By how much the relation moves events, and which fields are times.
 fn relation(by: &str, event_times: &str) -> String {
