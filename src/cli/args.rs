@@ -485,7 +485,7 @@ Examples:
   rehearsal plan scenario.toml
   rehearsal plan scenario.toml --seed 8 --set pace.speed=60 --out plan.parquet
   rehearsal plan scenario.toml --faults run/faults.ndjson
-  rehearsal plan scenario.toml --against recorded      what such a run would cost")]
+  rehearsal plan scenario.toml --against recorded      what that would cost")]
 pub(super) struct PlanArguments {
     /// Scenario
     pub(super) scenario: PathBuf,

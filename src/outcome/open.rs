@@ -25,6 +25,9 @@ use super::words::Words;
 use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
 use crate::plan::Phase;
 
+/// Columns of outputs that are read as texts, many rows of which have the same one.
+const TEXTS: [&str; 6] = ["topic", "phase", "channel", "cause_topic", "cause_by", "malformed"];
+
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
 
@@ -308,7 +311,7 @@ impl Opened {
         Ok(Self { path, metadata })
     }
 
-    /// Leaves columns of text whose pages are dictionaries as such: of few texts each is then decoded once, not row by row.
+    /// Leaves those of [`TEXTS`] whose pages are dictionaries as such: of few texts each is then decoded once, not row by row.
     fn with_dictionaries(self) -> Self {
         let groups = self.metadata.metadata().row_groups();
         let has_dictionary = |name: &str| {
@@ -319,7 +322,8 @@ impl Opened {
             })
         };
         let fields = self.metadata.schema().fields().iter().map(|field| {
-            if *field.data_type() == DataType::Utf8 && has_dictionary(field.name()) {
+            let is_read_so = TEXTS.contains(&field.name().as_str()) && *field.data_type() == DataType::Utf8;
+            if is_read_so && has_dictionary(field.name()) {
                 let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                 Arc::new(field.as_ref().clone().with_data_type(kind))
             } else {

@@ -95,9 +95,12 @@ fn builds_over_kafka_see_the_time_of_their_events_with_several_processes_and_tho
             let behind = behind_ms(folder.path(), drive);
             let early = -1 - clock.error_us_max / 1_000;
             let set_back = behind.iter().filter(|behind| **behind < -3_000_000).count();
-            assert_eq!((behind.len(), set_back), (8, stepped), "{drive}: {behind:?}");
+            assert_eq!(behind.len(), 8, "{drive}: {behind:?}");
+            // A build that is slow takes orders from ahead of the step behind it, none from behind it ahead of it.
+            assert!((stepped == 0) == (set_back == 0) && set_back >= stepped, "{drive}: {behind:?}");
+            assert!(behind[8 - stepped..].iter().all(|behind| *behind < -3_000_000), "{drive}: {behind:?}");
             let near = behind.iter().filter(|behind| (early..300_000).contains(*behind)).count();
-            assert_eq!(near, 8 - stepped, "{drive}: {behind:?} {clock:?}");
+            assert_eq!(near, 8 - set_back, "{drive}: {behind:?} {clock:?}");
             assert_eq!(clock.own_stamps, 8, "{clock:?}");
         }
     }
