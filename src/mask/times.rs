@@ -93,7 +93,10 @@ impl JsonSchema for TimePath {
                 { "type": "string" },
                 {
                     "type": "object",
-                    "properties": { "path": { "type": "string" }, "unit": { "enum": ["s", "ms", "us", "ns"] } },
+                    "properties": {
+                        "path": { "type": "string", "description": "JSONPath of the field" },
+                        "unit": { "enum": ["s", "ms", "us", "ns"], "description": "Unit of numbers; ms where nothing is said" }
+                    },
                     "required": ["path"],
                     "additionalProperties": false
                 }

@@ -345,24 +345,24 @@ fn a_build_that_trusts_its_clock_is_found_by_a_step_and_one_that_does_not_stays_
     if !is_installed() {
         return;
     }
-    let desk = desk(8);
+    // Orders enough to rule out chance.
+    let desk = desk(40);
     fs::write(desk.path().join("new.py"), PATIENT).unwrap();
     fs::write(desk.path().join("old.py"), PATIENT.replace("< 200000", "< 1e15")).unwrap();
     let (old, new) = ("command = ['python3', 'old.py']\n", "command = ['python3', 'new.py']\n");
     let with = |new: &str, fault: &str| {
-        // Drives enough to rule out chance for as few orders.
-        let more = format!("clock = 'recorded'\nrepeat-old = 3\nready = {{ line = '^ready$' }}\n{FAST}{fault}");
+        let more = format!("clock = 'recorded'\nready = {{ line = '^ready$' }}\n{FAST}{fault}");
         let output = rehearse_two(desk.path(), old, new, &more, &[]);
         (output.status.code(), report(&output))
     };
-    let step = wrong("preset = 'normal'\nat = ['4s']");
+    let step = wrong("preset = 'normal'\nat = ['20s']");
     let (code, report) = with(new, "");
     assert_eq!(code, Some(0), "{:?}", report.reasons);
     let (code, report) = with(old, &step);
     assert_eq!(code, Some(0), "{:?}", report.reasons);
     let (code, report) = with(new, &step);
     assert_eq!(code, Some(1), "{:?}", report.reasons);
-    assert_eq!(report.differences.values().sum::<u64>(), 4, "{:?}", report.differences);
+    assert_eq!(report.differences.values().sum::<u64>(), 20, "{:?}", report.differences);
 }
 
 #[test]
