@@ -54,8 +54,11 @@ impl Made {
         let mut counter = 0;
         for length in [1, BURST] {
             let begins = rate / 2.0 / length as f64;
+            if begins <= 0.0 {
+                continue;
+            }
             let mut at = 0;
-            while begins > 0.0 {
+            loop {
                 let share = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
                 let gap = libm::log(share(draw(counter))) / libm::log1p(-begins);
                 let kind = draw(counter + 1);

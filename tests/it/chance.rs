@@ -10,11 +10,11 @@ use rehearsal::compare::{
 use rehearsal::outcome::{Cause, CauseBy, Channel, Ending, EndingReport, Output};
 use rehearsal::spill::SpillSpace;
 
-fn output(key: impl ToString, value: impl ToString) -> Output {
+fn output(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Output {
     Output {
         topic: "payouts".to_owned(),
-        key: Some(key.to_string().into_bytes()).filter(|key| !key.is_empty()),
-        value: Some(value.to_string().into_bytes()),
+        key: Some(key.into()).filter(|key| !key.is_empty()),
+        value: Some(value.into()),
         ..Output::default()
     }
 }
@@ -77,7 +77,7 @@ fn noisy(drive: u64, number: u64) -> Option<u64> {
     let mixed =
         (number * 16 + drive).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = mixed ^ mixed >> 31;
-    (mixed % 100 == 0).then_some(1_000 + drive * 1_000_000 + number)
+    mixed.is_multiple_of(100).then_some(1_000 + drive * 1_000_000 + number)
 }
 
 // ---- bursts ----
@@ -303,7 +303,7 @@ fn counts(comparison: &Comparison, mirrored: bool) -> BTreeMap<&'static str, u64
 /// Changes of values by path, as text.
 fn changes(comparison: &Comparison, mirrored: bool) -> Vec<(String, String, u64)> {
     let changed = comparison.patterns.iter().filter(|pattern| pattern.kind == Kind::Changed);
-    let mut changes: Vec<_> = changed
+    let mut by_path: Vec<_> = changed
         .map(|pattern| {
             let change = format!("{:?}", pattern.change);
             let change = match (change.as_str(), mirrored) {
@@ -314,8 +314,8 @@ fn changes(comparison: &Comparison, mirrored: bool) -> Vec<(String, String, u64)
             (pattern.path.clone().unwrap_or_default(), change, pattern.count)
         })
         .collect();
-    changes.sort();
-    changes
+    by_path.sort();
+    by_path
 }
 
 /// The outputs in another order that keeps the order of each key's own.
@@ -324,13 +324,15 @@ fn interleaved(pairs: &[(u8, u8)], places: &[u32]) -> Vec<(u8, u8)> {
     for ((key, _), place) in pairs.iter().zip(places) {
         by_key.entry(*key).or_default().push(*place);
     }
-    by_key.values_mut().for_each(|places| places.sort_unstable_by(|one, other| other.cmp(one)));
-    let mut placed: Vec<(u32, usize, (u8, u8))> = Vec::new();
-    for (at, pair) in pairs.iter().enumerate() {
-        placed.push((by_key.get_mut(&pair.0).and_then(Vec::pop).unwrap_or_default(), at, *pair));
+    for of_key in by_key.values_mut() {
+        of_key.sort_unstable_by(|one, other| other.cmp(one));
     }
-    placed.sort_unstable();
-    placed.into_iter().map(|(_, _, pair)| pair).collect()
+    let mut moved: Vec<(u32, usize, (u8, u8))> = Vec::new();
+    for (at, pair) in pairs.iter().enumerate() {
+        moved.push((by_key.get_mut(&pair.0).and_then(Vec::pop).unwrap_or_default(), at, *pair));
+    }
+    moved.sort_unstable();
+    moved.into_iter().map(|(_, _, pair)| pair).collect()
 }
 
 proptest! {

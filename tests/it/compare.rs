@@ -576,25 +576,25 @@ fn whoever_asks_to_stop_gets_no_comparison_however_far_it_has_come() {
         let (old, new) = (Redelivered { with: &[old], once: &again }, Redelivered { with: &[new], once: &once });
         idempotency_of_drives(&old, &new, &rules(""), None, spill)
     };
-    let compared = |spill: &SpillSpace| compared(spill).map(drop);
-    let idempotent = |spill: &SpillSpace| idempotent(spill).map(drop);
-    let each: [&dyn Fn(&SpillSpace) -> Result<(), CompareError>; 2] = [&compared, &idempotent];
-    for work in each {
-        let looks = Arc::new(AtomicU64::new(0));
-        let counting = Arc::clone(&looks);
-        work(&SpillSpace::system().until(move || {
-            counting.fetch_add(1, SeqCst);
-            false
-        }))
-        .unwrap();
-        // Outputs are looked at one by one as they are read, and what is left identity by identity.
-        let all = looks.load(SeqCst);
-        assert!(all > 240, "{all}");
-        for looks in 0..all {
-            assert!(matches!(work(&withdrawn_after(looks)), Err(CompareError::Stopped)), "{looks} of {all}");
-        }
-        work(&withdrawn_after(all)).unwrap();
+    stops_at_every_look(|spill| compared(spill).map(drop));
+    stops_at_every_look(|spill| idempotent(spill).map(drop));
+}
+
+fn stops_at_every_look(work: impl Fn(&SpillSpace) -> Result<(), CompareError>) {
+    let looks = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&looks);
+    let counted = SpillSpace::system().until(move || {
+        counting.fetch_add(1, SeqCst);
+        false
+    });
+    work(&counted).unwrap();
+    // Outputs are looked at one by one as they are read, and what is left identity by identity.
+    let all = looks.load(SeqCst);
+    assert!(all > 240, "{all}");
+    for looks in 0..all {
+        assert!(matches!(work(&withdrawn_after(looks)), Err(CompareError::Stopped)), "{looks} of {all}");
     }
+    work(&withdrawn_after(all)).unwrap();
 }
 
 // ---- noise ----
