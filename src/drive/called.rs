@@ -45,7 +45,8 @@ pub(super) fn keep_call(
     };
     keep.keep(&OutputRow {
         sequence: 0,
-        arrived_us: shared.relative_us(call.arrived_us),
+        // One that came while lines were read is known of a moment later: what stands behind them did not arrive ahead of them.
+        arrived_us: shared.relative_us(call.arrived_us).max(keep.latest_us()),
         phase: phase_of(cause, phase_at(shared, call.arrived_us)),
         channel: Channel::Http,
         topic: &call.effect,

@@ -14,13 +14,15 @@ pub(super) struct Keep<'a> {
     outputs: &'a mut OutputsWriter,
     masker: Masker,
     sequence: i64,
+    /// Latest arrival of what was kept, in microseconds since the schedule's start.
+    latest_us: i64,
 }
 
 impl<'a> Keep<'a> {
     pub(super) fn new(rules: &DriveRules, outputs: &'a mut OutputsWriter) -> Self {
         let mut masker = Masker::new(rules.mask.clone(), Detection::Off);
         masker.know(rules.schemas.clone());
-        Self { outputs, masker, sequence: 0 }
+        Self { outputs, masker, sequence: 0, latest_us: i64::MIN }
     }
 
     /// Goes on behind what `outputs` has.
@@ -32,6 +34,11 @@ impl<'a> Keep<'a> {
     /// Outputs kept so far.
     pub(super) fn count(&self) -> u64 {
         self.sequence as u64
+    }
+
+    /// Latest arrival of what was kept so far, in microseconds since the schedule's start.
+    pub(super) fn latest_us(&self) -> i64 {
+        self.latest_us
     }
 
     /// Makes what was kept readable from the file.
@@ -60,6 +67,7 @@ impl<'a> Keep<'a> {
             self.outputs.append(&OutputRow { sequence, key, value, headers: &[], malformed, ..*row })?;
         }
         self.sequence += 1;
+        self.latest_us = self.latest_us.max(row.arrived_us);
         Ok(())
     }
 }
