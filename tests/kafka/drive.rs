@@ -233,7 +233,8 @@ impl Desk {
     }
 
     fn drive(&self, brokers: &str, settings: &str, does: &str, drive: &str) -> Outcome {
-        let outcome = self.try_drive(brokers, &self.plan(settings), does, drive).unwrap();
+        let outcome = self.try_drive(brokers, &self.plan(settings), does, drive);
+        let outcome = outcome.unwrap_or_else(|error| panic!("{does}: {error}"));
         assert_eq!(left_on(brokers), (vec![], vec![]), "{}", outcome.ending().reason);
         outcome
     }

@@ -89,7 +89,9 @@ impl<'a> Outputs<'a> {
         let mut came_us = micros(self.clock.now());
         let mut trouble = None;
         while !self.board.is_over() {
-            if self.shared.is_closing() && self.partitions.iter().any(|partition| partition.last.is_none()) {
+            // Looked at once a turn: where the end is, is asked ahead of anything that follows from it.
+            let closing = self.shared.is_closing();
+            if closing && self.partitions.iter().any(|partition| partition.last.is_none()) {
                 self.find_ends()?;
                 came_us = micros(self.clock.now());
             }
@@ -107,18 +109,20 @@ impl<'a> Outputs<'a> {
             }
             let ended = |lane: &Lane<'_>| lane.last.is_some_and(|last| lane.next >= last);
             // Of a build that writes no topic nothing is left from the start, and the consumer is needed until it ends.
-            let all = self.shared.is_closing() && self.partitions.iter().all(ended);
+            let all = closing && self.partitions.iter().all(ended);
             if all || self.shared.is_closed() {
                 self.board.set_read(true, 0);
                 return Ok(());
             }
-            if self.shared.is_closing() && now_us - came_us > micros(rules.drain_timeout) {
+            if closing && now_us - came_us > micros(rules.drain_timeout) {
                 let left = self.partitions.iter().find(|partition| !ended(partition));
                 let (topic, partition) = left.map_or(("", 0), |left| (left.topic, left.partition));
-                let reason = trouble.unwrap_or_else(|| "nothing more came".to_owned());
+                let (next, last) = left.map_or((0, 0), |left| (left.next, left.last.unwrap_or(left.next)));
+                let nothing = || format!("nothing more came behind offset {next} of {last}");
+                let reason = trouble.unwrap_or_else(nothing);
                 return Err(ClusterError::Outputs { topic: topic.to_owned(), partition, reason });
             }
-            if !self.shared.is_closing() {
+            if !closing {
                 self.tell();
             }
         }
