@@ -25,8 +25,10 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	topic := name + "-go"
+	// It asks anew who leads after seconds only, unless told otherwise.
+	first := []kgo.Opt{kgo.SeedBrokers(brokers), kgo.MetadataMinAge(50 * time.Millisecond)}
 	base := func(more ...kgo.Opt) *kgo.Client {
-		client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers)}, more...)...)
+		client, err := kgo.NewClient(append(first, more...)...)
 		must(err)
 		return client
 	}
@@ -73,7 +75,7 @@ func main() {
 	}
 	one.Close()
 	two.Close()
-	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(brokers), kgo.TransactionalID(name+"-id"), kgo.ConsumerGroup(name+"-eos"), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	session, err := kgo.NewGroupTransactSession(append(first, kgo.TransactionalID(name+"-id"), kgo.ConsumerGroup(name+"-eos"), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	must(err)
 	seen := 0
 	for round := 0; seen < 50; round++ {
