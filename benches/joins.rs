@@ -151,6 +151,7 @@ const JOIN: &str = r#"
 import duckdb, sys
 join, old, new, folder = sys.argv[1:]
 base = duckdb.connect(config={"threads": 2, "memory_limit": "512MB", "temp_directory": folder + "/duckdb", "preserve_insertion_order": False})
+base.execute("SET enable_progress_bar = false")
 value = "hash(value) AS value" if join == "hash" else "value"
 number = ", row_number() OVER (PARTITION BY topic, key ORDER BY sequence) AS number" if join == "occurrence" else ""
 side = lambda path: f"(SELECT topic, key, {value}{number} FROM read_parquet('{path}/outputs.parquet'))"
@@ -166,7 +167,7 @@ fn duckdb(python: &Path, join: &str, (old, new): (&Path, &Path), folder: &Path) 
     let mut program = on_two_cores(python);
     program.args(["-c", JOIN, join]).args([old, new, folder]);
     let (seconds, peak_mb, said) = run(program)?;
-    Ok(Run { seconds, peak_mb, differ: said.trim().parse()? })
+    Ok(Run { seconds, peak_mb, differ: said.trim().parse().map_err(|_| format!("DuckDB said {said:?}"))? })
 }
 
 /// The lines of both sides sorted, then held against each other. Writing them as lines is not timed.
