@@ -11,7 +11,8 @@
 //! - *temporary*: `/tmp` and `/var/tmp` lie in the drive's folder, `/dev/shm` is its own, and so are the means of System V.
 //! - *processes*: it sees its own alone, and they end with it.
 //! - *writes*: Landlock refuses all that changes files elsewhere than in the drive's folder.
-//! - *attempts*: what leads nowhere leads to a device that notes and refuses it.
+//! - *attempts*: what leads nowhere leads to a device that notes and refuses it. Where there is none, the calls are looked at with which
+//!   builds ask for it, as well as that goes.
 //!
 //! What this cannot know: a build that a container engine starts elsewhere, clients that connect from elsewhere, and Unix sockets that
 //! are made later in folders that it sees.
@@ -19,7 +20,11 @@
 mod settings;
 
 #[cfg(target_os = "linux")]
+mod asking;
+#[cfg(target_os = "linux")]
 mod attempts;
+#[cfg(target_os = "linux")]
+mod calls;
 #[cfg(target_os = "linux")]
 mod device;
 #[cfg(target_os = "linux")]
@@ -72,7 +77,15 @@ use crate::outcome::{self, Ending, EndingReport, Layer};
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// How programs say that they may not write.
-const REFUSALS: [&str; 4] = ["Permission denied", "EACCES", "AccessDenied", "permission denied"];
+const REFUSALS: [&str; 7] = [
+    "Permission denied",
+    "EACCES",
+    "AccessDenied",
+    "permission denied",
+    "Read-only file system",
+    "EROFS",
+    "read-only file system",
+];
 
 /// Programs that have somebody else start the build.
 const ENGINES: [&str; 8] =

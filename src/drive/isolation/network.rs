@@ -12,7 +12,7 @@ use super::device;
 
 /// The world's own address beside its loopback, of a range that is nobody's (RFC 5737): some programs ask for names only where there
 /// is an address that is none of the loopback's.
-const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(super) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Its own address of IP's version 6, of a range that is nobody's (RFC 3849).
 const OWN_SIX: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));

@@ -35,6 +35,8 @@ pub(super) struct Setup {
     pub(super) temporary: BTreeMap<PathBuf, PathBuf>,
     /// What has to be seen although a temporary folder holds it.
     pub(super) seen: Vec<PathBuf>,
+    /// What of that may be written, where [`Layer::Writes`] is among the layers.
+    pub(super) kept: Vec<PathBuf>,
     /// Sockets of the machine that are to be out of reach, in order.
     pub(super) sockets: Vec<PathBuf>,
 }
@@ -82,12 +84,14 @@ pub(super) struct Start {
     pub(super) writes: Option<Vec<PathBuf>>,
     /// Ports that it may connect to; any where nothing is said.
     pub(super) ports: Option<Vec<u16>>,
+    /// Whether it is to be seen what it asks to reach.
+    pub(super) asking: bool,
 }
 
 /// How the start went.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Started {
-    /// Its number, as the program that drives sees it.
+    /// Its number, as the program that drives sees it. Where it is to be seen what it asks to reach, and can be, what tells comes along.
     Runs(u32),
     /// The program cannot be started, by the system's number for why.
     Failed(Option<i32>, String),

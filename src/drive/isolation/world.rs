@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::bind;
 
+use super::asking::{Asking, Nowhere};
 use super::attempts::Attempts;
 use super::joined::Joined;
 use super::launcher::{self, Part};
 use super::machine::{self, folder_of, seen};
 use super::names::{self, Names};
 use super::namespaces::{ANSWER_TIMEOUT, Maker, Namespaces};
-use super::network::Network;
+use super::network::{self, Network};
 use super::outside::{Edges, Watcher};
 use super::relay::{Behind, Relay};
 use super::settings::{IsolationMode, IsolationRules, Place};
@@ -67,12 +68,19 @@ pub(in crate::drive) struct Isolation {
     openings: Mutex<Vec<Relay>>,
     /// Ports that are one on both sides.
     joined: Mutex<Vec<Joined>>,
+    /// Temporary folders of the machine in whose place the drive's own stand.
+    replaced: Vec<PathBuf>,
     /// Folders that are taken away again where nothing is in them.
     made: Vec<PathBuf>,
     rules: IsolationRules,
     writes: Vec<PathBuf>,
     relays: Mutex<Vec<(Place, bool, Relay)>>,
     watcher: Mutex<Option<Watcher>>,
+    /// Whether there is no device to see attempts by although it was wanted, and what sees them instead, for each process.
+    without_device: bool,
+    asking: Mutex<Vec<Asking>>,
+    /// Addresses that lead somewhere.
+    led: Arc<Mutex<BTreeSet<IpAddr>>>,
     namespaces: Option<Arc<Namespaces>>,
 }
 
@@ -101,11 +109,15 @@ impl Isolation {
             beside: Mutex::default(),
             openings: Mutex::default(),
             joined: Mutex::default(),
+            replaced: Vec::new(),
             made: Vec::new(),
             rules: rules.clone(),
             writes: rules.writable.clone(),
             relays: Mutex::default(),
             watcher: Mutex::default(),
+            without_device: false,
+            asking: Mutex::default(),
+            led: Arc::new(Mutex::new(BTreeSet::from([network::OWN]))),
             namespaces: None,
         };
         let wanted = world.wanted(build);
@@ -119,6 +131,7 @@ impl Isolation {
         }
         world.choose_writes(&dir);
         world.choose_ports(wanted.contains(&Layer::Network));
+        world.without_device = wanted.contains(&Layer::Attempts) && !world.enforces(Layer::Attempts);
         world.check(drive)?;
         world.allow()?;
         Ok(world)
@@ -158,6 +171,7 @@ impl Isolation {
             own: own.clone(),
             temporary: self.temporary(wanted, build, dir)?,
             seen: Vec::new(),
+            kept: self.kept(dir),
             sockets: if wanted.contains(&Layer::Sockets) { self.sockets(dir)? } else { Vec::new() },
         };
         let seen = seen(&setup.temporary, build, dir, &self.rules.writable);
@@ -170,6 +184,7 @@ impl Isolation {
         fs::create_dir_all(own.join("sockets"))?;
         self.write_names(&own)?;
         let (maker, stands, files) = Maker::make(&setup)?;
+        self.replaced.extend(setup.temporary.keys().cloned());
         let Told::Stands { missing, remarks, netlink, device, sockets } = stands else {
             return Err(io::ErrorKind::InvalidData.into());
         };
@@ -246,6 +261,17 @@ impl Isolation {
         Ok(temporary)
     }
 
+    /// What may be written although it lies beside what is only seen of a temporary folder: the drive's own folder, and what is let through to.
+    fn kept(&self, dir: &Path) -> Vec<PathBuf> {
+        let named = self.rules.writable.iter().filter_map(|path| fs::canonicalize(path).ok());
+        let temporary: Vec<PathBuf> = TEMPORARY.iter().filter_map(|(at, _)| fs::canonicalize(at).ok()).collect();
+        // A file that lies in it by itself is not seen.
+        let below =
+            |path: &Path, at: &Path| path != at && path.starts_with(at) && (path.is_dir() || path.parent() != Some(at));
+        let lies_there = |path: &PathBuf| temporary.iter().any(|at| below(path, at));
+        named.chain([dir.to_owned()]).filter(lies_there).collect()
+    }
+
     /// Sockets of the machine that are put out of reach: those of this drive, and where it may write, are not.
     fn sockets(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let let_through: Vec<PathBuf> = self.rules.writable.iter().cloned().chain([dir.to_owned()]).collect();
@@ -294,8 +320,7 @@ impl Isolation {
         self.writes.push(dir.to_owned());
         self.writes.extend(DEVICES.map(PathBuf::from));
         if self.enforces(Layer::Temporary) {
-            let own = |(machine, name): (&str, &str)| dir.join(name).is_dir().then(|| PathBuf::from(machine));
-            self.writes.extend(TEMPORARY.into_iter().filter_map(own));
+            self.writes.extend(self.replaced.iter().cloned());
             self.writes.push("/dev/shm".into());
         }
     }
@@ -318,6 +343,11 @@ impl Isolation {
 
     /// Whether the drive may take place.
     fn check(&self, drive: &str) -> Result<(), IsolationError> {
+        let missing: Vec<LayerState> =
+            self.layers().into_iter().filter(|state| !state.enforced && state.layer.refuses()).collect();
+        if self.rules.mode == IsolationMode::Required && !missing.is_empty() {
+            return Err(IsolationError::Missing { drive: drive.to_owned(), missing });
+        }
         if !self.rules.hosts.is_empty() {
             for layer in [Layer::Network, Layer::Names] {
                 if let Some(reason) = self.missing.get(&layer) {
@@ -325,18 +355,16 @@ impl Isolation {
                 }
             }
         }
-        let missing: Vec<LayerState> =
-            self.layers().into_iter().filter(|state| !state.enforced && state.layer.refuses()).collect();
-        if self.rules.mode == IsolationMode::Required && !missing.is_empty() {
-            return Err(IsolationError::Missing { drive: drive.to_owned(), missing });
-        }
         Ok(())
     }
 
     fn layers(&self) -> Vec<LayerState> {
         let state = |layer| {
             let missing = self.missing.get(&layer);
-            let reason = missing.or_else(|| self.remarks.get(&layer)).cloned().unwrap_or_default();
+            let mut reason = missing.or_else(|| self.remarks.get(&layer)).cloned().unwrap_or_default();
+            if layer == Layer::Attempts && !lock(&self.asking).is_empty() {
+                reason.push_str("; what was asked for by `connect` and `sendto` was seen, as well as that goes");
+            }
             LayerState { layer, enforced: missing.is_none(), reason }
         };
         Layer::ALL.into_iter().map(state).collect()
@@ -386,6 +414,7 @@ impl Isolation {
         }
         let address = lock(&self.names).address(place);
         network.add(address.ip()).map_err(failed)?;
+        lock(&self.led).insert(address.ip());
         let relay = self.listen(address).and_then(|listener| Relay::start(listener, behind)).map_err(failed)?;
         lock(&self.relays).push((place.clone(), counted, relay));
         Ok(())
@@ -514,6 +543,7 @@ impl Isolation {
             enter: Layer::ALL.into_iter().filter(|layer| self.enforces(*layer)).collect(),
             writes: self.enforces(Layer::Writes).then(|| self.writes.clone()),
             ports: self.lets_ports_alone().then(|| lock(&self.ports).iter().copied().collect()),
+            asking: self.nowhere().is_some(),
         };
         let ((stdin_read, stdin), (stdout, stdout_write), (stderr, stderr_write)) =
             (io::pipe()?, io::pipe()?, io::pipe()?);
@@ -531,7 +561,10 @@ impl Isolation {
         files.extend(namespaces.map(|namespaces| namespaces.handle.as_fd()));
         let answer = send(&control, &start, &files).and_then(|()| receive::<Started>(&control));
         let failed = match answer {
-            Ok((Started::Runs(number), _)) => {
+            Ok((Started::Runs(number), files)) => {
+                if let (Some(listener), Some(nowhere)) = (files.into_iter().next(), self.nowhere()) {
+                    lock(&self.asking).push(Asking::start(listener, nowhere, Arc::clone(&self.attempts))?);
+                }
                 child.stdin = Some(ChildStdin::from(OwnedFd::from(stdin)));
                 child.stdout = Some(ChildStdout::from(OwnedFd::from(stdout)));
                 child.stderr = Some(ChildStderr::from(OwnedFd::from(stderr)));
@@ -544,6 +577,17 @@ impl Isolation {
         let _ = child.kill();
         let _ = child.wait();
         Err(failed)
+    }
+
+    /// What leads nowhere, where it is to be seen by what builds ask for; none where a device sees it, or nothing is refused.
+    fn nowhere(&self) -> Option<Nowhere> {
+        if !self.without_device {
+            return None;
+        }
+        match self.apart() {
+            Some(_) => Some(Nowhere::But(Arc::clone(&self.led))),
+            None => self.by_port.then(|| Nowhere::OtherPorts(lock(&self.ports).clone())),
+        }
     }
 
     /// An address that is reached without anybody who counts.
@@ -560,6 +604,9 @@ impl Isolation {
     /// Ends what goes on at the world's edges, and says how far the drive was kept to itself.
     pub(in crate::drive) fn report(&self) -> Report {
         drop(lock(&self.watcher).take());
+        // Said ahead of their end.
+        let layers = self.layers();
+        lock(&self.asking).clear();
         let (attempts, attempts_beyond) = self.attempts.all();
         let count = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst);
         let relays = lock(&self.relays);
@@ -580,7 +627,7 @@ impl Isolation {
             allowed.extend(self.rules.allow.iter().map(|place| self.uncounted(place.to_string())));
         }
         allowed.extend(self.rules.writable.iter().map(|path| self.uncounted(path.display().to_string())));
-        Report { layers: self.layers(), attempts, attempts_beyond, allowed }
+        Report { layers, attempts, attempts_beyond, allowed }
     }
 }
 
@@ -602,6 +649,7 @@ impl Drop for Isolation {
         lock(&self.relays).clear();
         drop(lock(&self.watcher).take());
         self.namespaces = None;
+        lock(&self.asking).clear();
         let _ = fs::remove_dir_all(&self.own);
         for folder in &self.made {
             // Not where something is in it.

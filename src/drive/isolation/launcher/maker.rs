@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities};
 
+use super::super::calls;
 use super::super::device;
 use super::super::words::{Ask, Setup, Told, receive, send};
 use super::{Part, SELF, WORD};
@@ -175,14 +176,22 @@ impl Making {
     fn temporary(&mut self) -> io::Result<()> {
         let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let hold = |path: &Path| Ok::<_, io::Error>((path.to_owned(), open_tree(CWD, path, clone)?));
-        let seen: Vec<_> = self.setup.seen.iter().map(|path| hold(path)).collect::<io::Result<_>>()?;
+        let mut seen: Vec<_> = self.setup.seen.iter().map(|path| hold(path)).collect::<io::Result<_>>()?;
+        if self.wants(Layer::Writes) {
+            // Landlock goes by what lies above: below a temporary folder that may be written, all may.
+            seen.iter().try_for_each(|(_, tree)| calls::make_read_only(tree))?;
+            // Later, they lie on top.
+            seen.extend(self.setup.kept.iter().map(|path| hold(path)).collect::<io::Result<Vec<_>>>()?);
+        }
         let own: Vec<_> =
             self.setup.temporary.iter().map(|(at, own)| Ok((at, hold(own)?.1))).collect::<io::Result<_>>()?;
         for (at, tree) in own {
             move_mount(&tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
         for (path, tree) in seen {
-            fs::create_dir_all(&path)?;
+            if !path.exists() {
+                fs::create_dir_all(&path)?;
+            }
             move_mount(&tree, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
         if Path::new("/dev/shm").is_dir() {

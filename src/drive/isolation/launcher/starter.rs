@@ -13,6 +13,7 @@ use rustix::thread::{
     CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces, remove_capability_from_bounding_set,
 };
 
+use super::super::asking;
 use super::super::words::{Start, Started, receive, send};
 use super::writes::refuse;
 use crate::outcome::Layer;
@@ -49,9 +50,12 @@ fn start(control: &UnixStream) -> io::Result<Child> {
         send(control, &Started::Unentered(error.to_string()), &[])?;
         return Err(error);
     }
+    // Best effort: without, the build runs all the same.
+    let told = start.asking.then(asking::begin).and_then(Result::ok);
     match spawn(start, pipes) {
         Ok(build) => {
-            send(control, &Started::Runs(build.id()), &[])?;
+            let files: Vec<_> = told.iter().map(AsFd::as_fd).collect();
+            send(control, &Started::Runs(build.id()), &files)?;
             Ok(build)
         }
         Err(error) => {
