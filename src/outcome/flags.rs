@@ -18,6 +18,9 @@ pub struct FlagsReport {
     /// Of those, requests for all flags at once.
     #[serde(default)]
     pub bulk: u64,
+    /// Of those, requests for one flag or all that brought an evaluation context with something in it: it changes no answer.
+    #[serde(default)]
+    pub with_context: u64,
     /// Changes that took place, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FlagChanged>,

@@ -127,7 +127,12 @@ fn asked(flags: &FlagsReport) -> String {
     }
     let more = named.len().saturating_sub(NAMED_MAX);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("evaluated {}{rest}", named[..named.len() - more].join("; "))
+    // What is faked is said: production may tell users apart by it.
+    let targeted = match flags.with_context {
+        0 => String::new(),
+        count => format!(" ({count} of {} requests with a context, by which no flag is targeted here)", flags.requests),
+    };
+    format!("evaluated {}{rest}{targeted}", named[..named.len() - more].join("; "))
 }
 
 fn times(count: u64) -> String {
@@ -179,6 +184,7 @@ mod tests {
         let old = ending(&[("fast", false.into(), 0, 0)], 0);
         let mut new =
             ending(&[("fast", true.into(), 1, 2), ("fast", false.into(), 4, 0), ("who", "a".into(), 0, 2)], 7);
+        new.flags.as_mut().unwrap().with_context = 5;
         let changed = FlagChanged {
             change: "kill".to_owned(),
             flag: "fast".to_owned(),
@@ -196,7 +202,7 @@ mod tests {
                 "who is not set in old and \"a\" in new",
                 "new: fast was thrown from true to false at 1500ms of the replay (kill), behind 3 of 7 outputs",
                 "new evaluated fast 3 times as true, 2 of them with all others; fast 4 times as false; who 2 times as \"a\", 2 of \
-                 them with all others",
+                 them with all others (5 of 7 requests with a context, by which no flag is targeted here)",
             ]
         );
         let none = EndingReport::new(Ending::Finished, "");

@@ -64,6 +64,7 @@ struct State {
     unset: BTreeMap<String, u64>,
     requests: u64,
     bulk: u64,
+    with_context: u64,
     failed: Option<io::Error>,
 }
 
@@ -104,6 +105,7 @@ impl Flags {
             unset: BTreeMap::new(),
             requests: 0,
             bulk: 0,
+            with_context: 0,
             failed: None,
         };
         Self { path: dir.join("flags").join("flagd.json"), changes, named, state: Mutex::new(state) }
@@ -184,6 +186,11 @@ impl Flags {
         self.lock().requests += 1;
     }
 
+    /// Counts an evaluation context that could have changed something.
+    pub(super) fn count_context(&self) {
+        self.lock().with_context += 1;
+    }
+
     /// Answers who asks for one flag; none where it is not set.
     pub(super) fn ask(&self, name: &str) -> Option<Told> {
         let mut state = self.lock();
@@ -231,6 +238,7 @@ impl Flags {
             unset: state.unset.clone(),
             requests: state.requests,
             bulk: state.bulk,
+            with_context: state.with_context,
             changes: state.changed.clone(),
         });
     }

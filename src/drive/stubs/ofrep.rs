@@ -1,7 +1,7 @@
 //! The stub that evaluates flags: the `OpenFeature` Remote Evaluation Protocol, as flagd serves it.
 //!
 //! After <https://github.com/open-feature/protocol/blob/main/service/openapi.yaml>: paths, answers and error codes are those that
-//! providers know. Every flag is static: no context changes what it is.
+//! providers know. Every flag is static: no context changes what it is, and how many requests brought one is counted.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Ofrep {
     }
 
     fn one(&self, asked: &Asked, key: &str) -> Answer {
-        if let Err((status, mut said)) = check(asked) {
+        if let Err((status, mut said)) = self.check(asked) {
             said["key"] = key.into();
             return failure(status, &said);
         }
@@ -55,7 +55,7 @@ impl Ofrep {
     }
 
     fn all(&self, asked: &Asked) -> Answer {
-        if let Err((status, said)) = check(asked) {
+        if let Err((status, said)) = self.check(asked) {
             return failure(status, &said);
         }
         let (version, told) = self.0.ask_all(|version| knows(asked, &tag(version)));
@@ -70,6 +70,14 @@ impl Ofrep {
             answer.put(ETAG, tag);
         }
         answer
+    }
+
+    /// Holds a request's body against the protocol, and counts its context where that has something in it.
+    fn check(&self, asked: &Asked) -> Result<(), (StatusCode, Value)> {
+        if has_context(asked)? {
+            self.0.count_context();
+        }
+        Ok(())
     }
 }
 
@@ -89,8 +97,8 @@ fn in_words(told: &Told) -> Value {
     json!({ "key": name, "reason": "STATIC", "variant": variant, "value": value, "metadata": {}, "cacheable": false })
 }
 
-/// Holds a request's body against the protocol: nothing, or an object whose `context` is one.
-fn check(asked: &Asked) -> Result<(), (StatusCode, Value)> {
+/// Holds a request's body against the protocol: nothing, or an object whose `context` is one. Returns whether that has something in it.
+fn has_context(asked: &Asked) -> Result<bool, (StatusCode, Value)> {
     let wrong =
         |code: &str, said: &str| Err((StatusCode::BAD_REQUEST, json!({ "errorCode": code, "errorDetails": said })));
     match &asked.body {
@@ -103,12 +111,13 @@ fn check(asked: &Asked) -> Result<(), (StatusCode, Value)> {
             let said = json!({ "errorCode": "GENERAL", "errorDetails": "the body did not come" });
             return Err((StatusCode::REQUEST_TIMEOUT, said));
         }
-        Came::Whole(bytes) if bytes.is_empty() => return Ok(()),
+        Came::Whole(bytes) if bytes.is_empty() => return Ok(false),
         Came::Whole(_) => {}
     }
     match serde_json::from_slice::<Value>(asked.bytes()) {
         Ok(Value::Object(body)) => match body.get("context") {
-            None | Some(Value::Object(_)) => Ok(()),
+            None => Ok(false),
+            Some(Value::Object(context)) => Ok(!context.is_empty()),
             Some(_) => wrong("INVALID_CONTEXT", "the context is no object"),
         },
         Ok(_) => wrong("PARSE_ERROR", "the body is no object of JSON"),
@@ -208,6 +217,8 @@ mod tests {
         // A request that was refused evaluated nothing.
         assert_eq!((report.flags["fast"][0].asked, report.flags["who"][0].asked), (1, 1));
         assert_eq!((report.unset["slow"], report.requests, report.bulk), (1, 11, 0));
+        // Of the contexts one had something in it, by which production might have told users apart.
+        assert_eq!(report.with_context, 1);
     }
 
     #[test]
