@@ -237,6 +237,13 @@ pub struct RegistryCount {
     /// Schemas that were registered, or refused, in order and each once.
     #[serde(default)]
     pub registered: Vec<RegisteredSchema>,
+    /// Schemas beyond those that are told of one by one.
+    #[serde(default)]
+    pub untold: u64,
+    /// Requests that were answered with an error other than that something is not there or cannot follow, by status: too large, broken,
+    /// no schema.
+    #[serde(default)]
+    pub errors: BTreeMap<u16, u64>,
     /// Paths that were asked for and are not there, and how often: the first few that differ.
     #[serde(default)]
     pub missed: BTreeMap<String, u64>,

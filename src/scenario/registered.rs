@@ -10,10 +10,16 @@ const NAMED_MAX: usize = 3;
 
 /// Gathers what each drive registered; none where no drive asked a registry for anything.
 pub(super) fn facts<'a>(endings: impl Iterator<Item = (&'a str, &'a EndingReport)>) -> Option<RegistryFacts> {
+    let mut cut = false;
     let drives: BTreeMap<String, Vec<RegisteredSchema>> = endings
-        .filter_map(|(drive, ending)| Some((drive.to_owned(), ending.registry.as_ref()?.registered.clone())))
+        .filter_map(|(drive, ending)| {
+            let registry = ending.registry.as_ref()?;
+            // Of what is not told one by one nobody can say whether the other build registers it.
+            cut |= registry.untold > 0;
+            Some((drive.to_owned(), registry.registered.clone()))
+        })
         .collect();
-    (!drives.is_empty()).then(|| RegistryFacts { says: says(&drives), drives })
+    (!drives.is_empty()).then(|| RegistryFacts { says: if cut { Vec::new() } else { says(&drives) }, drives })
 }
 
 /// Says where old and new register other schemas, and what each that is not old's is to those that are there.
@@ -58,6 +64,16 @@ pub(super) fn warnings<'a>(endings: impl Iterator<Item = (&'a str, &'a EndingRep
     for (drive, registry) in endings.filter_map(|(drive, ending)| Some((drive, ending.registry.as_ref()?))) {
         for refused in registry.registered.iter().filter(|one| one.version.is_none()) {
             warnings.push(format!("{drive} {}", registers(refused)));
+        }
+        if registry.untold > 0 {
+            let (told, untold) = (registry.registered.len(), registry.untold);
+            let what = format!("registered {untold} schemas beyond the first {told}, which alone are told one by one");
+            warnings.push(format!("{drive} {what}: whether old and new register the same cannot be told"));
+        }
+        if !registry.errors.is_empty() {
+            let by_status = registry.errors.iter().map(|(status, times)| format!("{status} ({times})"));
+            let by_status = by_status.collect::<Vec<_>>().join(", ");
+            warnings.push(format!("the schema registry of {drive} answered requests with errors: {by_status}"));
         }
         if !registry.missed.is_empty() {
             let named = registry.missed.iter().take(NAMED_MAX).map(|(path, times)| format!("{path} ({times})"));
@@ -117,5 +133,21 @@ mod tests {
             "{said:?}"
         );
         assert_eq!(said[1], "new asked its schema registry for what is not there: /schemas/ids/9 (2)");
+    }
+
+    #[test]
+    fn what_is_not_told_one_by_one_is_held_against_nothing_and_errors_are_counted() {
+        let (old, mut new) = (ending(vec![]), ending(vec![schema("a", Some(1), None, &[])]));
+        let registry = new.registry.as_mut().unwrap();
+        (registry.untold, registry.errors) = (7, [(413, 1), (422, 3)].into());
+        assert_eq!(facts([("old", &old), ("new", &new)].into_iter()).unwrap().says, Vec::<String>::new());
+        assert_eq!(
+            warnings([("old", &old), ("new", &new)].into_iter()),
+            [
+                "new registered 7 schemas beyond the first 1, which alone are told one by one: whether old and new register the same \
+                 cannot be told",
+                "the schema registry of new answered requests with errors: 413 (1), 422 (3)",
+            ]
+        );
     }
 }

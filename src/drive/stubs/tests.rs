@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::Seed;
@@ -99,6 +99,78 @@ fn a_thousand_calls_at_fifty_at_once_are_answered_and_each_is_kept_in_the_order_
     let value: Value = serde_json::from_slice(&kept[0].value).unwrap();
     assert_eq!((&value["status"], &value["path"]), (&Value::from(201), &Value::from("/charges")));
     assert!(calls.take().is_none());
+}
+
+/// Sends the registry a schema of `fields` fields under a subject; returns the status, and the id that it is given.
+fn register(stream: &mut TcpStream, subject: &str, fields: usize) -> (u16, Value) {
+    let fields: Vec<_> = (0..fields).map(|n| json!({ "name": format!("f{n}"), "type": "int", "default": 0 })).collect();
+    let schema = json!({ "type": "record", "name": "O", "fields": fields }).to_string();
+    let body = json!({ "schema": schema }).to_string();
+    stream.write_all(request(&format!("/subjects/{subject}/versions"), "", &body).as_bytes()).unwrap();
+    let (status, said) = answer(stream);
+    (status, serde_json::from_str::<Value>(&said).unwrap()["id"].clone())
+}
+
+#[test]
+fn a_thousand_schemas_at_fifty_at_once_are_registered_and_each_is_told() {
+    let (stubs, _calls) = started(PAY);
+    let mut ids: Vec<BTreeSet<i64>> = vec![BTreeSet::new(); 20];
+    thread::scope(|scope| {
+        let caller = |caller: usize| {
+            let stubs = &stubs;
+            move || {
+                let mut stream = connect(stubs, "registry");
+                let one = |fields| {
+                    let (status, id) = register(&mut stream, &format!("s{caller}"), fields);
+                    assert_eq!(status, 200, "{fields}");
+                    id.as_i64().unwrap()
+                };
+                (0..20).map(one).collect::<Vec<_>>()
+            }
+        };
+        let callers: Vec<_> = (0..50).map(|number| scope.spawn(caller(number))).collect();
+        for caller in callers {
+            for (known, id) in ids.iter_mut().zip(caller.join().unwrap()) {
+                known.insert(id);
+            }
+        }
+    });
+    // The same schema has the same id, whoever came first with it.
+    assert!(ids.iter().all(|ids| ids.len() == 1), "{ids:?}");
+    assert_eq!(ids.iter().flatten().collect::<BTreeSet<_>>().len(), 20);
+    let count = stubs.registry.as_ref().unwrap().count();
+    assert_eq!((count.requests, count.registered.len(), count.untold), (1_000, 1_000, 0));
+    let told: BTreeSet<_> = count.registered.iter().map(|one| (&one.subject, one.version)).collect();
+    assert_eq!(told.len(), 1_000);
+    // One more is registered as well, and counted.
+    assert_eq!(register(&mut connect(&stubs, "registry"), "more", 1).0, 200);
+    let count = stubs.registry.as_ref().unwrap().count();
+    assert_eq!((count.requests, count.registered.len(), count.untold), (1_001, 1_000, 1));
+}
+
+#[test]
+fn what_is_too_large_or_no_schema_for_the_registry_is_bounded_counted_and_hinders_nobody() {
+    let (stubs, _calls) = started(&format!("{PAY}\n[stubs]\nbody-bytes-max = 1000\nrequest-timeout = '500ms'"));
+    let mut stream = connect(&stubs, "registry");
+    for (body, status) in [("x".repeat(300_000), 413), ("{".to_owned(), 422), (r#"{"schema":"no"}"#.to_owned(), 422)] {
+        stream.write_all(request("/subjects/s/versions", "", &body).as_bytes()).unwrap();
+        assert_eq!(answer(&mut stream).0, status);
+    }
+    let mut stream = connect(&stubs, "registry");
+    stream.write_all(b"POST /subjects/s HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").unwrap();
+    assert_eq!(answer(&mut stream).0, 408);
+    for bytes in [&b"nonsense\r\n\r\n"[..], b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc"] {
+        let mut stream = connect(&stubs, "registry");
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(register(&mut connect(&stubs, "registry"), "s", 1).0, 200);
+    while stubs.server.broken() < 2 {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    let count = stubs.registry.as_ref().unwrap().count();
+    assert_eq!((count.errors, count.registered.len()), ([(408, 1), (413, 1), (422, 2)].into(), 1));
 }
 
 #[test]

@@ -58,6 +58,7 @@ struct State {
     levels: BTreeMap<String, Level>,
     requests: u64,
     missed: BTreeMap<String, u64>,
+    errors: BTreeMap<u16, u64>,
 }
 
 type Answered = Result<Value, Fault>;
@@ -83,7 +84,8 @@ fn unprocessable(code: u32, said: impl Into<String>) -> Fault {
 impl Registry {
     pub(super) fn new(recorded: &Recorded) -> Self {
         let Recorded { shelf, level } = recorded.clone();
-        Self(Mutex::new(State { shelf, level, levels: BTreeMap::new(), requests: 0, missed: BTreeMap::new() }))
+        let (levels, missed, errors) = Default::default();
+        Self(Mutex::new(State { shelf, level, levels, requests: 0, missed, errors }))
     }
 
     /// What this drive did with it.
@@ -92,7 +94,9 @@ impl Registry {
         RegistryCount {
             requests: state.requests,
             registered: state.shelf.registered().to_vec(),
+            untold: state.shelf.untold(),
             missed: state.missed.clone(),
+            errors: state.errors.clone(),
         }
     }
 
@@ -111,8 +115,11 @@ impl Registry {
             Ok(answer) => Answer::new(StatusCode::OK, answer.to_string().into_bytes(), Some(KIND)),
             Err(fault) => {
                 let (status, code, said) = in_words(fault);
-                if asked.method == "GET" && status == StatusCode::NOT_FOUND {
-                    state.miss(asked);
+                match status {
+                    StatusCode::NOT_FOUND if asked.method == "GET" => state.miss(asked),
+                    // Nothing of a subject is what who registers first finds; what cannot follow is told with its schema.
+                    StatusCode::NOT_FOUND | StatusCode::CONFLICT => {}
+                    _ => *state.errors.entry(status.as_u16()).or_default() += 1,
                 }
                 let said = json!({ "error_code": code, "message": said });
                 Answer::new(status, said.to_string().into_bytes(), Some(KIND))

@@ -74,6 +74,7 @@ pub(super) struct Shelf {
     next: i32,
     bytes: usize,
     registered: Vec<RegisteredSchema>,
+    untold: u64,
 }
 
 impl Shelf {
@@ -271,7 +272,11 @@ impl Shelf {
         let known = |one: &RegisteredSchema| {
             one.subject == subject && one.schema == schema && one.version.is_some() == version.is_some()
         };
-        if self.registered.len() >= TOLD_MAX || self.registered.iter().any(known) {
+        if self.registered.iter().any(known) {
+            return;
+        }
+        if self.registered.len() >= TOLD_MAX {
+            self.untold += 1;
             return;
         }
         let (compatibility, breaks) = match against {
@@ -321,6 +326,11 @@ impl Shelf {
     /// What was registered, or refused, in order.
     pub(super) fn registered(&self) -> &[RegisteredSchema] {
         &self.registered
+    }
+
+    /// How many more of them there were than are told of one by one; one that was refused counts as often as it was.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold
     }
 }
 
