@@ -256,7 +256,7 @@ fn values(outcome: &Outcome) -> Vec<Json> {
 }
 
 /// Topics and groups of drives that stand on the cluster.
-fn left_on(brokers: &str) -> (Vec<String>, Vec<String>) {
+pub(crate) fn left_on(brokers: &str) -> (Vec<String>, Vec<String>) {
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let of_drives = |name: &&str| name.starts_with("rehearsal-");
     let metadata = consumer.fetch_metadata(None, WAIT).unwrap();
