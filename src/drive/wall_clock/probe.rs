@@ -169,7 +169,12 @@ impl Probe<'_> {
                 off_us = off_us.max(self.ask("clock", 0)?.0);
             }
         }
-        let off = Span(Duration::from_micros(off_us.unsigned_abs()));
+        // No digits that say nothing.
+        let off = Span(match off_us.unsigned_abs() {
+            us @ 10_000_000.. => Duration::from_secs(us / 1_000_000),
+            us @ 10_000.. => Duration::from_millis(us / 1_000),
+            us => Duration::from_micros(us),
+        });
         let [slept, waited] = lengths;
         Ok(format!("right to {off}; slept {slept} and waited {waited} of {LENGTH_MS} ms"))
     }
