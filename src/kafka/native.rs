@@ -11,6 +11,7 @@
 )]
 
 mod asked;
+mod bell;
 mod describe;
 mod operate;
 mod produce;
@@ -25,6 +26,7 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaRespErr as Code;
 
+use self::bell::Bell;
 pub(crate) use self::describe::{AskedIds, CLEANUP_POLICY, Described, ask_for_topic_ids, configurations, topic_ids};
 pub(crate) use self::operate::{NewTopic, Refusal, create_topics, delete_group, delete_topics, members_of};
 pub(crate) use self::produce::{Outgoing, Report, Writer, reports};
@@ -35,6 +37,7 @@ use crate::recording::TimestampType;
 pub(crate) struct Reader<'c> {
     consumer: &'c BaseConsumer<Listening>,
     queue: *mut native::rd_kafka_queue_t,
+    bell: Bell,
     topics: Vec<Topic>,
     started: Vec<(usize, i32)>,
     /// Room for one poll; empty between polls.
@@ -68,10 +71,13 @@ impl<'c> Reader<'c> {
         topics: impl Iterator<Item = &'t str>,
         batch: usize,
     ) -> Result<Self, String> {
+        let bell = Bell::new().map_err(|error| format!("a pair of sockets cannot be had: {error}"))?;
         // SAFETY: the client lives as long as `consumer`, which this reader borrows; the queue is destroyed in `drop`.
         let queue = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        let mut reader =
-            Self { consumer, queue, topics: Vec::new(), started: Vec::new(), polled: Vec::with_capacity(batch) };
+        // SAFETY: the queue was just made, and rings until it is destroyed, ahead of the bell.
+        unsafe { bell.hang_on(queue) };
+        let polled = Vec::with_capacity(batch);
+        let mut reader = Self { consumer, queue, bell, topics: Vec::new(), started: Vec::new(), polled };
         for topic in topics {
             reader.add_topic(topic)?;
         }
@@ -114,7 +120,8 @@ impl<'c> Reader<'c> {
         }
     }
 
-    /// Waits up to `timeout` for events and hands what came to `take`, in order.
+    /// Hands what has come to `take`, in order, and waits up to `timeout` where nothing has. That is a time of the monotonic clock: the
+    /// wall clock may be set meanwhile.
     ///
     /// The first error of `take` ends the hand-over; what came with it is lost to this reader.
     pub(crate) fn poll<E>(
@@ -122,20 +129,11 @@ impl<'c> Reader<'c> {
         timeout: Duration,
         mut take: impl FnMut(Polled<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let room = self.polled.capacity();
-        // SAFETY: `polled` is empty and has room for `room` pointers; librdkafka fills the first `count` of them, or returns -1.
-        // Each message is then ours until it is destroyed, once, below.
-        let count = unsafe {
-            let count = native::rd_kafka_consume_batch_queue(
-                self.queue,
-                timeout.as_millis() as i32,
-                self.polled.as_mut_ptr(),
-                room,
-            );
-            let count = usize::try_from(count).unwrap_or(0);
-            self.polled.set_len(count);
-            count
-        };
+        let mut count = self.fetch();
+        if count == 0 && !timeout.is_zero() {
+            self.bell.wait(timeout);
+            count = self.fetch();
+        }
         let mut result = Ok(());
         let mut topic = Recent::default();
         for message in self.polled.drain(..) {
@@ -148,6 +146,19 @@ impl<'c> Reader<'c> {
             unsafe { native::rd_kafka_message_destroy(message) };
         }
         result.map(|()| count)
+    }
+
+    /// Fills `polled`, which is empty, with what has come, and returns how much that is. Does not wait.
+    fn fetch(&mut self) -> usize {
+        let room = self.polled.capacity();
+        // SAFETY: `polled` is empty and has room for `room` pointers; librdkafka fills the first `count` of them, or returns -1.
+        // Each message is then the reader's until it is destroyed, once, where it was polled for.
+        unsafe {
+            let count = native::rd_kafka_consume_batch_queue(self.queue, 0, self.polled.as_mut_ptr(), room);
+            let count = usize::try_from(count).unwrap_or(0);
+            self.polled.set_len(count);
+            count
+        }
     }
 
     /// Returns the offset behind the newest event of a partition as of the last answer of its broker; none before it.
@@ -177,6 +188,7 @@ impl Drop for Reader<'_> {
             for topic in &self.topics {
                 native::rd_kafka_topic_destroy(topic.handle);
             }
+            Bell::take_from(self.queue);
             native::rd_kafka_queue_destroy(self.queue);
         }
     }

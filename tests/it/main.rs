@@ -45,6 +45,8 @@ mod run;
 mod samples;
 mod scenario;
 mod schema;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod set_back;
 mod slice;
 mod source;
 mod stage;
