@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::RecordingError;
 use super::fence::{self, Fence};
 use super::location::Location;
 use super::store::{Remote, Target, Whole};
+use super::{RecordingError, disk};
 
 /// A directory beside the recording to be, or its spool. Dropped before it is published, it is removed with all that it holds.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ impl Draft {
         self.refuse_taken()?;
         // An empty directory is replaced by the rename itself; one that is not makes it fail.
         fs::rename(&self.path, &self.out).map_err(RecordingError::file("write", &self.out))?;
+        // Whoever is told that it is there may remove what it was made of.
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        disk::sync_directory(folder).map_err(RecordingError::file("write", &self.out))?;
         Ok(true)
     }
 

@@ -4,9 +4,13 @@
 mod harness;
 mod lost;
 
+use std::path::Path;
 use std::process::Command;
 
+use harness::running::Running;
+use harness::steps::{Act, Step, Told};
 use harness::{Figures, Near, Sort};
+use tempfile::TempDir;
 
 fn child() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -66,6 +70,31 @@ fn a_gathering_that_was_cut_off_at_any_step_leaves_one_of_both_whole() {
         let figures = harness::follow(script, &child);
         assert!(figures.hold() && figures.stood == 1 && figures.recordings == 1, "{script:?}: {figures:?}");
     }
+}
+
+#[test]
+fn what_is_made_of_a_recording_has_its_name_for_good_before_it_is_said_to_be_there() {
+    let kept = TempDir::new().unwrap();
+    let folder = kept.path().canonicalize().unwrap();
+    let mut running = Running::start(&child(), None, ["", folder.to_str().unwrap(), "sliced", "input"], None);
+    let mut steps = Vec::new();
+    while let Some(record) = running.hear(None) {
+        if let Told::Begun(step) = record.told {
+            steps.push(step);
+        }
+    }
+    assert!(running.end().success());
+    let named = steps.iter().rposition(|step| step.act == Act::Rename).unwrap();
+    let (draft, out) = (Path::new(&steps[named].path), Path::new(std::str::from_utf8(&steps[named].bytes).unwrap()));
+    assert!(out.join("manifest.json").exists() && !draft.exists());
+    let is_sync_of = |step: &Step, path: &Path| step.act == Act::Sync && Path::new(&step.path) == path;
+    let synced = |path: &Path| steps[..named].iter().rposition(|step| is_sync_of(step, path)).unwrap();
+    let written = |path: &Path| steps.iter().rposition(|step| step.act == Act::Write && Path::new(&step.path) == path);
+    // All that it holds, the folders that hold it, and at last its name.
+    let segment = draft.join("segments/000000.parquet");
+    assert!(written(&segment).unwrap() < synced(&segment));
+    assert!(synced(&draft.join("segments")) < named && synced(draft) < named);
+    assert!(steps[named..].iter().any(|step| is_sync_of(step, out.parent().unwrap())), "{:?}", &steps[named..]);
 }
 
 /// The child of the tests above, which names in the environment what to capture; without that there is nothing to do.

@@ -23,7 +23,7 @@ const KEY: &str = "AKIDREHEARSALKILLS";
 const SECRET: &str = "a-secret-of-the-kills";
 
 /// The store. Dropped, it and its objects are gone.
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     folder: TempDir,
     port: u16,
     victim: Arc<Mutex<Option<Victim>>>,

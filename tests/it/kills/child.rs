@@ -1,4 +1,4 @@
-//! The capture that is killed.
+//! The capture that is killed, and what else is watched.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rehearsal::capture::{CaptureProgress, CaptureSettings, TopicChoice, Until, capture};
 use rehearsal::clock::{Stop, SystemClock};
-use rehearsal::recording::{Location, Recording, Role, Target};
+use rehearsal::recording::{Location, Recording, Role, SliceSettings, Target, slice};
 
 use super::bucket::ADDRESS;
 use super::calls;
@@ -28,6 +28,12 @@ pub(crate) fn child() -> bool {
     calls::watch(folder, Place::parse(place));
     if until == "rebuilt" {
         Recording::rebuild(target).unwrap();
+        return true;
+    }
+    if until == "sliced" {
+        let whole = Recording::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/small")).unwrap();
+        let settings = SliceSettings { share: Some(1.0), ..SliceSettings::default() };
+        slice(&whole, &settings, target, &mut |_| true).unwrap();
         return true;
     }
     let mut settings = CaptureSettings::new(brokers, [TOPIC]);

@@ -15,7 +15,7 @@ pub(crate) mod disk;
 mod feed;
 mod figures;
 mod near;
-mod running;
+pub(crate) mod running;
 mod sort;
 pub(crate) mod steps;
 

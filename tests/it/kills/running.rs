@@ -14,7 +14,7 @@ use super::calls;
 use super::steps::{Place, Record};
 
 /// A child under way.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     socket: UnixStream,
     heard: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts a child that does what the rest of the arguments, a line each, tell it to.
-    pub(super) fn start(command: &Command, store: Option<&Bucket>, arguments: [&str; 4], place: Option<Place>) -> Self {
+    pub(crate) fn start(command: &Command, store: Option<&Bucket>, arguments: [&str; 4], place: Option<Place>) -> Self {
         let (socket, of_child) = UnixStream::pair().unwrap();
         let place = place.map(Place::to_text).unwrap_or_default();
         let arguments = format!("{}\n{place}", arguments.join("\n"));
@@ -36,7 +36,7 @@ impl Running {
     }
 
     /// The next record, waited for no longer than `left`; none where it does not come, or the child is gone.
-    pub(super) fn hear(&mut self, left: Option<Duration>) -> Option<Record> {
+    pub(crate) fn hear(&mut self, left: Option<Duration>) -> Option<Record> {
         let clock = SystemClock::start();
         loop {
             if let Some(record) = Record::take(&mut self.heard) {
@@ -72,7 +72,7 @@ impl Running {
         calls::now_ns()
     }
 
-    pub(super) fn end(mut self) -> ExitStatus {
+    pub(crate) fn end(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
