@@ -33,8 +33,11 @@ pub(super) fn gather(
     let gathered = match write_again(&path, &under_way, &facts.file, manifest) {
         Ok(gathered) => gathered,
         Err(error) if lacks_room(&error) => {
-            fs::remove_file(&under_way).map_err(RecordingError::file("remove", &under_way))?;
-            return Ok(facts);
+            return match fs::remove_file(&under_way) {
+                // There was no room for its name even.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(facts),
+                removed => removed.map(|()| facts).map_err(RecordingError::file("remove", &under_way)),
+            };
         }
         Err(error) => return Err(error),
     };
