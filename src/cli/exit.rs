@@ -391,6 +391,10 @@ impl From<ScenarioError> for Failure {
                     format!("Write ./{place} for the folder, or heads/{place} or tags/{place} for the revision.");
                 Self::wrong(error, hint)
             }
+            ScenarioError::ProductionAgain { .. } => Self::wrong(
+                error,
+                "Leave --old-again out: drives of new beside the one that is named say what the noise is.",
+            ),
             ScenarioError::StoppedMaking => Self::surroundings(error, "Run it again: it begins with them."),
             ScenarioError::Make { .. } => Self::surroundings(
                 error,

@@ -201,7 +201,7 @@ impl<'a> Found<'a> {
         let mut parts = Vec::new();
         if raw > 0 || noise.is_some_and(|noise| noise > 0) {
             parts.push(format!("raw: {} in old against new", count(raw)));
-            let build = if facts.comparison.against_production { "new" } else { "old" };
+            let build = facts.comparison.noisy().name();
             parts.extend(noise.map(|noise| format!("{} in {build} against itself", count(noise))));
         }
         if !self.suspected.is_empty() {

@@ -365,7 +365,7 @@ pub(super) fn results(tallies: &[FigureTallies], names: &[String], olds: usize, 
     let nothing = FigureTally::default();
     let figures = rules.figures.asked.iter().enumerate();
     // Of what production wrote there is one drive: those of new say what the noise is.
-    let turned = rules.production.is_some();
+    let turned = rules.is_turned();
     let result = |(at, asked): (usize, &Asked)| {
         let FigureSettings { name, kind, topic, path, only } = asked.settings.clone();
         let of: Vec<&FigureTally> = tallies.iter().map(|drive| drive.0.get(at).unwrap_or(&nothing)).collect();

@@ -82,7 +82,7 @@ fn compare_bounded(
         return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
     }
     // Production cannot be driven again: what new differs from itself by says what the noise is, however often it was driven.
-    let turned = rules.production.is_some();
+    let turned = rules.is_turned();
     let taken = if turned { new.len() } else { 2 };
     let compared = old.iter().take(if turned { 1 } else { old.len() }).chain(new.iter().take(taken)).copied();
     let watched = Watched::all(compared, rules, spill);
@@ -135,7 +135,7 @@ fn compare_bounded(
             extent: totals.extent,
         },
         moved_at_most: totals.moved_at_most,
-        against_production: turned,
+        production: rules.production.as_ref().map(|production| production.side),
         at_edges: totals.at_edges,
         beside_production: gathered.beside,
         tables,

@@ -109,7 +109,7 @@ fn look(facts: &Facts<'_>, gate: &FigureGate) -> Seen {
         (FigureLimit::Share(_), Some(relative)) => percent(relative.abs()),
         _ => deviation.distance().text(),
     });
-    let build = if facts.comparison.against_production { "new" } else { "old" };
+    let build = facts.comparison.noisy().name();
     let edges = (facts.comparison.at_edges > 0 && figure.changed_at_least.is_some())
         .then(|| "outputs at the slice's edges may stand on one side alone".to_owned());
     let notes = std::iter::once(values(figure)).chain(spread(figure, build)).chain(edges).chain(left_out(figure));

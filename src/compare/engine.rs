@@ -842,7 +842,7 @@ impl<'a> Engine<'a> {
 
     /// Whether new was driven more than once to be held against what production wrote.
     pub(super) fn turned(&self) -> bool {
-        self.rules.production.is_some() && self.drives.len() > self.olds + 1
+        self.rules.is_turned() && self.drives.len() > self.olds + 1
     }
 
     /// Finds for each feature on which drives disagree whether it is production that is odd, or a drive of new.

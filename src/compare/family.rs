@@ -10,7 +10,7 @@ use super::gates::{Gates, Limit};
 use super::latency::Quantile;
 use super::noise::{Drives, adjusted, judge, may_be_a_burst};
 use super::power::power;
-use super::{Comparison, Drift, Idempotency, Kind, Lagging, LatencyIncrease, Pattern, Standing};
+use super::{Comparison, Drift, Idempotency, Kind, Lagging, LatencyIncrease, Pattern, Side, Standing};
 
 /// Judges all tests of a comparison as one family and says whether new should be driven once more.
 ///
@@ -56,7 +56,7 @@ pub fn settle(comparison: &mut Comparison, gates: &Gates) {
     let family = within_gates.iter().flatten().count();
     comparison.power = power(comparison.identities, family, drives(comparison));
     // Against what production wrote new is driven as often as asked for: once more of it would be no recurrence.
-    comparison.wants_new_again = !comparison.against_production && wants_new_again(comparison, gates);
+    comparison.wants_new_again = comparison.production.is_none() && wants_new_again(comparison, gates);
 }
 
 /// What new falls behind beyond old.
@@ -107,7 +107,7 @@ fn quantile(increase: &LatencyIncrease) -> Option<Quantile> {
 
 /// Which drives were compared, by the names of their outputs.
 pub(super) fn drives(comparison: &Comparison) -> Drives {
-    if comparison.against_production {
+    if comparison.noisy() == Side::New {
         let of_new = comparison.outputs.keys().filter(|drive| *drive == "new" || drive.starts_with("new_again"));
         return Drives { old: of_new.count(), new_again: false };
     }

@@ -142,7 +142,7 @@ pub(super) struct Gathered<'s> {
     pub(super) causes: Vec<Causes>,
     /// Figures of the business, by drive.
     pub(super) figures: Vec<FigureTallies>,
-    /// Outputs of the first drive of new that nothing of production's can be held against, by topic.
+    /// Outputs of the first drive beside production that nothing of production's can be held against, by topic.
     pub(super) beside: BTreeMap<String, u64>,
     /// Highest sequence of each drive.
     pub(super) last: Vec<i64>,
@@ -266,8 +266,8 @@ impl<'s> Reading<'s> {
         if let Some(production) = &rules.production
             && !production.covers(row.channel, row.topic)
         {
-            // Drives of new differ in it by noise at most; one of them says what there is.
-            if self.number == 1 {
+            // Drives of one build differ in it by noise at most; one of them says what there is.
+            if self.number == production.first_driven() {
                 *self.beside.entry(row.topic.to_owned()).or_default() += 1;
             }
             return Ok(());

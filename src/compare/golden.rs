@@ -11,14 +11,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::Kind;
 use super::matching::{Differences, Seen};
-use crate::outcome::{Channel, Output};
+use crate::outcome::{Channel, InFlight, Output, ProductionReport};
 use crate::plan::Phase;
+
+/// The build that production stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// Old: new was driven, and says what the noise is.
+    #[default]
+    Old,
+    /// New: old was driven, and all is as where new is driven once.
+    New,
+}
+
+impl Side {
+    /// The name of its drive.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+
+    /// The build that was driven.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
+}
 
 /// What is known of what production wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Production {
+    /// The build that it stands for.
+    pub side: Side,
     /// First offset, by topic and partition of an input, whose outputs production may have written only when it was no longer looked
     /// at; partitions without such an offset are left out. None where nothing is known of edges: then none are left out.
     pub in_flight: Option<BTreeMap<(String, i32), i64>>,
@@ -28,6 +62,36 @@ pub struct Production {
 }
 
 impl Production {
+    /// What the outcome of production says of itself, where it stands for `side`.
+    pub fn of(report: &ProductionReport, side: Side) -> Self {
+        let firsts = |firsts: &Vec<InFlight>| {
+            let keyed = firsts.iter().map(|first| ((first.topic.clone(), first.partition), first.offset));
+            keyed.collect::<BTreeMap<_, _>>()
+        };
+        Self {
+            side,
+            in_flight: report.in_flight.as_ref().map(firsts),
+            topics: report.topics.as_ref().map(|topics| topics.iter().cloned().collect()),
+        }
+    }
+
+    /// The same where the other side is what production wrote, too, of which `report` says this: what both are known to hold is compared.
+    #[must_use]
+    pub fn beside(self, report: &ProductionReport) -> Self {
+        let other = Self::of(report, self.side);
+        let topics = match (self.topics, other.topics) {
+            (Some(own), Some(others)) => Some(own.intersection(&others).cloned().collect()),
+            (own, others) => own.or(others),
+        };
+        // Outputs of production name no event: those of either at an edge are told by their phase.
+        Self { topics, in_flight: self.in_flight.or(other.in_flight), ..self }
+    }
+
+    /// Number of the first drive that production did not write, where it stands for a build of one drive.
+    pub(super) fn first_driven(&self) -> u8 {
+        u8::from(self.side == Side::Old)
+    }
+
     /// Whether what production wrote there is known.
     pub(super) fn covers(&self, channel: Channel, topic: &str) -> bool {
         let is_written = matches!(channel, Channel::Output | Channel::DeadLetter);

@@ -85,7 +85,7 @@ pub use expected::{
 pub use family::settle;
 pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
-pub use golden::Production;
+pub use golden::{Production, Side};
 pub use lagging::{Drift, LagMeasure, Lagging};
 pub use latency::{Quantile, latency};
 pub use measures::{Measure, Measured, TimingKind};
@@ -476,13 +476,14 @@ pub struct Comparison {
     pub wants_new_again: bool,
     /// How much each rule silenced, by its text.
     pub silenced: BTreeMap<String, u64>,
-    /// Whether new was held against what production wrote: then the noise is new's, and tests are of new's drives.
+    /// The build that production itself stands for; none where both were driven. Where it is old, the noise is new's, and tests are of
+    /// new's drives.
     #[serde(default)]
-    pub against_production: bool,
+    pub production: Option<Side>,
     /// Differences that were left out, as all their outputs lie at the slice's edges.
     #[serde(default)]
     pub at_edges: u64,
-    /// Outputs of new, by topic, where nothing is known of what production wrote: they are not judged.
+    /// Outputs of the build that was driven, by topic, where nothing is known of what production wrote: they are not judged.
     #[serde(default)]
     pub beside_production: BTreeMap<String, u64>,
     /// When the last values of keys became equal for good, by topic; topics whose keys never differed are left out.
@@ -519,6 +520,13 @@ pub struct Comparison {
     /// Where the run first went apart; none where nothing differs, or nobody knows when.
     #[serde(default)]
     pub first_divergence: Option<FirstDivergence>,
+}
+
+impl Comparison {
+    /// The build whose drives say what the noise is: old, and new where production stands for old.
+    pub fn noisy(&self) -> Side {
+        if self.production == Some(Side::Old) { Side::New } else { Side::Old }
+    }
 }
 
 /// How far the order of new is from old's, over all outputs that are equal in both (RFC 4737).

@@ -95,7 +95,7 @@ pub(super) fn assess(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen {
     let comparison = facts.comparison;
     let (family, drives) = (family::size(comparison), family::drives(comparison));
     let suffices = || Suffices::of(limit, comparison.identities, family, drives).sentence();
-    let build = if comparison.against_production { "new" } else { "old" };
+    let build = comparison.noisy().name();
     let Some(least) = comparison.power else {
         let why = match drives.old {
             ..2 => format!("{build} was driven once"),

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::business::Figures;
 use super::declared::{AnyOfSettings, KeyedSettings, MaskRegexSettings, NormaliseSettings, Place, TopicRules};
 use super::expected::Expectations;
-use super::golden::Production;
+use super::golden::{Production, Side};
 use super::json::NoJson;
 use super::paths::{Automaton, Query};
 use super::reading::{Parted, Reading};
@@ -155,7 +155,7 @@ pub struct Rules {
     tables: BTreeSet<String>,
     pub(super) automaton: Automaton,
     pub(super) wanted: Wanted,
-    /// What is known of production, where old is what it wrote.
+    /// What is known of production, where one side is what it wrote.
     pub(super) production: Option<Production>,
     /// Figures of the business that outputs are added up to.
     pub(super) figures: Figures,
@@ -436,7 +436,12 @@ impl Rules {
         self.wanted.ignore == 0 && self.shapes.is_empty()
     }
 
-    /// The same rules for new against what production itself wrote. Partitions, timestamps and stated causes are not compared, and
+    /// Whether production stands for old, so that drives of new say what the noise is.
+    pub(super) fn is_turned(&self) -> bool {
+        self.production.as_ref().is_some_and(|production| production.side == Side::Old)
+    }
+
+    /// The same rules for one build against what production itself wrote. Partitions, timestamps and stated causes are not compared, and
     /// order counts within a key at most.
     #[must_use]
     pub fn against_production(mut self, production: Production) -> Self {

@@ -40,6 +40,7 @@ impl EndingReport {
             warnings: Vec::new(),
             stderr_dropped_bytes: 0,
             isolation: None,
+            production: None,
         }
     }
 

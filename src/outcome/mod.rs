@@ -14,6 +14,7 @@ mod gauges;
 mod isolation;
 mod open;
 mod outputs;
+mod production;
 mod stops;
 mod table;
 mod touches;
@@ -28,6 +29,7 @@ pub use gauges::{Gauge, GaugesWriter};
 pub use isolation::{Allowed, Attempt, AttemptKind, Isolation, Layer, LayerState};
 pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
+pub use production::{InFlight, ProductionReport};
 pub use stops::{InstanceReport, ScrapeCount, StopCount};
 pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
 pub use wall_clock::WallClockReport;
@@ -210,6 +212,9 @@ pub struct EndingReport {
     /// How far the drive was kept to itself; none where nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// What is known of an outcome that production itself wrote; none where a drive of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub production: Option<ProductionReport>,
 }
 
 /// Serde asks by reference.

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{
     BusinessFigure, Causes, Convergence, Expected, FirstDivergence, FreshnessFigures, GateResult, Idempotency, Kind,
-    LagFigures, Lagging, Latency, Measured, Pattern, Series, TableRows, Verdict,
+    LagFigures, Lagging, Latency, Measured, Pattern, Series, Side, TableRows, Verdict,
 };
 use crate::outcome::{
     EffectCount, Ending, FlagsReport, InstanceReport, Isolation, Lateness, RegisteredSchema, SinkReport, StopCount,
@@ -309,9 +309,12 @@ pub struct OldFacts {
     pub key: Option<String>,
 }
 
-/// What production wrote and new was held against.
+/// What production wrote and the other build was held against.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AgainstFacts {
+    /// The build that it stands for: old, but where outcomes are compared the other way round.
+    #[serde(default)]
+    pub side: Side,
     /// `recorded`, or the folder of an outcome.
     pub source: String,
     /// Topics of the recording that production wrote; empty for an outcome.
@@ -326,7 +329,7 @@ pub struct AgainstFacts {
     pub edge_us: Option<i64>,
     /// Differences that were left out, as all their outputs lie at an edge.
     pub differences_at_edges: u64,
-    /// Outputs of new that nothing of production's can be held against, by topic: they are not judged.
+    /// Outputs of the other build that nothing of production's can be held against, by topic: they are not judged.
     pub not_judged: BTreeMap<String, u64>,
     /// Sentences on what was compared, left out and not judged.
     pub says: Vec<String>,

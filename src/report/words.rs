@@ -243,10 +243,13 @@ impl Heading {
     /// Says what it means.
     pub(super) fn meaning(self, report: &Report) -> &'static str {
         match self {
-            Self::Proven if report.against.is_some() => {
+            Self::Proven if report.against.is_some() && noisy(report) == "new" => {
                 "Production does otherwise, beyond what new does to itself by chance."
             }
-            Self::Noise if report.against.is_some() => "New differs from itself in the same way.",
+            Self::Proven if report.against.is_some() => {
+                "Production does otherwise, beyond what old does to itself by chance."
+            }
+            Self::Noise if noisy(report) == "new" => "New differs from itself in the same way.",
             Self::Proven => "New broke it, beyond what old does to itself by chance.",
             Self::Suspected => "Seen, but chance could not be ruled out.",
             Self::Noise => "Old differs from itself in the same way.",
@@ -263,7 +266,10 @@ pub(super) fn patterns_of(report: &Report, heading: Heading) -> Vec<&Pattern> {
 
 /// The build whose drives say what the noise is.
 pub(super) fn noisy(report: &Report) -> &'static str {
-    if report.against.is_some() { "new" } else { "old" }
+    match &report.against {
+        Some(against) => against.side.other().name(),
+        None => "old",
+    }
 }
 
 /// Says why there is no noise to show.

@@ -254,13 +254,13 @@ impl Wrong<'_> {
 }
 
 /// Topics that the recording knows as changelogs.
-fn changelogs(recording: Option<&Recording>) -> Vec<String> {
+pub(super) fn changelogs(recording: Option<&Recording>) -> Vec<String> {
     let topics = recording.into_iter().flat_map(|recording| &recording.manifest().source.topics);
     topics.filter(|topic| topic.role == Role::Changelog).map(|topic| topic.name.clone()).collect()
 }
 
 /// Topics that rules may be written for, whether or not a build writes to them.
-fn known_topics(scenario: &Scenario, recording: Option<&Recording>) -> Vec<String> {
+pub(super) fn known_topics(scenario: &Scenario, recording: Option<&Recording>) -> Vec<String> {
     let settings = &scenario.settings;
     let recorded = recording.into_iter().flat_map(|recording| &recording.manifest().source.topics);
     let recorded = recorded.map(|topic| &topic.name);

@@ -104,6 +104,12 @@ pub enum ScenarioError {
     /// A tree that a build is to stand in cannot be had.
     #[error(transparent)]
     Worktree(#[from] crate::worktree::WorktreeError),
+    /// Further drives are named of an outcome that production wrote.
+    #[error("production wrote {path}: it was not driven, so there is no further drive of it")]
+    ProductionAgain {
+        /// Folder of the outcome.
+        path: PathBuf,
+    },
     /// Somebody asked to stop ahead of all drives.
     #[error("stopped while the builds were made; nothing of what was not made to its end is left")]
     StoppedMaking,

@@ -6,7 +6,7 @@
 //! new writes for events so close to the end of the capture that production's answer may not be there. Each of them is compared, but
 //! where it stands alone it is no difference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Scenario;
 use super::ScenarioError;
+use super::against::{RECORDED, against};
 use super::checked::Checked;
+use super::facts::recording_hash;
 use super::folder::RunFolder;
+use super::reuse::link;
 use crate::clock::Stop;
-use crate::compare::{CompareError, Comparison, Production, Rules};
-use crate::outcome::{Ending, EndingReport, Outcome, OutcomeWriter, Output};
+use crate::compare::{CompareError, Comparison, Production, Rules, Side};
+use crate::outcome::{Ending, EndingReport, InFlight, Outcome, OutcomeWriter, Output, ProductionReport};
 use crate::plan::Phase;
 use crate::recording::{Columns, Recording, Role};
 use crate::report::AgainstFacts;
@@ -43,13 +46,13 @@ pub enum Against {
 impl Against {
     /// Reads what stands behind `--against`: `recorded`, or the folder of an outcome.
     pub fn named(text: &str) -> Self {
-        if text == "recorded" { Self::Recorded } else { Self::Outcome(PathBuf::from(text)) }
+        if text == RECORDED { Self::Recorded } else { Self::Outcome(PathBuf::from(text)) }
     }
 
     /// As it is written behind `--against`.
     pub(super) fn written(&self) -> String {
         match self {
-            Self::Recorded => "recorded".to_owned(),
+            Self::Recorded => RECORDED.to_owned(),
             Self::Outcome(path) => path.display().to_string(),
         }
     }
@@ -104,95 +107,114 @@ fn topics(scenario: &Scenario, recording: &Recording) -> Vec<String> {
 /// What production wrote, as a drive of old.
 pub(super) struct Golden {
     pub(super) outcome: Outcome,
-    production: Production,
-    facts: AgainstFacts,
+    production: ProductionReport,
 }
 
 impl Golden {
-    /// Opens what new is held against; what the recording holds is written to `folder` as an outcome.
+    /// Puts what new is held against into `folder` as the outcome of old, which says of itself what is known of it: outcomes are compared
+    /// again by that. Files of an outcome that is there already get another name.
     ///
     /// # Errors
     ///
     /// [`ScenarioError::Outcome`] where the outcome cannot be read or written, [`ScenarioError::Recording`] where the recording cannot,
-    /// [`ScenarioError::Problems`] where the slice is shorter than its edges.
+    /// [`ScenarioError::Problems`] where the slice is shorter than its edges, [`ScenarioError::Folder`] where the disk refuses.
     pub(super) fn open(checked: &Checked, folder: &RunFolder, stop: &Stop) -> Result<Option<Self>, ScenarioError> {
-        match &checked.scenario.against {
-            None => Ok(None),
-            Some(Against::Outcome(path)) => {
-                let outcome = Outcome::open(path)?;
-                let facts = AgainstFacts { source: path.display().to_string(), ..AgainstFacts::default() };
-                Ok(Some(Self { facts, outcome, production: Production::default() }))
-            }
-            Some(Against::Recorded) => Self::recorded(checked, &folder.path().join("outcomes/old"), stop).map(Some),
-        }
-    }
-
-    fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Self, ScenarioError> {
-        let slice = Slice::of(checked);
-        if slice.is_lost() {
-            let problem = format!("the slice is shorter than its edges, {} at each end", span(slice.edge_ms * 1_000));
-            let instead = "Choose a longer slice, or say how fast production is: `[golden]` `edge = \"5s\"`.";
-            let error = SettingError::new("golden.edge", problem, instead);
-            return Err(vec![checked.scenario.problem(&error)].into());
-        }
-        let topics = topics(&checked.scenario, &checked.recording);
-        let mut facts = AgainstFacts {
-            source: "recorded".to_owned(),
-            topics: topics.clone(),
-            edge_us: Some(slice.edge_ms * 1_000),
-            ..AgainstFacts::default()
+        let to = folder.path().join("outcomes/old");
+        let outcome = match &checked.scenario.against {
+            None => return Ok(None),
+            Some(Against::Outcome(path)) => linked(path, &to, checked)?,
+            Some(Against::Recorded) => recorded(checked, &to, stop)?,
         };
-        let mut writer = OutcomeWriter::create(to, &[], &[])?;
-        for batch in checked.recording.batches(Columns { key: true, value: true, headers: true }) {
-            if stop.raised() {
-                return Err(CompareError::Stopped.into());
-            }
-            let batch = batch?;
-            for event in batch.iter().filter(|event| topics.iter().any(|topic| topic == event.topic)) {
-                let Some(phase) = slice.phase_of(event.timestamp_ms) else {
-                    facts.outside += 1;
-                    continue;
-                };
-                facts.outputs += 1;
-                facts.at_edges += u64::from(phase == Phase::Drain);
-                let since = event.timestamp_ms.map_or(0, |ms| ms.saturating_sub(slice.from_ms));
-                writer.output(&Output {
-                    sequence: facts.outputs as i64 - 1,
-                    arrived_us: since.saturating_mul(1_000),
-                    phase,
-                    topic: event.topic.to_owned(),
-                    partition: event.partition,
-                    timestamp_ms: event.timestamp_ms,
-                    key: event.key.map(<[u8]>::to_vec),
-                    value: event.value.map(<[u8]>::to_vec),
-                    headers: event.headers.to_headers(),
-                    ..Output::default()
-                })?;
-            }
-        }
-        let report = EndingReport {
-            outputs: Some(facts.outputs),
-            ..EndingReport::new(Ending::Finished, "what production wrote, as it was captured")
-        };
-        let in_flight = Some(slice.in_flight(checked, stop)?);
-        let production = Production { in_flight, topics: Some(topics.into_iter().collect()) };
-        Ok(Self { outcome: writer.finish(&report)?, production, facts })
+        let production = outcome.ending().production.clone().unwrap_or_default();
+        Ok(Some(Self { outcome, production }))
     }
 
     /// What new is compared with it by.
     pub(super) fn rules(&self, rules: &Rules) -> Rules {
-        rules.clone().against_production(self.production.clone())
+        rules.clone().against_production(Production::of(&self.production, Side::Old))
     }
 
     /// Says what was compared, what was left out and what cannot be judged.
-    pub(super) fn facts(mut self, checked: &Checked, comparison: &Comparison) -> AgainstFacts {
-        let facts = &mut self.facts;
-        facts.outputs = comparison.outputs.get("old").copied().unwrap_or_default();
-        facts.differences_at_edges = comparison.at_edges;
-        facts.not_judged.clone_from(&comparison.beside_production);
-        facts.says = says(facts, checked, comparison);
-        self.facts
+    pub(super) fn facts(&self, comparison: &Comparison) -> AgainstFacts {
+        against(&self.production, Side::Old, comparison)
     }
+}
+
+/// An outcome that is there already, in a run's folder. What an earlier run knew of it holds as long as events are the same.
+fn linked(from: &Path, to: &Path, checked: &Checked) -> Result<Outcome, ScenarioError> {
+    let outcome = Outcome::open(from)?;
+    let recording = recording_hash(&checked.recording);
+    let known = outcome.ending().production.clone().filter(|known| known.recording == recording);
+    link(from, to).map_err(|source| ScenarioError::Folder { path: to.to_owned(), source })?;
+    let production = ProductionReport {
+        source: from.display().to_string(),
+        recording,
+        faults: suffers(checked),
+        ..known.unwrap_or_default()
+    };
+    Ok(Outcome::open(to)?.note_production(production)?)
+}
+
+/// Whether new is driven by a plan with faults.
+fn suffers(checked: &Checked) -> bool {
+    !checked.scenario.settings.fault.is_empty()
+}
+
+/// What the recording holds of production's outputs, written as an outcome.
+fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Outcome, ScenarioError> {
+    let slice = Slice::of(checked);
+    if slice.is_lost() {
+        let edge = Span::from(Duration::from_millis(slice.edge_ms.unsigned_abs()));
+        let problem = format!("the slice is shorter than its edges, {edge} at each end");
+        let instead = "Choose a longer slice, or say how fast production is: `[golden]` `edge = \"5s\"`.";
+        let error = SettingError::new("golden.edge", problem, instead);
+        return Err(vec![checked.scenario.problem(&error)].into());
+    }
+    let topics = topics(&checked.scenario, &checked.recording);
+    let mut known = ProductionReport {
+        source: RECORDED.to_owned(),
+        recording: recording_hash(&checked.recording),
+        edge_us: Some(slice.edge_ms * 1_000),
+        faults: suffers(checked),
+        ..ProductionReport::default()
+    };
+    let mut outputs = 0;
+    let mut writer = OutcomeWriter::create(to, &[], &[])?;
+    for batch in checked.recording.batches(Columns { key: true, value: true, headers: true }) {
+        if stop.raised() {
+            return Err(CompareError::Stopped.into());
+        }
+        let batch = batch?;
+        for event in batch.iter().filter(|event| topics.iter().any(|topic| topic == event.topic)) {
+            let Some(phase) = slice.phase_of(event.timestamp_ms) else {
+                known.outside += 1;
+                continue;
+            };
+            known.at_edges += u64::from(phase == Phase::Drain);
+            let since = event.timestamp_ms.map_or(0, |ms| ms.saturating_sub(slice.from_ms));
+            writer.output(&Output {
+                sequence: outputs,
+                arrived_us: since.saturating_mul(1_000),
+                phase,
+                topic: event.topic.to_owned(),
+                partition: event.partition,
+                timestamp_ms: event.timestamp_ms,
+                key: event.key.map(<[u8]>::to_vec),
+                value: event.value.map(<[u8]>::to_vec),
+                headers: event.headers.to_headers(),
+                ..Output::default()
+            })?;
+            outputs += 1;
+        }
+    }
+    known.in_flight = Some(slice.in_flight(checked, stop)?);
+    known.topics = Some(topics);
+    let report = EndingReport {
+        outputs: Some(outputs.unsigned_abs()),
+        production: Some(known),
+        ..EndingReport::new(Ending::Finished, "what production wrote, as it was captured")
+    };
+    Ok(writer.finish(&report)?)
 }
 
 /// The slice of a run, in milliseconds of event time.
@@ -238,9 +260,9 @@ impl Slice {
     }
 
     /// First offset of each input partition whose outputs may not have been there when production was no longer looked at.
-    fn in_flight(&self, checked: &Checked, stop: &Stop) -> Result<BTreeMap<(String, i32), i64>, ScenarioError> {
+    fn in_flight(&self, checked: &Checked, stop: &Stop) -> Result<Vec<InFlight>, ScenarioError> {
         let from_ms = self.in_flight_from_ms();
-        let mut first = BTreeMap::new();
+        let mut first = Vec::new();
         if self.to_ms.is_some_and(|to| to <= from_ms) {
             return Ok(first);
         }
@@ -252,64 +274,14 @@ impl Slice {
                 }
                 let coordinate = coordinate?;
                 if coordinate.timestamp_ms.is_some_and(|time| time >= from_ms) {
-                    first.insert((partition.topic.clone(), partition.partition), coordinate.offset);
+                    let (topic, number) = (partition.topic.clone(), partition.partition);
+                    first.push(InFlight { topic, partition: number, offset: coordinate.offset });
                     break;
                 }
             }
         }
         Ok(first)
     }
-}
-
-/// Sentences on what was compared and what could not be.
-fn says(facts: &AgainstFacts, checked: &Checked, comparison: &Comparison) -> Vec<String> {
-    let source = match facts.topics.as_slice() {
-        [] => format!("the outcome {}", facts.source),
-        topics => format!("what production wrote to {}", topics.join(", ")),
-    };
-    let drives =
-        comparison.outputs.keys().filter(|drive| drive.starts_with("new") && !drive.ends_with("_once")).count();
-    let noise = match drives {
-        1 => "new was driven once, so nobody can tell what it differs from itself by".to_owned(),
-        drives => format!("noise is what {drives} drives of new differ by"),
-    };
-    let mut says = vec![format!("New is held against {source}: {}; {noise}.", outputs(facts.outputs))];
-    if facts.outside > 0 {
-        says.push(format!("{} of production lie outside of the slice and are left out.", outputs(facts.outside)));
-    }
-    if let Some(edge_us) = facts.edge_us {
-        let edge = span(edge_us);
-        let left = facts.differences_at_edges;
-        says.push(format!(
-            "{} of production lie within {edge} of the slice's edges; {left} {} all outputs of which lie at an edge {} left out.",
-            outputs(facts.at_edges),
-            if left == 1 { "difference" } else { "differences" },
-            if left == 1 { "is" } else { "are" },
-        ));
-    }
-    if !facts.not_judged.is_empty() {
-        let named = facts.not_judged.iter().map(|(topic, count)| format!("{topic} ({count})")).collect::<Vec<_>>();
-        says.push(format!("Not judged, as nothing of production's is there to hold it against: {}.", named.join(", ")));
-    }
-    says.push(
-        "Not compared: partitions, timestamps and causes, which are production's own; latency, as production ran at another time; \
-         redelivery."
-            .to_owned(),
-    );
-    if !checked.scenario.settings.fault.is_empty() {
-        says.push(
-            "Production suffered none of the scenario's faults: what they do to new counts as its own.".to_owned(),
-        );
-    }
-    says
-}
-
-fn span(us: i64) -> Span {
-    Span::from(Duration::from_micros(us.unsigned_abs()))
-}
-
-fn outputs(number: u64) -> String {
-    format!("{number} {}", if number == 1 { "output" } else { "outputs" })
 }
 
 #[cfg(test)]

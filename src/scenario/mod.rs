@@ -5,6 +5,7 @@
 
 mod accepted;
 mod again;
+mod against;
 mod checked;
 mod chosen;
 mod corrupted;

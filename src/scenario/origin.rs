@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compare::{Comparison, Idempotency, Judgement, Kind, Redelivery};
+use crate::compare::{Comparison, Idempotency, Judgement, Kind, Redelivery, Side};
 use crate::outcome::{EndingReport, Isolation};
 use crate::plan::{FaultSummary, PlanSummary};
 use crate::report::{
@@ -135,14 +135,14 @@ fn relations(comparison: &Comparison, redelivers: bool) -> Vec<RelationFacts> {
 
 /// Whether each build does the same twice, of what it was driven twice for.
 fn determinism(comparison: &Comparison) -> RelationFacts {
-    let noise = |against: bool| comparison.noise.as_ref().filter(|_| comparison.against_production == against);
+    let noise = |build: Side| comparison.noise.as_ref().filter(|_| comparison.noisy() == build);
     let steady = |noise: &BTreeMap<Kind, u64>| {
         let information = comparison.patterns.iter().filter(|pattern| pattern.information);
         noise.values().sum::<u64>().saturating_sub(information.map(|pattern| pattern.noise_count).sum())
     };
-    let old = noise(false).map(steady);
+    let old = noise(Side::Old).map(steady);
     let new = comparison.noise_of_new.as_ref().map(|noise| noise.values().sum::<u64>());
-    let new = new.or_else(|| noise(true).map(steady));
+    let new = new.or_else(|| noise(Side::New).map(steady));
     let result = match (old.map(|count| count > 0), new.map(|count| count > 0)) {
         (None, None) => "not judged",
         (Some(false), None) => "kept by old",
@@ -154,7 +154,9 @@ fn determinism(comparison: &Comparison) -> RelationFacts {
         (Some(true), Some(false)) => "mended by new",
     };
     let said = |build: &str, count: Option<u64>| match count {
-        None if build == "Old" && comparison.against_production => "Production cannot be driven again".to_owned(),
+        None if comparison.production.is_some_and(|side| build.eq_ignore_ascii_case(side.name())) => {
+            "Production cannot be driven again".to_owned()
+        }
         None => format!("{build} was driven once, so nobody can tell whether it does the same twice"),
         // Of n without noise, at most 3/n have some (95 %).
         Some(0) if comparison.identities > 0 => format!(

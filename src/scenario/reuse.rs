@@ -239,7 +239,7 @@ fn left_by(run: &Path) -> Option<Left> {
 
 /// Gives the files of the outcome at `from` another name below `to`; copies them where the disk has no such names. What the build left in
 /// the drive's folder is none of them.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

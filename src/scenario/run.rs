@@ -123,7 +123,7 @@ pub fn run(
     let judgement = judge(&facts, &checked.gates);
     let old = old.facts;
     let drives = &drives;
-    let against = golden.map(|golden| golden.facts(checked, &comparison));
+    let against = golden.map(|golden| golden.facts(&comparison));
     let report = facts::report(Found {
         checked,
         summary,
@@ -318,7 +318,7 @@ pub(super) fn compared(
     let spill = SpillSpace::system().until(move || asked.raised());
     let (old, new) = by_build(drives);
     let mut comparison = compare(&old, &new, rules, recording, &spill)?;
-    if let ([new, again], false) = (new.as_slice(), comparison.against_production) {
+    if let ([new, again], false) = (new.as_slice(), comparison.production.is_some()) {
         comparison.noise_of_new = Some(unsteadiness(new, again, rules, recording, &spill)?);
     }
     if let (Some(old_once), Some(new_once)) = (one(drives, "old-once"), one(drives, "new-once")) {

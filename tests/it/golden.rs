@@ -6,7 +6,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use rehearsal::clock::Stop;
 use rehearsal::compare::{
-    CompareSettings, Comparison, Drive, Kind, Pattern, Production, Remembered, Rules, Standing, Verdict, compare_drives,
+    CompareSettings, Comparison, Drive, Kind, Pattern, Production, Remembered, Rules, Side, Standing, Verdict,
+    compare_drives,
 };
 use rehearsal::outcome::{Cause, CauseBy, Output};
 use rehearsal::plan::Phase;
@@ -64,7 +65,7 @@ fn production_that_is_the_odd_one_out_often_enough_proves_that_new_does_otherwis
             (changed as u64, changed as u64, changed as u64)
         );
         assert_eq!((pattern.path.as_deref(), pattern.standing), (Some("$.amount"), standing), "{changed}");
-        assert!(!found.wants_new_again && found.against_production);
+        assert!(!found.wants_new_again && found.production == Some(Side::Old));
     }
     // A third drive of new makes four enough: (1/4)^4 is 0.004.
     let new = payouts("6", &[0, 1, 2, 3]);
@@ -141,7 +142,7 @@ fn caused(ids: impl IntoIterator<Item = usize>) -> Remembered {
 #[test]
 fn what_stands_alone_at_an_edge_is_left_out_and_counted_and_elsewhere_it_is_a_difference() {
     let in_flight = Some([(("orders".to_owned(), 0), 95)].into());
-    let rules = rules(Production { in_flight, topics: None });
+    let rules = rules(Production { in_flight, ..Production::default() });
     // 0 to 4 came of events ahead of the slice; of 95 on nothing was captured yet, and of 90 to 94 it was.
     let production = captured(0..95, &[0, 1, 2, 3, 4, 5, 6]);
     let new = caused(5..100);
@@ -162,7 +163,7 @@ fn what_stands_alone_at_an_edge_is_left_out_and_counted_and_elsewhere_it_is_a_di
 #[test]
 fn what_new_writes_where_nothing_was_captured_is_counted_and_not_judged() {
     let topics = Some(["payouts".to_owned()].into());
-    let rules = rules(Production { in_flight: None, topics });
+    let rules = rules(Production { topics, ..Production::default() });
     let audit = |id: usize| Output { topic: "audit".to_owned(), ..output(id, "5") };
     let new = drive((0..100).flat_map(|id| [output(id, "5"), audit(id)]));
     let found = compared(&payouts("5", &[]), &[&new, &new], &rules);
@@ -175,7 +176,7 @@ fn what_new_writes_where_nothing_was_captured_is_counted_and_not_judged() {
 const START_MS: i64 = 1_700_000_000_000;
 
 /// A recording of orders, one a second, and of what production paid for each of them 100 ms later; of some it paid something else.
-fn desk(orders: i64, paid: impl Fn(i64) -> Option<i64>) -> tempfile::TempDir {
+pub(crate) fn desk(orders: i64, paid: impl Fn(i64) -> Option<i64>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let topic = |name: &str, role| TopicSource { name: name.to_owned(), partitions: 1, role, ..TopicSource::default() };
     let source =
@@ -208,11 +209,16 @@ fn desk(orders: i64, paid: impl Fn(i64) -> Option<i64>) -> tempfile::TempDir {
     folder
 }
 
-const SCENARIO: &str = "recording = 'orders'\n[new]\ncommand = ['cat']\n[pace]\nmode = 'unpaced'\n[golden]\nedge = '5s'\n\
+pub(crate) const SCENARIO: &str = "recording = 'orders'\n[new]\ncommand = ['cat']\n[pace]\nmode = 'unpaced'\n[golden]\nedge = '5s'\n\
     [drive]\nsettle = '50ms'\npayload = 'value'\noutputs = ['payouts']\n[lineage]\noutput = '$.id'\nevent = '$.id'\n[compare]\nidentity = ['$.id']\n";
 
-fn rehearse(desk: &Path, against: Against, more: &str) -> Report {
-    fs::write(desk.join("scenario.toml"), format!("{SCENARIO}{more}")).unwrap();
+pub(crate) fn rehearse(desk: &Path, against: Against, more: &str) -> Report {
+    rehearse_as(desk, against, &format!("{SCENARIO}{more}"))
+}
+
+/// The same with a scenario of this text.
+pub(crate) fn rehearse_as(desk: &Path, against: Against, text: &str) -> Report {
+    fs::write(desk.join("scenario.toml"), text).unwrap();
     let scenario =
         Scenario::read_against(desk.join("scenario.toml"), &[], against).unwrap_or_else(|error| panic!("{error}"));
     let checked = check(scenario, None).unwrap_or_else(|error| panic!("{error}"));

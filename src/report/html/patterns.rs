@@ -245,7 +245,11 @@ fn totals(report: &Report, page: &mut Page) {
         fact("Old against new", &words::by_kind(&report.differences));
         let noise = report.noise.as_ref().map_or(words::no_noise(report), words::by_kind);
         fact(
-            if report.against.is_some() { "New against new again (noise)" } else { "Old against old again (noise)" },
+            if words::noisy(report) == "new" {
+                "New against new again (noise)"
+            } else {
+                "Old against old again (noise)"
+            },
             &noise,
         );
         let power = report
