@@ -107,7 +107,8 @@ fn compare_bounded(
     }
     let stretches = engine.stretches();
     let (mut totals, topics) = engine.finish()?;
-    let (convergence, tables) = std::mem::take(&mut totals.state).finish(&topics, &gathered.keyless);
+    let (convergence, tables) =
+        std::mem::take(&mut totals.state).finish(&topics, &gathered.keyless, rules.production.as_ref());
     note_endings(&mut totals, old, first_new);
 
     let counted = counted(turned, (old.len(), new.len()));

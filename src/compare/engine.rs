@@ -12,7 +12,7 @@ use super::drives::{Coordinates, Drive, EventTimes};
 use super::expected::Found;
 use super::filed::{Bucket, Filed, Keyed};
 use super::gather::{Entry, is_ordered, silencers};
-use super::giants::{self, lasts, pair, said};
+use super::giants::{pair, said};
 use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
 use super::order::{self, Marks, Pair};
 use super::patterns::{Apart, Candidate, Odd, Patterns, count};
@@ -100,16 +100,21 @@ impl Job {
     }
 }
 
-/// Reads all outputs of `jobs`, drive by drive.
-fn read_again(jobs: &[Job], drives: &[&dyn Drive]) -> Result<Vec<Vec<Output>>, CompareError> {
+/// Reads all outputs of `jobs`, drive by drive; `production` wrote what stood there before.
+fn read_again(jobs: &[Job], drives: &[&dyn Drive], production: usize) -> Result<Vec<Vec<Output>>, CompareError> {
     let read = |(number, drive): (usize, &&dyn Drive)| {
-        let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| usize::from(entry.drive) == number);
+        let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| written_by(entry, production) == number);
         let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
         sequences.sort_unstable();
         sequences.dedup();
         drive.read(&sequences)
     };
     drives.iter().enumerate().map(read).collect()
+}
+
+/// The drive whose outcome holds what stands at `entry`.
+fn written_by(entry: &Entry, production: usize) -> usize {
+    if entry.is(Entry::STOOD) { production } else { usize::from(entry.drive) }
 }
 
 pub(super) enum What {
@@ -505,36 +510,43 @@ impl<'a> Engine<'a> {
 
     /// Compares the rows that updates leave.
     pub(super) fn tables(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
-        let (held, spill, drives) = (self.bounds.held, self.spill, self.drives.len());
+        let (held, spill) = (self.bounds.held, self.spill);
         let sorted =
             |bucket| filed.sorted(bucket, Keyed { key: in_subset, lead: |entry| entry.subset << 8 }, held, spill);
         one_ahead(BUCKETS, sorted, |bucket| match bucket {
             Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
                 go_on(spill)?;
-                let lasts: Vec<Entry> = self.sides(group).iter().filter_map(|side| side.last().copied()).collect();
-                self.row_of_table(&lasts)
+                self.row_of_table(Rows::of(group.iter().map(|entry| Ok(*entry)), self.rules, self.olds)?)
             }),
             Bucket::Large(entries) => entries.groups(
                 |entry| entry.subset,
                 held,
                 |group| {
                     go_on(spill)?;
-                    self.row_of_table(&lasts(&giants::sides(&group, drives)?))
+                    self.row_of_table(Rows::of(group.each(), self.rules, self.olds)?)
                 },
             ),
         })?;
         self.work()
     }
 
-    /// Compares the rows of one key, whose last updates in each drive are `lasts`.
-    fn row_of_table(&mut self, lasts: &[Entry]) -> Result<(), CompareError> {
-        let rows: Vec<Entry> = lasts.iter().filter(|last| !last.is(Entry::GONE)).copied().collect();
+    /// Compares the rows of one key.
+    fn row_of_table(&mut self, rows: Rows) -> Result<(), CompareError> {
+        let Some(topic) = rows.lasts.first().map(|last| last.topic) else { return Ok(()) };
+        let (name, production) = (self.topics.name(topic), self.rules.production.as_ref());
+        let untold = production.is_some_and(|production| production.untold(name).is_some());
+        let may_have_row = production.is_some_and(|production| production.may_have_row(name));
+        let judged = self.are_through() && !untold;
+        let unknown = may_have_row && !rows.of_production;
+        let rows = rows.left_by_all(self.drives.len());
         let has = |drive: usize| rows.iter().any(|row| usize::from(row.drive) == drive);
         let sides = (has(0), has(self.olds));
-        let Some(topic) = lasts.first().map(|last| last.topic) else { return Ok(()) };
-        let judged = self.are_through();
         self.tally.state.row(topic, sides, judged);
         self.note_compared(sides.0 || sides.1, [topic]);
+        if unknown && judged {
+            self.tally.state.row_is_untold(topic, sides);
+            return Ok(());
+        }
         let agree = rows.is_empty()
             || rows.len() == self.drives.len() && rows.windows(2).all(|two| two[0].value == two[1].value);
         if agree || !judged { Ok(()) } else { self.push(Job { entries: rows, what: What::Row }) }
@@ -546,7 +558,11 @@ impl<'a> Engine<'a> {
         for one in 0..sides.len() {
             for other in (0..sides.len()).filter(|other| *other != one) {
                 let (old, new) = (sides[one].first(), sides[other].first());
-                let found = state::rows(old, new, self.rules, self.is_judged((one, other)));
+                let mut found = state::rows(old, new, self.rules, self.is_judged((one, other)));
+                if let Some(production) = &self.rules.production {
+                    let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
+                    self.tally.at_edges += if (one, other) == (0, self.olds) { left_out } else { 0 };
+                }
                 compared.by_drives.insert((one, other), found);
             }
         }
@@ -581,7 +597,7 @@ impl<'a> Engine<'a> {
         let was_matched = self.rules.tolerates() || alike;
         self.tally.matched = self.tally.matched.saturating_sub(u64::from(was_matched));
         count(&mut self.tally.differences, found.kind);
-        let candidate = Candidate { at: moved.other, old: Some(moved.old), new: Some(moved.other) };
+        let candidate = Candidate { at: moved.other, old: Some(moved.old), new: Some(moved.other), stood: None };
         self.tally.patterns.raw(&found, candidate);
         self.reordered.set(moved.other);
     }
@@ -650,7 +666,7 @@ impl<'a> Engine<'a> {
                 let topic = topics.name(pair.topic).to_owned();
                 let signature = Signature { kind: Kind::BenignReorder, topic, path: None, change: None };
                 count(&mut tally.differences, signature.kind);
-                let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other) };
+                let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other), stood: None };
                 tally.patterns.raw(&signature, candidate);
             }
             Ok(())
@@ -676,7 +692,7 @@ impl<'a> Engine<'a> {
         if let Some(pair) = late.iter().find(|pair| usize::from(pair.drive) == self.olds) {
             count(&mut self.tally.differences, signature.kind);
             self.tally.matched = self.tally.matched.saturating_sub(1);
-            let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other) };
+            let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other), stood: None };
             self.tally.patterns.raw(&signature, candidate);
         }
         if self.olds < 2 {
@@ -728,16 +744,17 @@ impl<'a> Engine<'a> {
             batches.push(batch);
             rest = others;
         }
-        let drives = self.drives;
-        let read = |number: usize| Ok((number, read_again(batches[number], drives)?));
+        let (drives, production) = (self.drives, self.drive_of_production());
+        let read = |number: usize| Ok((number, read_again(batches[number], drives, production)?));
         one_ahead(batches.len(), read, |(number, outputs)| self.work_on(batches[number], outputs))
     }
 
     fn work_on(&mut self, jobs: &[Job], outputs: Vec<Vec<Output>>) -> Result<(), CompareError> {
         let outputs: Vec<Vec<Rc<Output>>> =
             outputs.into_iter().map(|outputs| outputs.into_iter().map(Rc::new).collect()).collect();
+        let production = self.drive_of_production();
         let find = |entry: &Entry| {
-            let drive = &outputs[usize::from(entry.drive)];
+            let drive = &outputs[written_by(entry, production)];
             let at = drive.binary_search_by_key(&entry.sequence, |output| output.sequence);
             let at = at.map_err(|_| CompareError::Vanished { sequence: entry.sequence })?;
             Ok::<_, CompareError>(Rc::clone(&drive[at]))
@@ -763,6 +780,11 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Number of the drive that production wrote; of no meaning where there is none.
+    fn drive_of_production(&self) -> usize {
+        self.rules.production.as_ref().map_or(0, |production| production.drive(self.olds))
     }
 
     /// Finds the event times of causes, where drives name different ones.
@@ -940,11 +962,7 @@ impl<'a> Engine<'a> {
         let may_stray = !self.rules.has_identity()
             && matches!(finding.signature.kind, Kind::Missing | Kind::Extra)
             && seen.output.value.as_ref().is_some_and(|value| value.len() > 1);
-        let candidate = Candidate {
-            at: seen.output.arrived_us,
-            old: finding.old.map(|at| old[at].output.sequence),
-            new: finding.new.map(|to| new[to].output.sequence),
-        };
+        let Some(candidate) = Candidate::of(finding, (old, new)) else { return };
         if may_stray && self.strays.has_room() {
             self.strays.keep(Stray {
                 signature: finding.signature.clone(),
@@ -1113,6 +1131,57 @@ impl<'a> Engine<'a> {
         } else if self.turned() {
             self.note_turned(sides, &job, compared);
         }
+    }
+}
+
+/// What the updates of one key of a table leave.
+#[derive(Default)]
+struct Rows {
+    /// The last update in each drive that has one, by drive.
+    lasts: Vec<Entry>,
+    /// What stood there before the slice began, where production wrote it.
+    stood: Option<Entry>,
+    /// Whether production ever wrote the key, as far as is known.
+    of_production: bool,
+}
+
+impl Rows {
+    /// Reads all updates of a key, in order of drive and sequence.
+    fn of(
+        updates: impl Iterator<Item = Result<Entry, CompareError>>,
+        rules: &Rules,
+        olds: usize,
+    ) -> Result<Self, CompareError> {
+        let production = rules.production.as_ref().map(|production| production.drive(olds));
+        let mut rows = Self::default();
+        for update in updates {
+            let update = update?;
+            if production == Some(usize::from(update.drive)) {
+                rows.of_production = true;
+                rows.stood = if update.is(Entry::STOOD) { Some(update) } else { rows.stood };
+            }
+            let update = Entry { flags: update.flags & !Entry::STOOD, ..update };
+            match rows.lasts.last_mut().filter(|last| last.drive == update.drive) {
+                Some(last) => *last = update,
+                None => rows.lasts.push(update),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The row in each of so many drives that has one: a drive that did not write the key left what stood there.
+    fn left_by_all(self, drives: usize) -> Vec<Entry> {
+        let mut all = self.lasts;
+        if let Some(stood) = self.stood {
+            for drive in
+                (0..drives as u8).filter(|drive| all.iter().all(|last| last.drive != *drive)).collect::<Vec<_>>()
+            {
+                all.push(Entry { drive, flags: stood.flags | Entry::STOOD, ..stood });
+            }
+            all.sort_by_key(|last| last.drive);
+        }
+        all.retain(|last| !last.is(Entry::GONE));
+        all
     }
 }
 

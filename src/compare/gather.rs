@@ -11,6 +11,7 @@ use super::business::FigureTallies;
 use super::drives::{Drive, Row, is_stated};
 use super::expected::Looks;
 use super::filed::Filed;
+use super::golden::Production;
 use super::rules::{Order, Rules};
 use super::scan::mix;
 use super::threads::side_by_side;
@@ -52,6 +53,9 @@ impl Entry {
 
     /// It takes the row of its key out of a table.
     pub(super) const GONE: u8 = 32;
+
+    /// It stood in a table before the slice began.
+    pub(super) const STOOD: u8 = 64;
 
     /// Its cause is a redelivered delivery.
     pub(super) const REDELIVERED: u8 = 16;
@@ -258,7 +262,10 @@ impl<'s> Reading<'s> {
             self.unwritten.remove(row.topic);
         }
         if rules.is_table(row.channel, row.topic) {
-            return self.update(row, rules);
+            return match &rules.production {
+                Some(production) if !production.covers_table(row.topic) => self.note_beside(row, production),
+                _ => self.update(row, rules),
+            };
         }
         if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
             return Ok(());
@@ -266,11 +273,7 @@ impl<'s> Reading<'s> {
         if let Some(production) = &rules.production
             && !production.covers(row.channel, row.topic)
         {
-            // Drives of one build differ in it by noise at most; one of them says what there is.
-            if self.number == production.first_driven() {
-                *self.beside.entry(row.topic.to_owned()).or_default() += 1;
-            }
-            return Ok(());
+            return self.note_beside(row, production);
         }
         let topic = self.topics.number(row.topic)?;
         self.topics.note(topic, self.number, row.partition);
@@ -287,6 +290,15 @@ impl<'s> Reading<'s> {
         self.identities.push((entry.identity >> 120) as usize, entry)
     }
 
+    /// Counts what nothing of production's is there for. Drives of one build differ in it by noise at most; one of them says what there
+    /// is.
+    fn note_beside(&mut self, row: &Row<'_>, production: &Production) -> Result<(), CompareError> {
+        if self.number == production.first_driven() && row.phase != Phase::WarmUp {
+            *self.beside.entry(row.topic.to_owned()).or_default() += 1;
+        }
+        Ok(())
+    }
+
     /// Takes an update of a table. Those of the warm-up count, too: rows stand until they are taken away.
     fn update(&mut self, row: &Row<'_>, rules: &Rules) -> Result<(), CompareError> {
         let topic = self.topics.number(row.topic)?;
@@ -297,7 +309,8 @@ impl<'s> Reading<'s> {
             *self.keyless.entry(topic).or_default() += 1;
             return Ok(());
         }
-        let flags = if row.value.is_none() { Entry::GONE } else { 0 };
+        let mut flags = if row.value.is_none() { Entry::GONE } else { 0 };
+        flags |= if row.phase == Phase::WarmUp { Entry::STOOD } else { 0 };
         let entry = Entry { identity: 0, content: 0, value: said, ignored: 0, flags, ..entry };
         self.tables.as_mut().map_or(Ok(()), |tables| tables.push((entry.subset >> 56) as usize, entry))
     }

@@ -8,6 +8,9 @@
 //! Production ran elsewhere and at another time: positions, partitions, timestamps and stated causes are other by nature and not
 //! compared, and order counts within a key at most. What production wrote for events ahead of the slice, or had not written yet when it
 //! was no longer looked at, stands on one side alone: a difference all outputs of which lie at such an edge is counted and left out.
+//!
+//! Of a table the rows in the end are compared. Production's stood there before the slice began, most of them; a build that is driven on
+//! the slice alone and does not write a key leaves its row as it stood.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::matching::{Differences, Seen};
-use crate::outcome::{Channel, InFlight, Output, ProductionReport};
+use crate::outcome::{Channel, InFlight, Output, ProductionReport, ProductionTable};
 use crate::plan::Phase;
 
 /// The build that production stands for.
@@ -59,6 +62,23 @@ pub struct Production {
     /// Topics of which all that production wrote is there: what new writes elsewhere, and calls and sinks of its own, are not judged.
     /// None where its outcome is as whole as new's.
     pub topics: Option<BTreeSet<String>>,
+    /// Tables that production wrote, by topic; of others, where `topics` are known, nothing is.
+    pub tables: BTreeMap<String, KnownTable>,
+}
+
+/// What is known of a table that production wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownTable {
+    /// Whether all rows are known that stood there when the recording began.
+    pub whole: bool,
+    /// Why nobody can tell what its rows were in the end; none where they are known.
+    pub untold: Option<String>,
+}
+
+impl KnownTable {
+    fn of(table: &ProductionTable) -> Self {
+        Self { whole: table.whole, untold: table.untold.clone() }
+    }
 }
 
 impl Production {
@@ -72,6 +92,7 @@ impl Production {
             side,
             in_flight: report.in_flight.as_ref().map(firsts),
             topics: report.topics.as_ref().map(|topics| topics.iter().cloned().collect()),
+            tables: report.tables.iter().map(|table| (table.topic.clone(), KnownTable::of(table))).collect(),
         }
     }
 
@@ -84,7 +105,37 @@ impl Production {
             (own, others) => own.or(others),
         };
         // Outputs of production name no event: those of either at an edge are told by their phase.
-        Self { topics, in_flight: self.in_flight.or(other.in_flight), ..self }
+        let mut tables = self.tables;
+        // What is not known of one side cannot be told of both.
+        for (topic, table) in &mut tables {
+            let known = other.tables.get(topic);
+            table.whole &= known.is_some_and(|known| known.whole);
+            table.untold = table.untold.take().or_else(|| match known {
+                Some(known) => known.untold.clone(),
+                None => Some("it was captured on one side alone".to_owned()),
+            });
+        }
+        Self { topics, tables, in_flight: self.in_flight.or(other.in_flight), ..self }
+    }
+
+    /// Whether rows of the table are there to be held against others.
+    pub(super) fn covers_table(&self, topic: &str) -> bool {
+        self.topics.is_none() || self.tables.contains_key(topic)
+    }
+
+    /// Why the rows of a table cannot be told.
+    pub(super) fn untold(&self, topic: &str) -> Option<&str> {
+        self.tables.get(topic)?.untold.as_deref()
+    }
+
+    /// Whether a key without a row may have had one that was not captured.
+    pub(super) fn may_have_row(&self, topic: &str) -> bool {
+        self.tables.get(topic).is_some_and(|table| !table.whole)
+    }
+
+    /// Number of the drive that production wrote, where old has `olds` of them.
+    pub(super) fn drive(&self, olds: usize) -> usize {
+        if self.side == Side::Old { 0 } else { olds }
     }
 
     /// Number of the first drive that production did not write, where it stands for a build of one drive.

@@ -38,6 +38,8 @@ pub(super) struct Seen {
     route: u64,
     /// Whether its content stands on every side and this one is beyond that.
     echo: bool,
+    /// Whether the drive left it as it stood, and did not write it.
+    stood: bool,
     /// Hashes of what each rule ignored, as in [`Entry::ignored`].
     ignored: u64,
 }
@@ -53,13 +55,18 @@ impl Seen {
     /// Takes an output that stood at `entry`, as far as [`Context::changed_once`] needs it.
     pub(super) fn unhashed(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
         let (frame, value) = rules.of(&output.topic).unframed(output.value.as_deref().unwrap_or_default());
-        let (echo, ignored) = (entry.is(Entry::ECHO), entry.ignored);
+        let (echo, stood, ignored) = (entry.is(Entry::ECHO), entry.is(Entry::STOOD), entry.ignored);
         let frame_bytes = frame.len();
         let decoded = match value {
             Cow::Owned(said) => Some(Rc::from(said)),
             Cow::Borrowed(_) => None,
         };
-        Self { output, decoded, frame_bytes, said: 0, loose: 0, spelled: 0, headers: 0, route: 0, echo, ignored }
+        Self { output, decoded, frame_bytes, said: 0, loose: 0, spelled: 0, headers: 0, route: 0, echo, stood, ignored }
+    }
+
+    /// Whether the drive left it as it stood, and did not write it.
+    pub(super) fn stood(&self) -> bool {
+        self.stood
     }
 
     /// Hashes all that outputs are paired and compared by.

@@ -85,7 +85,7 @@ pub use expected::{
 pub use family::settle;
 pub use figure::Figure;
 pub use gates::{FigureGate, FigureLimit, Gate, GateSettings, Gates, Limit};
-pub use golden::{Production, Side};
+pub use golden::{KnownTable, Production, Side};
 pub use lagging::{Drift, LagMeasure, Lagging};
 pub use latency::{Quantile, latency};
 pub use measures::{Measure, Measured, TimingKind};

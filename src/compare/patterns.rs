@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cause;
-use super::matching::Signature;
+use super::matching::{Finding, Seen, Signature};
 use super::noise::Counts;
 use super::units::{Place, Stretches, UNITS_IN_ALL_MAX, Units};
 use super::{Change, Kind};
@@ -24,6 +24,24 @@ pub(super) struct Candidate {
     pub(super) at: i64,
     pub(super) old: Option<i64>,
     pub(super) new: Option<i64>,
+    /// Sequence in production's outcome of a row that the build which was driven left as it stood.
+    pub(super) stood: Option<i64>,
+}
+
+impl Candidate {
+    /// Where a difference between outputs of two drives stands, by its arrival; none where neither has an output.
+    pub(super) fn of(finding: &Finding, (old, new): (&[Seen], &[Seen])) -> Option<Self> {
+        let (old, new) = (finding.old.map(|at| &old[at]), finding.new.map(|to| &new[to]));
+        // What a drive left as it stood it did not write: production did.
+        let wrote = |seen: &&Seen| !seen.stood();
+        let sequence = |seen: &Seen| seen.output.sequence;
+        Some(Self {
+            at: new.or(old)?.output.arrived_us,
+            old: old.filter(wrote).map(sequence),
+            new: new.filter(wrote).map(sequence),
+            stood: old.into_iter().chain(new).find(|seen| seen.stood()).map(sequence),
+        })
+    }
 }
 
 /// What was found of one signature.
@@ -234,7 +252,7 @@ mod tests {
     }
 
     fn candidate(at: i64) -> Candidate {
-        Candidate { at, old: Some(at), new: Some(at) }
+        Candidate { at, old: Some(at), new: Some(at), stood: None }
     }
 
     #[test]

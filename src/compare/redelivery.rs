@@ -270,7 +270,7 @@ impl Relation<'_> {
             // What names a redelivered delivery as its cause is the repetition; else what came last.
             if let Some(again) = with.redelivered.or(with.last) {
                 let first = once.last.map(|entry| entry.sequence);
-                build.keep(Candidate { at: again.sequence, old: first, new: Some(again.sequence) });
+                build.keep(Candidate { at: again.sequence, old: first, new: Some(again.sequence), stood: None });
             }
         }
         let lasts = once.last.zip(with.last).filter(|(once, with)| once.value != with.value);
@@ -311,7 +311,12 @@ impl Relation<'_> {
             if !final_state(&see(once)?, &see(with)?, self.rules, false).1.changes.is_empty() {
                 let build = &mut self.builds[*number];
                 build.redelivery.changed_finals += 1;
-                build.keep(Candidate { at: with.sequence, old: Some(once.sequence), new: Some(with.sequence) });
+                build.keep(Candidate {
+                    at: with.sequence,
+                    old: Some(once.sequence),
+                    new: Some(with.sequence),
+                    stood: None,
+                });
             }
         }
         Ok(())

@@ -445,6 +445,7 @@ impl Rules {
     /// order counts within a key at most.
     #[must_use]
     pub fn against_production(mut self, production: Production) -> Self {
+        self.tables.extend(production.tables.keys().cloned());
         self.production = Some(production);
         self.everywhere((), |rules, ()| {
             rules.settings.timestamps = false;

@@ -7,7 +7,7 @@ use super::apart::apart;
 use super::drives::{Coordinates, Drive, EventTimes};
 use super::patterns::Candidate;
 use super::rules::Rules;
-use super::{CompareError, Example, Shown, Sighting};
+use super::{CompareError, Example, Shown, Side, Sighting};
 use crate::outcome::{Cause, CauseBy, Output};
 
 /// Examples shown of a pattern.
@@ -34,6 +34,8 @@ pub(super) struct Sightings<'r> {
     rules: &'r Rules,
     old: BTreeMap<i64, Output>,
     new: BTreeMap<i64, Output>,
+    /// Of production's, rows that the build which was driven left as they stood.
+    stood: BTreeMap<i64, Output>,
     due: BTreeMap<Attempt, i64>,
     times: BTreeMap<Coordinates, i64>,
 }
@@ -51,7 +53,10 @@ impl<'r> Sightings<'r> {
             Ok(outputs.into_iter().map(|output| (output.sequence, output)).collect())
         };
         let old_outputs = read(old, candidates.clone().filter_map(|candidate| candidate.old).collect())?;
-        let new_outputs = read(new, candidates.filter_map(|candidate| candidate.new).collect())?;
+        let new_outputs = read(new, candidates.clone().filter_map(|candidate| candidate.new).collect())?;
+        let production = rules.production.as_ref().map_or(Side::Old, |production| production.side);
+        let stood = candidates.filter_map(|candidate| candidate.stood).collect();
+        let stood = read(if production == Side::Old { old } else { new }, stood)?;
         let causes = old_outputs.values().chain(new_outputs.values()).filter_map(|output| output.cause.as_ref());
         let attempts: BTreeSet<Attempt> = causes.map(Attempt::of).collect();
         let events: BTreeSet<Coordinates> = attempts.iter().map(|attempt| attempt.0.clone()).collect();
@@ -60,13 +65,23 @@ impl<'r> Sightings<'r> {
             _ => BTreeMap::new(),
         };
         let due = due_times(&attempts, &events, [new, old])?;
-        Ok(Self { rules, old: old_outputs, new: new_outputs, due, times })
+        Ok(Self { rules, old: old_outputs, new: new_outputs, stood, due, times })
+    }
+
+    /// What stands in old and in new.
+    fn outputs(&self, candidate: &Candidate) -> (Option<&Output>, Option<&Output>) {
+        let old = candidate.old.and_then(|sequence| self.old.get(&sequence));
+        let new = candidate.new.and_then(|sequence| self.new.get(&sequence));
+        let stood = candidate.stood.and_then(|sequence| self.stood.get(&sequence));
+        match &self.rules.production {
+            Some(production) if production.side == Side::New => (old.or(stood), new),
+            _ => (old, new.or(stood)),
+        }
     }
 
     /// Makes the example of a candidate; an attempt may stand in for that of its cause.
     pub(super) fn example(&self, candidate: &Candidate) -> Example {
-        let old = candidate.old.and_then(|sequence| self.old.get(&sequence));
-        let new = candidate.new.and_then(|sequence| self.new.get(&sequence));
+        let (old, new) = self.outputs(candidate);
         let identity = new.or(old).map_or_else(String::new, |output| self.identity(output));
         Example {
             identity,
@@ -79,8 +94,7 @@ impl<'r> Sightings<'r> {
 
     /// Where a candidate showed: at the cause of what new wrote, else of what old did.
     pub(super) fn sighting(&self, candidate: &Candidate) -> Option<Sighting> {
-        let old = candidate.old.and_then(|sequence| self.old.get(&sequence));
-        let new = candidate.new.and_then(|sequence| self.new.get(&sequence));
+        let (old, new) = self.outputs(candidate);
         let output =
             new.filter(|output| output.cause.is_some() || old.is_none_or(|old| old.cause.is_none())).or(old).or(new)?;
         let Some(cause) = &output.cause else {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::gather::Entry;
+use super::golden::Production;
 use super::matching::{Differences, Finding, Seen, Signature, final_state};
 use super::patterns::Candidate;
 use super::rules::Rules;
@@ -49,6 +50,12 @@ pub struct TableRows {
     pub keyless: u64,
     /// Whether both sides were through, so that their rows could be held against each other.
     pub judged: bool,
+    /// Keys of which the build that was driven left a row and production may have had one that was not captured.
+    #[serde(default)]
+    pub untold: u64,
+    /// Why nobody can tell what production's rows were in the end, as a fragment; none where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How two drives came to the last value of a key.
@@ -119,6 +126,11 @@ impl State {
         table.judged = judged;
     }
 
+    /// Notes that nobody can tell whether production had a row of a key.
+    pub(super) fn row_is_untold(&mut self, topic: u16, (old, new): (bool, bool)) {
+        self.tables.entry(topic).or_default().untold += u64::from(old || new);
+    }
+
     /// Notes that the rows of a key differ by `signature`.
     pub(super) fn row_differs(&mut self, topic: u16, signature: &Signature) {
         let table = self.tables.entry(topic).or_default();
@@ -134,10 +146,11 @@ impl State {
         self,
         topics: &Topics,
         keyless: &BTreeMap<u16, u64>,
+        production: Option<&Production>,
     ) -> (Vec<(Convergence, Option<Candidate>)>, Vec<TableRows>) {
         let convergence = self.ways.into_iter().map(|(topic, ways)| {
             let latest = ways.latest.filter(|_| ways.apart == 0);
-            let candidate = latest.map(|(new, old)| Candidate { at: new, old: Some(old), new: Some(new) });
+            let candidate = latest.map(|(new, old)| Candidate { at: new, old: Some(old), new: Some(new), stood: None });
             let (keys, apart) = (ways.keys, ways.apart);
             (Convergence { topic: topics.name(topic).to_owned(), keys, apart, at: None }, candidate)
         });
@@ -147,7 +160,16 @@ impl State {
         }
         let tables =
             tables.into_iter().map(|(topic, table)| TableRows { topic: topics.name(topic).to_owned(), ..table });
-        (convergence.collect(), tables.collect())
+        let mut tables: Vec<TableRows> = tables.collect();
+        for (topic, known) in production.iter().flat_map(|production| &production.tables) {
+            let Some(why) = &known.untold else { continue };
+            let at = tables.iter().position(|table| table.topic == *topic).unwrap_or_else(|| {
+                tables.push(TableRows { topic: topic.clone(), ..TableRows::default() });
+                tables.len() - 1
+            });
+            tables[at].why = Some(why.clone());
+        }
+        (convergence.collect(), tables)
     }
 }
 

@@ -94,7 +94,8 @@ impl Stray {
         }
         let signature =
             Signature { kind: Kind::Rerouted, topic: self.signature.topic.clone(), path: None, change: Some(change) };
-        let candidate = Candidate { at: extra.candidate.at, old: self.candidate.old, new: extra.candidate.new };
+        let candidate =
+            Candidate { at: extra.candidate.at, old: self.candidate.old, new: extra.candidate.new, stood: None };
         let tag = match (self.tag, extra.tag) {
             (Tag::Odd(one), Tag::Odd(other)) => Tag::Odd(Odd { recurred: one.recurred && other.recurred, ..one }),
             (tag, _) => tag,

@@ -14,7 +14,7 @@ use super::latency::Quantile;
 use super::sentences::{self, count, counted, percent, time};
 use super::shared;
 use super::timing;
-use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, TimeShift, Verdict};
+use super::{Change, Comparison, GateResult, Judgement, Kind, Pattern, Standing, TableRows, TimeShift, Verdict};
 use crate::outcome::{Ending, EndingReport};
 use crate::plan::{FLAG_CHANGE, FaultSummary, PlanSummary, is_of_process};
 
@@ -177,7 +177,9 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     sentences.extend(unseen_sinks(facts));
     let outputs = totals(facts);
     let tables = &facts.comparison.tables;
-    if tables.iter().any(|table| table.judged && table.old + table.new > 0) && outputs.old + outputs.new == 0 {
+    if tables.iter().any(|table| (table.judged || table.why.is_some()) && table.old + table.new > 0)
+        && outputs.old + outputs.new == 0
+    {
         // Builds that keep a table and write nothing else.
     } else if outputs.old == 0 && outputs.new == 0 {
         sentences.push("neither build wrote an output, so nothing was compared".to_owned());
@@ -202,6 +204,7 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     if facts.comparison.identity_lost && sentences.is_empty() {
         sentences.extend(identity_unfound(facts.comparison));
     }
+    sentences.extend(untold_tables(facts.comparison));
     sentences.extend(topics_unfound(facts.comparison));
     sentences.extend(unknown_schemas(facts.comparison));
     sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
@@ -298,6 +301,24 @@ fn topics_unfound(comparison: &Comparison) -> Option<String> {
         })
         .collect();
     Some(format!("rules are written for topics that no build writes to and no recording has: {}", named.join(", ")))
+}
+
+/// Names tables of production's that new could not be held against, each with the reason.
+fn untold_tables(comparison: &Comparison) -> Vec<String> {
+    let sentence = |table: &TableRows| {
+        let (topic, untold) = (&table.topic, table.untold);
+        match &table.why {
+            Some(why) => Some(format!("the table {topic} was not held against production's: {why}")),
+            None => (untold > 0).then(|| {
+                format!(
+                    "{} of the table {topic} may have stood there in production before the recording began: nobody can tell; capture \
+                     it with --table",
+                    counted(untold, "row")
+                )
+            }),
+        }
+    };
+    comparison.tables.iter().filter_map(sentence).collect()
 }
 
 /// Says that what frames values cannot be judged where nobody knows their schemas.

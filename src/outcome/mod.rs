@@ -29,7 +29,7 @@ pub use gauges::{Gauge, GaugesWriter};
 pub use isolation::{Allowed, Attempt, AttemptKind, Isolation, Layer, LayerState};
 pub use open::{Outcome, OutputBatches};
 pub use outputs::{OutputRow, OutputsWriter};
-pub use production::{InFlight, ProductionReport};
+pub use production::{InFlight, ProductionReport, ProductionTable};
 pub use stops::{InstanceReport, ScrapeCount, StopCount};
 pub use touches::{Touch, TouchedPartition, Touches, TouchesWriter};
 pub use wall_clock::WallClockReport;

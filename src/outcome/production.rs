@@ -15,6 +15,13 @@ pub struct ProductionReport {
     pub recording: String,
     /// Topics all that production wrote to is there of; none where it is as whole as what a drive leaves.
     pub topics: Option<Vec<String>>,
+    /// Tables that production wrote: of each key the last value that was captured ahead of the slice's end. What stood there when the
+    /// slice began is of the phase `warm-up`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<ProductionTable>,
+    /// Changelogs that production wrote and no build did, having no broker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables_left_out: Vec<String>,
     /// Where events begin whose outputs production may have written only when it was no longer looked at, by partition of an input;
     /// partitions without such an event are left out. None where nothing is known of edges.
     pub in_flight: Option<Vec<InFlight>>,
@@ -26,6 +33,23 @@ pub struct ProductionReport {
     pub at_edges: u64,
     /// Whether new was driven by a plan with faults, none of which production suffered.
     pub faults: bool,
+}
+
+/// A table that production wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProductionTable {
+    /// Topic.
+    pub topic: String,
+    /// Whether all rows are known that stood there when the recording began; else a key that production did not write meanwhile may have
+    /// had a row or none.
+    pub whole: bool,
+    /// Why nobody can tell what its rows were at the slice's end, as a fragment; none where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
+    /// Why it is compared as a table though it was captured as outputs, as a fragment; none where it was captured as a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// The first event of a partition whose outputs may have come too late.

@@ -21,12 +21,14 @@ fn converged(found: &Convergence) -> String {
 }
 
 fn table(table: &TableRows) -> String {
-    let TableRows { topic, old, new, only_old, only_new, other, keyless, judged } = table;
+    let TableRows { topic, old, new, only_old, only_new, other, keyless, judged, untold, why } = table;
     let rows = format!("table {topic}: {} in old, {} in new", counted(*old, "row", "rows"), count(*new));
-    let differ = if !judged {
+    let differ = if let Some(why) = why {
+        format!("not judged: {why}")
+    } else if !judged {
         "not judged, as a drive did not finish".to_owned()
     } else if only_old + only_new + other == 0 {
-        "all say the same".to_owned()
+        if *untold == 0 { "all say the same".to_owned() } else { "all that are known say the same".to_owned() }
     } else {
         format!(
             "{} in old alone, {} in new alone, {} with another value",
@@ -39,5 +41,11 @@ fn table(table: &TableRows) -> String {
         0 => String::new(),
         keyless => format!("; {} without a key in all drives are no rows", counted(*keyless, "output", "outputs")),
     };
-    format!("{rows}; {differ}{keyless}")
+    let untold = match untold {
+        0 => String::new(),
+        untold => {
+            format!("; {} may have stood there in production before it was captured", counted(*untold, "row", "rows"))
+        }
+    };
+    format!("{rows}; {differ}{untold}{keyless}")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::compare::{Comparison, Side};
-use crate::outcome::ProductionReport;
+use crate::outcome::{ProductionReport, ProductionTable};
 use crate::report::AgainstFacts;
 use crate::settings::Span;
 
@@ -31,6 +31,7 @@ pub(super) fn against(known: &ProductionReport, side: Side, comparison: &Compari
 /// Sentences on what was compared and what could not be.
 fn says(facts: &AgainstFacts, known: &ProductionReport, comparison: &Comparison) -> Vec<String> {
     let source = match facts.topics.as_slice() {
+        [] if known.source == RECORDED => "the tables that production wrote".to_owned(),
         [] => format!("the outcome {}", facts.source),
         topics => format!("what production wrote to {}", topics.join(", ")),
     };
@@ -55,6 +56,7 @@ fn says(facts: &AgainstFacts, known: &ProductionReport, comparison: &Comparison)
             if left == 1 { "is" } else { "are" },
         ));
     }
+    says.extend(tables(known, driven));
     if !facts.not_judged.is_empty() {
         let named = facts.not_judged.iter().map(|(topic, count)| format!("{topic} ({count})")).collect::<Vec<_>>();
         says.push(format!("Not judged, as nothing of production's is there to hold it against: {}.", named.join(", ")));
@@ -68,6 +70,32 @@ fn says(facts: &AgainstFacts, known: &ProductionReport, comparison: &Comparison)
         says.push(format!(
             "Production suffered none of the scenario's faults: what they do to {driven} counts as its own."
         ));
+    }
+    says
+}
+
+/// Sentences on tables: which are compared, why, and of which nobody can tell.
+fn tables(known: &ProductionReport, driven: &str) -> Vec<String> {
+    let mut says = Vec::new();
+    let names =
+        |tables: &[&ProductionTable]| tables.iter().map(|table| table.topic.as_str()).collect::<Vec<_>>().join(", ");
+    let (told, untold): (Vec<&ProductionTable>, Vec<_>) = known.tables.iter().partition(|table| table.untold.is_none());
+    if !told.is_empty() {
+        says.push(format!(
+            "Compared as tables, by the last value of each key at the slice's end: {}; a row that stood there when the slice began \
+             stands in {driven} as well, where {driven} does not write it.",
+            names(&told)
+        ));
+    }
+    for (table, why) in known.tables.iter().filter_map(|table| Some((table, table.because.as_ref()?))) {
+        says.push(format!("{} is compared as a table, as {why}.", table.topic));
+    }
+    for (table, why) in untold.iter().filter_map(|table| Some((table, table.untold.as_ref()?))) {
+        says.push(format!("Cannot tell what the table {} held at the slice's end: {why}.", table.topic));
+    }
+    if !known.tables_left_out.is_empty() {
+        let topics = known.tables_left_out.join(", ");
+        says.push(format!("Not compared: {topics}, a changelog that builds keep on a broker, and {driven} had none."));
     }
     says
 }

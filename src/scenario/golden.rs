@@ -6,7 +6,7 @@
 //! new writes for events so close to the end of the capture that production's answer may not be there. Each of them is compared, but
 //! where it stands alone it is no difference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::against::{RECORDED, against};
 use super::checked::Checked;
 use super::facts::recording_hash;
 use super::folder::RunFolder;
+use super::golden_tables::{Tables, phase_of};
 use super::reuse::link;
 use crate::clock::Stop;
 use crate::compare::{CompareError, Comparison, Production, Rules, Side};
@@ -83,7 +84,7 @@ pub(super) fn check(scenario: &Scenario, recording: &Recording) -> Result<(), Se
         let there = there.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
         return Err(SettingError::new(named, problem, format!("The recording has {there}.")));
     }
-    if topics.is_empty() {
+    if topics.is_empty() && Tables::of(scenario, recording).compared.is_empty() {
         let instead = "Capture what production writes beside what it reads (`capture --output-topic TOPIC`), or name its topics \
             in `[golden]`: `topics = [\"payouts\"]`.";
         return Err(SettingError::new("recording", "it holds no topic that production wrote", instead));
@@ -170,7 +171,9 @@ fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Outcome, Scenar
         let error = SettingError::new("golden.edge", problem, instead);
         return Err(vec![checked.scenario.problem(&error)].into());
     }
-    let topics = topics(&checked.scenario, &checked.recording);
+    let mut tables = Tables::of(&checked.scenario, &checked.recording);
+    let mut topics = topics(&checked.scenario, &checked.recording);
+    topics.retain(|topic| !tables.has(topic));
     let mut known = ProductionReport {
         source: RECORDED.to_owned(),
         recording: recording_hash(&checked.recording),
@@ -178,19 +181,29 @@ fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Outcome, Scenar
         faults: suffers(checked),
         ..ProductionReport::default()
     };
-    let mut outputs = 0;
+    let (mut outputs, mut last_ms) = (0, BTreeMap::new());
     let mut writer = OutcomeWriter::create(to, &[], &[])?;
     for batch in checked.recording.batches(Columns { key: true, value: true, headers: true }) {
         if stop.raised() {
             return Err(CompareError::Stopped.into());
         }
         let batch = batch?;
-        for event in batch.iter().filter(|event| topics.iter().any(|topic| topic == event.topic)) {
-            let Some(phase) = slice.phase_of(event.timestamp_ms) else {
-                known.outside += 1;
+        for event in batch.iter() {
+            let is_row = tables.has(event.topic);
+            let phase = if is_row {
+                let last = last_ms.entry((event.topic.to_owned(), event.partition)).or_insert(i64::MIN);
+                *last = event.timestamp_ms.map_or(*last, |time| time.max(*last));
+                phase_of(&slice, event.timestamp_ms)
+            } else if topics.iter().any(|topic| topic == event.topic) {
+                slice.phase_of(event.timestamp_ms)
+            } else {
                 continue;
             };
-            known.at_edges += u64::from(phase == Phase::Drain);
+            let Some(phase) = phase else {
+                known.outside += u64::from(!is_row);
+                continue;
+            };
+            known.at_edges += u64::from(phase == Phase::Drain && !is_row);
             let since = event.timestamp_ms.map_or(0, |ms| ms.saturating_sub(slice.from_ms));
             writer.output(&Output {
                 sequence: outputs,
@@ -209,6 +222,8 @@ fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Outcome, Scenar
     }
     known.in_flight = Some(slice.in_flight(checked, stop)?);
     known.topics = Some(topics);
+    tables.look_at_ends(checked.recording.manifest(), &slice, &last_ms);
+    (known.tables, known.tables_left_out) = (tables.compared, tables.left_out);
     let report = EndingReport {
         outputs: Some(outputs.unsigned_abs()),
         production: Some(known),
@@ -219,13 +234,13 @@ fn recorded(checked: &Checked, to: &Path, stop: &Stop) -> Result<Outcome, Scenar
 
 /// The slice of a run, in milliseconds of event time.
 #[expect(clippy::struct_field_names, reason = "the unit stands last in every name that has one")]
-struct Slice {
-    from_ms: i64,
+pub(super) struct Slice {
+    pub(super) from_ms: i64,
     /// None where it ends with the recording.
-    to_ms: Option<i64>,
+    pub(super) to_ms: Option<i64>,
     /// Last event time that was captured of anything.
-    end_ms: i64,
-    edge_ms: i64,
+    pub(super) end_ms: i64,
+    pub(super) edge_ms: i64,
 }
 
 impl Slice {
@@ -250,7 +265,7 @@ impl Slice {
 
     /// The phase of what production wrote at this time: `drain` at an edge; none where it is of events outside of the slice. What has
     /// no time is compared as any other.
-    fn phase_of(&self, timestamp_ms: Option<i64>) -> Option<Phase> {
+    pub(super) fn phase_of(&self, timestamp_ms: Option<i64>) -> Option<Phase> {
         let Some(time) = timestamp_ms else { return Some(Phase::Main) };
         let to = self.to_ms.unwrap_or(i64::MAX);
         if time < self.from_ms || time >= to.saturating_add(self.edge_ms) {

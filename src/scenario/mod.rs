@@ -17,6 +17,7 @@ mod facts;
 mod flags;
 mod folder;
 mod golden;
+mod golden_tables;
 mod metrics;
 mod origin;
 mod policy;

@@ -19,6 +19,7 @@ mod effects;
 mod flags;
 mod fuzz;
 mod golden;
+mod golden_tables;
 mod import;
 #[cfg(target_os = "linux")]
 mod isolation;

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_sample_is_bounded_and_the_same_in_whatever_order_it_is_drawn() {
         let draw = Draw::new(99_999, 0);
-        let candidate = |sequence| Candidate { at: 0, old: Some(sequence), new: None };
+        let candidate = |sequence| Candidate { at: 0, old: Some(sequence), new: None, stood: None };
         let (mut one, mut other, mut part) = (Sample::default(), Sample::default(), Sample::default());
         (0..50_000).for_each(|sequence| one.note(&candidate(sequence), draw));
         (20_000..50_000).rev().for_each(|sequence| other.note(&candidate(sequence), draw));

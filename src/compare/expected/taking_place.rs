@@ -11,7 +11,7 @@ use crate::compare::drives::{Drive, Row};
 use crate::compare::engine::{Engine, Totals};
 use crate::compare::gather::Entry;
 use crate::compare::json::Node;
-use crate::compare::matching::{Differences, Finding, Seen, Signature, on_channel};
+use crate::compare::matching::{Differences, Seen, Signature, on_channel};
 use crate::compare::patterns::{Candidate, Judge, Patterns, Tally, count};
 use crate::compare::rules::Rules;
 use crate::compare::topics::Topics;
@@ -160,7 +160,7 @@ impl Engine<'_> {
                 count(&mut self.tally.differences, finding.signature.kind);
             }
             let patterns = self.tally.expected.covered.entry(*number).or_default();
-            if let Some(candidate) = candidate(finding, (old, new)) {
+            if let Some(candidate) = Candidate::of(finding, (old, new)) {
                 patterns.raw(&finding.signature, candidate);
             }
         }
@@ -182,7 +182,7 @@ impl Engine<'_> {
             let place = Place::new(of.0, of.1);
             for at in lacks(&new[to]) {
                 if of_old.as_ref().is_some_and(|of_old| of_old.contains(&at)) {
-                    if let Some(candidate) = candidate(finding, (old, new)) {
+                    if let Some(candidate) = Candidate::of(finding, (old, new)) {
                         self.tally.expected.keep(&place, candidate);
                     }
                 } else {
@@ -198,18 +198,9 @@ impl Engine<'_> {
         let kind = changed_on(topic, old.channel()).kind;
         self.tally.matched = self.tally.matched.saturating_sub(1);
         count(&mut self.tally.differences, kind);
-        let candidate = Candidate { at: new, old: Some(old.sequence), new: Some(new) };
+        let candidate = Candidate { at: new, old: Some(old.sequence), new: Some(new), stood: None };
         self.tally.expected.keep(&Place::new(topic, old.channel()), candidate);
     }
-}
-
-fn candidate(finding: &Finding, (old, new): (&[Seen], &[Seen])) -> Option<Candidate> {
-    let seen = finding.new.map(|to| &new[to]).or(finding.old.map(|at| &old[at]))?;
-    Some(Candidate {
-        at: seen.output.arrived_us,
-        old: finding.old.map(|at| old[at].output.sequence),
-        new: finding.new.map(|to| new[to].output.sequence),
-    })
 }
 
 impl Found {
