@@ -7,7 +7,7 @@ use super::path::Path;
 use super::remembered::Remembered;
 use super::scan::{Kind, Tape};
 use super::settings::{By, Policy, Target};
-use crate::schema::{EncodeError, SchemaKind, Schemas, frame};
+use crate::schema::{EncodeError, Packed, PackedEdit, PackedKind, SchemaKind, Schemas, frame};
 
 /// Bytes that a schema registry's clients put ahead of a value.
 const FRAME: usize = 5;
@@ -60,18 +60,36 @@ impl Editor {
         counts: &mut [u64],
     ) -> Edited {
         let (head, text) = unframed(text);
-        if !self.tape.read(text) {
+        if !self.select(targets, text, |node| node) {
             return Edited::NoJson;
         }
+        if self.edits.is_empty() {
+            return Edited::Same;
+        }
+        self.out.clear();
+        self.out.extend_from_slice(head);
+        self.write(policy, text, key, counts)
+    }
+
+    /// Finds what `targets` name in a text, in its order: of one node the first target, and nothing inside of what is replaced as a
+    /// whole; `whole` is the node that goes with another. False where it is no JSON, or nobody can tell its fields apart.
+    fn select<'p>(
+        &mut self,
+        targets: impl Iterator<Item = (usize, &'p Path)>,
+        text: &[u8],
+        whole: impl Fn(usize) -> usize,
+    ) -> bool {
         self.edits.clear();
+        if !self.tape.read(text) {
+            return false;
+        }
         for (target, path) in targets {
             self.found.clear();
             if !path.select(text, &self.tape, &mut self.found) {
-                return Edited::NoJson;
+                return false;
             }
-            self.edits.extend(self.found.iter().map(|&node| Edit { node, target }));
+            self.edits.extend(self.found.iter().map(|&node| Edit { node: whole(node), target }));
         }
-        // In the order of the text; of one node the first target, and nothing inside of what is replaced as a whole.
         self.edits.sort_unstable();
         let (tape, mut behind) = (&self.tape, 0);
         self.edits.retain(|edit| {
@@ -79,12 +97,57 @@ impl Editor {
             behind = behind.max(tape.inside(edit.node).end);
             outermost
         });
-        if self.edits.is_empty() {
+        true
+    }
+
+    /// As [`Editor::edit`], for MessagePack that was recognised in `bytes`: fields are those of the JSON that it says, and what no rule
+    /// touches keeps its bytes. Bytes, extensions, timestamps and what is no number are masked as texts of what they hold.
+    pub(super) fn edit_packed<'p>(
+        &mut self,
+        policy: &'p Policy,
+        targets: impl Iterator<Item = (usize, &'p Path)>,
+        (packed, bytes): (&Packed, &[u8]),
+        key: Option<&[u8]>,
+        counts: &mut [u64],
+    ) -> Edited {
+        let text = packed.text();
+        if !self.select(targets, text, |node| packed.outer(node)) {
+            return Edited::NoJson;
+        }
+        if let [Edit { node: 0, target }] = self.edits[..] {
+            self.replace_all(&policy.targets[target], (&Schemas::default(), bytes), key);
+            counts[target] += 1;
+            return Edited::Changed;
+        }
+        let Self { tape, edits, found, remembered, .. } = self;
+        let mut changes = Vec::new();
+        for &Edit { node, target } in edits.iter() {
+            let Target { method, by, .. } = &policy.targets[target];
+            let change = if matches!(method, Method::Drop) {
+                PackedEdit::Drop
+            } else {
+                let entity = entity(by, text, tape, key, found);
+                let (kind, content) = match packed.kind(bytes, node) {
+                    PackedKind::Plain => (tape.node(node).kind, tape.content(text, node)),
+                    PackedKind::Data(data) => (Kind::Text, Cow::Borrowed(data)),
+                    // The one member of the object that stands for it.
+                    PackedKind::Time | PackedKind::Float => (Kind::Text, tape.content(text, node + 1)),
+                };
+                match method.replace_with(kind, &content, &entity, remembered) {
+                    Replacement::Same => continue,
+                    Replacement::Text(text) => PackedEdit::Text(text.into_owned()),
+                    Replacement::Number(number) => PackedEdit::Number(number),
+                    Replacement::Null => PackedEdit::Nil,
+                }
+            };
+            counts[target] += 1;
+            changes.push((node, change));
+        }
+        if changes.is_empty() {
             return Edited::Same;
         }
-        self.out.clear();
-        self.out.extend_from_slice(head);
-        self.write(policy, text, key, counts)
+        self.out = packed.edited(bytes, &changes);
+        Edited::Changed
     }
 
     /// As [`Editor::edit`], for bytes that one of `schemas` describes: fields are those of the JSON that they say, and what no

@@ -14,7 +14,7 @@ use super::{Detection, MaskError, MethodName};
 use crate::recording::{
     EventBatchBuilder, EventView, HeadersView, Mask, Masking, PersonalFacts, Role, Source, TopicSource,
 };
-use crate::schema::{SchemaKind, SchemaText, Schemas, frame};
+use crate::schema::{Packed, SchemaKind, SchemaText, Schemas, frame, seen_in_message_pack};
 
 /// Topics whose rules are remembered; a build may write to any number of them.
 const TOPICS_MAX: usize = 1_024;
@@ -526,7 +526,10 @@ fn fields(
             editor.edit_described(policy, paths, (schemas, bytes), key, &mut counts.targets)
         }
         // What a JSON Schema describes is a text that is edited where it stands.
-        Some(SchemaKind::Json) | None => editor.edit(policy, paths, bytes, key, &mut counts.targets),
+        Some(SchemaKind::Json) | None => match Packed::recognise(bytes) {
+            Some(packed) => editor.edit_packed(policy, paths, (&packed, bytes), key, &mut counts.targets),
+            None => editor.edit(policy, paths, bytes, key, &mut counts.targets),
+        },
     };
     // A rule that names all of it means what has no fields, too.
     let root = numbers.iter().copied().find(|&number| policy.targets[number].part.is_whole());
@@ -602,10 +605,14 @@ fn look(
     first
 }
 
-/// The JSON that a part says where a schema describes it; else its bytes.
+/// The JSON that a part says where a schema describes it, or where it is MessagePack; else its bytes.
 fn said<'b>(schemas: &Schemas, part: Looked<'_>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
-    let described = !matches!(part, Looked::Header(_))
-        && matches!(schemas.kind(bytes), Some(SchemaKind::Avro | SchemaKind::Protobuf));
-    let text = described.then(|| schemas.decode(bytes).ok()).flatten();
+    let text = match part {
+        Looked::Header(_) => None,
+        Looked::Key | Looked::Value => match schemas.kind(bytes) {
+            Some(SchemaKind::Avro | SchemaKind::Protobuf) => schemas.decode(bytes).ok(),
+            Some(SchemaKind::Json) | None => seen_in_message_pack(bytes),
+        },
+    };
     text.map_or(Cow::Borrowed(bytes), Cow::Owned)
 }

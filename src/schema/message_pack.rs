@@ -13,7 +13,7 @@ use super::DecodeError;
 use super::out::Out;
 
 /// Extension type of a timestamp.
-const TIMESTAMP: i8 = -1;
+pub(super) const TIMESTAMP: i8 = -1;
 
 /// Names of our own notation.
 const WORDS: [&str; 6] = ["bin", "str", "ext", "data", "time", "float"];
@@ -33,30 +33,113 @@ const WORDS: [&str; 6] = ["bin", "str", "ext", "data", "time", "float"];
 ///
 /// [`DecodeError`] where the bytes are no whole value, go on behind it, are nested too deeply or would grow beyond every bound.
 pub fn from_message_pack(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut reader = Reader { rest: bytes, in_key: false };
-    let mut out = Out::for_value(bytes.len());
-    reader.value(&mut out)?;
-    if reader.rest.is_empty() { Ok(out.into_text()) } else { Err(DecodeError::Trailing) }
+    Reader::new(bytes).whole().map(|(text, _)| text)
+}
+
+/// As [`from_message_pack`], with where each value stands, in the order of the values in the text.
+pub(super) fn placed(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Place>), DecodeError> {
+    Reader { places: Some(Vec::new()), ..Reader::new(bytes) }.whole()
+}
+
+/// Where a value stands among bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Where its member begins, with the key; where it begins itself if it is none.
+    pub(super) member: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) form: Form,
+}
+
+/// What a value is in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What JSON has a notation for.
+    Plain,
+    /// An object of our own notation, for bytes, text that is no UTF-8 or an extension, whose data stands there.
+    Data { start: usize, end: usize },
+    /// The same for a timestamp.
+    Time,
+    /// The same for what is no number.
+    Float,
+    /// A part of that object: so many values ahead stands the object.
+    Within(usize),
 }
 
 /// Decodes a value of which nobody said that it is MessagePack; none unless it can hardly be anything else: a map or an array that
 /// ends exactly where the bytes end, and no text.
 pub fn recognise_message_pack(bytes: &[u8]) -> Option<Vec<u8>> {
-    let is_map_or_array = matches!(bytes.first()?, 0x80..=0x9F | 0xDC..=0xDF);
-    if !is_map_or_array || std::str::from_utf8(bytes).is_ok() {
-        return None;
-    }
-    from_message_pack(bytes).ok()
+    may_be_message_pack(bytes).then(|| from_message_pack(bytes).ok())?
+}
+
+/// As [`recognise_message_pack`], with what stands in bytes, extensions and texts that are no UTF-8 as the text that it may be: nothing
+/// is read from the result, it is looked through.
+pub fn seen_in_message_pack(bytes: &[u8]) -> Option<Vec<u8>> {
+    let reader = Reader { shows_data: true, ..Reader::new(bytes) };
+    may_be_message_pack(bytes).then(|| reader.whole().ok().map(|(text, _)| text))?
+}
+
+pub(super) fn may_be_message_pack(bytes: &[u8]) -> bool {
+    let is_map_or_array = bytes.first().is_some_and(|first| matches!(first, 0x80..=0x9F | 0xDC..=0xDF));
+    is_map_or_array && std::str::from_utf8(bytes).is_err()
 }
 
 struct Reader<'v> {
     rest: &'v [u8],
+    /// Bytes in all.
+    length: usize,
     /// Whether it is within a key, which holds no key that is itself a map or an array.
     in_key: bool,
+    /// Whether data is shown as text instead of in base64.
+    shows_data: bool,
+    /// Where values stand, if that is asked for; of keys it is not.
+    places: Option<Vec<Place>>,
 }
 
 impl<'v> Reader<'v> {
+    fn new(bytes: &'v [u8]) -> Self {
+        Self { rest: bytes, length: bytes.len(), in_key: false, shows_data: false, places: None }
+    }
+
+    /// Reads all of the bytes as one value.
+    fn whole(mut self) -> Result<(Vec<u8>, Vec<Place>), DecodeError> {
+        let mut out = Out::for_value(self.length);
+        self.value(&mut out)?;
+        if !self.rest.is_empty() {
+            return Err(DecodeError::Trailing);
+        }
+        Ok((out.into_text(), self.places.unwrap_or_default()))
+    }
+
+    /// How many bytes were read.
+    fn at(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
     fn value(&mut self, out: &mut Out) -> Result<(), DecodeError> {
+        let start = self.at();
+        let index = self.places.as_ref().map_or(0, Vec::len);
+        if let Some(places) = &mut self.places {
+            places.push(Place { member: start, start, end: start, form: Form::Plain });
+        }
+        self.value_itself(out)?;
+        let end = self.at();
+        if let Some(place) = self.places.as_mut().and_then(|places| places.get_mut(index)) {
+            place.end = end;
+        }
+        Ok(())
+    }
+
+    /// Notes that the value being read is an object of our own notation, with so many values in it.
+    fn note(&mut self, form: Form, within: usize) {
+        let Some(places) = &mut self.places else { return };
+        let Some(object) = places.last_mut() else { return };
+        object.form = form;
+        let object = *object;
+        places.extend((1..=within).map(|behind| Place { form: Form::Within(behind), ..object }));
+    }
+
+    fn value_itself(&mut self, out: &mut Out) -> Result<(), DecodeError> {
         let marker = self.take(1)?[0];
         let width = |first: u8| 1_usize << (marker - first);
         match marker {
@@ -72,9 +155,12 @@ impl<'v> Reader<'v> {
             0xC7..=0xC9 => self.length(width(0xC7)).and_then(|length| self.extension(length, out)),
             0xCA => {
                 let bits = self.unsigned(4)? as u32;
-                float(f64::from(f32::from_bits(bits)), out)
+                self.float(f64::from(f32::from_bits(bits)), out)
             }
-            0xCB => float(f64::from_bits(self.unsigned(8)?), out),
+            0xCB => {
+                let number = f64::from_bits(self.unsigned(8)?);
+                self.float(number, out)
+            }
             0xCC..=0xCF => out.raw(&self.unsigned(width(0xCC))?.to_string()),
             0xD0..=0xD3 => out.raw(&self.signed(width(0xD0))?.to_string()),
             0xD4..=0xD8 => self.extension(width(0xD4), out),
@@ -123,9 +209,14 @@ impl<'v> Reader<'v> {
         self.fits(length.saturating_mul(2))?;
         out.open("{")?;
         for _ in 0..length {
+            let member = self.at();
             let name = self.key()?;
             out.name(&name)?;
+            let index = self.places.as_ref().map_or(0, Vec::len);
             self.value(out)?;
+            if let Some(place) = self.places.as_mut().and_then(|places| places.get_mut(index)) {
+                place.member = member;
+            }
         }
         out.close("}")
     }
@@ -148,8 +239,10 @@ impl<'v> Reader<'v> {
         }
         let mut out = Out::for_value(self.rest.len());
         let within = std::mem::replace(&mut self.in_key, true);
+        // A name is no value, whatever stands in it.
+        let places = self.places.take();
         let said = self.value(&mut out);
-        self.in_key = within;
+        (self.in_key, self.places) = (within, places);
         said?;
         // JSON that was just written is text.
         Ok(format!("@{}", String::from_utf8_lossy(&out.into_text())))
@@ -159,12 +252,41 @@ impl<'v> Reader<'v> {
         let bytes = self.take(length)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => out.string(text),
-            Err(_) => noted("str", bytes, out),
+            Err(_) => self.noted("str", bytes, out),
         }
     }
 
     fn binary(&mut self, length: usize, out: &mut Out) -> Result<(), DecodeError> {
-        noted("bin", self.take(length)?, out)
+        let bytes = self.take(length)?;
+        self.noted("bin", bytes, out)
+    }
+
+    /// Writes bytes that were just read under a name of ours.
+    fn noted(&mut self, word: &str, bytes: &[u8], out: &mut Out) -> Result<(), DecodeError> {
+        self.note(self.data(bytes), 1);
+        out.open("{")?;
+        out.name(&format!("@{word}"))?;
+        self.put_data(bytes, out)?;
+        out.close("}")
+    }
+
+    fn data(&self, bytes: &[u8]) -> Form {
+        Form::Data { start: self.at() - bytes.len(), end: self.at() }
+    }
+
+    fn put_data(&self, bytes: &[u8], out: &mut Out) -> Result<(), DecodeError> {
+        if self.shows_data { out.string(&String::from_utf8_lossy(bytes)) } else { out.string(&STANDARD.encode(bytes)) }
+    }
+
+    fn float(&mut self, number: f64, out: &mut Out) -> Result<(), DecodeError> {
+        if number.is_finite() {
+            return out.double(number);
+        }
+        self.note(Form::Float, 1);
+        out.open("{")?;
+        out.name("@float")?;
+        out.double(number)?;
+        out.close("}")
     }
 
     fn extension(&mut self, length: usize, out: &mut Out) -> Result<(), DecodeError> {
@@ -172,34 +294,18 @@ impl<'v> Reader<'v> {
         let data = self.take(length)?;
         out.open("{")?;
         if let Some(time) = timestamp(kind, data) {
+            self.note(Form::Time, 1);
             out.name("@time")?;
             out.string(&time)?;
         } else {
+            self.note(self.data(data), 2);
             out.name("@ext")?;
             out.raw(&kind.to_string())?;
             out.name("@data")?;
-            out.string(&STANDARD.encode(data))?;
+            self.put_data(data, out)?;
         }
         out.close("}")
     }
-}
-
-/// Writes bytes under a name of ours.
-fn noted(word: &str, bytes: &[u8], out: &mut Out) -> Result<(), DecodeError> {
-    out.open("{")?;
-    out.name(&format!("@{word}"))?;
-    out.string(&STANDARD.encode(bytes))?;
-    out.close("}")
-}
-
-fn float(number: f64, out: &mut Out) -> Result<(), DecodeError> {
-    if number.is_finite() {
-        return out.double(number);
-    }
-    out.open("{")?;
-    out.name("@float")?;
-    out.double(number)?;
-    out.close("}")
 }
 
 /// Reads a timestamp of 32, 64 or 96 bits; none where it is none.

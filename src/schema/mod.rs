@@ -15,6 +15,7 @@ mod json;
 mod known;
 mod message_pack;
 mod out;
+mod packed;
 mod protobuf;
 mod text;
 
@@ -22,5 +23,6 @@ pub use compatibility::{Break, Compatibility, Direction, Level, Rule, compatibil
 pub use error::{DecodeError, EncodeError, SchemaError};
 pub use frame::{Frame, HEADERS, Part, frame};
 pub use known::{Described, Schemas};
-pub use message_pack::{from_message_pack, recognise_message_pack};
+pub use message_pack::{from_message_pack, recognise_message_pack, seen_in_message_pack};
+pub use packed::{Packed, PackedEdit, PackedKind};
 pub use text::{Reference, SchemaKind, SchemaText, SubjectVersion};

@@ -28,6 +28,7 @@ mod kafka;
 mod kills;
 mod leaders;
 mod mask;
+mod mask_packed;
 mod masked;
 mod outcome;
 mod plan;
