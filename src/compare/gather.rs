@@ -262,10 +262,11 @@ impl<'s> Reading<'s> {
             self.unwritten.remove(row.topic);
         }
         if rules.is_table(row.channel, row.topic) {
-            return match &rules.production {
+            match &rules.production {
                 Some(production) if !production.covers_table(row.topic) => self.note_beside(row, production),
-                _ => self.update(row, rules),
-            };
+                _ => return self.update(row, rules),
+            }
+            return Ok(());
         }
         if row.phase == Phase::WarmUp || rules.is_unseen_sink(row.channel, row.topic) {
             return Ok(());
@@ -273,7 +274,8 @@ impl<'s> Reading<'s> {
         if let Some(production) = &rules.production
             && !production.covers(row.channel, row.topic)
         {
-            return self.note_beside(row, production);
+            self.note_beside(row, production);
+            return Ok(());
         }
         let topic = self.topics.number(row.topic)?;
         self.topics.note(topic, self.number, row.partition);
@@ -292,11 +294,10 @@ impl<'s> Reading<'s> {
 
     /// Counts what nothing of production's is there for. Drives of one build differ in it by noise at most; one of them says what there
     /// is.
-    fn note_beside(&mut self, row: &Row<'_>, production: &Production) -> Result<(), CompareError> {
+    fn note_beside(&mut self, row: &Row<'_>, production: &Production) {
         if self.number == production.first_driven() && row.phase != Phase::WarmUp {
             *self.beside.entry(row.topic.to_owned()).or_default() += 1;
         }
-        Ok(())
     }
 
     /// Takes an update of a table. Those of the warm-up count, too: rows stand until they are taken away.

@@ -33,9 +33,7 @@ impl Tables {
             let is_declared = settings.compare.tables.contains(&topic.name);
             let compacted = compacted(manifest, topic);
             let because = match topic.role {
-                Role::Input => continue,
                 Role::Table if is_named.unwrap_or(is_output) => None,
-                Role::Table => continue,
                 Role::Changelog if is_named.unwrap_or(is_output || settings.drive.transport == Transport::Kafka) => {
                     None
                 }
@@ -48,7 +46,7 @@ impl Tables {
                 Role::Output if compacted > 0 => {
                     Some(format!("compaction took {compacted} of its updates away ahead of the capture"))
                 }
-                Role::Output => continue,
+                Role::Input | Role::Table | Role::Output => continue,
             };
             let (name, whole) = (topic.name.clone(), is_whole(manifest, topic));
             tables.compared.push(ProductionTable { topic: name, whole, untold: None, because });

@@ -1,5 +1,7 @@
 //! Masks of MessagePack: fields are found in it, what no rule touches keeps its bytes, and what looks personal is seen.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use rehearsal::mask::{Detected, Detection, MaskError, Masker, Parts};
 use rehearsal::schema::from_message_pack;
@@ -26,7 +28,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 fn masked(masker: &mut Masker, value: &[u8]) -> Result<Option<Vec<u8>>, MaskError> {
     let parts = Parts { topic: "payments", partition: 0, offset: 7, key: None, value: Some(value) };
-    masker.mask(parts, []).map(|masked| masked.value.map(|value| value.into_owned()))
+    masker.mask(parts, []).map(|masked| masked.value.map(Cow::into_owned))
 }
 
 fn masked_by(rules: &str, value: &[u8]) -> Vec<u8> {
@@ -105,8 +107,8 @@ fn keys_are_masked_as_values_are() {
     let mut masker = Masker::new(Some(policy("[[rule]]\nkey-fields = ['$.id']\nmethod = 'redact'\n")), Detection::Off);
     let key = bytes(&map(vec![("id", "c-1001".into()), ("n", 1.into())]));
     let parts = Parts { topic: "payments", partition: 0, offset: 7, key: Some(&key), value: None };
-    let masked = masker.mask(parts, []).unwrap().key.unwrap().into_owned();
-    assert_eq!(said(&masked), serde_json::json!({ "id": "[redacted]", "n": 1 }));
+    let written = masker.mask(parts, []).unwrap().key.unwrap().into_owned();
+    assert_eq!(said(&written), serde_json::json!({ "id": "[redacted]", "n": 1 }));
 }
 
 #[test]
