@@ -142,10 +142,10 @@ fn an_event_that_is_refused_is_a_dead_letter() {
     let desk = desk(30);
     let refuses = "def answer(self, event):\n  bad = event['order_id'] in (3, 4, 5, 6, 7, 8)\n  self.send(422 if bad else 200, json.dumps({'error': 'odd'} if bad else event).encode())\nserve()";
     let report = rehearse(desk.path(), ECHO, refuses, UNPACED);
-    let letters: Vec<_> = outputs(&outcome(desk.path(), "new"))
-        .into_iter()
-        .filter(|output| output.channel == Channel::DeadLetter)
-        .collect();
+    let outcome = outcome(desk.path(), "new");
+    assert_eq!(outcome.ending().ending, Ending::Finished, "{:?}", outcome.ending());
+    let letters: Vec<_> =
+        outputs(&outcome).into_iter().filter(|output| output.channel == Channel::DeadLetter).collect();
     assert_eq!(letters.len(), 6);
     assert_eq!(value(&letters[0]), json!({"status": 422, "body": {"error": "odd"}}));
     assert_eq!(letters[0].cause.as_ref().unwrap().offset, 3);
