@@ -56,6 +56,12 @@ pub(super) use probe::{WORD as PROBE_WORD, play as play_probe};
 /// How long after it was set the clock is looked at again.
 const STEP: Duration = Duration::from_millis(2);
 
+/// Microseconds between two looks at one clock up to which a look at another in between is taken for one at the same moment.
+const LOOK_US: i64 = 100;
+
+/// Times that clocks are looked at again for such a moment.
+const LOOKS: usize = 5;
+
 /// How far ahead of the first event the clock begins when a build is started.
 const AHEAD_US: i64 = 30_000_000;
 
@@ -356,7 +362,7 @@ impl WallClock {
     /// The schedule starts now.
     pub(super) fn start(&self) {
         let mut hands = lock(&self.hands);
-        let (now_us, real_us) = (self.now_us(), self.clock.date_us());
+        let (now_us, real_us) = self.look();
         if let Some(begins_us) = self.begins_us {
             let begins_us = begins_us + lock(&self.wrongs).at_start_us();
             // A build that took long to start has seen later times than that of the first event.
@@ -390,7 +396,8 @@ impl WallClock {
         let step_us = STEP.as_micros() as i64;
         let speed = self.speed_of_timers();
         let mut hands = lock(&self.hands);
-        let real_us = self.clock.date_us();
+        let (now_us, real_us) = self.look();
+        let now_us = now_us - self.started_us.load(Ordering::SeqCst);
         // Set for the moment at which it is set again: so it is not behind the events that come until then.
         let (should_us, then_us) = match course {
             Some(course) => (course.at(now_us)?, course.at(now_us + step_us)?),
@@ -494,6 +501,18 @@ impl WallClock {
 
     fn now_us(&self) -> i64 {
         self.clock.now().as_micros() as i64
+    }
+
+    /// What the drive's clock and the machine's show at one moment, in microseconds. Whoever is put aside between two looks takes how long
+    /// that was for an error of the machine's clock, so they are looked at again then.
+    fn look(&self) -> (i64, i64) {
+        let mut again = 0..LOOKS;
+        loop {
+            let (before_us, real_us, after_us) = (self.now_us(), self.clock.date_us(), self.now_us());
+            if after_us - before_us <= LOOK_US || again.next().is_none() {
+                return (before_us.midpoint(after_us), real_us);
+            }
+        }
     }
 }
 
