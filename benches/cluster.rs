@@ -1,8 +1,8 @@
 //! A plan produced to a real cluster, beside a bare producer of the same client in the same run.
 //!
 //! Not a timed benchmark: each round produces `REHEARSAL_BENCH_EVENTS` events (1 million by default) of 100 bytes once by a drive,
-//! unpaced, and once by a bare producer with the same settings, in turn which of them is first, and prints both
-//! rates. The broker is Apache Kafka on the same cores. A first round, in which it becomes warm, does not count; each side begins with
+//! unpaced, once by a bare producer with the same settings and once by one with librdkafka's own, in turn which of them is first, and
+//! prints all rates. The broker is Apache Kafka on the same cores. A first round, in which it becomes warm, does not count; each side begins with
 //! the broker at rest and with a producer that has its connection and its id. Last, a drive at 10,000 events a second shows how late
 //! they are acknowledged.
 
@@ -167,11 +167,25 @@ fn length(outcome: &Outcome) -> Done<Duration> {
     Ok(Duration::from_micros(last_us.unsigned_abs()))
 }
 
+/// What the producer of an unpaced drive to so many partitions is set to.
+const DRIVES: [(&str, &str); 5] = [
+    ("enable.idempotence", "true"),
+    ("queue.buffering.max.ms", "20"),
+    ("queue.buffering.max.kbytes", "131072"),
+    ("queue.buffering.max.messages", "50000"),
+    ("message.max.bytes", "100000000"),
+];
+
+/// What librdkafka's producer is set to by itself, but that it brings each event once, as a drive must.
+const OWN: [(&str, &str); 1] = [("enable.idempotence", "true")];
+
 /// Produces the same events without anything around it; returns how long that takes.
-fn bare(cluster: &Cluster, topic: &str, count: i64) -> Done<Duration> {
+fn bare(cluster: &Cluster, topic: &str, count: i64, settings: &[(&str, &str)]) -> Done<Duration> {
+    cluster.create(topic, PARTITIONS, &[("retention.ms", "-1")]);
     let mut config = cluster.config();
-    config.set("enable.idempotence", "true").set("queue.buffering.max.ms", "5").set("message.max.bytes", "100000000");
-    config.set("queue.buffering.max.kbytes", "131072").set("queue.buffering.max.messages", "200000");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
     let producer: BaseProducer = config.create()?;
     let value = value();
     // One event to each partition ahead of the others: connected and with an id, as a drive is when its schedule starts.
@@ -180,7 +194,9 @@ fn bare(cluster: &Cluster, topic: &str, count: i64) -> Done<Duration> {
     let clock = SystemClock::start();
     send(&producer, topic, &value, 0..count)?;
     producer.flush(WAIT)?;
-    Ok(clock.now())
+    let took = clock.now();
+    cluster.delete(topic);
+    Ok(took)
 }
 
 fn send(producer: &BaseProducer, topic: &str, value: &[u8], events: Range<i64>) -> Done<()> {
@@ -257,43 +273,44 @@ fn main() -> Done<()> {
     let folder = TempDir::new()?;
     let recording = recorded(folder.path(), count)?;
     let plan = planned(&recording, "mode = 'unpaced'")?;
-    let (mut drives, mut bares, mut shares) = (Side::default(), Side::default(), Vec::new());
+    let mut sides: [Side; 3] = Default::default();
+    let mut shares: [Vec<f64>; 2] = Default::default();
     for round in 0..=ROUNDS {
-        let topic = format!("bare-{round}");
-        let drive = || length(&driven(&cluster, &recording, &plan, &folder.path().join(format!("outcome-{round}")))?);
-        let bare = || bare(&cluster, &topic, count);
-        cluster.create(&topic, PARTITIONS, &[("retention.ms", "-1")]);
-        if round % 2 == 0 {
-            drives.measure(count, drive)?;
-            bares.measure(count, bare)?;
-        } else {
-            bares.measure(count, bare)?;
-            drives.measure(count, drive)?;
+        for turn in 0..sides.len() {
+            let number = (round + turn) % sides.len();
+            let topic = format!("bare-{round}-{number}");
+            let out = folder.path().join(format!("outcome-{round}"));
+            sides[number].measure(count, || match number {
+                0 => length(&driven(&cluster, &recording, &plan, &out)?),
+                1 => bare(&cluster, &topic, count, &DRIVES),
+                _ => bare(&cluster, &topic, count, &OWN),
+            })?;
         }
-        cluster.delete(&topic);
+        let [drive, same, own] = sides.each_ref().map(Side::last);
         let counts = if round == 0 { ", which does not count" } else { "" };
         println!(
-            "cluster, round {round}: drive {:.0} k/s, bare producer {:.0} k/s{counts}",
-            drives.last(),
-            bares.last()
+            "cluster, round {round}: drive {drive:.0} k/s, bare producer {same:.0} k/s, with librdkafka's own settings {own:.0} k/s{counts}"
         );
         if round > 0 {
-            shares.push(drives.last() / bares.last() * 100.0);
+            shares[0].push(drive / same * 100.0);
+            shares[1].push(drive / own * 100.0);
         }
     }
-    let ([drive, own, of_drive], [bare, bare_own, of_bare]) = (drives.counted(), bares.counted());
-    shares.sort_by(f64::total_cmp);
-    println!(
-        "cluster, {count} events of {VALUE} B, {PARTITIONS} partitions, medians: drive {:.0} k/s, bare producer {:.0} k/s, round by round {:.0} % ({:.0} to {:.0} %)",
-        drive / 1e3,
-        bare / 1e3,
-        median(&shares),
-        shares[0],
-        shares[shares.len() - 1]
-    );
-    println!(
-        "cluster, processor time an event, medians: drive {own:.2} us and the broker's {of_drive:.2} us, bare producer {bare_own:.2} us and {of_bare:.2} us"
-    );
+    println!("cluster, {count} events of {VALUE} B, {PARTITIONS} partitions, medians:");
+    let names = ["drive", "bare producer with its settings", "bare producer with librdkafka's own"];
+    for (number, (name, side)) in names.iter().zip(&sides).enumerate() {
+        let [rate, own, brokers] = side.counted();
+        let share = number.checked_sub(1).map_or_else(String::new, |number| {
+            let shares = &mut shares[number];
+            shares.sort_by(f64::total_cmp);
+            let (least, most) = (shares[0], shares[shares.len() - 1]);
+            format!("; the drive {:.0} % of it round by round ({least:.0} to {most:.0} %)", median(shares))
+        });
+        println!(
+            "  {name}: {:.0} k/s, processor time an event {own:.2} us and the broker's {brokers:.2} us{share}",
+            rate / 1e3
+        );
+    }
     rest()?;
     let recording = recorded(folder.path(), PACED)?;
     let paced = planned(&recording, "mode = 'recorded'")?;

@@ -42,6 +42,11 @@ const LISTEN: Duration = Duration::from_millis(1);
 /// Events that are produced between two looks at what the brokers say, where the same thread does both.
 const UNHEARD: u64 = 256;
 
+/// Events that may wait in the producer, where they come unpaced so many for each partition within these bounds: five requests of ten
+/// thousand are on their way to a broker at once, and while others wait, librdkafka asks without a pause whether they may follow.
+const QUEUED: (usize, usize) = (50_000, 200_000);
+const QUEUED_OF_PARTITION: usize = 10_000;
+
 /// Milliseconds between the producer's statistics, one for each partition within these bounds: they tell of all of them.
 const STATISTICS_MS: (usize, usize) = (100, 5_000);
 
@@ -187,12 +192,14 @@ pub(super) fn producer(link: &Link<'_>, acks: Acks, paced: bool) -> Result<BaseP
     let mut config = config(link.rules);
     let said = |name: &str| link.rules.properties.iter().any(|(other, _)| other == name);
     // What is due is due: only a plan that waits for nothing lets events wait for each other.
-    let linger = if paced { "0" } else { "5" };
+    let linger = if paced { "0" } else { "20" };
     let partitions = acks.partitions();
+    let (least, most) = QUEUED;
+    let queued = if paced { most } else { (partitions * QUEUED_OF_PARTITION).clamp(least, most) }.to_string();
     for (name, value) in [
         ("queue.buffering.max.ms", linger),
         ("queue.buffering.max.kbytes", "131072"),
-        ("queue.buffering.max.messages", "200000"),
+        ("queue.buffering.max.messages", &queued),
         ("message.max.bytes", "100000000"),
     ] {
         if !said(name) {
