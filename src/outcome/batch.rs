@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray as _, BinaryArray, Int32Array, Int64Array, RecordBatch};
 
 use super::columns::{Columns, HeadersColumn};
+use super::read_columns::HASHES;
 use super::words::{Texts, Words};
 use super::{Cause, CauseBy, Channel, OutcomeError, Output};
 use crate::plan::Phase;
@@ -17,6 +18,7 @@ pub struct OutputBatch {
     topic: Texts,
     key: BinaryArray,
     value: BinaryArray,
+    hash: Option<Int64Array>,
     arrived: Option<Int64Array>,
     phase: Option<Words<Phase>>,
     channel: Option<Words<Channel>>,
@@ -144,6 +146,17 @@ impl OutputBatch {
         }
     }
 
+    /// Output at `row` with the hash of its value; read by [`Outcome::hashed_outputs`](super::Outcome::hashed_outputs), it has no
+    /// value besides.
+    ///
+    /// # Panics
+    ///
+    /// `row` is not below [`OutputBatch::len`].
+    pub fn hashed(&self, row: usize) -> (OutputView<'_>, Option<u64>) {
+        let hash = self.hash.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row) as u64);
+        (self.get(row), hash)
+    }
+
     /// Takes the columns of `batch`, a part of the file at `path`, apart.
     pub(super) fn read(batch: &RecordBatch, path: &Path) -> Result<Self, OutcomeError> {
         let columns = Columns { batch, path };
@@ -152,6 +165,7 @@ impl OutputBatch {
             topic: required_texts(&columns, "topic")?,
             key: columns.bytes("key")?.unwrap_or_else(|| BinaryArray::new_null(batch.num_rows())),
             value: columns.bytes("value")?.unwrap_or_else(|| BinaryArray::new_null(batch.num_rows())),
+            hash: batch.column_by_name(HASHES).and_then(|column| column.as_primitive_opt()).cloned(),
             arrived: columns.long("arrived")?,
             phase: Words::read(&columns, "phase", phase)?,
             channel: Words::read(&columns, "channel", channel)?,

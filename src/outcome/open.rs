@@ -1,6 +1,5 @@
 //! Opening an outcome and reading its outputs, in order or by sequence.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +19,8 @@ use parquet::schema::types::SchemaDescriptor;
 use super::batch::phase;
 use super::columns::Columns;
 use super::deliveries::{DeliveryBatches, Names};
+use super::input::Input;
+use super::read_columns::ReadColumns;
 use super::table::failed;
 use super::words::Words;
 use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
@@ -40,6 +41,7 @@ pub struct Outcome {
     path: PathBuf,
     ending: Arc<EndingReport>,
     outputs: Opened,
+    columns: ReadColumns,
     deliveries: Option<Opened>,
     names: Arc<Names>,
 }
@@ -67,7 +69,8 @@ impl Outcome {
         let deliveries = path.join("deliveries.parquet");
         let deliveries = if deliveries.exists() { Some(Opened::open(deliveries)?) } else { None };
         let names = deliveries.as_ref().map(Names::read).transpose()?.unwrap_or_default();
-        Ok(Self { path, ending: Arc::new(ending), outputs, deliveries, names: Arc::new(names) })
+        let columns = ReadColumns::of(&outputs.metadata);
+        Ok(Self { path, ending: Arc::new(ending), outputs, columns, deliveries, names: Arc::new(names) })
     }
 
     /// Its directory.
@@ -106,7 +109,38 @@ impl Outcome {
     ///
     /// The file cannot be read. A batch is an error where rows do not ascend by sequence.
     pub fn outputs(&self) -> Result<OutputBatches, OutcomeError> {
-        Ok(OutputBatches { batches: self.outputs.batches(None)?, file: self.outputs.clone(), last: i64::MIN })
+        Ok(self.batches_of(self.outputs.batches(Some(self.columns.whole.clone()))?))
+    }
+
+    /// Outputs as [`Outcome::outputs`], for [`OutputBatch::hashed`]: with hashes of values instead of values, and without saying when
+    /// they arrived. None where the file has no hashes to rely on: they are relied on where nobody wrote the file anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outcome::outputs`].
+    pub fn hashed_outputs(&self) -> Result<Option<OutputBatches>, OutcomeError> {
+        let Some(columns) = &self.columns.hashed else { return Ok(None) };
+        Ok(Some(self.batches_of(self.outputs.batches(Some(columns.clone()))?)))
+    }
+
+    fn batches_of(&self, batches: ParquetRecordBatchReader) -> OutputBatches {
+        OutputBatches { batches, file: self.outputs.clone(), last: i64::MIN }
+    }
+
+    /// Outputs as [`Outcome::outputs`], from the row group on that `sequence` stands in, or ahead of it where the footer does not say
+    /// where that is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outcome::outputs`].
+    pub fn outputs_from(&self, sequence: i64) -> Result<OutputBatches, OutcomeError> {
+        let groups = self.outputs.metadata.metadata().row_groups();
+        let ends_before = |group: &RowGroupMetaData| bounds(group).is_some_and(|(_, most)| most < sequence);
+        let first = groups.iter().take_while(|group| ends_before(group)).count();
+        let reader = self.outputs.builder()?.with_row_groups((first..groups.len()).collect());
+        let reader = reader.with_projection(self.columns.whole.clone()).with_batch_size(BATCH_ROWS);
+        let batches = reader.build().map_err(|error| failed(&self.outputs.path, error))?;
+        Ok(self.batches_of(batches))
     }
 
     /// Deliveries in the order of the plan, in batches; none where the outcome has no `deliveries.parquet`.
@@ -208,8 +242,9 @@ impl Outcome {
             }
         }
         let reader = self.outputs.builder()?.with_row_groups(groups).with_row_selection(RowSelection::from(selectors));
-        let batches = reader.with_batch_size(PICKED_ROWS).build().map_err(|error| failed(&self.outputs.path, error))?;
-        Ok(OutputBatches { batches, file: self.outputs.clone(), last: i64::MIN })
+        let reader = reader.with_projection(self.columns.whole.clone()).with_batch_size(PICKED_ROWS);
+        let batches = reader.build().map_err(|error| failed(&self.outputs.path, error))?;
+        Ok(self.batches_of(batches))
     }
 
     /// Finds the rows of a row group that hold one of `sequences`, ascending.
@@ -305,7 +340,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn open(path: PathBuf) -> Result<Self, OutcomeError> {
-        let file = File::open(&path).map_err(|source| OutcomeError::io(&path, source))?;
+        let file = Input::open(&path).map_err(|source| OutcomeError::io(&path, source))?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(&path, error))?;
         Ok(Self { path, metadata })
@@ -391,8 +426,8 @@ impl Opened {
         })
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, OutcomeError> {
-        let file = File::open(&self.path).map_err(|source| OutcomeError::io(&self.path, source))?;
+    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<Input>, OutcomeError> {
+        let file = Input::open(&self.path).map_err(|source| OutcomeError::io(&self.path, source))?;
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()))
     }
 

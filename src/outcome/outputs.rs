@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use super::read_columns::{HASHES, value_hash};
 use super::table::{Layout, Table, taken, taken_bytes};
 use super::{CauseBy, CauseView, Channel, OutcomeError, Output};
 use crate::plan::Phase;
@@ -90,6 +91,7 @@ pub struct OutputsWriter {
     timestamp: TimestampMillisecondBuilder,
     key: BinaryBuilder,
     value: BinaryBuilder,
+    hash: Int64Builder,
     headers: ListBuilder<StructBuilder>,
     cause_topic: StringBuilder,
     cause_partition: Int32Builder,
@@ -118,6 +120,7 @@ impl OutputsWriter {
             timestamp: TimestampMillisecondBuilder::new().with_timezone("UTC"),
             key: BinaryBuilder::new(),
             value: BinaryBuilder::new(),
+            hash: Int64Builder::new(),
             headers: ListBuilder::new(pair).with_field(headers_item()),
             cause_topic: StringBuilder::new(),
             cause_partition: Int32Builder::new(),
@@ -153,6 +156,7 @@ impl OutputsWriter {
         self.timestamp.append_option(output.timestamp_ms);
         self.key.append_option(output.key);
         self.value.append_option(output.value);
+        self.hash.append_option(output.value.map(|value| value_hash(value) as i64));
         self.append_headers(output.headers);
         self.cause_topic.append_option(output.cause.map(|cause| cause.topic));
         self.cause_partition.append_option(output.cause.map(|cause| cause.partition));
@@ -215,6 +219,7 @@ impl OutputsWriter {
             taken(&mut self.timestamp, time),
             taken_bytes(&mut self.key, BATCH_ROWS),
             taken_bytes(&mut self.value, BATCH_ROWS),
+            taken(&mut self.hash, long()),
             Arc::new(self.headers.finish()),
             taken_bytes(&mut self.cause_topic, BATCH_ROWS),
             taken(&mut self.cause_partition, int()),
@@ -236,17 +241,18 @@ const LAYOUT: &[(&str, Layout)] = &[
     ("channel", Layout::Words),
     ("topic", Layout::Words),
     ("partition", Layout::Numbers),
-    ("timestamp", Layout::Numbers),
+    ("timestamp", Layout::SparseNumbers),
     ("key", Layout::Plain),
     ("value", Layout::Plain),
-    ("headers.list.item.name", Layout::Words),
+    (HASHES, Layout::Hashes),
+    ("headers.list.item.name", Layout::SparseWords),
     ("headers.list.item.value", Layout::Plain),
-    ("cause_topic", Layout::Words),
+    ("cause_topic", Layout::SparseWords),
     ("cause_partition", Layout::Numbers),
     ("cause_offset", Layout::Numbers),
     ("cause_attempt", Layout::Numbers),
     ("cause_by", Layout::Words),
-    ("malformed", Layout::Words),
+    ("malformed", Layout::SparseWords),
 ];
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -261,6 +267,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("timestamp", time, true),
         Field::new("key", DataType::Binary, true),
         Field::new("value", DataType::Binary, true),
+        Field::new(HASHES, DataType::Int64, true),
         Field::new("headers", DataType::List(Arc::new(headers_item())), false),
         Field::new("cause_topic", DataType::Utf8, true),
         Field::new("cause_partition", DataType::Int32, true),

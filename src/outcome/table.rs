@@ -16,6 +16,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::OutcomeError;
+use super::read_columns::WRITER;
 
 /// Rows after which a row group is closed: what a reader has to look through to find one row.
 const ROWS_MAX: usize = 65_536;
@@ -25,6 +26,12 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// Rows of one page. Pages are what reading a few scattered rows costs, so they are small.
 const PAGE_ROWS: usize = 2_048;
+
+/// Bytes of keys or values after which a page is closed early, as all of it is decompressed for any of its rows.
+const PAGE_BYTES: usize = 64 << 10;
+
+/// Rows after which a page may be closed.
+const PAGE_STEP_ROWS: usize = 512;
 
 /// A Parquet file under construction.
 ///
@@ -48,6 +55,12 @@ pub(super) enum Layout {
     Numbers,
     /// Integers that ascend and are searched: by difference, with least and greatest value of each row group.
     Searched,
+    /// Few distinct texts, or none at all in many a file: by dictionary, with how many rows have none.
+    SparseWords,
+    /// Integers close to their neighbours, or none at all: by difference, likewise.
+    SparseNumbers,
+    /// Integers that are like any others: as they are.
+    Hashes,
     /// Anything else, as it is.
     Plain,
 }
@@ -104,7 +117,14 @@ impl Table {
     /// Writes a footer behind the last row group, where the next one will stand.
     fn mark(&mut self) -> Result<(), OutcomeError> {
         self.writer.sync().map_err(|source| OutcomeError::io(&self.path, source))?;
-        let about = FileMetaData::new(2, self.rows, None, Some(self.notes.clone()), Arc::clone(&self.descriptor), None);
+        let about = FileMetaData::new(
+            2,
+            self.rows,
+            Some(WRITER.to_owned()),
+            Some(self.notes.clone()),
+            Arc::clone(&self.descriptor),
+            None,
+        );
         let metadata = ParquetMetaData::new(about, self.writer.flushed_row_groups().to_vec());
         let mut footer = Vec::new();
         ParquetMetaDataWriter::new(&mut footer, &metadata).finish().map_err(|error| failed(&self.path, error))?;
@@ -120,10 +140,12 @@ impl Table {
 // take any bytes for numbers, or panic on them.
 fn properties(layout: &[(&str, Layout)], notes: &[KeyValue]) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
+        .set_created_by(WRITER.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_dictionary_enabled(false)
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_STEP_ROWS)
         .set_max_row_group_row_count(None)
         .set_writer_version(parquet::file::properties::WriterVersion::PARQUET_2_0)
         .set_key_value_metadata(Some(notes.to_vec()));
@@ -133,11 +155,20 @@ fn properties(layout: &[(&str, Layout)], notes: &[KeyValue]) -> Result<WriterPro
             Layout::Words => properties
                 .set_column_dictionary_enabled(column.clone(), true)
                 .set_column_compression(column, Compression::UNCOMPRESSED),
+            Layout::SparseWords => properties
+                .set_column_dictionary_enabled(column.clone(), true)
+                .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+                .set_column_statistics_enabled(column, EnabledStatistics::Chunk),
+            Layout::Hashes => properties
+                .set_column_encoding(column.clone(), Encoding::PLAIN)
+                .set_column_compression(column, Compression::UNCOMPRESSED),
             Layout::Numbers => properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
-            Layout::Searched => properties
+            Layout::Searched | Layout::SparseNumbers => properties
                 .set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED)
                 .set_column_statistics_enabled(column, EnabledStatistics::Chunk),
-            Layout::Plain => properties.set_column_encoding(column, Encoding::PLAIN),
+            Layout::Plain => properties
+                .set_column_encoding(column.clone(), Encoding::PLAIN)
+                .set_column_data_page_size_limit(column, PAGE_BYTES),
         };
     }
     Ok(properties.build())

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use rehearsal::outcome::{
     Cause, CauseBy, Channel, Committed, Ending, EndingReport, Lateness, Outcome, OutcomeWriter, Output, Receipt,
+    value_hash,
 };
 use rehearsal::plan::{Delivery, Phase};
 use rehearsal::recording::{Header, Place};
@@ -210,6 +212,47 @@ fn a_few_outputs_scattered_over_many_row_groups_are_found() {
     assert_eq!(found, wanted.map(numbered));
     assert_eq!(outcome.outputs_at(&[]).unwrap(), []);
     assert_eq!(outcome.outputs_at(&[-1, 200_000]).unwrap(), []);
+    for (from, group) in [(-1, 0), (65_535, 0), (65_536, 65_536), (199_999, 196_608), (200_000, 200_000)] {
+        let first = outcome.outputs_from(from).unwrap().next().map(|batch| batch.unwrap().get(0).sequence);
+        assert_eq!(first, Some(group).filter(|group| *group < 200_000), "{from}");
+    }
+}
+
+/// Sequence, value and hash of each output as hashes are read; none where there are none to rely on.
+fn hashed(outcome: &Outcome) -> Option<Vec<(i64, Option<Vec<u8>>, Option<u64>)>> {
+    let rows = outcome.hashed_outputs().unwrap()?.flat_map(|batch| {
+        let batch = batch.unwrap();
+        let row = |row| {
+            let (view, hash) = batch.hashed(row);
+            (view.sequence, view.value.map(<[u8]>::to_vec), hash)
+        };
+        (0..batch.len()).map(row).collect::<Vec<_>>()
+    });
+    Some(rows.collect())
+}
+
+#[test]
+fn hashes_stand_for_values_where_nobody_wrote_the_file_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path());
+    let values: [Option<&[u8]>; 3] = [Some(b"{}"), None, Some(b"")];
+    for (sequence, value) in values.into_iter().enumerate() {
+        let (sequence, value) = (sequence as i64, value.map(<[u8]>::to_vec));
+        writer.output(&Output { sequence, topic: "t".into(), value, ..Output::default() }).unwrap();
+    }
+    let outcome = writer.finish(&finished()).unwrap();
+    let expected = (0..).zip(values).map(|(sequence, value)| (sequence, None, value.map(value_hash)));
+    assert_eq!(hashed(&outcome), Some(expected.collect()));
+    // Another tool keeps the columns and changes a value: nothing ties the hashes to the values any more.
+    let path = folder.path().join("outputs.parquet");
+    let read = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap().build().unwrap();
+    let batches: Vec<RecordBatch> = read.map(Result::unwrap).collect();
+    let mut rewritten = ArrowWriter::try_new(File::create(&path).unwrap(), batches[0].schema(), None).unwrap();
+    batches.iter().for_each(|batch| rewritten.write(batch).unwrap());
+    rewritten.close().unwrap();
+    let outcome = Outcome::open(folder.path()).unwrap();
+    assert_eq!(hashed(&outcome), None);
+    assert_eq!(all_outputs(&outcome)[0].value.as_deref(), Some(&b"{}"[..]));
 }
 
 #[test]
