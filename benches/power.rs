@@ -116,6 +116,7 @@ impl Drive for Made {
                 timestamp_ms: None,
                 key: Some(&key),
                 value: Some(&value),
+                value_hash: None,
                 cause: None,
                 malformed: false,
                 headers: 0,

@@ -471,6 +471,60 @@ mod tests {
         }
     }
 
+    /// The same outputs, some of which no reader takes, or which have no value.
+    fn spoiled(drive: &Remembered, number: usize) -> Remembered {
+        let mut spoiled = drive.clone();
+        for (at, output) in spoiled.outputs.iter_mut().enumerate() {
+            output.malformed = (at % 7 == number).then(|| "no JSON".to_owned());
+            output.value = output.value.take().filter(|_| at % 5 != number);
+            output.timestamp_ms = (at % 3 == number).then_some(at as i64);
+        }
+        spoiled
+    }
+
+    /// The same outputs in a folder.
+    fn stored(folder: &std::path::Path, drive: &Remembered) -> Outcome {
+        let mut writer = crate::outcome::OutcomeWriter::create(folder, &[], &[]).unwrap();
+        drive.outputs.iter().for_each(|output| writer.output(output).unwrap());
+        writer.finish(&crate::outcome::EndingReport::new(Ending::Finished, "")).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn outcomes_are_compared_by_the_hashes_beside_their_values_as_by_the_values(
+            drives in prop::collection::vec(flood(), 2..4),
+            steady in any::<bool>(),
+            spoil in 0..3_usize,
+            in_memory in 0..3_usize,
+            toml in prop::sample::select(&RULES[..]),
+        ) {
+            let mut drives = drives;
+            if steady {
+                drives[1] = drives[0].clone();
+            }
+            let drives: Vec<Remembered> = drives.iter().map(|drive| spoiled(drive, spoil)).collect();
+            let folder = tempfile::tempdir().unwrap();
+            let stored: Vec<Outcome> = drives
+                .iter()
+                .zip(0..)
+                .map(|(drive, number)| stored(&folder.path().join(format!("{number}")), drive))
+                .collect();
+            // What stands beside a file may be in memory, or come from another tool, without any hashes.
+            let mixed: Vec<&dyn Drive> = drives
+                .iter()
+                .zip(&stored)
+                .zip(0..)
+                .map(|((drive, stored), number)| if number == in_memory { drive as &dyn Drive } else { stored })
+                .collect();
+            let rules = toml::from_str::<CompareSettings>(toml).unwrap().check().unwrap();
+            let (old, new) = mixed.split_at(mixed.len() - 1);
+            let found = compare_bounded(old, new, &rules, None, UNBOUNDED, &SpillSpace::system()).unwrap();
+            prop_assert_eq!(found, compared(&drives, toml, UNBOUNDED));
+        }
+    }
+
     /// Outputs of one key in another order than they are numbered.
     fn shuffled(numbers: impl IntoIterator<Item = u64>) -> Remembered {
         drive(numbers.into_iter().map(|number| output(Some(0), &format!(r#"{{"n":{number}}}"#))))

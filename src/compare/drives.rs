@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::CompareError;
 use super::scan::mix;
-use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, Receipt};
+use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, OutputBatches, Receipt};
 use crate::plan::Phase;
 use crate::recording::{Columns, Coordinate, Partition, Place, Recording};
 
@@ -25,6 +25,20 @@ pub trait Drive: Sync {
         ignored: &BTreeSet<String>,
         take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
     ) -> Result<(), CompareError>;
+
+    /// Shows every output as [`Drive::each`] does, perhaps with [`Row::value_hash`] in the place of the value: whoever looks at values only to
+    /// know which are the same need not read them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drive::each`].
+    fn each_hashed(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        self.each(ignored, take)
+    }
 
     /// Reads the outputs with these sequences (ascending, none twice) and hands them to `take` in that order.
     ///
@@ -64,6 +78,8 @@ pub struct Row<'a> {
     pub key: Option<&'a [u8]>,
     /// Value.
     pub value: Option<&'a [u8]>,
+    /// Hash of the value where it stands for it ([`Drive::each_hashed`]): then `value` is none, though there is one.
+    pub value_hash: Option<u64>,
     /// Cause.
     pub cause: Option<CauseView<'a>>,
     /// Whether it could not be read.
@@ -82,6 +98,35 @@ pub(super) fn headers_hash<'h>(
     })
 }
 
+/// Shows outputs to `take`, with hashes in place of values that were not read.
+fn show(
+    outputs: OutputBatches,
+    ignored: &BTreeSet<String>,
+    take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+) -> Result<(), CompareError> {
+    for batch in outputs {
+        let batch = batch?;
+        for row in 0..batch.len() {
+            let (view, value_hash) = batch.hashed(row);
+            take(&Row {
+                sequence: view.sequence,
+                phase: view.phase,
+                channel: view.channel,
+                topic: view.topic,
+                partition: view.partition,
+                timestamp_ms: view.timestamp_ms,
+                key: view.key,
+                value: view.value,
+                value_hash,
+                cause: view.cause,
+                malformed: view.malformed.is_some(),
+                headers: if view.headers.is_empty() { 0 } else { headers_hash(view.headers.iter(), ignored) },
+            })?;
+        }
+    }
+    Ok(())
+}
+
 impl Drive for Outcome {
     fn ending(&self) -> Ending {
         Outcome::ending(self).ending
@@ -92,26 +137,18 @@ impl Drive for Outcome {
         ignored: &BTreeSet<String>,
         take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
     ) -> Result<(), CompareError> {
-        for batch in self.outputs()? {
-            let batch = batch?;
-            for row in 0..batch.len() {
-                let view = batch.get(row);
-                take(&Row {
-                    sequence: view.sequence,
-                    phase: view.phase,
-                    channel: view.channel,
-                    topic: view.topic,
-                    partition: view.partition,
-                    timestamp_ms: view.timestamp_ms,
-                    key: view.key,
-                    value: view.value,
-                    cause: view.cause,
-                    malformed: view.malformed.is_some(),
-                    headers: if view.headers.is_empty() { 0 } else { headers_hash(view.headers.iter(), ignored) },
-                })?;
-            }
+        show(self.outputs()?, ignored, take)
+    }
+
+    fn each_hashed(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        match self.hashed_outputs()? {
+            Some(outputs) => show(outputs, ignored, take),
+            None => self.each(ignored, take),
         }
-        Ok(())
     }
 
     fn at(
@@ -130,7 +167,7 @@ impl Drive for Outcome {
             return Ok(());
         }
         let mut wanted = sequences.iter().copied().peekable();
-        for batch in self.outputs()? {
+        for batch in self.outputs_from(sequences.first().copied().unwrap_or_default())? {
             let batch = batch?;
             for row in 0..batch.len() {
                 let Some(next) = wanted.peek() else { return Ok(()) };
@@ -198,6 +235,7 @@ impl Drive for Remembered {
                 timestamp_ms: output.timestamp_ms,
                 key: output.key.as_deref(),
                 value: output.value.as_deref(),
+                value_hash: None,
                 cause: output.cause.as_ref().map(|cause| CauseView {
                     topic: &cause.topic,
                     partition: cause.partition,

@@ -16,7 +16,7 @@ use super::rules::{Order, Rules};
 use super::scan::mix;
 use super::threads::side_by_side;
 use super::topics::Topics;
-use crate::outcome::Channel;
+use crate::outcome::{Channel, value_hash};
 use crate::plan::Phase;
 use crate::spill::SpillSpace;
 
@@ -166,7 +166,7 @@ pub(super) fn gather<'s>(
 ) -> Result<Gathered<'s>, CompareError> {
     let read = side_by_side(drives.len(), |number| {
         let mut read = Reading::new(number as u8, drives.len(), rules, spill);
-        drives[number].each(&rules.ignore_headers, &mut |row| read.take(row, rules))?;
+        drives[number].each_hashed(&rules.ignore_headers, &mut |row| read.take(row, rules))?;
         Ok(read)
     })?;
     let mut gathered = Gathered {
@@ -310,7 +310,7 @@ impl<'s> Reading<'s> {
             *self.keyless.entry(topic).or_default() += 1;
             return Ok(());
         }
-        let mut flags = if row.value.is_none() { Entry::GONE } else { 0 };
+        let mut flags = if row.value.is_none() && row.value_hash.is_none() { Entry::GONE } else { 0 };
         flags |= if row.phase == Phase::WarmUp { Entry::STOOD } else { 0 };
         let entry = Entry { identity: 0, content: 0, value: said, ignored: 0, flags, ..entry };
         self.tables.as_mut().map_or(Ok(()), |tables| tables.push((entry.subset >> 56) as usize, entry))
@@ -323,6 +323,7 @@ impl<'s> Reading<'s> {
         let rules = rules.of(row.topic);
         let parted = row.value.filter(|_| rules.reads_values() && !row.malformed).map(|value| rules.unframed(value));
         let mut scanned = parted.as_ref().and_then(|(_, said)| rules.scan(said).ok());
+        let hash = row.value_hash.or_else(|| row.value.filter(|_| scanned.is_none()).map(value_hash));
         let value = match (&scanned, row.value) {
             (Some(scanned), Some(_)) => {
                 let frame = parted.as_ref().map_or(&[][..], |(frame, _)| frame);
@@ -333,8 +334,7 @@ impl<'s> Reading<'s> {
                 };
                 mix(mix(spelled, scanned.tolerated), xxh3_64(frame))
             }
-            (_, Some(value)) => xxh3_64(value),
-            _ => 1,
+            _ => hash.unwrap_or(1),
         };
         // Nothing says in which order a sink was filled: its rows depend on none.
         let key = row.key.filter(|_| row.channel != Channel::Sink);
@@ -359,7 +359,7 @@ impl<'s> Reading<'s> {
         }
         let found = scanned.as_mut().and_then(Rules::identity);
         let (identity, anonymous) = match (found, row.key) {
-            _ if row.malformed => (xxh3_128(row.value.unwrap_or_default()) ^ u128::from(named), false),
+            _ if row.malformed => (malformed(hash.unwrap_or_else(|| value_hash(&[])), named), false),
             (Some(identity), _) => (identity, false),
             (None, Some(key)) => (xxh3_128(key) ^ u128::from(mix(named, 0x7091C)), false),
             (None, None) => (u128::from(mix(content, 11)) << 64 | u128::from(content), true),
@@ -381,6 +381,11 @@ impl<'s> Reading<'s> {
         };
         (entry, said)
     }
+}
+
+/// Identity of an output that cannot be read, by the hashes of its value and its topic.
+fn malformed(value: u64, topic: u64) -> u128 {
+    u128::from(mix(value, topic)) << 64 | u128::from(mix(topic, value ^ 0xBAD))
 }
 
 /// Width in bits of a lane of [`Entry::ignored`].

@@ -125,6 +125,11 @@ impl Reading {
         Err(SettingError::new(&named.key, problem, instead))
     }
 
+    /// Whether it is declared what values are.
+    pub(super) fn is_declared(&self) -> bool {
+        self.form.is_some()
+    }
+
     /// Whether values are bytes by declaration, so that nothing of them is read as JSON.
     pub(super) fn is_opaque(&self) -> bool {
         self.form == Some(ValueForm::Bytes)

@@ -544,6 +544,13 @@ impl Rules {
         self.has_identity() || !self.sees_bytes()
     }
 
+    /// Whether anything but which values are the same is asked of values, in any topic.
+    pub(super) fn needs_values(&self) -> bool {
+        let needs = |rules: &Self| rules.reads_values() || rules.reading.is_declared();
+        let beside = !self.figures.asked.is_empty() || !self.expected.is_empty();
+        beside || needs(self) || self.by_topic.values().any(needs)
+    }
+
     pub(super) fn time_tolerance_ms(&self) -> i64 {
         self.settings.time_tolerance.us() / 1_000
     }

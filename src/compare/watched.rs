@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::CompareError;
 use super::drives::{Drive, Row};
 use super::rules::Rules;
+use super::threads::side_by_side;
 use crate::outcome::{Ending, Output, Receipt};
 use crate::spill::SpillSpace;
 
@@ -51,6 +52,20 @@ impl Drive for Watched<'_> {
         })
     }
 
+    fn each_hashed(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        if self.rules.needs_values() {
+            return self.each(ignored, take);
+        }
+        self.drive.each_hashed(ignored, &mut |row| {
+            go_on(self.spill)?;
+            take(row)
+        })
+    }
+
     fn at(
         &self,
         sequences: &[i64],
@@ -71,16 +86,33 @@ impl Drive for Watched<'_> {
     }
 }
 
+/// Outputs that are read on a thread of their own, at least: each costs about a page.
+const PIECE_MIN: usize = 256;
+
+/// Threads that read outputs of one drive again.
+const PIECES: usize = 2;
+
 impl dyn Drive + '_ {
-    /// Reads the outputs with these sequences (ascending, none twice) into memory.
+    /// Reads the outputs with these sequences (ascending, none twice) into memory, many of them in pieces side by side.
     pub(super) fn read(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
+        let pieces = if sequences.len() < PIECES * PIECE_MIN { 1 } else { PIECES };
+        let pieces: Vec<&[i64]> = sequences.chunks(sequences.len().div_ceil(pieces).max(1)).collect();
+        let read = side_by_side(pieces.len(), |number| self.read_piece(pieces[number]))?;
+        Ok(read
+            .into_iter()
+            .reduce(|mut all, piece| {
+                all.extend(piece);
+                all
+            })
+            .unwrap_or_default())
+    }
+
+    fn read_piece(&self, sequences: &[i64]) -> Result<Vec<Output>, CompareError> {
         let mut outputs = Vec::with_capacity(sequences.len());
-        if !sequences.is_empty() {
-            self.at(sequences, &mut |output| {
-                outputs.push(output);
-                Ok(())
-            })?;
-        }
+        self.at(sequences, &mut |output| {
+            outputs.push(output);
+            Ok(())
+        })?;
         Ok(outputs)
     }
 }
