@@ -13,7 +13,9 @@ use super::expected::Found;
 use super::filed::{Bucket, Filed, Keyed};
 use super::gather::{Entry, is_ordered, silencers};
 use super::giants::{pair, said};
-use super::matching::{Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last};
+use super::matching::{
+    Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last, stated_cause,
+};
 use super::order::{self, Marks, Pair};
 use super::patterns::{Apart, Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
@@ -21,7 +23,7 @@ use super::scan::mix;
 use super::sorted::Sorter;
 use super::state::{self, State, Way};
 use super::strays::{Stray, Strays, Tag};
-use super::threads::one_ahead;
+use super::threads::{one_ahead, side_by_side, two_ahead};
 use super::topics::Topics;
 use super::units::{Place, Stretches};
 use super::watched::go_on;
@@ -100,16 +102,38 @@ impl Job {
     }
 }
 
-/// Reads all outputs of `jobs`, drive by drive; `production` wrote what stood there before.
+/// Reads all outputs of `jobs`, drives side by side; `production` wrote what stood there before.
 fn read_again(jobs: &[Job], drives: &[&dyn Drive], production: usize) -> Result<Vec<Vec<Output>>, CompareError> {
-    let read = |(number, drive): (usize, &&dyn Drive)| {
+    side_by_side(drives.len(), |number| {
         let of_drive = jobs.iter().flat_map(|job| &job.entries).filter(|entry| written_by(entry, production) == number);
         let mut sequences: Vec<i64> = of_drive.map(|entry| entry.sequence).collect();
         sequences.sort_unstable();
         sequences.dedup();
-        drive.read(&sequences)
-    };
-    drives.iter().enumerate().map(read).collect()
+        drives[number].read(&sequences)
+    })
+}
+
+/// Outputs of one drive that were read again.
+struct Again {
+    outputs: Vec<Rc<Output>>,
+    /// Sequences of `outputs`, ascending, by themselves: they are looked through more often than what stands at them.
+    sequences: Vec<i64>,
+}
+
+impl Again {
+    fn new(outputs: Vec<Output>) -> Self {
+        let sequences = outputs.iter().map(|output| output.sequence).collect();
+        Self { outputs: outputs.into_iter().map(Rc::new).collect(), sequences }
+    }
+
+    fn find(&self, sequence: i64) -> Result<&Rc<Output>, CompareError> {
+        let first = self.sequences.first().copied().unwrap_or_default();
+        // Where all outputs were read, none is missing in between.
+        let direct = usize::try_from(sequence.wrapping_sub(first)).ok();
+        let direct = direct.filter(|at| self.sequences.get(*at) == Some(&sequence));
+        let at = direct.map_or_else(|| self.sequences.binary_search(&sequence), Ok);
+        at.map(|at| &self.outputs[at]).map_err(|_| CompareError::Vanished { sequence })
+    }
 }
 
 /// The drive whose outcome holds what stands at `entry`.
@@ -162,27 +186,32 @@ impl<'a> Engine<'a> {
     pub(super) fn identities(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill) = (self.bounds.held, self.spill);
         let key: fn(&Entry) -> (u128, u8, i64) = |entry| (entry.identity, entry.drive, entry.sequence);
-        let sorted =
-            |bucket| filed.sorted(bucket, Keyed { key, lead: |entry| (entry.identity >> 56) as u64 }, held, spill);
-        one_ahead(BUCKETS, sorted, |bucket| match bucket {
-            Bucket::Small(entries) => {
-                entries.chunk_by(|one, other| one.identity == other.identity).try_for_each(|group| {
-                    go_on(spill)?;
-                    self.identity(group)
-                })
-            }
-            Bucket::Large(entries) => entries.groups(
-                |entry| entry.identity,
-                held,
-                |group| {
-                    go_on(spill)?;
-                    if group.count()? > held as u64 {
-                        return self.giant(&group);
-                    }
-                    self.identity(&group.each().collect::<Result<Vec<_>, _>>()?)
-                },
-            ),
-        })?;
+        let keyed = Keyed { key, lead: |entry| (entry.identity >> 56) as u64 };
+        let load = |bucket| filed.load(bucket, key, held, spill);
+        two_ahead(
+            BUCKETS,
+            load,
+            |loaded| loaded.sorted(keyed),
+            |bucket| match bucket {
+                Bucket::Small(entries) => {
+                    entries.chunk_by(|one, other| one.identity == other.identity).try_for_each(|group| {
+                        go_on(spill)?;
+                        self.identity(group)
+                    })
+                }
+                Bucket::Large(entries) => entries.groups(
+                    |entry| entry.identity,
+                    held,
+                    |group| {
+                        go_on(spill)?;
+                        if group.count()? > held as u64 {
+                            return self.giant(&group);
+                        }
+                        self.identity(&group.each().collect::<Result<Vec<_>, _>>()?)
+                    },
+                ),
+            },
+        )?;
         self.pair_anonymous()?;
         self.work()
     }
@@ -191,25 +220,32 @@ impl<'a> Engine<'a> {
     pub(super) fn subsets(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill) = (self.bounds.held, self.spill);
         let is_ordered = self.rules.settings.order == Order::Key;
-        let sorted =
-            |bucket| filed.sorted(bucket, Keyed { key: in_subset, lead: |entry| entry.subset << 8 }, held, spill);
-        one_ahead(BUCKETS, sorted, |bucket| match bucket {
-            Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
-                go_on(spill)?;
-                self.subset(group)
-            }),
-            Bucket::Large(entries) => entries.groups(
-                |entry| entry.subset,
-                held,
-                |group| {
-                    go_on(spill)?;
-                    if group.count()? > held as u64 {
-                        return self.giant_subset(&group, is_ordered);
-                    }
-                    self.subset(&group.each().collect::<Result<Vec<_>, _>>()?)
-                },
-            ),
-        })?;
+        let keyed = Keyed { key: in_subset, lead: |entry: &Entry| entry.subset << 8 };
+        let load = |bucket| filed.load(bucket, in_subset, held, spill);
+        two_ahead(
+            BUCKETS,
+            load,
+            |loaded| loaded.sorted(keyed),
+            |bucket| match bucket {
+                Bucket::Small(entries) => {
+                    entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
+                        go_on(spill)?;
+                        self.subset(group)
+                    })
+                }
+                Bucket::Large(entries) => entries.groups(
+                    |entry| entry.subset,
+                    held,
+                    |group| {
+                        go_on(spill)?;
+                        if group.count()? > held as u64 {
+                            return self.giant_subset(&group, is_ordered);
+                        }
+                        self.subset(&group.each().collect::<Result<Vec<_>, _>>()?)
+                    },
+                ),
+            },
+        )?;
         self.work()
     }
 
@@ -245,14 +281,18 @@ impl<'a> Engine<'a> {
     }
 
     fn identity(&mut self, group: &[Entry]) -> Result<(), CompareError> {
-        if self.is_one_alike(group) {
-            return self.agreed_once(group);
+        if self.is_one_each(group) {
+            if group.iter().all(|entry| entry.content == group[0].content) {
+                return self.agreed_once(group);
+            }
+            if !group[0].is(Entry::ANONYMOUS) && group.len() <= self.bounds.group {
+                return self.differs_once(group);
+            }
         }
         let sides = self.sides(group);
-        self.note_identity(group, &sides);
-        if !self.rules.has_identity() && group[0].subset != 0 {
-            self.note_key(&group[0]);
-        }
+        let was_compared = !sides[0].is_empty() || !sides[self.olds].is_empty();
+        self.note_identity(group, was_compared);
+        self.note_key_of(group);
         let ordered = is_ordered(&group[0], self.rules);
         let agrees = agrees(&sides, ordered);
         // Where keys are not the identities, last values are compared key by key.
@@ -276,30 +316,40 @@ impl<'a> Engine<'a> {
         self.push(Job { entries: group.to_vec(), what: What::Identity { wrote_more: 0, ordered } })
     }
 
-    /// Whether each drive wrote the identity once, and all of them the same.
-    fn is_one_alike(&self, group: &[Entry]) -> bool {
-        group.len() == self.drives.len()
-            && group.iter().zip(0..).all(|(entry, drive)| entry.drive == drive && entry.content == group[0].content)
+    /// Whether each drive wrote the identity once.
+    fn is_one_each(&self, group: &[Entry]) -> bool {
+        group.len() == self.drives.len() && group.iter().zip(0..).all(|(entry, drive)| entry.drive == drive)
     }
 
     /// Counts an identity that each drive wrote once and in the same way, as most are.
     fn agreed_once(&mut self, row: &[Entry]) -> Result<(), CompareError> {
         self.note_compared(true, [row[0].topic]);
-        if !self.rules.has_identity() && row[0].subset != 0 {
-            self.note_key(&row[0]);
-        }
+        self.note_key_of(row);
         self.tally.matched += 1;
         self.row(row)
     }
 
-    fn note_identity(&mut self, group: &[Entry], sides: &[&[Entry]]) {
+    /// Compares an identity that each drive wrote once, and not in the same way.
+    fn differs_once(&mut self, row: &[Entry]) -> Result<(), CompareError> {
+        self.note_identity(row, true);
+        self.note_key_of(row);
+        let ordered = is_ordered(&row[0], self.rules);
+        self.push(Job { entries: row.to_vec(), what: What::Identity { wrote_more: 0, ordered } })
+    }
+
+    fn note_key_of(&mut self, group: &[Entry]) {
+        if !self.rules.has_identity() && group[0].subset != 0 {
+            self.note_key(&group[0]);
+        }
+    }
+
+    fn note_identity(&mut self, group: &[Entry], was_compared: bool) {
         let starts = group.chunk_by(|one, other| one.topic == other.topic).map(|run| &run[0]);
         // An identity with outputs in several topics counts once in each.
         let topics = starts.filter(|start| {
             let first = group.iter().find(|other| other.topic == start.topic);
             first.is_some_and(|first| std::ptr::eq(first, *start))
         });
-        let was_compared = !sides[0].is_empty() || !sides[self.olds].is_empty();
         self.note_compared(was_compared, topics.map(|first| first.topic));
     }
 
@@ -511,22 +561,29 @@ impl<'a> Engine<'a> {
     /// Compares the rows that updates leave.
     pub(super) fn tables(&mut self, mut filed: Filed<'_>) -> Result<(), CompareError> {
         let (held, spill) = (self.bounds.held, self.spill);
-        let sorted =
-            |bucket| filed.sorted(bucket, Keyed { key: in_subset, lead: |entry| entry.subset << 8 }, held, spill);
-        one_ahead(BUCKETS, sorted, |bucket| match bucket {
-            Bucket::Small(entries) => entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
-                go_on(spill)?;
-                self.row_of_table(Rows::of(group.iter().map(|entry| Ok(*entry)), self.rules, self.olds)?)
-            }),
-            Bucket::Large(entries) => entries.groups(
-                |entry| entry.subset,
-                held,
-                |group| {
-                    go_on(spill)?;
-                    self.row_of_table(Rows::of(group.each(), self.rules, self.olds)?)
-                },
-            ),
-        })?;
+        let keyed = Keyed { key: in_subset, lead: |entry: &Entry| entry.subset << 8 };
+        let load = |bucket| filed.load(bucket, in_subset, held, spill);
+        two_ahead(
+            BUCKETS,
+            load,
+            |loaded| loaded.sorted(keyed),
+            |bucket| match bucket {
+                Bucket::Small(entries) => {
+                    entries.chunk_by(|one, other| one.subset == other.subset).try_for_each(|group| {
+                        go_on(spill)?;
+                        self.row_of_table(Rows::of(group.iter().map(|entry| Ok(*entry)), self.rules, self.olds)?)
+                    })
+                }
+                Bucket::Large(entries) => entries.groups(
+                    |entry| entry.subset,
+                    held,
+                    |group| {
+                        go_on(spill)?;
+                        self.row_of_table(Rows::of(group.each(), self.rules, self.olds)?)
+                    },
+                ),
+            },
+        )?;
         self.work()
     }
 
@@ -554,7 +611,7 @@ impl<'a> Engine<'a> {
 
     /// Compares the rows of one key, read again.
     fn compare_rows(&mut self, sides: &[Vec<Seen>], topic: u16) {
-        let mut compared = Compared::default();
+        let mut compared = Compared::new(sides.len());
         for one in 0..sides.len() {
             for other in (0..sides.len()).filter(|other| *other != one) {
                 let (old, new) = (sides[one].first(), sides[other].first());
@@ -563,7 +620,7 @@ impl<'a> Engine<'a> {
                     let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
                     self.tally.at_edges += if (one, other) == (0, self.olds) { left_out } else { 0 };
                 }
-                compared.by_drives.insert((one, other), found);
+                compared.set((one, other), found);
             }
         }
         if let Some(first) = compared.between(0, self.olds).findings.first() {
@@ -654,6 +711,8 @@ impl<'a> Engine<'a> {
         // A snapshot comes in any order, unless somebody asks for its own.
         let moved =
             |pair: &Pair| pair.channel == Channel::Sink && !is_total || pair.drive == new && reordered.has(pair.other);
+        // Where one side is shuffled, nearly every output is late: the number of its pattern is looked up once a topic.
+        let mut benign: BTreeMap<u16, usize> = BTreeMap::new();
         order::lateness(&mut self.pairs, self.drives.len(), (self.bounds.held, self.spill), moved, |pair, behind| {
             if pair.drive == new {
                 tally.ordered += 1;
@@ -663,14 +722,18 @@ impl<'a> Engine<'a> {
             if behind > 0 && is_total {
                 late.push(*pair)?;
             } else if behind > 0 && pair.drive == new {
-                let topic = topics.name(pair.topic).to_owned();
-                let signature = Signature { kind: Kind::BenignReorder, topic, path: None, change: None };
-                count(&mut tally.differences, signature.kind);
+                let number = *benign.entry(pair.topic).or_insert_with(|| {
+                    let topic = topics.name(pair.topic).to_owned();
+                    tally.patterns.number(&Signature { kind: Kind::BenignReorder, topic, path: None, change: None })
+                });
                 let candidate = Candidate { at: pair.other, old: Some(pair.old), new: Some(pair.other), stood: None };
-                tally.patterns.raw(&signature, candidate);
+                tally.patterns.raw_at(number, candidate);
             }
             Ok(())
         })?;
+        if !is_total && tally.late > 0 {
+            *tally.differences.entry(Kind::BenignReorder).or_default() += tally.late;
+        }
         let drives = self.drives.len();
         late.finish()?.groups(
             |pair| pair.old,
@@ -731,7 +794,7 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         // In order of arrival, so that what is read together stands together.
-        jobs.sort_by_key(|job| job.entries.first().map(|entry| (entry.sequence, entry.drive)));
+        jobs.sort_by_cached_key(|job| job.entries.first().map(|entry| (entry.sequence, entry.drive)));
         let mut batches = Vec::new();
         let mut rest = jobs.as_slice();
         while !rest.is_empty() {
@@ -750,27 +813,17 @@ impl<'a> Engine<'a> {
     }
 
     fn work_on(&mut self, jobs: &[Job], outputs: Vec<Vec<Output>>) -> Result<(), CompareError> {
-        let outputs: Vec<Vec<Rc<Output>>> =
-            outputs.into_iter().map(|outputs| outputs.into_iter().map(Rc::new).collect()).collect();
+        let outputs: Vec<Again> = outputs.into_iter().map(Again::new).collect();
         let production = self.drive_of_production();
-        let find = |entry: &Entry| {
-            let drive = &outputs[written_by(entry, production)];
-            let at = drive.binary_search_by_key(&entry.sequence, |output| output.sequence);
-            let at = at.map_err(|_| CompareError::Vanished { sequence: entry.sequence })?;
-            Ok::<_, CompareError>(Rc::clone(&drive[at]))
-        };
-        let mut all = Vec::with_capacity(jobs.len());
+        let find = |entry: &Entry| outputs[written_by(entry, production)].find(entry.sequence);
+        let times = self.times_of(jobs, find)?;
         for job in jobs {
-            let mut sides: Vec<Vec<Seen>> = (0..self.drives.len()).map(|_| Vec::new()).collect();
+            go_on(self.spill)?;
+            let mut sides: Vec<Vec<Seen>> = (0..self.drives.len()).map(|_| Vec::with_capacity(1)).collect();
             let see = if job.may_be_changed_once(self.drives.len()) { Seen::unhashed } else { Seen::new };
             for entry in &job.entries {
-                sides[usize::from(entry.drive)].push(see(find(entry)?, entry, self.rules));
+                sides[usize::from(entry.drive)].push(see(Rc::clone(find(entry)?), entry, self.rules));
             }
-            all.push(sides);
-        }
-        let times = self.times_of(&all)?;
-        for (job, mut sides) in jobs.iter().zip(all) {
-            go_on(self.spill)?;
             match job.what {
                 What::Identity { wrote_more, ordered } => {
                     self.compare_identity(&mut sides, job, wrote_more, ordered, &times)?;
@@ -788,13 +841,20 @@ impl<'a> Engine<'a> {
     }
 
     /// Finds the event times of causes, where drives name different ones.
-    fn times_of(&self, jobs: &[Vec<Vec<Seen>>]) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
+    fn times_of<'o>(
+        &self,
+        jobs: &[Job],
+        find: impl Fn(&Entry) -> Result<&'o Rc<Output>, CompareError>,
+    ) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
         let Some(times) = self.times.filter(|_| self.rules.settings.event_time == EventTime::Cause) else {
             return Ok(BTreeMap::new());
         };
         let mut wanted = BTreeSet::new();
-        for sides in jobs {
-            let causes: BTreeSet<Coordinates> = sides.iter().flatten().filter_map(Seen::stated_cause).collect();
+        for job in jobs {
+            let mut causes = BTreeSet::new();
+            for entry in &job.entries {
+                causes.extend(stated_cause(find(entry)?));
+            }
             if causes.len() > 1 {
                 wanted.extend(causes);
             }
@@ -811,7 +871,7 @@ impl<'a> Engine<'a> {
         times: &BTreeMap<Coordinates, i64>,
     ) -> Result<(), CompareError> {
         let new = self.olds;
-        let mut compared = Compared::default();
+        let mut compared = Compared::new(sides.len());
         let mut changed_once = None;
         if job.may_be_changed_once(sides.len()) {
             changed_once = self.context((0, 1), wrote_more, ordered, times).changed_once(&sides[0], &sides[1]);
@@ -829,7 +889,7 @@ impl<'a> Engine<'a> {
                         let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
                         self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
                     }
-                    compared.by_drives.insert((one, other), found);
+                    compared.set((one, other), found);
                 }
             }
         }
@@ -1085,7 +1145,7 @@ impl<'a> Engine<'a> {
         let identity =
             |drive: usize| lasts.iter().find(|last| usize::from(last.drive) == drive).map(|last| last.identity);
         let new = self.olds;
-        let mut compared = Compared::default();
+        let mut compared = Compared::new(sides.len());
         for one in 0..sides.len() {
             for other in 0..sides.len() {
                 let finished = [one, other].iter().all(|drive| self.drives[*drive].ending() == Ending::Finished);
@@ -1103,7 +1163,7 @@ impl<'a> Engine<'a> {
                     let left_out = production.leave_out(&mut found, (&sides[one], &sides[other]));
                     self.tally.at_edges += if (one, other) == (0, new) { left_out } else { 0 };
                 }
-                compared.by_drives.insert((one, other), found);
+                compared.set((one, other), found);
             }
         }
         let way = match (way, sides[0].last(), sides[new].last()) {
@@ -1186,22 +1246,30 @@ impl Rows {
 }
 
 /// Differences between drives at one identity.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Compared {
-    by_drives: BTreeMap<(usize, usize), Differences>,
+    drives: usize,
+    /// By first and second drive, row by row.
+    by_drives: Vec<Differences>,
 }
 
-static NOTHING: Differences =
-    Differences { findings: Vec::new(), expected: Vec::new(), equal: Vec::new(), tolerated: BTreeMap::new() };
-
 impl Compared {
+    /// Nothing differs between any two of so many drives.
+    fn new(drives: usize) -> Self {
+        Self { drives, by_drives: (0..drives * drives).map(|_| Differences::default()).collect() }
+    }
+
+    fn set(&mut self, (one, other): (usize, usize), found: Differences) {
+        self.by_drives[one * self.drives + other] = found;
+    }
+
     fn between(&self, one: usize, other: usize) -> &Differences {
-        self.by_drives.get(&(one, other)).unwrap_or(&NOTHING)
+        &self.by_drives[one * self.drives + other]
     }
 
     fn features(&self, judged: usize) -> BTreeSet<Feature> {
-        let between_judged = self.by_drives.iter().filter(|((one, other), _)| *one < judged && *other < judged);
-        between_judged.flat_map(|(_, found)| &found.findings).map(|finding| finding.signature.feature()).collect()
+        let found = self.by_drives.chunks(self.drives).take(judged).flat_map(|row| row.iter().take(judged));
+        found.flat_map(|found| &found.findings).map(|finding| finding.signature.feature()).collect()
     }
 }
 

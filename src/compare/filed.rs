@@ -12,6 +12,23 @@ pub(super) struct Filed<'s> {
     drives: Vec<OfDrive<'s>>,
 }
 
+/// Entries of a bucket as they were filed, or sorted already.
+pub(super) enum Loaded {
+    /// Those of a drive behind those of the drive before it, each drive's in order of sequence.
+    Small(Vec<Entry>),
+    Large(Sorted<Entry>),
+}
+
+impl Loaded {
+    /// Sorts them by `key`.
+    pub(super) fn sorted<K: Ord>(self, Keyed { key, lead }: Keyed<K>) -> Bucket {
+        match self {
+            Self::Small(entries) => Bucket::Small(in_order(&entries, key, lead)),
+            Self::Large(sorted) => Bucket::Large(sorted),
+        }
+    }
+}
+
 /// Entries of a bucket, sorted.
 pub(super) enum Bucket {
     /// Each of its own, in memory.
@@ -21,6 +38,7 @@ pub(super) enum Bucket {
 }
 
 /// What entries are sorted by. A key begins with the eight bits of the bucket, and goes on with those of `lead`.
+#[derive(Clone, Copy)]
 pub(super) struct Keyed<K> {
     pub(super) key: fn(&Entry) -> K,
     pub(super) lead: fn(&Entry) -> u64,
@@ -53,20 +71,21 @@ impl<'s> Filed<'s> {
         Ok(entries)
     }
 
-    /// Takes all entries of `bucket` out in order of `key`, by which no two of them are the same; up to `held` of them in memory.
-    pub(super) fn sorted<K: Ord>(
+    /// Takes all entries of `bucket` out: in order of `key`, by which no two of them are the same, where they are more than `held`, else
+    /// for [`Loaded::sorted`].
+    pub(super) fn load<K: Ord>(
         &mut self,
         bucket: usize,
-        Keyed { key, lead }: Keyed<K>,
+        key: fn(&Entry) -> K,
         held: usize,
         spill: &SpillSpace,
-    ) -> Result<Bucket, CompareError> {
+    ) -> Result<Loaded, CompareError> {
         if self.count(bucket) <= held as u64 {
-            return Ok(Bucket::Small(in_parts(self.take(bucket)?, key, lead)));
+            return self.take(bucket).map(Loaded::Small);
         }
         let mut sorter = Sorter::new(key, held, spill);
         self.drain(bucket, &mut |entry| sorter.push_run(entry))?;
-        sorter.finish().map(Bucket::Large)
+        sorter.finish().map(Loaded::Large)
     }
 
     /// Takes all entries of `bucket` out, those that were joined as one; few of them are in memory at a time.
@@ -85,36 +104,39 @@ impl<'s> Filed<'s> {
 /// Bits by which entries are parted before they are sorted.
 const PART_BITS: u32 = 11;
 
-/// Sorts entries by `key`, which begins with the evenly spread bits of `lead`: parted by the first of these, what is left to sort
-/// fits the processor's nearest cache.
-fn in_parts<K: Ord>(mut entries: Vec<Entry>, key: fn(&Entry) -> K, lead: fn(&Entry) -> u64) -> Vec<Entry> {
-    const PARTS: usize = 1 << PART_BITS;
-    if entries.len() < 4 * PARTS {
-        entries.sort_unstable_by_key(key);
-        return entries;
-    }
-    let part = |entry: &Entry| (lead(entry) >> (u64::BITS - PART_BITS)) as usize;
-    let mut ends = vec![0; PARTS];
-    for entry in &entries {
-        ends[part(entry)] += 1;
+/// Sorts entries by `key`, which begins with the evenly spread bits of `lead`. What is moved about meanwhile are these bits and the
+/// places of the entries, parted by the first of the bits, so that what is left to sort fits the processor's nearest cache.
+fn in_order<K: Ord>(entries: &[Entry], key: fn(&Entry) -> K, lead: fn(&Entry) -> u64) -> Vec<Entry> {
+    let part = |lead: u64| (lead >> (u64::BITS - PART_BITS)) as usize;
+    let mut ends = vec![0_usize; 1 << PART_BITS];
+    for entry in entries {
+        ends[part(lead(entry))] += 1;
     }
     let mut next = 0;
     for end in &mut ends {
         // Where each part starts, until its entries have moved it to where the part ends.
         next += std::mem::replace(end, next);
     }
-    let mut sorted = entries.clone();
-    for entry in &entries {
-        let place = &mut ends[part(entry)];
-        sorted[*place] = *entry;
+    let mut places = vec![(0, 0); entries.len()];
+    for (at, entry) in entries.iter().enumerate() {
+        let lead = lead(entry);
+        let place = &mut ends[part(lead)];
+        places[*place] = (lead, at as u32);
         *place += 1;
     }
-    let mut rest = sorted.as_mut_slice();
+    let mut rest = places.as_mut_slice();
     let mut start = 0;
     for end in ends {
         let (part, behind) = rest.split_at_mut(end - start);
-        part.sort_unstable_by_key(key);
+        part.sort_unstable();
         (rest, start) = (behind, end);
+    }
+    let mut sorted: Vec<Entry> = places.iter().map(|(_, at)| entries[*at as usize]).collect();
+    // Entries of the same bits stand as they were filed, which is their order unless their keys go on otherwise behind them.
+    for alike in sorted.chunk_by_mut(|one, other| lead(one) == lead(other)) {
+        if alike.len() > 1 && !alike.is_sorted_by_key(key) {
+            alike.sort_unstable_by_key(key);
+        }
     }
     sorted
 }
@@ -125,7 +147,7 @@ mod tests {
     use crate::compare::scan::mix;
 
     #[test]
-    fn entries_are_sorted_in_parts_as_at_once() {
+    fn entries_are_sorted_by_their_places_as_at_once() {
         let entry = |number: u64, spread: u64| {
             let identity = u128::from(mix(number % spread, 3)) << 56 | u128::from(mix(number % spread, 5) >> 8);
             let (drive, sequence) = ((number % 2) as u8, number as i64);
@@ -133,11 +155,13 @@ mod tests {
             Entry { identity, content, value, subset, ignored, sequence, topic: 0, drive, flags: 0, more: 0 }
         };
         let key = |entry: &Entry| (entry.identity, entry.drive, entry.sequence);
-        for (count, spread) in [(100, 50), (20_000, 9_000), (20_000, 3)] {
+        for (count, spread) in [(0, 1), (100, 50), (20_000, 9_000), (20_000, 3)] {
             let entries: Vec<Entry> = (0..count).map(|number| entry(number, spread)).collect();
             let mut expected = entries.clone();
             expected.sort_by_key(key);
-            assert_eq!(in_parts(entries, key, |entry| (entry.identity >> 56) as u64), expected, "{count} {spread}");
+            for lead in [|entry: &Entry| (entry.identity >> 56) as u64, |_: &Entry| 7] {
+                assert_eq!(in_order(&entries, key, lead), expected, "{count} {spread}");
+            }
         }
     }
 }

@@ -93,8 +93,7 @@ impl Seen {
 
     /// Event behind it, where the build says so.
     pub(super) fn stated_cause(&self) -> Option<Coordinates> {
-        let cause = self.output.cause.as_ref().filter(|cause| is_stated(cause.by))?;
-        Some(Coordinates { topic: cause.topic.clone(), partition: cause.partition, offset: cause.offset })
+        stated_cause(&self.output)
     }
 
     /// Hash of what it says.
@@ -119,6 +118,12 @@ impl Seen {
     pub(super) fn value(&self) -> Option<&[u8]> {
         self.decoded.as_deref().or_else(|| self.output.value.as_deref().map(|value| &value[self.frame_bytes..]))
     }
+}
+
+/// Event behind an output, where the build says so.
+pub(super) fn stated_cause(output: &Output) -> Option<Coordinates> {
+    let cause = output.cause.as_ref().filter(|cause| is_stated(cause.by))?;
+    Some(Coordinates { topic: cause.topic.clone(), partition: cause.partition, offset: cause.offset })
 }
 
 /// What makes two differences of one pattern.

@@ -114,13 +114,17 @@ pub(super) struct Judge {
 impl Patterns {
     /// Tally of a signature.
     pub(super) fn tally(&mut self, signature: &Signature) -> &mut Tally {
-        let known = self.numbers.get(signature).copied();
-        let number = known.unwrap_or_else(|| self.number(signature));
+        let number = self.number(signature);
         &mut self.tallies[number]
     }
 
-    /// Number of a signature that was not seen before, or of those that are not told apart.
-    fn number(&mut self, signature: &Signature) -> usize {
+    /// Number of a signature, or of those that are not told apart, for [`Patterns::raw_at`].
+    pub(super) fn number(&mut self, signature: &Signature) -> usize {
+        let known = self.numbers.get(signature).copied();
+        known.unwrap_or_else(|| self.number_unseen(signature))
+    }
+
+    fn number_unseen(&mut self, signature: &Signature) -> usize {
         let signature = if self.numbers.len() < SIGNATURES_MAX {
             signature.clone()
         } else {
@@ -134,8 +138,13 @@ impl Patterns {
 
     /// Counts a difference of old against new.
     pub(super) fn raw(&mut self, signature: &Signature, candidate: Candidate) {
-        let draw = self.draw;
-        let tally = self.tally(signature);
+        let number = self.number(signature);
+        self.raw_at(number, candidate);
+    }
+
+    /// Counts a difference of old against new whose signature has this number.
+    pub(super) fn raw_at(&mut self, number: usize, candidate: Candidate) {
+        let (draw, tally) = (self.draw, &mut self.tallies[number]);
         tally.counts.raw += 1;
         tally.sample.note(&candidate, draw);
         let place = tally.candidates.partition_point(|other| *other <= candidate);

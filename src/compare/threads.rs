@@ -51,6 +51,22 @@ pub(super) fn one_ahead<T: Send>(
     })
 }
 
+/// As [`one_ahead`], in two steps: what `make` made goes through `refine` on a further thread, and four things exist at a time.
+pub(super) fn two_ahead<T: Send, U: Send>(
+    count: usize,
+    mut make: impl FnMut(usize) -> Result<T, CompareError> + Send,
+    refine: impl Fn(T) -> U + Send,
+    mut take: impl FnMut(U) -> Result<(), CompareError>,
+) -> Result<(), CompareError> {
+    thread::scope(|scope| {
+        let (hand, things) = sync_channel(0);
+        let (pass, refined) = sync_channel(0);
+        scope.spawn(move || (0..count).map(&mut make).try_for_each(|thing| hand.send(thing)).ok());
+        scope.spawn(move || things.into_iter().try_for_each(|thing| pass.send(thing.map(&refine))).ok());
+        refined.into_iter().try_for_each(|thing| take(thing?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,18 +86,24 @@ mod tests {
     fn what_is_made_ahead_comes_in_order_until_somebody_fails() {
         let vanished = |number: usize| CompareError::Vanished { sequence: number as i64 };
         for (fails_making, fails_taking) in [(usize::MAX, usize::MAX), (5, usize::MAX), (usize::MAX, 3), (3, 3)] {
-            let mut taken = Vec::new();
             let make = |number: usize| if number == fails_making { Err(vanished(number)) } else { Ok(number) };
-            let result = one_ahead(8, make, |number| {
-                if number == fails_taking {
-                    return Err(vanished(number));
-                }
-                taken.push(number);
-                Ok(())
-            });
             let through = fails_making.min(fails_taking).min(8);
-            assert_eq!(taken, (0..through).collect::<Vec<_>>());
-            assert_eq!(result.is_err(), through < 8);
+            for steps in [1, 2] {
+                let mut taken = Vec::new();
+                let mut take = |number: usize| {
+                    if number == fails_taking {
+                        return Err(vanished(number));
+                    }
+                    taken.push(number);
+                    Ok(())
+                };
+                let result = match steps {
+                    1 => one_ahead(8, make, &mut take),
+                    _ => two_ahead(8, make, |number| number, &mut take),
+                };
+                assert_eq!(taken, (0..through).collect::<Vec<_>>());
+                assert_eq!(result.is_err(), through < 8);
+            }
         }
     }
 }

@@ -55,10 +55,13 @@ pub(super) fn differences_beyond(
     found.changes.sort();
     found.changes.dedup();
     // Of several numbers at one path, one that differs beyond its precision is enough.
-    let values = found.changes.clone();
-    found.changes.retain(|(path, change)| {
-        *change != Change::Precision || !values.iter().any(|(other, value)| other == path && *value == Change::Value)
-    });
+    if found.changes.iter().any(|(_, change)| *change == Change::Precision) {
+        let values = found.changes.clone();
+        found.changes.retain(|(path, change)| {
+            *change != Change::Precision
+                || !values.iter().any(|(other, value)| other == path && *value == Change::Value)
+        });
+    }
     found
 }
 

@@ -17,9 +17,17 @@ const DRAWN: u64 = 2_048;
 const DRAWN_MAX: usize = 4 * DRAWN as usize;
 
 /// Which outputs of old and of new are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Draw {
     last: [i64; 2],
+    /// Greatest number by which an output is drawn.
+    most: [u64; 2],
+}
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self::new(0, 0)
+    }
 }
 
 /// Number by which an output is drawn, for one purpose.
@@ -37,13 +45,13 @@ pub(super) enum Drawn {
 impl Draw {
     /// Draws among the outputs of old and new up to these sequences.
     pub(in super::super) fn new(old: i64, new: i64) -> Self {
-        Self { last: [old, new] }
+        let last = [old, new];
+        let most = last.map(|last| u64::MAX / (last.unsigned_abs() + 1).div_ceil(DRAWN).max(1));
+        Self { last, most }
     }
 
     fn has(self, drive: Drawn, sequence: i64) -> bool {
-        let outputs = self.last[drive as usize].unsigned_abs() + 1;
-        let share = u64::MAX / outputs.div_ceil(DRAWN).max(1);
-        drawn_by(sequence, 0xD4A3) <= share
+        drawn_by(sequence, 0xD4A3) <= self.most[drive as usize]
     }
 
     /// Sequences drawn of a drive, ascending.
