@@ -218,8 +218,11 @@ fn a_few_outputs_scattered_over_many_row_groups_are_found() {
     }
 }
 
-/// Sequence, value and hash of each output as hashes are read; none where there are none to rely on.
-fn hashed(outcome: &Outcome) -> Option<Vec<(i64, Option<Vec<u8>>, Option<u64>)>> {
+/// Sequence, value and hash.
+type Hashed = (i64, Option<Vec<u8>>, Option<u64>);
+
+/// Each output as hashes are read; none where there are none to rely on.
+fn hashed(outcome: &Outcome) -> Option<Vec<Hashed>> {
     let rows = outcome.hashed_outputs().unwrap()?.flat_map(|batch| {
         let batch = batch.unwrap();
         let row = |row| {
@@ -248,7 +251,9 @@ fn hashes_stand_for_values_where_nobody_wrote_the_file_anew() {
     let read = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = read.map(Result::unwrap).collect();
     let mut rewritten = ArrowWriter::try_new(File::create(&path).unwrap(), batches[0].schema(), None).unwrap();
-    batches.iter().for_each(|batch| rewritten.write(batch).unwrap());
+    for batch in &batches {
+        rewritten.write(batch).unwrap();
+    }
     rewritten.close().unwrap();
     let outcome = Outcome::open(folder.path()).unwrap();
     assert_eq!(hashed(&outcome), None);
