@@ -4,7 +4,9 @@
 //! driven again; then the verdict under the default gates. Outputs are made in memory as the comparison reads them, so no build is
 //! run and no Parquet is read; all else is the real comparison of all outputs. `REHEARSAL_BENCH_EVENTS` says how many outputs
 //! a drive has (1 million by default), `REHEARSAL_BENCH_TRIALS` how many trials a cell of the table is made of (200), and
-//! `REHEARSAL_BENCH_SELF` how often one build is held against itself (1,000). Each trial follows from its number alone.
+//! `REHEARSAL_BENCH_SELF` how often one build is held against itself (1,000, half of them beside 1 and half beside 10 %).
+//! `REHEARSAL_BENCH_CELLS` names the cells to run, as planted@percent, such as `10@1 10@10 self@1`; by itself all are run. Each trial
+//! follows from its number alone, whatever other cells are run.
 //!
 //! A drive has one output a key. Noise is half single outputs and half bursts of 20 in a row. One burst or output in five is lost,
 //! the others say something wrong: half of them the same wrong thing each time, half of them one of a thousand.
@@ -28,6 +30,9 @@ const NOISE: [f64; 3] = [0.0, 0.01, 0.1];
 
 /// Outputs that new says otherwise.
 const PLANTED: [u64; 3] = [10, 400, 1_500];
+
+/// What stands for no change in the name of a cell.
+const SELF: &str = "self";
 
 /// Outputs of a burst.
 const BURST: u64 = 20;
@@ -219,6 +224,34 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// Cells to run, by what is planted and the noise in percent.
+struct Cells(Option<Vec<String>>);
+
+impl Cells {
+    fn read() -> Self {
+        let known: Vec<String> = NOISE
+            .iter()
+            .flat_map(|noise| PLANTED.iter().map(|planted| cell(&planted.to_string(), *noise)))
+            .chain(NOISE.iter().skip(1).map(|noise| cell(SELF, *noise)))
+            .collect();
+        let asked = std::env::var("REHEARSAL_BENCH_CELLS").ok();
+        let asked = asked.map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        for name in asked.iter().flatten() {
+            assert!(known.contains(name), "REHEARSAL_BENCH_CELLS: there is no cell {name}, but {}", known.join(" "));
+        }
+        Self(asked)
+    }
+
+    fn has(&self, planted: &str, noise: f64) -> bool {
+        self.0.as_ref().is_none_or(|asked| asked.contains(&cell(planted, noise)))
+    }
+}
+
+/// Name of a cell.
+fn cell(planted: &str, noise: f64) -> String {
+    format!("{planted}@{}", noise * 100.0)
+}
+
 fn share(part: usize, of: usize) -> String {
     format!("{part} of {of} ({:.1} %)", part as f64 / of.max(1) as f64 * 100.0)
 }
@@ -227,11 +260,15 @@ fn main() {
     let outputs = number("REHEARSAL_BENCH_EVENTS", 1_000_000);
     let count = number("REHEARSAL_BENCH_TRIALS", 200);
     let alone = number("REHEARSAL_BENCH_SELF", 1_000);
+    let cells = Cells::read();
     let clock = SystemClock::start();
     println!("{outputs} outputs a drive, old driven twice, {count} trials a cell\n");
     println!("| drives of old differ in | planted | found | new driven again |\n|---|---|---|---|");
     for (row, noise) in NOISE.into_iter().enumerate() {
         for (column, planted) in PLANTED.into_iter().enumerate() {
+            if !cells.has(&planted.to_string(), noise) {
+                continue;
+            }
             let cell = (row * PLANTED.len() + column) as u64;
             let done = trials(count, |trial| self::trial(outputs, noise, planted, cell << 32 | trial));
             let found = done.iter().filter(|trial| trial.differs && trial.found).count();
@@ -240,7 +277,7 @@ fn main() {
         }
     }
     println!("\n| one build against itself, drives differ in | called different | new driven again |\n|---|---|---|");
-    for (row, noise) in NOISE.into_iter().enumerate().skip(1) {
+    for (row, noise) in NOISE.into_iter().enumerate().skip(1).filter(|(_, noise)| cells.has(SELF, *noise)) {
         let done = trials(alone / 2, |trial| self::trial(outputs, noise, 0, (row as u64 + 100) << 32 | trial));
         let called = done.iter().filter(|trial| trial.differs).count();
         let again = done.iter().filter(|trial| trial.again).count();

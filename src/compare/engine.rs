@@ -17,7 +17,7 @@ use super::matching::{
     Context, Differences, Feature, Finding, Seen, Signature, final_state, on_channel, other_last, stated_cause,
 };
 use super::order::{self, Marks, Pair};
-use super::patterns::{Apart, Candidate, Odd, Patterns, count};
+use super::patterns::{Candidate, Odd, Patterns, count};
 use super::rules::{EventTime, Order, Rules};
 use super::scan::mix;
 use super::sorted::Sorter;
@@ -773,7 +773,7 @@ impl<'a> Engine<'a> {
             _ => return,
         };
         let recurred = drive == self.olds && is_late(self.olds + 1);
-        let place = Place { unit: None, stretch: self.stretches.at(late[0].old, self.last[0]) };
+        let place = self.stretches.place(None, late[0].old, self.last[0]);
         self.tally.patterns.odd(&signature, Odd { drive, new: self.olds, recurred, place });
         self.tally.patterns.tally(&signature).counts.first_odd += u64::from(drive == 0);
     }
@@ -892,6 +892,10 @@ impl<'a> Engine<'a> {
                     compared.set((one, other), found);
                 }
             }
+        }
+        // Where the first two drives are a couple, the third is the first that they depart from.
+        if new > 1 && sides.len() > new + 1 && !compared.between(0, 2).is_empty() {
+            compared.back = self.context((2, 0), wrote_more, ordered, times).compare(&sides[2], &sides[0]);
         }
         self.note_raw(sides, job, &compared)?;
         if self.olds >= 2 {
@@ -1016,7 +1020,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Hands a finding to its pattern, or lets it wait where the output may stand under another identity.
-    fn note(&mut self, finding: &Finding, (old, new): (&[Seen], &[Seen]), tag: Tag) {
+    pub(super) fn note(&mut self, finding: &Finding, (old, new): (&[Seen], &[Seen]), tag: Tag) {
         let seen = finding.new.map(|to| &new[to]).or(finding.old.map(|at| &old[at]));
         let Some(seen) = seen else { return };
         let may_stray = !self.rules.has_identity()
@@ -1104,21 +1108,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Finds for each feature which two drives stand apart together from all others, which agree.
-    fn note_apart(&mut self, sides: &[Vec<Seen>], place: Place, compared: &Compared) {
-        for feature in compared.features(sides.len()) {
-            let agree = |one: usize, other: usize| !compared.between(one, other).has(&feature);
-            let Some((one, other)) = apart(sides.len(), agree) else { continue };
-            let apart = Apart { drives: (one as u8, other as u8), place };
-            let mut seen = BTreeSet::new();
-            for finding in &compared.between(0, one).findings {
-                if finding.signature.feature() == feature && seen.insert(finding.signature.beyond_precision()) {
-                    self.note(finding, (&sides[0], &sides[one]), Tag::Apart(apart));
-                }
-            }
-        }
-    }
-
     /// What depends on the outputs of `sides`: those of the key where identities are others and order counts, else those of the
     /// cause; and the stretch in which the first drive has them that has any.
     fn place(&self, sides: &[Vec<Seen>], job: &Job) -> Place {
@@ -1127,12 +1116,12 @@ impl<'a> Engine<'a> {
         let cause = || sides.iter().flatten().find_map(Seen::stated_cause);
         let unit = key.or_else(|| cause().map(|cause| cause.hash()));
         let first = sides.iter().enumerate().find_map(|(drive, side)| Some((drive, side.first()?)));
-        let stretch = first.map_or(0, |(drive, seen)| self.stretches.at(seen.output.sequence, self.last[drive]));
-        Place { unit, stretch }
+        let at = first.map_or((0, 0), |(drive, seen)| (seen.output.sequence, self.last[drive]));
+        self.stretches.place(unit, at.0, at.1)
     }
 
     fn place_of(&self, first: &Entry) -> Place {
-        Place { unit: None, stretch: self.stretches.at(first.sequence, self.last[usize::from(first.drive)]) }
+        self.stretches.place(None, first.sequence, self.last[usize::from(first.drive)])
     }
 
     /// How outcomes are cut.
@@ -1247,34 +1236,43 @@ impl Rows {
 
 /// Differences between drives at one identity.
 #[derive(Debug)]
-struct Compared {
+pub(super) struct Compared {
     drives: usize,
     /// By first and second drive, row by row.
     by_drives: Vec<Differences>,
+    /// How the first drive differs from the third, where that was asked for.
+    back: Differences,
 }
 
 impl Compared {
     /// Nothing differs between any two of so many drives.
     fn new(drives: usize) -> Self {
-        Self { drives, by_drives: (0..drives * drives).map(|_| Differences::default()).collect() }
+        let by_drives = (0..drives * drives).map(|_| Differences::default()).collect();
+        Self { drives, by_drives, back: Differences::default() }
     }
 
     fn set(&mut self, (one, other): (usize, usize), found: Differences) {
         self.by_drives[one * self.drives + other] = found;
     }
 
-    fn between(&self, one: usize, other: usize) -> &Differences {
+    pub(super) fn between(&self, one: usize, other: usize) -> &Differences {
         &self.by_drives[one * self.drives + other]
     }
 
-    fn features(&self, judged: usize) -> BTreeSet<Feature> {
+    /// How the first drive of a couple differs from the first of all others.
+    pub(super) fn departing(&self, from: usize, one: usize) -> &Differences {
+        let known = self.between(from, one);
+        if (from, one) == (2, 0) && known.is_empty() { &self.back } else { known }
+    }
+
+    pub(super) fn features(&self, judged: usize) -> BTreeSet<Feature> {
         let found = self.by_drives.chunks(self.drives).take(judged).flat_map(|row| row.iter().take(judged));
         found.flat_map(|found| &found.findings).map(|finding| finding.signature.feature()).collect()
     }
 }
 
 impl Differences {
-    fn has(&self, feature: &Feature) -> bool {
+    pub(super) fn has(&self, feature: &Feature) -> bool {
         self.findings.iter().any(|finding| finding.signature.feature() == *feature)
     }
 }
@@ -1310,21 +1308,6 @@ fn odd(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Agreement {
     }
     let alone = disagreements.iter().position(|count| *count == drives - 1);
     alone.filter(|_| drives > 2 && total == drives - 1).map_or(Agreement::Mixed, Agreement::Odd)
-}
-
-/// The two drives, none of them the first, that agree with each other and disagree with all others, which agree; none where
-/// there are no such two, or no others beside the first that agree with it.
-fn apart(drives: usize, agree: impl Fn(usize, usize) -> bool) -> Option<(usize, usize)> {
-    let agree = |one: usize, other: usize| agree(one.min(other), one.max(other));
-    let mut others = (1..drives).filter(|drive| !agree(0, *drive));
-    let (one, other) = (others.next()?, others.next()?);
-    if others.next().is_some() || drives < 4 || !agree(one, other) {
-        return None;
-    }
-    let agreed: Vec<usize> = (0..drives).filter(|drive| *drive != one && *drive != other).collect();
-    let stands_with = |drive: usize| agreed.iter().all(|next| *next == drive || agree(drive, *next));
-    let is_away = |drive: usize| !agree(drive, one) && !agree(drive, other);
-    agreed.iter().all(|drive| stands_with(*drive) && is_away(*drive)).then_some((one, other))
 }
 
 /// Order of entries within their subsets.

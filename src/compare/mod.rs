@@ -17,6 +17,7 @@ mod catching;
 mod cause;
 mod comparing;
 mod corrupt;
+mod couples;
 mod declared;
 mod deviation;
 mod divergence;
@@ -301,8 +302,9 @@ pub struct Statistics {
     pub odd_any: u64,
     /// Identities on which all drives differ.
     pub odd_all: u64,
-    /// One-sided binomial p-value at share 1/(k+1), where old is noisy no less than `p_by_stretch`, and where pairs are there joined
-    /// with `p_pairs`; none with one drive of old.
+    /// One-sided binomial p-value at share 1/(k+1), where old is noisy no less than `p_by_stretch`, and where pairs and couples are there
+    /// joined with theirs: the least of all, each by its share of the pattern's error, of which the count has what is left. None with
+    /// one drive of old.
     pub p_value: Option<f64>,
     /// Benjamini-Hochberg adjusted p-value over the run's family.
     pub q_value: Option<f64>,
@@ -338,6 +340,29 @@ pub struct Statistics {
     /// where there are no pairs. A tenth of a pattern's error is its.
     #[serde(default)]
     pub p_pairs: Option<f64>,
+    /// Couples of drives by what changed: by how much a number or a moment did, of anything else what became what. None where new was
+    /// not driven again, no two drives departed together from the others in a value, or the outcome has fewer than 512 outputs. A fifth
+    /// of a pattern's error is its.
+    #[serde(default)]
+    pub couples_by_change: Option<Couples>,
+    /// As `couples_by_change`, by the value that it became. A fifth of a pattern's error is its.
+    #[serde(default)]
+    pub couples_by_value: Option<Couples>,
+}
+
+/// The test of couples: identities at which two drives say the same and all others say another same thing, told apart by how the two
+/// depart from the others. If new behaves like old, each two of the k+2 drives are equally likely to be them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Couples {
+    /// Ways of departing that were told apart.
+    pub classes: u64,
+    /// Couples of the way that says most, or units of key or cause of them, that are the two drives of new.
+    pub new: u64,
+    /// Couples of that way, whoever they are.
+    pub any: u64,
+    /// One-sided p-value over all ways: a binomial at share 2/((k+2)(k+1)) or that by stretches where it is larger, of each way, and
+    /// those that could be as small by chance share the error, by the number of their couples.
+    pub p_value: f64,
 }
 
 impl Statistics {

@@ -7,14 +7,15 @@
 //! Where new was driven again there are k+2 drives, and where old is noisy a recurrence says more than a count: noise that two
 //! drives share is far rarer than noise. At an identity where the first drive of old agrees with all but two drives, and those two
 //! agree with each other and stand apart, each pair of the other k+1 drives is equally likely to be the two. So the number of
-//! times that it is the two of new is binomial with share 2/(k(k+1)): 1/3 where old was driven twice.
+//! times that it is the two of new is binomial with share 2/(k(k+1)): 1/3 where old was driven twice. Where noise is so common that
+//! many drives share it, the same is asked of one way of departing from the others at a time (see `couples`).
 //!
-//! Both tests count by unit of key or cause, and where old is noisy or new was driven again also by stretch of the outputs, of
+//! All tests count by unit of key or cause, and where old is noisy or new was driven again also by stretch of the outputs, of
 //! which the larger p-value counts (see `units`). What is no test of this room: a build that chooses one of two ways for a whole
 //! drive. For that, drives are the units, and with k of old no p-value is below 1/(k+1).
 
 use super::patterns::pairs_of;
-use super::{Standing, Statistics};
+use super::{Couples, Standing, Statistics};
 
 /// False discovery rate over the family of tests.
 pub(super) const FALSE_DISCOVERIES: f64 = 0.01;
@@ -29,6 +30,9 @@ const BURST_MAX: u64 = 30;
 /// Share of a pattern's error that goes to pairs where there are any, the rest to the count (Bonferroni, weighted): pairs that
 /// prove anything do so by orders of magnitude.
 const SHARE_OF_PAIRS: f64 = 0.1;
+
+/// Likewise, to couples by what changed, and by what it became: five of a class of its own are enough then, beside three tests in all.
+const SHARE_OF_COUPLES: f64 = 0.2;
 
 /// Share of identities on which drives of old may disagree before the count alone proves nothing: what moves so many of them,
 /// such as how often a build writes by its wall clock, moves a drive from its beginning to its end, which no stretch shows. Pairs
@@ -71,6 +75,10 @@ pub(super) struct Counts {
     pub(super) pairs_any: u64,
     /// As `p_by_stretch`, for pairs.
     pub(super) p_pairs_by_stretch: Option<f64>,
+    /// Test of the couples by what changed; none where there are none, or too few stretches.
+    pub(super) by_change: Option<Couples>,
+    /// As `by_change`, by what it became.
+    pub(super) by_value: Option<Couples>,
 }
 
 impl Counts {
@@ -140,16 +148,13 @@ pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
     let is_tested = drives.old >= 2;
     let p_pairs = p_by_pairs(counts, drives).filter(|_| is_tested);
     let by_count = is_tested.then(|| p_by_count(counts, drives));
-    let both = |by_count: f64| {
-        let by_pairs = p_pairs.map(|p| (p / SHARE_OF_PAIRS).min(by_count / (1.0 - SHARE_OF_PAIRS)));
-        by_pairs.unwrap_or(by_count).min(1.0)
-    };
-    Statistics {
+    let couples = |test: Option<Couples>| test.filter(|_| is_tested && drives.new_again);
+    let test = Statistics {
         compared: counts.compared,
         odd_new: counts.odd_new,
         odd_any: counts.odd_any,
         odd_all: counts.odd_all,
-        p_value: by_count.map(both),
+        p_value: None,
         q_value: None,
         recurred: drives.new_again.then_some(counts.recurred),
         noise_rate: is_tested.then(|| noise_rate(counts.unsteady, counts.compared)),
@@ -161,7 +166,22 @@ pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
         pairs_new: drives.new_again.then_some(counts.pairs_new),
         pairs_any: drives.new_again.then_some(counts.pairs_any),
         p_pairs,
-    }
+        couples_by_change: couples(counts.by_change),
+        couples_by_value: couples(counts.by_value),
+    };
+    Statistics { p_value: by_count.map(|by_count| joined(by_count, &test)), ..test }
+}
+
+/// The tests of what both drives of new agree on, each with its share of the error.
+fn shared(test: &Statistics) -> impl Iterator<Item = (f64, f64)> {
+    let pairs = test.p_pairs.map(|p| (p, SHARE_OF_PAIRS));
+    pairs.into_iter().chain(test.couples().map(|couples| (couples.p_value, SHARE_OF_COUPLES)))
+}
+
+/// Joins the tests of a pattern. Which of them take place does not depend on which drives are those of new.
+fn joined(by_count: f64, test: &Statistics) -> f64 {
+    let left = 1.0 - shared(test).map(|(_, share)| share).sum::<f64>();
+    shared(test).map(|(p, share)| p / share).fold(by_count / left, f64::min).min(1.0)
 }
 
 /// Judges one test by its adjusted p-value, by what came back when new was driven again, and by what old shows of itself.
@@ -180,8 +200,8 @@ pub(super) fn judge(test: &Statistics) -> Judged {
         return judged;
     }
     judged.unjudgeable = test.odd_all > test.odd_any;
-    let settled =
-        test.recurred.is_some_and(|recurred| is_chance(recurred, chance_recurrences)) && !is_small(test.p_pairs);
+    let is_shared = shared(test).any(|(p, _)| is_small(Some(p)));
+    let settled = test.recurred.is_some_and(|recurred| is_chance(recurred, chance_recurrences)) && !is_shared;
     // Old against itself shows the same: chance explains it where new is never odd alone, or where what only new showed did
     // not come back more often than chance would have it.
     if judged.unjudgeable || (test.seen_in_old && (test.odd_new == 0 || settled)) {
@@ -194,9 +214,9 @@ fn is_small(p: Option<f64>) -> bool {
     p.is_some_and(|p| p <= FALSE_DISCOVERIES)
 }
 
-/// Whether it is the pairs that give a test its p-value.
+/// Whether it is what both drives of new agree on that gives a test its p-value.
 fn rests_on_pairs(test: &Statistics) -> bool {
-    test.p_pairs.zip(test.p_value).is_some_and(|(pairs, p)| pairs / SHARE_OF_PAIRS <= p)
+    test.p_value.is_some_and(|p| shared(test).any(|(shared, share)| shared / share <= p))
 }
 
 /// Whether new driven again bears out what the count says: the same comes back where old is steady, or as much of it is odd
@@ -418,6 +438,47 @@ mod tests {
         let short = Counts { p_by_stretch: None, p_pairs_by_stretch: None, ..noisy };
         assert_eq!(one(short, AGAIN).standing, Standing::Noise);
         assert_eq!(one(Counts { pairs_new: 31, pairs_any: 32, ..short }, AGAIN).standing, Standing::Proven);
+    }
+
+    #[test]
+    fn couples_prove_where_pairs_drown_and_leave_the_count_its_share() {
+        let drowned = Counts {
+            raw: 50_010,
+            noise: 99_900,
+            compared: 1_000_000,
+            odd_new: 50_010,
+            odd_any: 150_000,
+            odd_old: 99_990,
+            unsteady: 100_000,
+            odd_moving: 99_990,
+            recurred: 430,
+            p_by_stretch: Some(0.4),
+            pairs_new: 428,
+            pairs_any: 1_260,
+            p_pairs_by_stretch: Some(0.3),
+            by_change: Some(Couples { classes: 3, new: 8, any: 8, p_value: 6e-7 }),
+            by_value: Some(Couples { classes: 900, new: 4, any: 6, p_value: 1.0 }),
+            ..Counts::default()
+        };
+        assert_eq!(one(drowned, AGAIN).standing, Standing::Proven);
+        assert!((measure(&drowned, AGAIN).p_value.unwrap() - 3e-6).abs() < 1e-12);
+        // Without new driven again, without couples, or with couples as chance has them, nothing is proven.
+        assert_eq!(one(drowned, TWICE).standing, Standing::Suspected);
+        assert_eq!(one(Counts { by_change: None, by_value: None, ..drowned }, AGAIN).standing, Standing::Noise);
+        let by_chance = Couples { classes: 3, new: 2, any: 8, p_value: 0.4 };
+        assert_eq!(one(Counts { by_change: Some(by_chance), ..drowned }, AGAIN).standing, Standing::Noise);
+        // Too little for a family of some size is suspected.
+        let few = Couples { classes: 3, new: 4, any: 4, p_value: 0.000_8 };
+        let test = measure(&Counts { by_change: Some(few), ..drowned }, AGAIN);
+        let in_three = judge(&Statistics { q_value: test.p_value.map(|p| p * 3.0), ..test.clone() });
+        assert_eq!(
+            (judge(&Statistics { q_value: test.p_value, ..test }).standing, in_three.standing),
+            (Standing::Proven, Standing::Suspected,)
+        );
+        // What the count proves it proves beside couples, too.
+        let many = Counts { odd_new: 52_000, odd_any: 151_990, p_by_stretch: Some(1e-7), ..drowned };
+        let many = Counts { by_change: Some(by_chance), by_value: Some(by_chance), ..many };
+        assert!((measure(&many, AGAIN).p_value.unwrap() - 2e-7).abs() < 1e-12);
     }
 
     #[test]

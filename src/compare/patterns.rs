@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::cause;
+use super::cause::Likeness;
+use super::couples::{Classes, Told};
 use super::matching::{Finding, Seen, Signature};
 use super::noise::Counts;
 use super::units::{Place, Stretches, UNITS_IN_ALL_MAX, Units};
@@ -54,6 +56,8 @@ pub(super) struct Tally {
     odd: Units,
     /// Which two drives stand apart together, and where.
     pairs: Units,
+    /// Which two drives depart together from all others, and in which way.
+    couples: [Classes; 2],
     /// What was seen of its pairs of values.
     pub(super) seen: cause::Seen,
     /// Outputs that it is about.
@@ -67,6 +71,7 @@ pub(super) struct Patterns {
     numbers: BTreeMap<Signature, usize>,
     tallies: Vec<Tally>,
     units: usize,
+    told: [Told; 2],
     /// Outputs that are held against those that differ.
     pub(super) draw: cause::Draw,
 }
@@ -84,7 +89,7 @@ pub(super) struct Odd {
     pub(super) place: Place,
 }
 
-/// Which two drives, none of them the first of old, agree at an identity and stand apart from all others, which agree.
+/// Which two drives agree at an identity and stand apart from all others, which agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Apart {
     /// The two, the lower number first.
@@ -181,6 +186,17 @@ impl Patterns {
         self.units += noted;
     }
 
+    /// Counts an identity on which two drives depart together from all others, as `alike` says.
+    pub(super) fn couple(&mut self, signature: &Signature, couple: Apart, alike: Likeness) {
+        for (family, class) in [alike.change, alike.value].into_iter().enumerate() {
+            let told = self.told[family];
+            let classes = &mut self.tally(signature).couples[family];
+            let more = classes.note(Apart::way(couple.drives), class, couple.place, told);
+            let all = self.tallies.iter_mut().map(|tally| &mut tally.couples[family]);
+            self.told[family].hold(more, all);
+        }
+    }
+
     /// Makes one pattern of the numbers at a path, where not all of them are equal up to their precision: whoever changes a
     /// formula hits here and there upon a rounded number.
     fn fold_precision(&mut self) {
@@ -214,12 +230,17 @@ impl Tally {
     fn count_units(&mut self, judge: Judge) {
         let Judge { drive, drives, stretches } = judge;
         let (odd, pairs) = (std::mem::take(&mut self.odd), std::mem::take(&mut self.pairs));
+        let couples = std::mem::take(&mut self.couples);
         (self.counts.odd_new, self.counts.odd_any) = odd.votes(drive as u16);
         let both = Apart::way((drive as u8, drive as u8 + 1));
         (self.counts.pairs_new, self.counts.pairs_any) = pairs.votes(both);
         if stretches.tell() {
             self.counts.p_by_stretch = Some(odd.p_by_stretch(drive as u16, drives as u64));
             self.counts.p_pairs_by_stretch = Some(pairs.p_by_stretch(both, pairs_of(drives as u64)));
+            // The second drive of new is one more.
+            let ways = pairs_of(drives as u64 + 1);
+            [self.counts.by_change, self.counts.by_value] =
+                couples.map(|classes| classes.test((both, ways), stretches));
         }
     }
 
@@ -231,6 +252,9 @@ impl Tally {
         self.candidates.truncate(CANDIDATES_MAX);
         self.odd.add(&other.odd);
         self.pairs.add(&other.pairs);
+        for (own, other) in self.couples.iter_mut().zip(&other.couples) {
+            own.add(other);
+        }
         self.seen.add(&other.seen);
         self.sample.add(&other.sample);
     }
@@ -257,7 +281,7 @@ mod tests {
     const TWICE: Judge = Judge { drive: 2, drives: 3, stretches: Stretches::of(10) };
 
     fn unit(number: u64) -> Place {
-        Place { unit: Some(number << 60), stretch: 0 }
+        Place { unit: Some(number << 60), ..Place::default() }
     }
 
     fn candidate(at: i64) -> Candidate {
@@ -313,7 +337,7 @@ mod tests {
     fn pairs_are_counted_by_unit_and_by_stretch() {
         let mut patterns = Patterns::default();
         for (number, drives) in [(1, (2, 3)), (1, (2, 3)), (1, (1, 2)), (2, (1, 3)), (3, (2, 3))] {
-            let place = Place { unit: Some(number << 60), stretch: number as u16 };
+            let place = Place { unit: Some(number << 60), stretch: number as u16, step: 0 };
             patterns.apart(&signature("$"), Apart { drives, place });
         }
         let judge = Judge { stretches: Stretches::of(10_000), ..TWICE };

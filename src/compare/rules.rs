@@ -416,6 +416,16 @@ impl Rules {
         !self.tolerances.is_empty() || self.by_topic.values().any(|rules| !rules.tolerances.is_empty())
     }
 
+    /// Whether two values agree at a path only where they say the same there: nothing is expected of new there, no number may differ
+    /// a little, and values are compared as they were written.
+    pub(super) fn is_exact(&self, path: &str, names: &[String]) -> bool {
+        let mut ends = (self.automaton.start(), self.root());
+        for name in names {
+            ends = self.automaton.name(ends.0, name);
+        }
+        self.keeps_shape() && ends.1 & self.wanted.tolerance == 0 && !self.expected.speaks_of_path(path)
+    }
+
     /// The rule that an array is compared by at which the paths `ends` end.
     pub(super) fn list(&self, ends: u32) -> Option<&Shape> {
         self.shapes.list(ends)

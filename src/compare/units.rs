@@ -16,6 +16,14 @@ const STRETCH_MIN: i64 = 32;
 /// Stretches of the longest outcome: what changes up to a sixty-fourth of it in one go counts twice at most.
 const STRETCHES_MAX: i64 = 64;
 
+/// Outputs of a step at least, and steps of the longest outcome: what is found in neighbouring steps is taken for one burst, wherever
+/// stretches end.
+const STEP_MIN: i64 = 8;
+const STEPS_MAX: i64 = 4_096;
+
+/// One in so many steps is few.
+const SELDOM: i64 = 8;
+
 /// Stretches below which they could not tell a change of everything from chance in a family of some size.
 const STRETCHES_MIN: i64 = 16;
 
@@ -35,34 +43,55 @@ pub(super) struct Place {
     pub(super) unit: Option<u64>,
     /// Stretch of the outputs.
     pub(super) stretch: u16,
+    /// Step of the outputs, which is finer.
+    pub(super) step: u16,
 }
 
-/// How outcomes are cut into stretches of the same number of outputs.
+/// How outcomes are cut into stretches of the same number of outputs, and into steps.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Stretches(i64);
+pub(super) struct Stretches {
+    stretches: i64,
+    steps: i64,
+}
+
+/// So many outputs cut into parts of `least` outputs, `most` of them at most.
+const fn parts(outputs: i64, least: i64, most: i64) -> i64 {
+    let parts = outputs / least;
+    if parts < 1 {
+        1
+    } else if parts > most {
+        most
+    } else {
+        parts
+    }
+}
 
 impl Stretches {
     /// Cuts outcomes of which the longest has so many outputs.
     pub(super) const fn of(outputs: i64) -> Self {
-        let stretches = outputs / STRETCH_MIN;
-        Self(if stretches < 1 {
-            1
-        } else if stretches > STRETCHES_MAX {
-            STRETCHES_MAX
-        } else {
-            stretches
-        })
+        Self { stretches: parts(outputs, STRETCH_MIN, STRETCHES_MAX), steps: parts(outputs, STEP_MIN, STEPS_MAX) }
     }
 
-    /// The stretch in which an output stands whose drive ends at `last`.
-    pub(super) fn at(self, sequence: i64, last: i64) -> u16 {
-        let share = i128::from(sequence.max(0)) * i128::from(self.0) / (i128::from(last.max(0)) + 1);
-        share.min(i128::from(self.0.max(1)) - 1) as u16
+    /// The place of an output whose drive ends at `last`, with what else depends on its key or cause.
+    pub(super) fn place(self, unit: Option<u64>, sequence: i64, last: i64) -> Place {
+        let at = |parts: i64| {
+            let share = i128::from(sequence.max(0)) * i128::from(parts) / (i128::from(last.max(0)) + 1);
+            share.min(i128::from(parts.max(1)) - 1) as u16
+        };
+        Place { unit, stretch: at(self.stretches), step: at(self.steps) }
+    }
+
+    /// Whether what is found in two steps, with nothing between them, is one piece of evidence where something is found in `found` of all
+    /// steps: they are of one stretch, or neighbours. Where it is found in many, some are neighbours by chance.
+    pub(super) fn are_one(self, (one, other): (u16, u16), found: usize) -> bool {
+        let stretch = |step: u16| i64::from(step) * self.stretches / self.steps.max(1);
+        let is_seldom = found as i64 <= self.steps / SELDOM;
+        is_seldom && one.abs_diff(other) <= 1 || stretch(one) == stretch(other)
     }
 
     /// Whether there are enough of them to tell anything.
     pub(super) fn tell(self) -> bool {
-        self.0 >= STRETCHES_MIN
+        self.stretches >= STRETCHES_MIN
     }
 }
 
@@ -106,6 +135,11 @@ impl Units {
         }
     }
 
+    /// Entries held.
+    pub(super) fn entries(&self) -> usize {
+        self.shared.len() + self.stretches.len() + self.single.len()
+    }
+
     /// Votes by unit: those for `way`, and all.
     pub(super) fn votes(&self, way: u16) -> (u64, u64) {
         let (mut own, mut all) = (self.single.get(&way).copied().unwrap_or_default(), self.single.values().sum());
@@ -121,13 +155,50 @@ impl Units {
 
     /// How likely `way`, one of `ways`, is to be seen so often by chance where each stretch is one piece of evidence.
     pub(super) fn p_by_stretch(&self, way: u16, ways: u64) -> f64 {
-        let all: Vec<((u16, u16), u32)> = self.stretches.iter().map(|(stretch, times)| (*stretch, *times)).collect();
-        let stretches: Vec<Vec<u64>> = all
-            .chunk_by(|one, other| one.0.0 == other.0.0)
-            .map(|stretch| stretch.iter().map(|(_, times)| u64::from(*times)).collect())
-            .collect();
-        let seen = all.iter().filter(|((_, other), _)| *other == way).map(|(_, times)| u64::from(*times)).sum();
-        sum_tail(&stretches, ways, seen)
+        self.p_by_piece((way, ways), |one, other| one == other)
+    }
+
+    /// The same where what stands for a stretch is a step.
+    pub(super) fn p_by_step(&self, way: u16, ways: u64, stretches: Stretches) -> f64 {
+        let found = self.steps();
+        self.p_by_piece((way, ways), |one, other| stretches.are_one((one, other), found))
+    }
+
+    /// Pieces of evidence, where what stands for a stretch is a step.
+    pub(super) fn pieces_by_step(&self, stretches: Stretches) -> usize {
+        let found = self.steps();
+        self.pieces(|one, other| stretches.are_one((one, other), found)).len()
+    }
+
+    /// Stretches, or what stands for them, in which anything was seen.
+    fn steps(&self) -> usize {
+        self.pieces(|one, other| one == other).len()
+    }
+
+    fn p_by_piece(&self, (way, ways): (u16, u64), are_one: impl Fn(u16, u16) -> bool) -> f64 {
+        let mut all: Vec<Vec<u64>> = Vec::new();
+        let mut seen = 0;
+        for piece in self.pieces(are_one) {
+            seen += piece.get(&way).copied().unwrap_or_default();
+            all.push(piece.into_values().collect());
+        }
+        sum_tail(&all, ways, seen)
+    }
+
+    /// How often each way was seen in each piece of evidence: stretches that follow each other and are one.
+    fn pieces(&self, are_one: impl Fn(u16, u16) -> bool) -> Vec<BTreeMap<u16, u64>> {
+        let mut pieces: Vec<BTreeMap<u16, u64>> = Vec::new();
+        let mut before = None;
+        for ((stretch, way), times) in &self.stretches {
+            if !before.is_some_and(|before| before == *stretch || are_one(before, *stretch)) {
+                pieces.push(BTreeMap::new());
+            }
+            before = Some(*stretch);
+            if let Some(piece) = pieces.last_mut() {
+                *piece.entry(*way).or_default() += u64::from(*times);
+            }
+        }
+        pieces
     }
 }
 
@@ -176,7 +247,7 @@ mod tests {
     use super::*;
 
     fn at(stretch: u16) -> Place {
-        Place { unit: None, stretch }
+        Place { unit: None, stretch, step: 0 }
     }
 
     #[test]
@@ -236,7 +307,7 @@ mod tests {
     #[test]
     fn a_unit_votes_once_for_what_it_shows_most_often() {
         let mut units = Units::default();
-        let key = |key: u64| Place { unit: Some(key << (64 - UNIT_BITS)), stretch: 0 };
+        let key = |key: u64| Place { unit: Some(key << (64 - UNIT_BITS)), ..Place::default() };
         for (unit, way) in [(1, 2), (1, 2), (1, 0), (2, 1), (3, 0), (3, 2)] {
             units.note(way, key(unit), true);
         }
@@ -249,9 +320,31 @@ mod tests {
     #[test]
     fn a_stretch_is_a_share_of_the_outputs_and_never_a_few_of_them() {
         let of = Stretches::of;
-        assert_eq!((of(10).0, of(511).0, of(1_000_000).0), (1, 15, 64));
+        assert_eq!((of(10).stretches, of(511).stretches, of(1_000_000).stretches), (1, 15, 64));
+        assert_eq!((of(10).steps, of(511).steps, of(1_000_000).steps), (1, 63, 4_096));
         assert!(!of(511).tell() && of(512).tell());
-        assert_eq!((of(6_400).at(0, 6_399), of(6_400).at(99, 6_399), of(6_400).at(100, 6_399)), (0, 0, 1));
-        assert_eq!((of(6_400).at(6_399, 6_399), of(6_400).at(9_000, 6_399), of(0).at(0, 0)), (63, 63, 0));
+        let at = |outputs: i64, sequence: i64| {
+            let Place { stretch, step, .. } = of(outputs).place(None, sequence, outputs - 1);
+            (stretch, step)
+        };
+        assert_eq!((at(6_400, 0), at(6_400, 99), at(6_400, 100)), ((0, 0), (0, 12), (1, 12)));
+        assert_eq!((at(6_400, 6_399), at(6_400, 9_000), at(0, 0)), ((63, 799), (63, 799), (0, 0)));
+    }
+
+    #[test]
+    fn a_burst_over_the_end_of_a_stretch_is_one_piece_of_evidence() {
+        let of = Stretches::of(6_400);
+        // Stretches of 100 outputs and steps of 8: the first ends within the thirteenth step.
+        let are_one = |one: u16, other: u16| of.are_one((one, other), 100);
+        assert!(are_one(0, 11) && are_one(12, 13) && !are_one(11, 14) && !are_one(3, 14));
+        assert!(!of.are_one((12, 13), 101) && of.are_one((0, 11), 101));
+        let mut units = Units::default();
+        for sequence in [90, 95, 101, 110, 5_000, 5_300] {
+            let Place { unit, step, .. } = of.place(None, sequence, 6_399);
+            units.note(2, Place { unit, stretch: step, step }, true);
+        }
+        assert_eq!(units.pieces_by_step(of), 3);
+        let p = units.p_by_step(2, 6, of);
+        assert!((p - 1.0 / 216.0).abs() < 1e-12, "{p}");
     }
 }

@@ -7,6 +7,7 @@
 mod alike;
 mod exact;
 mod finder;
+mod likeness;
 mod numbers;
 mod places;
 mod sample;
@@ -19,6 +20,7 @@ mod windows;
 
 pub use alike::{Common, Condition};
 pub(super) use alike::{Looked, Surroundings, common};
+pub(super) use likeness::{Likeness, likeness, names};
 pub(super) use sample::{Draw, Sample};
 
 use std::collections::BTreeMap;

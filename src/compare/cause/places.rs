@@ -42,6 +42,12 @@ impl Place {
         Some(Self { steps })
     }
 
+    /// Names of the members on the way there; none where an array is on it.
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let name = |step: &Step| if let Step::Name(name) = step { Some(name.clone()) } else { None };
+        self.steps.iter().map(name).collect()
+    }
+
     /// Whether it may stand for several places of one value.
     fn is_of_elements(&self) -> bool {
         self.steps.contains(&Step::Each)

@@ -224,6 +224,21 @@ fn statistics(pattern: &Pattern, noisy: &str) -> String {
             probability(p)
         );
     }
+    for (couples, what) in [
+        (&pattern.statistics.couples_by_change, "by what changed"),
+        (&pattern.statistics.couples_by_value, "by what it became"),
+    ] {
+        if let Some(couples) = couples {
+            let _ = write!(
+                text,
+                " Of {} in which two drives depart together from all others, told apart {what}, one shows at {}, at {} of them both of new: p {}.",
+                counted(couples.classes, "way", "ways"),
+                count(couples.any),
+                count(couples.new),
+                probability(couples.p_value)
+            );
+        }
+    }
     if let Some(p) = pattern.statistics.p_again {
         let _ = write!(text, " What it did elsewhere: p {}.", probability(p));
     }

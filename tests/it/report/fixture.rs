@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rehearsal::compare::{
-    Causes, Change, Common, Condition, Drift, DriveSeries, Example, Explained, FreshnessFigures, GateResult,
+    Causes, Change, Common, Condition, Couples, Drift, DriveSeries, Example, Explained, FreshnessFigures, GateResult,
     Idempotency, Kind, LagFigures, LagMeasure, Lagging, Latency, LatencyFigures, LatencyIncrease, LatencyNoise,
     Measure, Measured, Pattern, Redelivery, RepeatedCalls, Series, Shown, Sighting, Standing, Statistics, Verdict, Way,
     first_divergence,
@@ -501,6 +501,8 @@ fn rounding() -> Pattern {
             pairs_new: None,
             pairs_any: None,
             p_pairs: None,
+            couples_by_change: None,
+            couples_by_value: None,
         },
         first: Some(sighting(3, 31, 1_357_052_340_000, 84_600)),
         examples: vec![
@@ -564,6 +566,11 @@ fn suspicion() -> Pattern {
             p_value: Some(0.333),
             q_value: Some(0.416),
             recurred: Some(0),
+            pairs_new: Some(0),
+            pairs_any: Some(2),
+            p_pairs: Some(1.0),
+            couples_by_change: Some(Couples { classes: 3, new: 0, any: 2, p_value: 1.0 }),
+            couples_by_value: Some(Couples { classes: 1, new: 1, any: 4, p_value: 0.518 }),
             ..Statistics::default()
         },
         first: Some(Sighting {
