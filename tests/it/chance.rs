@@ -208,6 +208,33 @@ fn a_constant_that_new_writes_is_one_way_of_going_wrong_whatever_stood_there() {
 }
 
 #[test]
+fn what_new_does_otherwise_that_is_no_difference_makes_no_couple_its_own() {
+    // New writes a hair more, or another note, everywhere; beside that all drives have the same noise.
+    let drives = |hair: &'static str, note: &'static str| {
+        [0, 1, 2, 3].map(|of| {
+            drive((0..10_000_u64).map(move |number| {
+                let amount = 5 + u64::from(very_noisy(of, number).is_some());
+                let (hair, note) = if of >= 2 { (hair, note) } else { ("", "") };
+                output(format!("k{number}"), format!("{{\"amount\":{amount}.0{hair},\"note\":\"{note}\"}}"))
+            }))
+        })
+    };
+    let tolerance = "tolerance = [{ path = '$.amount', absolute = 0.01 }]";
+    for (hair, note, toml, has_couples) in [
+        ("04", "", tolerance, false),
+        ("", "new", "ignore = ['$.note']", true),
+        ("", "new", "normalise = [{ path = '$.note', as = 'trim' }]\nignore = ['$.note']", false),
+    ] {
+        let all = drives(hair, note);
+        let found = compared(&[&all[0], &all[1]], &[&all[2], &all[3]], toml);
+        let changed = of_kind(&found, Kind::Changed);
+        assert_ne!(changed.standing, Standing::Proven, "{toml}: {:?}", changed.statistics);
+        assert_eq!(changed.statistics.couples_by_change.is_some(), has_couples, "{toml}: {:?}", changed.statistics);
+        assert!(changed.statistics.pairs_any.unwrap() > 50, "{toml}: {:?}", changed.statistics);
+    }
+}
+
+#[test]
 fn one_build_against_itself_is_proven_different_in_no_more_trials_than_the_level_allows() {
     const TRIALS: u64 = 60;
     // Bursts of the same wrong number at places where any drive may have them; or single ones of four wrong numbers.
