@@ -264,8 +264,8 @@ mod tests {
             // Trouble at the same places in all drives, which strikes each of them or not, and moves all that stands there.
             Noise::Bursts => {
                 let trouble = drawn(seed, [2, 0, number / 20]);
-                let strikes = drawn(seed, [3, drive, number / 20]) % 2 == 0;
-                if trouble % 5 == 0 && strikes { 1 + (trouble >> 32) as i64 % 4 } else { 0 }
+                let strikes = drawn(seed, [3, drive, number / 20]).is_multiple_of(2);
+                if trouble.is_multiple_of(5) && strikes { 1 + (trouble >> 32) as i64 % 4 } else { 0 }
             }
             // A drive goes wrong often in some stretches, and seldom in others.
             Noise::PhasesOfADrive => {
