@@ -510,7 +510,7 @@ proptest! {
         order in prop::sample::select(&["none", "key", "total"][..]),
     ) {
         let identity = if identity { "identity = ['$.amount']\n" } else { "" };
-        let coarse = |drive: u64, number: u64| very_noisy(drive + seed * 8, number).or((number % 97 == 0).then_some(number));
+        let coarse = |drive: u64, number: u64| very_noisy(drive + seed * 8, number).or(number.is_multiple_of(97).then_some(number));
         let [old, again, new, new_again] = [0, 1, 2, 3].map(|drive| made(36_000, move |number| coarse(drive, number)));
         let toml = |memory: u64| format!("{identity}order = '{order}'\nmemory = {memory}");
         let nowhere = SpillSpace::new("/nowhere, so that nothing can be spilled");
