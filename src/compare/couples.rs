@@ -10,6 +10,11 @@
 //! was driven twice. Noise goes wrong in its own ways, a change of the build in another: ten couples of a class of its own prove
 //! what ten more of a thousand would not.
 //!
+//! Drives of one build may still go wrong at rates of their own, such as one that ran while the machine was busy, from its beginning to its
+//! end, which no stretch shows. How often each drive departs alone, in the same class, tells: where drives go wrong each by itself, the
+//! couples of two drives are as many as the product of these numbers has it, whatever share of the places is prone to it. Where that gives
+//! the couples of new a larger share than an even one, it counts instead. A class of its own has no drives that depart alone.
+//!
 //! Chance may strike any class, so the classes share the error. With n the couples of a class and p its p-value, s is the least p · n
 //! of all classes. Then P(min p · n ≤ s) ≤ Σ P(p ≤ s/n) over the classes, whatever their dependence (Boole), and P(p ≤ s/n) is zero
 //! for a class whose p can never be so small (Tarone 1990), else s/n at most. So the sum of s/n over the classes that can reach it is a
@@ -20,20 +25,69 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::cause::Likeness;
 use super::cause::{likeness, names};
 use super::engine::{Compared, Engine};
+use super::matching::Signature;
 use super::matching::{Feature, Seen};
 use super::noise::binomial_tail;
-use super::patterns::Apart;
+use super::patterns::{Apart, pairs_of};
+use super::scan::mix;
 use super::strays::Tag;
 use super::units::{Place, Stretches, Units};
 use super::{Couples, Statistics};
 
 /// Entries held of all classes of one family; beyond, half the classes are given up, by their hash.
-const ENTRIES_MAX: usize = 1 << 17;
+const ENTRIES_MAX: usize = 1 << 18;
 
 /// Bits by which keys and causes are told apart within a class: a class holds few of them, and those that fall together are one unit.
 const UNIT_BITS: u32 = 12;
+
+/// Bits of the places at which departures of single drives are counted.
+const ALONE_BITS: u32 = 20;
+
+/// Departures that each drive is taken to have beside those that were seen, so that few of them say little.
+const ALONE_LEAST: f64 = 3.0;
+
+/// How often each drive departs alone from all others, by class, in all patterns. Classes that fall together count as one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Alone(Vec<u32>);
+
+impl Alone {
+    /// Notes that `drive` departs alone in the way of `class`.
+    pub(super) fn note(&mut self, class: u64, drive: usize) {
+        if self.0.is_empty() {
+            self.0.resize(1 << ALONE_BITS, 0);
+        }
+        let times = &mut self.0[Self::place(hash(class), drive)];
+        *times = times.saturating_add(1);
+    }
+
+    fn place(class: u64, drive: usize) -> usize {
+        (mix(class, drive as u64) >> (u64::BITS - ALONE_BITS)) as usize
+    }
+
+    /// Share of the couples of a class, by its hash, that is the two of `way` by what of `drives` departs alone; at least an even one. A
+    /// standard error is added to the two: what is estimated must not prove by its own error.
+    fn share(&self, class: u64, way: u16, drives: u64) -> f64 {
+        let even = 1.0 / pairs_of(drives).max(1) as f64;
+        let seen = |drive: usize| f64::from(self.0.get(Self::place(class, drive)).copied().unwrap_or_default());
+        let is_of_way = |drive: usize| drive == usize::from(way >> 8) || drive == usize::from(way & 0xff);
+        let rate = |drive: usize| {
+            let seen = seen(drive);
+            seen + ALONE_LEAST + if is_of_way(drive) { seen.sqrt() } else { 0.0 }
+        };
+        let rates = (0..drives as usize).map(rate);
+        let (all, squares) = rates.fold((0.0, 0.0), |(all, squares), rate| (all + rate, squares + rate * rate));
+        let [one, other] = [way >> 8, way & 0xff].map(|drive| rate(usize::from(drive)));
+        (one * other / ((all * all - squares) / 2.0)).max(even)
+    }
+}
+
+/// Hash by which a class is told from others.
+fn hash(class: u64) -> u64 {
+    xxh3_64(&class.to_le_bytes())
+}
 
 /// Couples of one pattern, by class; what is one piece of evidence is told by steps.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +119,7 @@ impl Told {
 impl Classes {
     /// Notes a couple of `class`, as `way`; returns how many entries more are held.
     pub(super) fn note(&mut self, way: u16, class: u64, place: Place, told: Told) -> usize {
-        let class = xxh3_64(&class.to_le_bytes());
+        let class = hash(class);
         if class.leading_zeros() < told.zeros {
             return 0;
         }
@@ -89,17 +143,21 @@ impl Classes {
         }
     }
 
-    /// Tests whether `way`, one of `ways`, is seen too often in any class; none where there is no class.
-    pub(super) fn test(&self, (way, ways): (u16, u64), stretches: Stretches) -> Option<Couples> {
-        let share = 1.0 / ways.max(1) as f64;
-        let votes = self.0.values().map(|units| (units, units.votes(way))).filter(|(_, (_, any))| *any > 0);
-        let votes: Vec<(&Units, (u64, u64))> = votes.collect();
+    /// Tests whether `way`, two of `drives`, is seen too often in any class; none where there is no class.
+    pub(super) fn test(&self, (way, drives): (u16, u64), alone: &Alone, stretches: Stretches) -> Option<Couples> {
+        let ways = pairs_of(drives).max(1);
+        let even = 1.0 / ways as f64;
+        let votes = self.0.iter().map(|(class, units)| (*class, units, units.votes(way)));
+        let votes: Vec<(u64, &Units, (u64, u64))> = votes.filter(|(_, _, (_, any))| *any > 0).collect();
         let mut found: Option<Couples> = None;
         let mut least = f64::INFINITY;
-        for (units, (new, any)) in &votes {
+        for (class, units, (new, any)) in &votes {
+            let share = alone.share(*class, way, drives);
             let counted = binomial_tail(*any, share, *new);
             // By pieces of evidence it is no less: most classes need no closer look.
             if counted * (*any as f64) < least {
+                // Of fewer ways each is likelier: a larger share, rounded up.
+                let ways = if share > even { ((1.0 / share) as u64).max(1) } else { ways };
                 let p_value = counted.max(units.p_by_step(way, ways, stretches));
                 if p_value * (*any as f64) < least {
                     least = p_value * *any as f64;
@@ -108,10 +166,10 @@ impl Classes {
             }
         }
         // The least p that a class can have: all of it new's, in each of its pieces of evidence.
-        let part = |(units, (_, any)): &(&Units, (u64, u64))| {
+        let part = |(_, units, (_, any)): &(u64, &Units, (u64, u64))| {
             let part = least / *any as f64;
             // A hair more, as rounding may lift the least p above the very limit.
-            let reaches = |pieces: u64| libm::pow(share, pieces as f64) <= part * (1.0 + 1e-9);
+            let reaches = |pieces: u64| libm::pow(even, pieces as f64) <= part * (1.0 + 1e-9);
             let may = reaches(*any) && reaches(units.pieces_by_step(stretches) as u64);
             if may { part } else { 0.0 }
         };
@@ -148,31 +206,41 @@ impl Engine<'_> {
                         self.note(finding, (&sides[0], &sides[one]), Tag::Apart(apart));
                     }
                 }
-                self.note_couple(sides, (0, apart), &feature, compared);
             }
-            if let [one, other] = first[..] {
-                let apart = Apart { drives: (one as u8, other as u8), place };
-                self.note_couple(sides, (others[0], apart), &feature, compared);
+            for (camp, from) in [(&others, first.first()), (&first, others.first())] {
+                let (Some(one), Some(from)) = (camp.first(), from) else { continue };
+                if camp.len() > 2 {
+                    continue;
+                }
+                for (signature, alike) in self.departing(sides, (*from, *one), &feature, compared) {
+                    match camp[..] {
+                        [one, other] => {
+                            let couple = Apart { drives: (one as u8, other as u8), place };
+                            self.tally.patterns.couple(signature, couple, alike);
+                        }
+                        _ => self.tally.patterns.alone(*one, alike),
+                    }
+                }
             }
         }
     }
 
-    /// Notes a couple that departs from what the drive `from` says, as all others do.
+    /// What the drive `one` says against `from`, of which all others are: the class of its departing.
     ///
-    /// Its class must not depend on whose couple it is, not even where new does something else that is no difference. So there is none
-    /// where values agree that do not say the same, nor in arrays and bytes, nor where drives wrote more or fewer outputs of the
-    /// identity; and none of an output that is there or not.
-    fn note_couple(
-        &mut self,
+    /// It must not depend on whose it is, not even where new does something else that is no difference. So there is none where values
+    /// agree that do not say the same, nor in arrays and bytes, nor where drives wrote more or fewer outputs of the identity; and
+    /// none of an output that is there or not.
+    fn departing<'c>(
+        &self,
         sides: &[Vec<Seen>],
-        (from, couple): (usize, Apart),
+        (from, one): (usize, usize),
         feature: &Feature,
-        compared: &Compared,
-    ) {
+        compared: &'c Compared,
+    ) -> Vec<(&'c Signature, Likeness)> {
+        let mut found = Vec::new();
         if sides.iter().any(|side| side.len() != sides[0].len()) {
-            return;
+            return found;
         }
-        let one = usize::from(couple.drives.0);
         let mut seen = BTreeSet::new();
         for finding in &compared.departing(from, one).findings {
             let signature = &finding.signature;
@@ -184,9 +252,10 @@ impl Engine<'_> {
             let values = old.value().zip(new.value()).filter(|_| is_exact);
             let alike = values.and_then(|(old, new)| likeness(path, old, new));
             if let Some(alike) = alike.filter(|_| seen.insert(signature.beyond_precision())) {
-                self.tally.patterns.couple(signature, couple, alike);
+                found.push((signature, alike));
             }
         }
+        found
     }
 }
 
@@ -207,7 +276,10 @@ mod tests {
 
     /// Both drives of new, and the couples of two drives of old and two of new.
     const NEW: u16 = 2 << 8 | 3;
-    const WAYS: u64 = 6;
+    const DRIVES: u64 = 4;
+
+    /// Both families of classes, and what departs alone in them.
+    type Families = [(Classes, Alone); 2];
 
     fn drawn(seed: u64, what: [u64; 3]) -> u64 {
         xxh3_64(&what.iter().fold(mix(seed, 17), |all, next| mix(all, *next)).to_le_bytes())
@@ -218,26 +290,29 @@ mod tests {
     }
 
     /// Tests by what changed, and by what it became.
-    fn tested(families: &[Classes; 2]) -> [Option<Couples>; 2] {
-        [0, 1].map(|family| families[family].test((NEW, WAYS), STRETCHES))
+    fn tested(families: &Families) -> [Option<Couples>; 2] {
+        families.each_ref().map(|(classes, alone)| classes.test((NEW, DRIVES), alone, STRETCHES))
     }
 
-    fn note(families: &mut [Classes; 2], way: u16, classes: [u64; 2], place: Place) {
-        for (family, class) in families.iter_mut().zip(classes) {
+    fn note(families: &mut Families, way: u16, classes: [u64; 2], place: Place) {
+        for ((family, _), class) in families.iter_mut().zip(classes) {
             family.note(way, class, place, Told::default());
         }
     }
 
     /// Classes of what four drives say of numbers: by how much each is wrong.
-    fn classes(wrong: impl Fn(u64, u64) -> i64) -> [Classes; 2] {
-        let mut classes = <[Classes; 2]>::default();
+    fn classes(wrong: impl Fn(u64, u64) -> i64) -> Families {
+        let mut classes = Families::default();
         for number in 0..OUTPUTS {
             let said: Vec<i64> = (0..4).map(|drive| wrong(drive, number)).collect();
             let Some([first, others]) = camps(4, |one, other| said[one] == said[other]) else { continue };
             for (couple, from) in [(&others, &first), (&first, &others)] {
-                if let [one, other] = couple[..] {
-                    let (change, value) = (said[one] - said[from[0]], number as i64 % 97 + said[one]);
-                    note(&mut classes, (one << 8 | other) as u16, [change as u64, value as u64], place(number));
+                let (Some(one), Some(from)) = (couple.first(), from.first()) else { continue };
+                let of = [(said[*one] - said[*from]) as u64, (number as i64 % 97 + said[*one]) as u64];
+                match couple[..] {
+                    [one, other] => note(&mut classes, (one << 8 | other) as u16, of, place(number)),
+                    [one] => classes.iter_mut().zip(of).for_each(|((_, alone), class)| alone.note(class, one)),
+                    _ => {}
                 }
             }
         }
@@ -251,9 +326,11 @@ mod tests {
         ManyValues,
         Bursts,
         PhasesOfADrive,
+        RateOfADrive,
     }
 
-    const ALL: [Noise; 4] = [Noise::FewValues, Noise::ManyValues, Noise::Bursts, Noise::PhasesOfADrive];
+    const ALL: [Noise; 5] =
+        [Noise::FewValues, Noise::ManyValues, Noise::Bursts, Noise::PhasesOfADrive, Noise::RateOfADrive];
 
     fn wrong(noise: Noise, seed: u64, drive: u64, number: u64) -> i64 {
         let draw = drawn(seed, [1, drive, number]);
@@ -272,6 +349,12 @@ mod tests {
                 let phase = drawn(seed, [4, drive, u64::from(place(number).stretch)]);
                 let (rate, step) = ([2, 40][phase as usize % 2], 1 + (phase >> 32) as i64 % 3);
                 if strikes < rate { step } else { 0 }
+            }
+            // A drive goes wrong throughout at a rate of its own, at a third of all places.
+            Noise::RateOfADrive => {
+                let rate = [6, 9, 14, 21][drawn(seed, [6, drive, 0]) as usize % 4];
+                let is_prone = drawn(seed, [7, 0, number]).is_multiple_of(3);
+                i64::from(is_prone && strikes < rate)
             }
             Noise::FewValues | Noise::ManyValues => 0,
         }
@@ -317,7 +400,7 @@ mod tests {
     #[test]
     fn a_class_counts_by_itself_and_weighs_by_its_couples() {
         let of = |couples: &[(u64, u64, u64)]| {
-            let mut classes = <[Classes; 2]>::default();
+            let mut classes = Families::default();
             for (class, new, others) in couples {
                 for at in 0..new + others {
                     let way = if at < *new { NEW } else { [1, 2, 3, 1 << 8 | 2, 1 << 8 | 3][at as usize % 5] };
@@ -342,7 +425,7 @@ mod tests {
     #[test]
     fn couples_of_one_stretch_or_one_key_are_one_piece_of_evidence() {
         for (apart, unit, pieces) in [(2, None, 1), (0, None, 1), (200, Some(5 << 60), 1), (200, None, 10)] {
-            let mut classes = <[Classes; 2]>::default();
+            let mut classes = Families::default();
             for number in 0..10 {
                 note(&mut classes, NEW, [1, 1], Place { unit, ..place(100 + number * apart) });
             }
@@ -362,7 +445,7 @@ mod tests {
             let entries = classes.0.values().map(Units::entries).sum::<usize>();
             assert!(entries == told.entries && entries <= ENTRIES_MAX && entries > ENTRIES_MAX / 4, "{entries}");
             let votes = classes.0.iter().map(|(class, units)| (*class, units.votes(NEW))).collect::<Vec<_>>();
-            (votes, classes.test((NEW, WAYS), STRETCHES))
+            (votes, classes.test((NEW, DRIVES), &Alone::default(), STRETCHES))
         };
         let forth = held(&mut (0..200_000));
         assert!(forth.0.iter().all(|(_, votes)| *votes == (2, 2)), "what is left is whole");

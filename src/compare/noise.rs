@@ -180,8 +180,12 @@ fn shared(test: &Statistics) -> impl Iterator<Item = (f64, f64)> {
 
 /// Joins the tests of a pattern. Which of them take place does not depend on which drives are those of new.
 fn joined(by_count: f64, test: &Statistics) -> f64 {
-    let left = 1.0 - shared(test).map(|(_, share)| share).sum::<f64>();
-    shared(test).map(|(p, share)| p / share).fold(by_count / left, f64::min).min(1.0)
+    shared(test).map(|(p, share)| p / share).fold(by_count / left(test), f64::min).min(1.0)
+}
+
+/// The share of a pattern's error that the count has.
+fn left(test: &Statistics) -> f64 {
+    1.0 - shared(test).map(|(_, share)| share).sum::<f64>()
 }
 
 /// Judges one test by its adjusted p-value, by what came back when new was driven again, and by what old shows of itself.
@@ -200,7 +204,8 @@ pub(super) fn judge(test: &Statistics) -> Judged {
         return judged;
     }
     judged.unjudgeable = test.odd_all > test.odd_any;
-    let is_shared = shared(test).any(|(p, _)| is_small(Some(p)));
+    let shares = shared(test).map(|(_, share)| share).sum::<f64>();
+    let is_shared = shared(test).any(|(p, share)| p <= FALSE_DISCOVERIES * share / shares);
     let settled = test.recurred.is_some_and(|recurred| is_chance(recurred, chance_recurrences)) && !is_shared;
     // Old against itself shows the same: chance explains it where new is never odd alone, or where what only new showed did
     // not come back more often than chance would have it.
@@ -272,7 +277,7 @@ pub(super) struct Sufficient {
 pub(super) fn sufficient(test: &Statistics, tests: usize) -> Option<Sufficient> {
     let rate = test.noise_rate.filter(|_| test.recurred.is_some_and(|recurred| recurred > 0) && test.odd_new > 0)?;
     let unsteady = rate * test.compared as f64;
-    let limit = FALSE_DISCOVERIES / tests.max(1) as f64;
+    let limit = FALSE_DISCOVERIES / tests.max(1) as f64 * left(test);
     // With k drives of old the p-value is (1/(k+1)) to the power of the identities on which new is odd.
     // A hair more, as rounding may lift a p-value at the very limit above it.
     let drives = (libm::pow(1.0 / limit, 1.0 / test.odd_new as f64) - 1.0 + 1e-9).ceil() as u64;

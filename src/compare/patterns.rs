@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cause;
 use super::cause::Likeness;
-use super::couples::{Classes, Told};
+use super::couples::{Alone, Classes, Told};
 use super::matching::{Finding, Seen, Signature};
 use super::noise::Counts;
 use super::units::{Place, Stretches, UNITS_IN_ALL_MAX, Units};
@@ -72,6 +72,8 @@ pub(super) struct Patterns {
     tallies: Vec<Tally>,
     units: usize,
     told: [Told; 2],
+    /// Which drive departs alone from all others, and in which way.
+    alone: [Alone; 2],
     /// Outputs that are held against those that differ.
     pub(super) draw: cause::Draw,
 }
@@ -197,6 +199,13 @@ impl Patterns {
         }
     }
 
+    /// Counts an identity on which one drive departs alone from all others, as `alike` says.
+    pub(super) fn alone(&mut self, drive: usize, alike: Likeness) {
+        for (alone, class) in self.alone.iter_mut().zip([alike.change, alike.value]) {
+            alone.note(class, drive);
+        }
+    }
+
     /// Makes one pattern of the numbers at a path, where not all of them are equal up to their precision: whoever changes a
     /// formula hits here and there upon a rounded number.
     fn fold_precision(&mut self) {
@@ -216,10 +225,10 @@ impl Patterns {
     /// Ends counting: every signature that was seen, in order.
     pub(super) fn finish(mut self, judge: Judge) -> impl Iterator<Item = (Signature, Tally)> {
         self.fold_precision();
-        let (numbers, mut tallies) = (self.numbers, self.tallies);
+        let (numbers, mut tallies, alone) = (self.numbers, self.tallies, self.alone);
         numbers.into_iter().map(move |(signature, number)| {
             let mut tally = std::mem::take(&mut tallies[number]);
-            tally.count_units(judge);
+            tally.count_units(judge, &alone);
             (signature, tally)
         })
     }
@@ -227,7 +236,7 @@ impl Patterns {
 
 impl Tally {
     /// Counts who is odd, and which two, unit by unit.
-    fn count_units(&mut self, judge: Judge) {
+    fn count_units(&mut self, judge: Judge, alone: &[Alone; 2]) {
         let Judge { drive, drives, stretches } = judge;
         let (odd, pairs) = (std::mem::take(&mut self.odd), std::mem::take(&mut self.pairs));
         let couples = std::mem::take(&mut self.couples);
@@ -238,9 +247,9 @@ impl Tally {
             self.counts.p_by_stretch = Some(odd.p_by_stretch(drive as u16, drives as u64));
             self.counts.p_pairs_by_stretch = Some(pairs.p_by_stretch(both, pairs_of(drives as u64)));
             // The second drive of new is one more.
-            let ways = pairs_of(drives as u64 + 1);
+            let of = (both, drives as u64 + 1);
             [self.counts.by_change, self.counts.by_value] =
-                couples.map(|classes| classes.test((both, ways), stretches));
+                [0, 1].map(|family| couples[family].test(of, &alone[family], stretches));
         }
     }
 

@@ -405,8 +405,18 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
         warnings.extend(timing::worse_without_gate(facts, gates));
     }
     warnings.extend(lagging::without_gate(facts, gates, bounds));
-    warnings.extend(strayed.into_iter().map(|(_, sentence)| format!("{sentence}: its figures of time do not count")));
+    warnings.extend(without_times(&strayed));
     warnings
+}
+
+/// Says once which drives strayed from their schedule: what holds up one of those that run beside each other holds up most of them.
+fn without_times(strayed: &[(String, String)]) -> Option<String> {
+    let ((_, first), others) = strayed.split_first()?;
+    let names: Vec<&str> = others.iter().map(|(drive, _)| drive.as_str()).collect();
+    Some(match names[..] {
+        [] => format!("{first}: its figures of time do not count"),
+        _ => format!("{first}, as did the replay into {}: their figures of time do not count", names.join(", ")),
+    })
 }
 
 /// Paths on which all drives differ, where only a default gate stands over them.

@@ -43,10 +43,14 @@ impl ReadColumns {
 /// Whether hashes of values are those of the values beside them: whoever writes a file anew, perhaps with other values, says so in
 /// its footer.
 fn has_hashes(metadata: &ParquetMetaData) -> bool {
-    let about = metadata.file_metadata();
-    let is_ours = about.created_by().is_some_and(|writer| writer.starts_with("rehearsal version "));
-    let column = about.schema_descr().columns().iter().find(|column| column.path().string() == HASHES);
-    is_ours && column.is_some_and(|column| column.physical_type() == Type::INT64)
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let column = columns.iter().find(|column| column.path().string() == HASHES);
+    is_ours(metadata) && column.is_some_and(|column| column.physical_type() == Type::INT64)
+}
+
+/// Whether the footer says that Rehearsal wrote the file.
+fn is_ours(metadata: &ParquetMetaData) -> bool {
+    metadata.file_metadata().created_by().is_some_and(|writer| writer.starts_with("rehearsal version "))
 }
 
 /// Leaves of columns that may well hold nothing in a whole file, by what says so.
@@ -61,9 +65,12 @@ const MAY_BE_EMPTY: [(&str, &str); 8] = [
     ("malformed", "malformed"),
 ];
 
-/// Whether the footer says that no row has anything there.
+/// Whether the footer says that no row has anything there. Of what another tool wrote, all is read: it may be refused.
 fn is_empty(metadata: &ParquetMetaData, column: &str) -> bool {
     let Some((_, leaf)) = MAY_BE_EMPTY.iter().find(|(name, _)| *name == column) else { return false };
+    if !is_ours(metadata) {
+        return false;
+    }
     let is_empty_in = |group: &RowGroupMetaData| {
         let mut leaves = group.columns().iter();
         let leaf = leaves.find(|chunk| chunk.column_path().string() == *leaf);

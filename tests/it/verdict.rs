@@ -901,6 +901,11 @@ fn off_schedule_voids_gates_on_timing_and_nothing_else() {
     let judgement = check(&strayed, "", Agree, "no gate failed");
     assert!(judgement.warnings[0].starts_with("the replay into new ran off its schedule (p99 lateness 60ms"));
     assert_eq!(off_schedule(&strayed.endings, FidelityBounds::default()).len(), 1);
+    // Said once for all that strayed.
+    let judgement = check(&strayed.late("old", 70_000, 0.0), "", Agree, "no gate failed");
+    let said: Vec<&String> = judgement.warnings.iter().filter(|said| said.contains("off its schedule")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with(", as did the replay into old: their figures of time do not count"), "{said:?}");
 }
 
 #[test]
