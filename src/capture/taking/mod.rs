@@ -8,6 +8,7 @@ mod taken;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(in crate::capture) fn take(
     if let Ok(Ran::To(CaptureEnding::Ended | CaptureEnding::Stopped | CaptureEnding::TimeOver)) = ending {
         taking.tell_held_back(settings, progress);
     }
+    // Written while the cluster is asked: what was taken stands, whatever the answer.
+    let ending = ending.and_then(|ran| taking.hand_over().map(|()| ran));
     let ending = taking.judge(ending, out, &mut notes);
     notes.append(&mut taking.notes);
     let mut sealed = taking.progress(CaptureStep::Sealed);
@@ -147,15 +150,13 @@ pub(in crate::capture) fn take(
 
 /// Does `work` on a thread of its own, and looks what there is to tell while it lasts: a store may take minutes.
 fn meanwhile<T: Send>(work: impl FnOnce() -> T + Send, mut look: impl FnMut()) -> T {
-    let waiting = thread::current();
     thread::scope(|scope| {
+        let (working_on, ended) = sync_channel::<()>(0);
         let working = scope.spawn(move || {
-            let done = work();
-            waiting.unpark();
-            done
+            let _open_until_done = working_on;
+            work()
         });
-        while !working.is_finished() {
-            thread::park_timeout(POLL_WAIT);
+        while ended.recv_timeout(POLL_WAIT) == Err(RecvTimeoutError::Timeout) {
             look();
         }
         working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -561,10 +562,13 @@ impl<'c> Taking<'c> {
     }
 
     fn checkpoint(&mut self) -> Result<(), CaptureError> {
-        if !self.batch.is_empty() {
-            self.writer.write(self.batch.finish())?;
-        }
+        self.hand_over()?;
         self.writer.checkpoint()
+    }
+
+    /// Hands over what was taken and waits for others.
+    fn hand_over(&mut self) -> Result<(), CaptureError> {
+        if self.batch.is_empty() { Ok(()) } else { self.writer.write(self.batch.finish()) }
     }
 
     fn check_stall(&self, now: Duration, timeout: Duration) -> Result<(), CaptureError> {
