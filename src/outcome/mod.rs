@@ -11,7 +11,6 @@ mod deliveries;
 mod ending;
 mod flags;
 mod gauges;
-mod input;
 mod isolation;
 mod open;
 mod outputs;

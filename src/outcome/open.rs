@@ -19,12 +19,12 @@ use parquet::schema::types::SchemaDescriptor;
 use super::batch::phase;
 use super::columns::Columns;
 use super::deliveries::{DeliveryBatches, Names};
-use super::input::Input;
 use super::read_columns::ReadColumns;
 use super::table::failed;
 use super::words::Words;
 use super::{EndingReport, Gauge, OutcomeError, Output, OutputBatch, Touches, gauges};
 use crate::plan::Phase;
+use crate::recording::ParquetInput;
 
 /// Columns of outputs that are read as texts, many rows of which have the same one.
 const TEXTS: [&str; 6] = ["topic", "phase", "channel", "cause_topic", "cause_by", "malformed"];
@@ -340,7 +340,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn open(path: PathBuf) -> Result<Self, OutcomeError> {
-        let file = Input::open(&path).map_err(|source| OutcomeError::io(&path, source))?;
+        let file = ParquetInput::open(&path).map_err(|source| OutcomeError::io(&path, source))?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(&path, error))?;
         Ok(Self { path, metadata })
@@ -426,8 +426,8 @@ impl Opened {
         })
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<Input>, OutcomeError> {
-        let file = Input::open(&self.path).map_err(|source| OutcomeError::io(&self.path, source))?;
+    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<ParquetInput>, OutcomeError> {
+        let file = ParquetInput::open(&self.path).map_err(|source| OutcomeError::io(&self.path, source))?;
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone()))
     }
 

@@ -24,6 +24,7 @@ mod location;
 mod lookup;
 mod manifest;
 mod opened;
+mod parquet_input;
 mod rebuild;
 mod recover;
 mod same;
@@ -59,6 +60,7 @@ pub use manifest::{
     Source, TimeSpan, TopicSource,
 };
 pub use opened::{Partition, Recording};
+pub(crate) use parquet_input::ParquetInput;
 pub use rebuild::Rebuilt;
 pub use same::{Differing, EventDifference, same_events};
 pub use schema::Columns;

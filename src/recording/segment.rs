@@ -1,9 +1,7 @@
 //! One segment as it is read.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::batch::check_column;
 use super::coverage::{Coverage, Tracker};
+use super::parquet_input::{ParquetInput, ReadFrom};
 use super::schema::{self, Columns};
 use super::segment_writer::hex;
 use super::store::{StoredFile, StoredRead};
@@ -146,7 +145,7 @@ impl Segment {
             fields.iter().enumerate().filter(|(_, field)| columns.includes(field.name())).map(|(index, _)| index);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let input = match &self.input {
-            local @ SegmentFile::Local { .. } => local.clone(),
+            local @ SegmentFile::Local(_) => local.clone(),
             SegmentFile::Stored(file) => {
                 let wanted = self.wanted(group, rows.as_ref(), &mask);
                 let wanting = file.wanting(&wanted).map_err(RecordingError::file("read", &self.path))?;
@@ -277,7 +276,7 @@ impl Iterator for SegmentBatches {
 #[derive(Debug, Clone)]
 pub(super) enum SegmentFile {
     /// On the disk.
-    Local { file: Arc<File>, bytes: u64 },
+    Local(ParquetInput),
     /// In a store.
     Stored(StoredFile),
 }
@@ -287,15 +286,13 @@ const HASHED_BYTES: usize = 256 << 10;
 
 impl SegmentFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self::Local { file: Arc::new(file), bytes })
+        ParquetInput::open(path).map(Self::Local)
     }
 
     /// Its length.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Local { bytes, .. } => *bytes,
+            Self::Local(file) => file.len(),
             Self::Stored(file) => file.bytes(),
         }
     }
@@ -304,8 +301,8 @@ impl SegmentFile {
     fn sha256(&self) -> io::Result<String> {
         let mut hash = Sha256::new();
         match self {
-            Self::Local { file, .. } => {
-                let mut read = ReadFrom { file: Arc::clone(file), at: 0 };
+            Self::Local(file) => {
+                let mut read = file.reader(0);
                 let mut buffer = vec![0; HASHED_BYTES];
                 loop {
                     match read.read(&mut buffer)? {
@@ -322,7 +319,7 @@ impl SegmentFile {
     /// Takes the error of the store behind an error of Parquet's, which has only its text.
     fn failure(&self) -> Option<io::Error> {
         match self {
-            Self::Local { .. } => None,
+            Self::Local(_) => None,
             Self::Stored(file) => file.failure(),
         }
     }
@@ -339,20 +336,14 @@ impl ChunkReader for SegmentFile {
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         Ok(match self {
-            Self::Local { file, .. } => {
-                SegmentRead::Local(BufReader::new(ReadFrom { file: Arc::clone(file), at: start }))
-            }
+            Self::Local(file) => SegmentRead::Local(file.get_read(start)?),
             Self::Stored(file) => SegmentRead::Stored(BufReader::new(file.reader(start))),
         })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<bytes::Bytes> {
         match self {
-            Self::Local { file, .. } => {
-                let mut buffer = vec![0; length];
-                file.read_exact_at(&mut buffer, start)?;
-                Ok(buffer.into())
-            }
+            Self::Local(file) => file.get_bytes(start, length),
             Self::Stored(file) => Ok(file.exactly(start, length).map_err(|error| file.failed(error))?),
         }
     }
@@ -371,20 +362,5 @@ impl Read for SegmentRead {
             Self::Local(read) => read.read(buffer),
             Self::Stored(read) => read.read(buffer),
         }
-    }
-}
-
-/// Reads a file from a place of its own. `File` itself would not do: its copies share one place.
-#[derive(Debug)]
-pub(super) struct ReadFrom {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for ReadFrom {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
     }
 }

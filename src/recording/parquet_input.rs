@@ -12,34 +12,35 @@ use parquet::file::reader::{ChunkReader, Length};
 
 /// A file each of whose pages costs one call of the system: `File` itself is copied, moved and closed for each.
 #[derive(Debug, Clone)]
-pub(super) struct Input {
+pub(crate) struct ParquetInput {
     file: Arc<File>,
     size_bytes: u64,
 }
 
-impl Input {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+impl ParquetInput {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size_bytes = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), size_bytes })
     }
 
-    fn from(&self, at: u64) -> ReadFrom {
+    /// Reads on from a place of its own.
+    pub(super) fn reader(&self, at: u64) -> ReadFrom {
         ReadFrom { file: Arc::clone(&self.file), at }
     }
 }
 
-impl Length for Input {
+impl Length for ParquetInput {
     fn len(&self) -> u64 {
         self.size_bytes
     }
 }
 
-impl ChunkReader for Input {
+impl ChunkReader for ParquetInput {
     type T = BufReader<ReadFrom>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(self.from(start)))
+        Ok(BufReader::new(self.reader(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -54,9 +55,9 @@ impl ChunkReader for Input {
     }
 }
 
-/// Reads on from a place in a file.
+/// Reads on from a place in a file. `File` itself would not do: its copies share one place.
 #[derive(Debug)]
-pub(super) struct ReadFrom {
+pub(crate) struct ReadFrom {
     file: Arc<File>,
     at: u64,
 }
