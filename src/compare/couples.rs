@@ -18,8 +18,8 @@
 //! Chance may strike any class, so the classes share the error. With n the couples of a class and p its p-value, s is the least p · n
 //! of all classes. Then P(min p · n ≤ s) ≤ Σ P(p ≤ s/n) over the classes, whatever their dependence (Boole), and P(p ≤ s/n) is zero
 //! for a class whose p can never be so small (Tarone 1990), else s/n at most. So the sum of s/n over the classes that can reach it is a
-//! p-value: where n stands for weights, which is fair as no n depends on whose couples they are, a class of thousands that chance
-//! makes takes next to nothing from a class of ten.
+//! p-value: where n stands for weights, which is fair as n counts couples whoever they are, a class of thousands that chance makes
+//! takes next to nothing from a class of ten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,10 +27,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::cause::Likeness;
 use super::cause::{likeness, names};
-use super::engine::{Compared, Engine};
+use super::engine::Engine;
 use super::matching::Signature;
 use super::matching::{Feature, Seen};
 use super::noise::binomial_tail;
+use super::odd::Compared;
 use super::patterns::{Apart, pairs_of};
 use super::scan::mix;
 use super::strays::Tag;

@@ -9,9 +9,11 @@ use super::CompareError;
 use super::align::{align, longest_rise};
 use super::bounds::Bounds;
 use super::buckets::Item;
-use super::engine::{Engine, Job, What};
+use super::closely::{Job, What};
+use super::engine::Engine;
 use super::gather::{Entry, is_ordered};
 use super::order::Pair;
+use super::rules::Order;
 use super::scan::mix;
 use super::sorted::{Part, Sorted, Sorter};
 use super::state::Way;
@@ -303,7 +305,7 @@ impl Engine<'_> {
     }
 
     /// Compares order and last values of a subset, whose outputs stand in order of drive and sequence.
-    pub(super) fn giant_subset(&mut self, group: &Part<'_, Entry>, with_order: bool) -> Result<(), CompareError> {
+    pub(super) fn giant_subset(&mut self, group: &Part<'_, Entry>) -> Result<(), CompareError> {
         let sides = sides(group, self.drives.len())?;
         if let Some(first) = sides.iter().find_map(|side| side.last) {
             self.note_key(&first);
@@ -312,7 +314,7 @@ impl Engine<'_> {
             return Ok(());
         }
         self.push_giant_final(&sides)?;
-        if with_order {
+        if self.rules.settings.order == Order::Key {
             let outputs = self.by(|entry| (said(entry), entry.drive, entry.sequence), group)?;
             let first = sides.iter().find_map(|side| side.part.each().next()).transpose()?;
             self.giant_order((&outputs, said), first, false)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use super::CompareError;
@@ -43,10 +43,7 @@ pub(super) fn one_ahead<T: Send>(
 ) -> Result<(), CompareError> {
     thread::scope(|scope| {
         let (hand, things) = sync_channel(0);
-        scope.spawn(move || {
-            // Whoever takes them stops listening at an error of its own.
-            (0..count).map(&mut make).try_for_each(|thing| hand.send(thing)).ok();
-        });
+        scope.spawn(move || (0..count).map(&mut make).any(|thing| is_last(&hand, thing)));
         things.into_iter().try_for_each(|thing| take(thing?))
     })
 }
@@ -61,10 +58,16 @@ pub(super) fn two_ahead<T: Send, U: Send>(
     thread::scope(|scope| {
         let (hand, things) = sync_channel(0);
         let (pass, refined) = sync_channel(0);
-        scope.spawn(move || (0..count).map(&mut make).try_for_each(|thing| hand.send(thing)).ok());
-        scope.spawn(move || things.into_iter().try_for_each(|thing| pass.send(thing.map(&refine))).ok());
+        scope.spawn(move || (0..count).map(&mut make).any(|thing| is_last(&hand, thing)));
+        scope.spawn(move || things.into_iter().any(|thing| is_last(&pass, thing.map(&refine))));
         refined.into_iter().try_for_each(|thing| take(thing?))
     })
+}
+
+/// Hands a thing on, and returns whether nobody wants the next: behind an error, or where whoever takes them stopped at one of its own.
+fn is_last<T>(hand: &SyncSender<Result<T, CompareError>>, thing: Result<T, CompareError>) -> bool {
+    let failed = thing.is_err();
+    hand.send(thing).is_err() || failed
 }
 
 #[cfg(test)]
