@@ -2,8 +2,8 @@
 //! new are too many, one way of departing from the others at a time.
 //!
 //! If new behaves like old, all k+2 drives are exchangeable (new was driven twice, old k times). Where the drives fall into two
-//! camps, one of them a couple, then given what both camps say each of the (k+2)(k+1)/2 couples is equally likely to be it: whatever
-//! drives change places, what is said stays. With two drives of old there are two couples, of which each departs from the other.
+//! camps, one of them a couple, then given what both camps say each of the (k+2)(k+1)/2 couples is equally likely to be it: whichever
+//! drives change places, what is said is as likely. With two drives of old there are two couples, of which each departs from the other.
 //!
 //! A couple is of a class: what it says against what the others say (see `cause::likeness`), which does not depend on whose couple it is. So
 //! given the classes, in each of them the number of couples that are new's is binomial with share 2/((k+2)(k+1)), a sixth where old
@@ -103,6 +103,11 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Of so many classes one is told.
+    fn one_in(self) -> u64 {
+        1 << self.zeros.min(63)
+    }
+
     /// Notes how many entries more are held; where they are too many, half of `all` classes are given up until they are not.
     pub(super) fn hold<'c>(&mut self, more: usize, all: impl Iterator<Item = &'c mut Classes>) {
         self.entries += more;
@@ -145,7 +150,12 @@ impl Classes {
     }
 
     /// Tests whether `way`, two of `drives`, is seen too often in any class; none where there is no class.
-    pub(super) fn test(&self, (way, drives): (u16, u64), alone: &Alone, stretches: Stretches) -> Option<Couples> {
+    pub(super) fn test(
+        &self,
+        (way, drives): (u16, u64),
+        (told, alone): (Told, &Alone),
+        stretches: Stretches,
+    ) -> Option<Couples> {
         let ways = pairs_of(drives).max(1);
         let even = 1.0 / ways as f64;
         let votes = self.0.iter().map(|(class, units)| (*class, units, units.votes(way)));
@@ -162,7 +172,13 @@ impl Classes {
                 let p_value = counted.max(units.p_by_step(way, ways, stretches));
                 if p_value * (*any as f64) < least {
                     least = p_value * *any as f64;
-                    found = Some(Couples { classes: votes.len() as u64, new: *new, any: *any, p_value });
+                    found = Some(Couples {
+                        classes: votes.len() as u64,
+                        one_in: told.one_in(),
+                        new: *new,
+                        any: *any,
+                        p_value,
+                    });
                 }
             }
         }
@@ -292,7 +308,7 @@ mod tests {
 
     /// Tests by what changed, and by what it became.
     fn tested(families: &Families) -> [Option<Couples>; 2] {
-        families.each_ref().map(|(classes, alone)| classes.test((NEW, DRIVES), alone, STRETCHES))
+        families.each_ref().map(|(classes, alone)| classes.test((NEW, DRIVES), (Told::default(), alone), STRETCHES))
     }
 
     fn note(families: &mut Families, way: u16, classes: [u64; 2], place: Place) {
@@ -446,10 +462,11 @@ mod tests {
             let entries = classes.0.values().map(Units::entries).sum::<usize>();
             assert!(entries == told.entries && entries <= ENTRIES_MAX && entries > ENTRIES_MAX / 4, "{entries}");
             let votes = classes.0.iter().map(|(class, units)| (*class, units.votes(NEW))).collect::<Vec<_>>();
-            (votes, classes.test((NEW, DRIVES), &Alone::default(), STRETCHES))
+            (votes, classes.test((NEW, DRIVES), (told, &Alone::default()), STRETCHES))
         };
         let forth = held(&mut (0..200_000));
         assert!(forth.0.iter().all(|(_, votes)| *votes == (2, 2)), "what is left is whole");
+        assert!(forth.1.is_some_and(|found| found.one_in > 1), "what was given up is told");
         assert_eq!(forth, held(&mut (0..200_000).rev()));
     }
 

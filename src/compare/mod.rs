@@ -360,6 +360,10 @@ pub struct Statistics {
 pub struct Couples {
     /// Ways of departing that were told apart.
     pub classes: u64,
+    /// Of so many ways one was looked at, whichever its hash chose: all where it is 1. More than can be held in memory prove no less,
+    /// yet a change that shows in few of them may go unproven.
+    #[serde(default = "all")]
+    pub one_in: u64,
     /// Couples of the way that says most, or units of key or cause of them, that are the two drives of new.
     pub new: u64,
     /// Couples of that way, whoever they are.
@@ -367,6 +371,10 @@ pub struct Couples {
     /// One-sided p-value over all ways: a binomial at share 2/((k+2)(k+1)) or that by stretches where it is larger, of each way, and
     /// those that could be as small by chance share the error, by the number of their couples.
     pub p_value: f64,
+}
+
+fn all() -> u64 {
+    1
 }
 
 impl Statistics {

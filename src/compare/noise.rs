@@ -461,8 +461,8 @@ mod tests {
             pairs_new: 428,
             pairs_any: 1_260,
             p_pairs_by_stretch: Some(0.3),
-            by_change: Some(Couples { classes: 3, new: 8, any: 8, p_value: 6e-7 }),
-            by_value: Some(Couples { classes: 900, new: 4, any: 6, p_value: 1.0 }),
+            by_change: Some(Couples { classes: 3, one_in: 1, new: 8, any: 8, p_value: 6e-7 }),
+            by_value: Some(Couples { classes: 900, one_in: 1, new: 4, any: 6, p_value: 1.0 }),
             ..Counts::default()
         };
         assert_eq!(one(drowned, AGAIN).standing, Standing::Proven);
@@ -470,10 +470,10 @@ mod tests {
         // Without new driven again, without couples, or with couples as chance has them, nothing is proven.
         assert_eq!(one(drowned, TWICE).standing, Standing::Suspected);
         assert_eq!(one(Counts { by_change: None, by_value: None, ..drowned }, AGAIN).standing, Standing::Noise);
-        let by_chance = Couples { classes: 3, new: 2, any: 8, p_value: 0.4 };
+        let by_chance = Couples { classes: 3, one_in: 1, new: 2, any: 8, p_value: 0.4 };
         assert_eq!(one(Counts { by_change: Some(by_chance), ..drowned }, AGAIN).standing, Standing::Noise);
         // Too little for a family of some size is suspected.
-        let few = Couples { classes: 3, new: 4, any: 4, p_value: 0.000_8 };
+        let few = Couples { classes: 3, one_in: 1, new: 4, any: 4, p_value: 0.000_8 };
         let test = measure(&Counts { by_change: Some(few), ..drowned }, AGAIN);
         let in_three = judge(&Statistics { q_value: test.p_value.map(|p| p * 3.0), ..test.clone() });
         assert_eq!(

@@ -225,10 +225,11 @@ impl Patterns {
     /// Ends counting: every signature that was seen, in order.
     pub(super) fn finish(mut self, judge: Judge) -> impl Iterator<Item = (Signature, Tally)> {
         self.fold_precision();
-        let (numbers, mut tallies, alone) = (self.numbers, self.tallies, self.alone);
+        let (numbers, mut tallies) = (self.numbers, self.tallies);
+        let (told, alone) = (self.told, self.alone);
         numbers.into_iter().map(move |(signature, number)| {
             let mut tally = std::mem::take(&mut tallies[number]);
-            tally.count_units(judge, &alone);
+            tally.count_units(judge, &told, &alone);
             (signature, tally)
         })
     }
@@ -236,7 +237,7 @@ impl Patterns {
 
 impl Tally {
     /// Counts who is odd, and which two, unit by unit.
-    fn count_units(&mut self, judge: Judge, alone: &[Alone; 2]) {
+    fn count_units(&mut self, judge: Judge, told: &[Told; 2], alone: &[Alone; 2]) {
         let Judge { drive, drives, stretches } = judge;
         let (odd, pairs) = (std::mem::take(&mut self.odd), std::mem::take(&mut self.pairs));
         let couples = std::mem::take(&mut self.couples);
@@ -249,7 +250,7 @@ impl Tally {
             // The second drive of new is one more.
             let of = (both, drives as u64 + 1);
             [self.counts.by_change, self.counts.by_value] =
-                [0, 1].map(|family| couples[family].test(of, &alone[family], stretches));
+                [0, 1].map(|family| couples[family].test(of, (told[family], &alone[family]), stretches));
         }
     }
 

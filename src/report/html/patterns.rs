@@ -163,6 +163,11 @@ fn sentence(fragment: &str) -> String {
     format!("{first}{}.", letters.as_str())
 }
 
+/// Says which of all ways were looked at, where not all were.
+fn some_of(one_in: u64) -> String {
+    if one_in > 1 { format!(" (too many for memory: one way in {one_in} was looked at)") } else { String::new() }
+}
+
 /// Says what stands behind a standing.
 fn statistics(pattern: &Pattern, noisy: &str) -> String {
     if pattern.expected_by.is_some() && pattern.statistics.p_value.is_none() {
@@ -231,8 +236,9 @@ fn statistics(pattern: &Pattern, noisy: &str) -> String {
         if let Some(couples) = couples {
             let _ = write!(
                 text,
-                " Of {} in which two drives depart together from all others, told apart {what}, one shows at {}, at {} of them both of new: p {}.",
+                " Of {} in which two drives depart together from all others, told apart {what}{}, one shows at {}, at {} of them both of new: p {}.",
                 counted(couples.classes, "way", "ways"),
+                some_of(couples.one_in),
                 count(couples.any),
                 count(couples.new),
                 probability(couples.p_value)

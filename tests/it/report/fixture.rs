@@ -569,8 +569,8 @@ fn suspicion() -> Pattern {
             pairs_new: Some(0),
             pairs_any: Some(2),
             p_pairs: Some(1.0),
-            couples_by_change: Some(Couples { classes: 3, new: 0, any: 2, p_value: 1.0 }),
-            couples_by_value: Some(Couples { classes: 1, new: 1, any: 4, p_value: 0.518 }),
+            couples_by_change: Some(Couples { classes: 3, one_in: 1, new: 0, any: 2, p_value: 1.0 }),
+            couples_by_value: Some(Couples { classes: 1, one_in: 4, new: 1, any: 4, p_value: 0.518 }),
             ..Statistics::default()
         },
         first: Some(Sighting {
