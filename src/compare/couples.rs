@@ -464,10 +464,10 @@ mod tests {
             let votes = classes.0.iter().map(|(class, units)| (*class, units.votes(NEW))).collect::<Vec<_>>();
             (votes, classes.test((NEW, DRIVES), (told, &Alone::default()), STRETCHES))
         };
-        let forth = held(&mut (0..200_000));
+        let forth = held(&mut (0..400_000));
         assert!(forth.0.iter().all(|(_, votes)| *votes == (2, 2)), "what is left is whole");
         assert!(forth.1.is_some_and(|found| found.one_in > 1), "what was given up is told");
-        assert_eq!(forth, held(&mut (0..200_000).rev()));
+        assert_eq!(forth, held(&mut (0..400_000).rev()));
     }
 
     #[test]
