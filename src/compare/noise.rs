@@ -183,8 +183,15 @@ fn joined(by_count: f64, test: &Statistics) -> f64 {
     shared(test).map(|(p, share)| p / share).fold(by_count / left(test), f64::min).min(1.0)
 }
 
+/// The largest p-value by which the count alone proves a change beside `family` other tests. Where new was driven again, what both
+/// drives of new agree on is tested as well and takes its share of the error, as it does wherever the change shows twice.
+pub(super) fn limit_of_count(family: usize, drives: Drives) -> f64 {
+    let shared = if drives.new_again { SHARE_OF_PAIRS + 2.0 * SHARE_OF_COUPLES } else { 0.0 };
+    FALSE_DISCOVERIES / (family as f64 + 1.0) * (1.0 - shared)
+}
+
 /// The share of a pattern's error that the count has.
-fn left(test: &Statistics) -> f64 {
+pub(super) fn left(test: &Statistics) -> f64 {
     1.0 - shared(test).map(|(_, share)| share).sum::<f64>()
 }
 
