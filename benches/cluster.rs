@@ -93,8 +93,9 @@ fn driven(cluster: &Cluster, recording: &Recording, plan: &Plan, out: &Path) -> 
     let command = ["sh", "-c", "echo ready; exec sleep 600"].map(str::to_owned);
     let build = BuildSettings { command: command.into(), ..BuildSettings::default() };
     let build = build.check_for("new", Path::new("."), Transport::Kafka)?;
+    let properties = std::env::var("REHEARSAL_BENCH_PROPERTIES").unwrap_or_default();
     let text = format!(
-        "transport = 'kafka'\nbroker = '{}'\noutputs = ['out']\nfinished = 'quiet'\nready = {{ line = 'ready' }}\nsettle = '1ms'",
+        "transport = 'kafka'\nbroker = '{}'\noutputs = ['out']\nfinished = 'quiet'\nready = {{ line = 'ready' }}\nsettle = '1ms'\nproperties = {{ {properties} }}",
         cluster.brokers
     );
     let rules = toml::from_str::<DriveSettings>(&text)?.check()?;
