@@ -83,6 +83,7 @@ pub fn check_rules(
     made: &dyn Fn(u64),
     spill: &SpillSpace,
 ) -> Result<RulesCheck, CompareError> {
+    let rules = &*rules.for_drives([drive]);
     let watched = Watched::all([drive], rules, spill);
     let drive: &dyn Drive = &watched[0];
     let outputs = readable(drive, |_, _| {})?;

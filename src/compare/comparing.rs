@@ -81,6 +81,7 @@ fn compare_bounded(
     if old.is_empty() || new.is_empty() {
         return Err(CompareError::NoDrive { build: if old.is_empty() { "old" } else { "new" } });
     }
+    let rules = &*rules.for_drives(old.iter().chain(new).copied());
     // Production cannot be driven again: what new differs from itself by says what the noise is, however often it was driven.
     let turned = rules.is_turned();
     let taken = if turned { new.len() } else { 2 };

@@ -9,11 +9,17 @@ use super::scan::mix;
 use crate::outcome::{CauseBy, CauseView, Channel, Ending, Outcome, Output, OutputBatches, Receipt};
 use crate::plan::Phase;
 use crate::recording::{Columns, Coordinate, Partition, Place, Recording};
+use crate::schema::SchemaText;
 
 /// A drive to compare: an [`Outcome`] on disk, or outputs in memory ([`Remembered`]). Drives are read side by side.
 pub trait Drive: Sync {
     /// How it ended.
     fn ending(&self) -> Ending;
+
+    /// Schemas that describe values of this drive alone, as its own registry numbered them.
+    fn schemas(&self) -> &[SchemaText] {
+        &[]
+    }
 
     /// Shows every output to `take`, in order of sequence; headers in `ignored` are left out of [`Row::headers`].
     ///
@@ -130,6 +136,10 @@ fn show(
 impl Drive for Outcome {
     fn ending(&self) -> Ending {
         Outcome::ending(self).ending
+    }
+
+    fn schemas(&self) -> &[SchemaText] {
+        Outcome::ending(self).registry.as_ref().map_or(&[], |registry| &registry.schemas)
     }
 
     fn each(

@@ -79,6 +79,7 @@ pub fn idempotency_of_drives(
     let rules = rules.of_values();
     let new_with = &new.with[..new.with.len().min(2)];
     let all = [*old.once, *new.once].into_iter().chain(old.with.iter().copied()).chain(new_with.iter().copied());
+    let rules = rules.for_drives(all.clone());
     let watched = Watched::all(all, &rules, spill);
     let drives: Vec<&dyn Drive> = watched.iter().map(|drive| drive as &dyn Drive).collect();
     if drives.len() > 60 {

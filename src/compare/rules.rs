@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::business::Figures;
 use super::declared::{AnyOfSettings, KeyedSettings, MaskRegexSettings, NormaliseSettings, Place, TopicRules};
+use super::drives::Drive;
 use super::expected::Expectations;
 use super::golden::{Production, Side};
 use super::json::NoJson;
@@ -19,7 +20,7 @@ use super::reading::{Parted, Reading};
 use super::scan::{Scanned, Wanted, mix, scan};
 use super::shape::{Shape, Shapes};
 use crate::outcome::Channel;
-use crate::schema::Schemas;
+use crate::schema::{SchemaText, Schemas};
 use crate::settings::{SettingError, Span};
 
 /// How outputs of two builds are compared.
@@ -349,6 +350,16 @@ impl Rules {
             rules.reading.resolve(&schemas);
             rules.schemas = schemas;
         })
+    }
+
+    /// The same rules for `drives`, of which each may have schemas of its own.
+    pub(super) fn for_drives<'d>(&self, drives: impl IntoIterator<Item = &'d dyn Drive>) -> Cow<'_, Self> {
+        let texts: Vec<&SchemaText> = drives.into_iter().flat_map(Drive::schemas).collect();
+        if texts.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let schemas = self.schemas.and(texts);
+        Cow::Owned(self.clone().with_schemas(schemas))
     }
 
     /// Checks that the schemas which rules of topics name are among those of [`Rules::with_schemas`].

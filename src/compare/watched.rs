@@ -8,6 +8,7 @@ use super::drives::{Drive, Row};
 use super::rules::Rules;
 use super::threads::side_by_side;
 use crate::outcome::{Ending, Output, Receipt};
+use crate::schema::SchemaText;
 use crate::spill::SpillSpace;
 
 /// Fails where whoever lent `spill` asked to stop.
@@ -36,6 +37,10 @@ impl<'a> Watched<'a> {
 impl Drive for Watched<'_> {
     fn ending(&self) -> Ending {
         self.drive.ending()
+    }
+
+    fn schemas(&self) -> &[SchemaText] {
+        self.drive.schemas()
     }
 
     fn each(

@@ -44,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Phase;
 use crate::recording::Header;
+use crate::schema::SchemaText;
 
 /// How a drive ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -247,6 +248,10 @@ pub struct RegistryCount {
     /// Schemas beyond those that are told of one by one.
     #[serde(default)]
     pub untold: u64,
+    /// Schemas by the ids that the recording does not know: what was registered and not refused, and what the recording's schemas refer to.
+    /// They describe values that the drive wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemas: Vec<SchemaText>,
     /// Requests that were answered with an error other than that something is not there or cannot follow, by status: too large, broken,
     /// no schema.
     #[serde(default)]

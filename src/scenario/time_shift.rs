@@ -10,7 +10,7 @@ use crate::compare::{CompareError, Comparison, Drive, Row, Rules, Shifted, TimeS
 use crate::mask::{Moved, Times};
 use crate::outcome::{Ending, Outcome, Output, Receipt};
 use crate::recording::{EventView, Lens, Recording};
-use crate::schema::Schemas;
+use crate::schema::{SchemaText, Schemas};
 use crate::settings::{SettingError, Shift, Span};
 use crate::spill::SpillSpace;
 
@@ -133,7 +133,8 @@ impl ShiftRules {
         let unfit = Mutex::new(None);
         let of = |with: &[Outcome], outcome: &Outcome| -> Result<Shifted, CompareError> {
             let with: Vec<&dyn Drive> = with.iter().map(|outcome| outcome as &dyn Drive).collect();
-            shifted(&with, &Back { outcome, rules: self, unfit: &unfit }, comparison, rules, spill)
+            let schemas = self.schemas.and(Drive::schemas(outcome));
+            shifted(&with, &Back { outcome, rules: self, schemas, unfit: &unfit }, comparison, rules, spill)
         };
         let (of_old, of_new) = (of(old, old_shifted)?, of(new, new_shifted)?);
         let unfit = unfit.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -191,6 +192,7 @@ impl Lens for Later {
 struct Back<'a> {
     outcome: &'a Outcome,
     rules: &'a ShiftRules,
+    schemas: Schemas,
     unfit: &'a Mutex<Option<String>>,
 }
 
@@ -202,7 +204,7 @@ impl Back<'_> {
     /// The value shifted back; none where that changes nothing. What is no JSON holds no path, and is compared as it is.
     fn value(&self, value: Option<&[u8]>) -> Option<Vec<u8>> {
         let value = value.filter(|_| !self.rules.outputs.is_empty())?;
-        match self.rules.outputs.moved(value, &self.rules.schemas, -self.rules.by_us) {
+        match self.rules.outputs.moved(value, &self.schemas, -self.rules.by_us) {
             Moved::Nothing => None,
             Moved::Moved(_, value) => Some(value),
             Moved::Unfit(why) => {
@@ -217,6 +219,10 @@ impl Back<'_> {
 impl Drive for Back<'_> {
     fn ending(&self) -> Ending {
         Drive::ending(self.outcome)
+    }
+
+    fn schemas(&self) -> &[SchemaText] {
+        Drive::schemas(self.outcome)
     }
 
     fn each(

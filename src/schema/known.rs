@@ -70,6 +70,23 @@ impl Schemas {
         Arc::make_mut(&mut self.by_id).insert(text.id, Known::new(text));
     }
 
+    /// The same schemas and these. An id under which two of them say something else is nobody's: what it frames stays bytes.
+    #[must_use]
+    pub fn and<'t>(&self, texts: impl IntoIterator<Item = &'t SchemaText>) -> Self {
+        let (mut all, mut doubtful) = (self.clone(), BTreeSet::new());
+        for text in texts {
+            match all.by_id.get(&text.id) {
+                Some(known) if known.text.says_as(text) => {}
+                Some(_) => _ = doubtful.insert(text.id),
+                None => all.add(text.clone()),
+            }
+        }
+        if !doubtful.is_empty() {
+            Arc::make_mut(&mut all.by_id).retain(|id, _| !doubtful.contains(id));
+        }
+        all
+    }
+
     /// Returns what kind of schema describes a framed value or key; none where it is not framed, or its schema is not known or
     /// cannot be used.
     pub fn kind(&self, bytes: &[u8]) -> Option<SchemaKind> {

@@ -20,6 +20,18 @@ pub struct SchemaText {
     pub subjects: Vec<SubjectVersion>,
 }
 
+impl SchemaText {
+    /// Whether it says the same as another, wherever that stands.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        let said = |text: &Self| {
+            let references = text.references.iter();
+            let references = references.map(|one| (one.name.clone(), text.kind.said(&one.schema))).collect::<Vec<_>>();
+            (text.kind, text.kind.said(&text.schema), references)
+        };
+        said(self) == said(other)
+    }
+}
+
 /// A schema that another one refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
@@ -61,6 +73,15 @@ impl SchemaKind {
             Self::Avro => "Avro",
             Self::Protobuf => "Protobuf",
             Self::Json => "JSON Schema",
+        }
+    }
+
+    /// What the text of such a schema says, written in one way: spaces and the order of members of its JSON do not count.
+    pub(crate) fn said(self, schema: &str) -> String {
+        match self {
+            Self::Protobuf => schema.split_whitespace().collect::<Vec<_>>().join(" "),
+            Self::Avro | Self::Json => serde_json::from_str::<serde_json::Value>(schema)
+                .map_or_else(|_| schema.to_owned(), |json| json.to_string()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A drive's schema registry as Confluent's own client sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -71,31 +71,41 @@ fn confluents_client_finds_what_was_recorded_and_registers_above_it() {
     }
     let next = ORDER.replace("}]}", r#"},{"name":"n","type":"int","default":0}]}"#);
     let log = fs::read_to_string(desk.path().join("run/outcomes/new/stderr.log")).unwrap();
+    // Ids by what schemas say, above the recorded ones.
+    let ids = ["registered", "protobuf", "referring", "accepted then"].map(|name| told[name].as_i64().unwrap());
+    let [registered, protobuf, referring, accepted] = ids;
+    assert!(BTreeSet::from(ids).len() == 4 && ids.iter().all(|id| *id > 7), "{ids:?}");
     assert_eq!(
         json!(told),
         json!({
             "recorded": ORDER,
             "latest": ["orders-value", 3, 7, "AVRO", ORDER],
             "subjects": ["orders-value"],
-            "registered": 8,
-            "again": 8,
-            "looked up": ["orders-value", 4, 8, "AVRO", next],
+            "registered": registered,
+            "again": registered,
+            "looked up": ["orders-value", 4, registered, "AVRO", next],
             "versions": [3, 4],
             "compatible": true,
             "incompatible": false,
             "refused": [409, 409],
-            "protobuf": 9,
-            "referring": 10,
+            "protobuf": protobuf,
+            "referring": referring,
             "no subject": [404, 40_401],
             "no id": [404, 40_403],
             "no version": [404, 40_402],
             "level": null,
             "set": {"compatibility": "NONE"},
-            "accepted then": 11,
+            "accepted then": accepted,
             "deleted": [1],
         }),
         "{log}"
     );
+    let kept = |build: &str| {
+        let outcome = Outcome::open(desk.path().join("run/outcomes").join(build)).unwrap();
+        let schemas = &outcome.ending().registry.as_ref().unwrap().schemas;
+        schemas.iter().map(|text| i64::from(text.id)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!((kept("old"), kept("new")), (BTreeSet::from(ids), BTreeSet::from(ids)));
     let registry = report.registry.unwrap();
     assert_eq!(registry.says, ["old and new register the same 6 schemas"]);
     assert_eq!(registry.drives["new"][0].compatibility.as_deref(), Some("full"));

@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("kafka", &["clock", "recording"]),
     ("capture", &["clock", "settings", "schema", "recording", "mask", "kafka"]),
     ("plan", &["settings", "spill", "schema", "recording"]),
-    ("outcome", &["settings", "recording", "plan"]),
+    ("outcome", &["settings", "schema", "recording", "plan"]),
     ("drive", &["clock", "settings", "schema", "recording", "mask", "kafka", "plan", "outcome"]),
     ("compare", &["settings", "spill", "schema", "recording", "plan", "outcome"]),
     ("report", &["settings", "recording", "plan", "outcome", "compare"]),

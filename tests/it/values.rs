@@ -1,12 +1,12 @@
 //! Values of every form: read as what they are declared or recognised to be, compared by path, line or region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rehearsal::compare::{
-    Apart, Change, CompareSettings, Comparison, Drive, Expectations, ExpectedSettings, Facts, FidelityBounds, Gates,
-    Judgement, Kind, Remembered, Rules, Standing, Verdict, compare_drives, judge, settle,
+    Apart, Change, CompareError, CompareSettings, Comparison, Drive, Expectations, ExpectedSettings, Facts,
+    FidelityBounds, Gates, Judgement, Kind, Remembered, Row, Rules, Standing, Verdict, compare_drives, judge, settle,
 };
-use rehearsal::outcome::{Ending, EndingReport, Output};
+use rehearsal::outcome::{Ending, EndingReport, Output, Receipt};
 use rehearsal::report::{Format, Report, render};
 use rehearsal::schema::{SchemaKind, SchemaText, Schemas, SubjectVersion};
 use rehearsal::spill::SpillSpace;
@@ -176,6 +176,83 @@ fn another_schema_id_is_metadata_in_every_kind_of_schema() {
     // A number of eight bytes is no frame, nor is an id of zero.
     assert_eq!(found("", &7_u64.to_be_bytes(), &8_u64.to_be_bytes()), changed("$[4:8]", Change::Value));
     assert_eq!(found("", b"\0\0\0\0\0\x01", b"\0\xff\0\0\0\x01"), changed("$[0:4]", Change::Value));
+}
+
+/// A drive whose registry knows schemas that no recording has.
+struct Registering {
+    drive: Remembered,
+    schemas: Vec<SchemaText>,
+}
+
+impl Drive for Registering {
+    fn ending(&self) -> Ending {
+        self.drive.ending()
+    }
+
+    fn schemas(&self) -> &[SchemaText] {
+        &self.schemas
+    }
+
+    fn each(
+        &self,
+        ignored: &BTreeSet<String>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        self.drive.each(ignored, take)
+    }
+
+    fn at(
+        &self,
+        sequences: &[i64],
+        take: &mut dyn FnMut(Output) -> Result<(), CompareError>,
+    ) -> Result<(), CompareError> {
+        self.drive.at(sequences, take)
+    }
+
+    fn receipts(&self, take: &mut dyn FnMut(&str, &Receipt) -> Result<(), CompareError>) -> Result<bool, CompareError> {
+        self.drive.receipts(take)
+    }
+}
+
+#[test]
+fn values_are_read_by_the_schemas_that_their_drives_registered() {
+    const NEXT: &str = r#"{"type":"record","name":"Payout","fields":[{"name":"amount","type":"long"},{"name":"to","type":"string"},{"name":"fee","type":"long","default":0}]}"#;
+    let text = |id, schema: &str| SchemaText {
+        id,
+        kind: SchemaKind::Avro,
+        schema: schema.to_owned(),
+        references: vec![],
+        subjects: vec![],
+    };
+    let found = |old: (&[u8], Vec<SchemaText>), new: (&[u8], Vec<SchemaText>)| {
+        let drive =
+            |(value, schemas): (&[u8], Vec<SchemaText>)| Registering { drive: drive(&[value.to_vec()]), schemas };
+        let (old, new) = (drive(old), drive(new));
+        let found =
+            compare_drives(&[&old as &dyn Drive], &[&new as &dyn Drive], &rules(""), None, &SpillSpace::system());
+        let patterns = found.unwrap().patterns.into_iter();
+        patterns.map(|pattern| (pattern.kind, pattern.path, pattern.change)).collect::<Vec<_>>()
+    };
+    let with_fee = |amount, fee: u8| [avro(amount, "a"), vec![fee]].concat();
+    let recorded = framed(11, &avro(7, "a"));
+    // New registered a schema of its own: one field more is one field more, and no bytes that nobody reads.
+    let new = framed(900, &with_fee(7, 4));
+    let more = found((&recorded, vec![]), (&new, vec![text(900, NEXT)]));
+    assert!(more.iter().any(|(_, path, _)| path.as_deref() == Some("$.fee")), "{more:?}");
+    assert!(more.iter().all(|(_, _, change)| *change != Some(Change::UnknownSchema)), "{more:?}");
+    // Both registered the same, each its own way of writing it down.
+    let old = framed(900, &with_fee(7, 4));
+    let spelled = NEXT.replace(',', ", ");
+    assert_eq!(found((&old, vec![text(900, NEXT)]), (&new, vec![text(900, &spelled)])), []);
+    let dearer = framed(900, &with_fee(8, 4));
+    let changes = found((&old, vec![text(900, NEXT)]), (&dearer, vec![text(900, &spelled)]));
+    assert_eq!(changes, changed("$.amount", Change::Value));
+    // One id for two schemas is nobody's: nothing is read by either, and nobody can tell.
+    let changes = found((&old, vec![text(900, NEXT)]), (&dearer, vec![text(900, AVRO)]));
+    assert_eq!(changes, changed("$", Change::Value));
+    // What nobody wrote down stays bytes.
+    let changes = found((&recorded, vec![]), (&new, vec![]));
+    assert_eq!(changes, changed("$", Change::Type));
 }
 
 /// Says of a comparison what a run would.

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::level::Level;
 use crate::outcome::RegisteredSchema;
@@ -71,6 +70,9 @@ pub(super) struct Shelf {
     texts: BTreeMap<i32, SchemaText>,
     subjects: BTreeMap<String, Subject>,
     by_content: BTreeMap<u128, i32>,
+    /// First id that the recording does not know.
+    unrecorded: i32,
+    /// First id behind those that what the recording's schemas refer to was given.
     next: i32,
     bytes: usize,
     registered: Vec<RegisteredSchema>,
@@ -81,7 +83,7 @@ impl Shelf {
     /// Puts down the schemas of a recording; `seen` says under which topic and part (`key` or `value`) each was met, for those of which
     /// the registry did not tell the subjects.
     pub(super) fn new<'a>(schemas: &Schemas, seen: impl Iterator<Item = (&'a str, &'a str, i32)>) -> Self {
-        let mut shelf = Self { next: 1, ..Self::default() };
+        let mut shelf = Self { unrecorded: 1, next: 1, ..Self::default() };
         let mut by_topic = BTreeMap::<i32, BTreeSet<String>>::new();
         for (topic, part, id) in seen {
             by_topic.entry(id).or_default().insert(format!("{topic}-{part}"));
@@ -91,6 +93,7 @@ impl Shelf {
             shelf.by_content.entry(content(text)).or_insert(text.id);
             shelf.texts.insert(text.id, text.clone());
         }
+        shelf.unrecorded = shelf.next;
         for text in schemas.texts() {
             for SubjectVersion { subject, version } in &text.subjects {
                 shelf.place(subject, Version { number: *version, id: text.id });
@@ -108,12 +111,13 @@ impl Shelf {
             for (at, reference) in text.references.iter().enumerate() {
                 if shelf.version(&reference.subject, Some(reference.version)).is_err() {
                     let id = shelf.shelve(SchemaText {
-                        id: 0,
+                        id: shelf.next,
                         kind: text.kind,
                         schema: reference.schema.clone(),
                         references: text.references[..at].to_vec(),
                         subjects: Vec::new(),
                     });
+                    shelf.next = shelf.next.max(id + 1);
                     shelf.place(&reference.subject, Version { number: reference.version, id });
                 }
             }
@@ -130,17 +134,27 @@ impl Shelf {
         subject.last = subject.last.max(version.number);
     }
 
-    /// Keeps a schema under the id that it has already, else the next.
-    fn shelve(&mut self, mut text: SchemaText) -> i32 {
-        let content = content(&text);
-        if let Some(id) = self.by_content.get(&content) {
-            return *id;
-        }
-        text.id = self.next;
-        self.next += 1;
-        self.by_content.insert(content, text.id);
-        self.texts.insert(text.id, text);
-        self.next - 1
+    /// Keeps a schema under the id that it has already, else under its own; returns which.
+    fn shelve(&mut self, text: SchemaText) -> i32 {
+        let id = *self.by_content.entry(content(&text)).or_insert(text.id);
+        self.texts.entry(id).or_insert(text);
+        id
+    }
+
+    /// An id for what a drive registers, by what it says: so it has the same in each drive, and what says something else has another.
+    fn id_by_content(&self, text: &SchemaText) -> i32 {
+        let schemas = std::iter::once(&text.schema).chain(text.references.iter().map(|reference| &reference.schema));
+        let said = schemas.map(|schema| text.kind.said(schema));
+        let all: Vec<String> = std::iter::once(text.kind.name().to_owned()).chain(said).collect();
+        let room = u64::from((i32::MAX - self.next).unsigned_abs()).max(1);
+        let first = self.next.saturating_add((xxh3_64(all.join("\u{1}").as_bytes()) % room) as i32);
+        let free = (first..i32::MAX).chain(self.next..first).find(|id| !self.texts.contains_key(id));
+        free.unwrap_or(i32::MAX)
+    }
+
+    /// Schemas that the recording does not know by an id, in order of id.
+    pub(super) fn unrecorded(&self) -> impl Iterator<Item = &SchemaText> {
+        self.texts.range(self.unrecorded..).map(|(_, text)| text)
     }
 
     /// The schema of an id.
@@ -150,7 +164,7 @@ impl Shelf {
 
     /// Highest id given.
     pub(super) fn last_id(&self) -> i32 {
-        self.next - 1
+        self.texts.last_key_value().map_or(0, |(id, _)| *id)
     }
 
     /// Names of all subjects, in order.
@@ -249,7 +263,7 @@ impl Shelf {
         let version = if broken.is_empty() {
             self.bytes += text.schema.len();
             let number = self.subjects.get(subject).map_or(0, |subject| subject.last) + 1;
-            let id = self.shelve(text);
+            let id = self.shelve(SchemaText { id: self.id_by_content(&text), ..text });
             self.place(subject, Version { number, id });
             Some(Version { number, id })
         } else {
@@ -344,13 +358,8 @@ fn in_words(one: &crate::schema::Break) -> String {
 
 /// A hash of what a schema says: spaces and the order of members of its JSON do not count.
 fn content(text: &SchemaText) -> u128 {
-    let said = match text.kind {
-        SchemaKind::Protobuf => text.schema.split_whitespace().collect::<Vec<_>>().join(" "),
-        SchemaKind::Avro | SchemaKind::Json => {
-            serde_json::from_str::<Value>(&text.schema).map_or_else(|_| text.schema.clone(), |json| json.to_string())
-        }
-    };
     let references = text.references.iter().map(|one| format!("{}\u{0}{}\u{0}{}", one.name, one.subject, one.version));
-    let all: Vec<String> = [text.kind.name().to_owned(), said].into_iter().chain(references).collect();
+    let all: Vec<String> =
+        [text.kind.name().to_owned(), text.kind.said(&text.schema)].into_iter().chain(references).collect();
     xxh3_128(all.join("\u{1}").as_bytes())
 }

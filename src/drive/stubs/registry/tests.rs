@@ -90,7 +90,7 @@ fn what_is_not_there_is_refused_by_the_codes_that_clients_know() {
 }
 
 #[test]
-fn what_a_drive_registers_has_ids_above_the_recorded_ones_and_the_same_schema_the_same_id() {
+fn what_a_drive_registers_has_ids_above_the_recorded_ones_and_the_same_schema_the_same_id_in_every_drive() {
     let (one, other) = (registry(), registry());
     let register = |registry: &Registry, subject: &str, schema: &str| {
         let (status, answer) =
@@ -100,11 +100,20 @@ fn what_a_drive_registers_has_ids_above_the_recorded_ones_and_the_same_schema_th
     // Known already, however it is spelled.
     let spelled = format!(" {}", V1.replace(r#""type":"record","name":"Order""#, r#""name":"Order", "type":"record""#));
     assert_eq!(register(&one, "orders-value", &spelled), (200, json!(7), json!(3)));
-    assert_eq!(register(&one, "orders-value", V2), (200, json!(10), json!(4)));
-    assert_eq!(register(&one, "orders-value", V2), (200, json!(10), json!(4)));
-    assert_eq!(register(&one, "elsewhere-value", V2), (200, json!(10), json!(1)));
+    let (_, id, _) = register(&one, "orders-value", V2);
+    assert!(id.as_i64().unwrap() > 9, "{id}");
+    assert_eq!(register(&one, "orders-value", V2), (200, id.clone(), json!(4)));
+    assert_eq!(register(&one, "elsewhere-value", V2), (200, id.clone(), json!(1)));
     assert_eq!(register(&one, "elsewhere-value", "\"int\"").0, 409);
-    assert_eq!(get(&other, "/schemas/ids/10").0, 404, "another drive sees nothing of it");
+    assert_eq!(get(&other, &format!("/schemas/ids/{id}")).0, 404, "another drive sees nothing of it");
+    // Whatever it registers ahead of it, and however that is spelled.
+    let (_, first, _) = register(&other, "others-value", "\"int\"");
+    assert_eq!(register(&other, "others-value", &V2.replace(',', " , ")).0, 409);
+    assert_eq!(register(&other, "orders-value", &V2.replace(',', " , ")), (200, id.clone(), json!(4)));
+    assert_ne!(first, id);
+    let kept = |registry: &Registry| registry.count().schemas.iter().map(|text| json!(text.id)).collect::<Vec<_>>();
+    assert_eq!(kept(&one), vec![id.clone()]);
+    assert!(kept(&other).len() == 2 && kept(&other).contains(&id) && kept(&other).contains(&first));
     assert_eq!(ask(&one, "POST", "/subjects/orders-value", &json!({"schema": V2})).1["version"], 4);
     let told = one.count().registered;
     let told: Vec<_> =
