@@ -19,7 +19,7 @@ fn addresses(endings: &BTreeMap<String, EndingReport>) -> BTreeMap<&str, Vec<&st
     reached
 }
 
-/// Why idempotency cannot be judged, if drives may have shared state.
+/// Why what rests on the state of drives cannot be judged, if they may have shared it.
 pub(super) fn state(endings: &BTreeMap<String, EndingReport>) -> Option<String> {
     let addresses = addresses(endings);
     let (address, drives) = addresses.first_key_value()?;

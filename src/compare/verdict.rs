@@ -84,7 +84,7 @@ impl Verdict {
 /// finish, where all of old's did, is `differ`. So is a gate that failed, even where other parts could not be judged. Else no
 /// verdict where a gate stands or falls with a suspicion, where a written gate could not be judged, or where the test did not
 /// take place: a fault of which nothing fired (one at requests: in any drive), builds that wrote nothing, outputs of which none found its
-/// counterpart, redelivery to drives that may have shared state. Else `agree`. Warnings change nothing.
+/// counterpart, redelivery to drives that may have shared state, or sinks of such. Else `agree`. Warnings change nothing.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -208,7 +208,7 @@ fn untested(facts: &Facts<'_>) -> Vec<String> {
     sentences.extend(topics_unfound(facts.comparison));
     sentences.extend(unknown_schemas(facts.comparison));
     sentences.extend(facts.plan.iter().flat_map(|plan| unfired(plan, facts)));
-    sentences.extend(idempotency_rests_on_shared_state(facts));
+    sentences.extend(rests_on_shared_state(facts));
     sentences.extend(time_shift(facts, |found| found.untold.is_some()));
     sentences
 }
@@ -219,13 +219,25 @@ fn time_shift(facts: &Facts<'_>, is: impl Fn(&TimeShift) -> bool) -> Option<Stri
     Some(format!("time shift {}: {}", found.result(), found.note().trim_end_matches('.')))
 }
 
-/// Why redelivery says nothing of builds whose drives may have shared state, if they were redelivered to.
-fn idempotency_rests_on_shared_state(facts: &Facts<'_>) -> Option<String> {
-    let state = facts.comparison.idempotency.as_ref().and_then(|_| shared::state(facts.endings))?;
+/// Why redelivery and sinks say nothing of builds whose drives may have shared state, if they were redelivered to or have such.
+fn rests_on_shared_state(facts: &Facts<'_>) -> Option<String> {
+    let what = resting_on_state(facts)?;
+    let state = shared::state(facts.endings)?;
     Some(format!(
-        "idempotency cannot be judged: {state}; give each drive a place of its own by another name, or vouch for it with \
+        "{what} cannot be judged: {state}; give each drive a place of its own by another name, or vouch for it with \
          `shared = true`"
     ))
+}
+
+/// What is judged by what drives leave behind; none where nothing is.
+fn resting_on_state(facts: &Facts<'_>) -> Option<&'static str> {
+    let has_sinks = facts.endings.values().any(|report| !report.sinks.is_empty());
+    match (facts.comparison.idempotency.is_some(), has_sinks) {
+        (true, false) => Some("idempotency"),
+        (true, true) => Some("idempotency and sinks"),
+        (false, true) => Some("sinks"),
+        (false, false) => None,
+    }
 }
 
 /// Sinks that could not be looked at in some drive: nothing is known of them.
@@ -390,7 +402,7 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     warnings.extend(time_shift(facts, |found| found.untold.is_none() && found.old.breaks() && found.new.breaks()));
     warnings.extend(identity_unfound(facts.comparison));
     warnings.extend(moved_at_most(facts.comparison));
-    if facts.comparison.idempotency.is_none() {
+    if resting_on_state(facts).is_none() {
         warnings.extend(shared::state(facts.endings));
     }
     warnings.extend(shared::refused(facts.endings));

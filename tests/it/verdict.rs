@@ -9,7 +9,10 @@ use rehearsal::compare::{
     LatencyNoise, Measure, Measured, Pattern, Sighting, Standing, Statistics, Verdict, first_divergence, judge,
     latency, off_schedule, settle,
 };
-use rehearsal::outcome::{Cause, CauseBy, Ending, EndingReport, FaultCount, Lateness, Outcome, OutcomeWriter, Output};
+use rehearsal::outcome::{
+    Allowed, Cause, CauseBy, Ending, EndingReport, FaultCount, Isolation, Lateness, Outcome, OutcomeWriter, Output,
+    SinkReport,
+};
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
 use rehearsal::recording::Place;
 use rehearsal::spill::SpillSpace;
@@ -335,6 +338,31 @@ fn builds_that_do_the_same_agree() {
     assert!(judgement.gates.iter().all(|gate| gate.pass == Some(true) && gate.default));
     assert!(judgement.warnings.is_empty());
     check(&Run::foreign(), "", Agree, "no gate failed");
+}
+
+#[test]
+fn sinks_of_drives_that_share_what_they_write_to_give_no_verdict() {
+    let sharing = |shared: bool, sinks: bool| {
+        Run::agreeing().with(|run| {
+            run.comparison.idempotency = None;
+            for report in run.endings.values_mut() {
+                let address = "db.test:5432".to_owned();
+                let (connections, failed, bytes_out, bytes_in) = (2, 0, 9, 9);
+                let allowed = Allowed { address, counted: true, connections, failed, bytes_out, bytes_in, shared };
+                report.isolation = Some(Isolation { allowed: vec![allowed], ..Isolation::default() });
+                if sinks {
+                    report.sinks.insert("payments".to_owned(), SinkReport { rows: 7, failed: None });
+                }
+            }
+        })
+    };
+    let judgement = check(&sharing(false, true), "", NoVerdict, "sinks cannot be judged");
+    assert!(judgement.reasons[0].contains("had the same db.test:5432"), "{judgement:?}");
+    assert!(judgement.warnings.is_empty(), "{judgement:?}");
+    // Vouched for, or with no sink that rests on it: worth a word at most.
+    assert_eq!(sharing(true, true).judge(&Gates::default()).verdict, Agree);
+    let told = sharing(false, false).judge(&Gates::default());
+    assert_eq!((told.verdict, told.warnings.len()), (Agree, 1), "{told:?}");
 }
 
 #[test]
