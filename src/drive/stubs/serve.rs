@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -145,14 +145,17 @@ async fn listen(listener: tokio::net::TcpListener, desk: Arc<Desk>, floor: Arc<F
         let _ = stream.set_nodelay(true);
         let (desk, floor) = (Arc::clone(&desk), Arc::clone(&floor));
         tokio::spawn(async move {
-            let service = service_fn(|request| serve(request, &desk, &floor));
+            let held = AtomicBool::new(false);
+            let service = service_fn(|request| serve(request, &desk, &floor, &held));
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(floor.bounds.header_timeout.0)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
-            if served.is_err_and(|error| error.is_parse() || error.is_incomplete_message()) {
+            // Whoever hangs up while an answer is held back has sent all of the request.
+            let is_whole = held.load(Ordering::SeqCst);
+            if !is_whole && served.is_err_and(|error| error.is_parse() || error.is_incomplete_message()) {
                 floor.broken.fetch_add(1, Ordering::SeqCst);
             }
             drop(place);
@@ -183,8 +186,15 @@ impl fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result<Response<Full<Bytes>>, Unanswered> {
+/// Answers a request; `held` tells whether all of one has come whose answer has not gone yet.
+async fn serve(
+    request: Request<Incoming>,
+    desk: &Desk,
+    floor: &Floor,
+    held: &AtomicBool,
+) -> Result<Response<Full<Bytes>>, Unanswered> {
     let (asked, room) = read(request, floor).await?;
+    held.store(true, Ordering::SeqCst);
     let arrived = floor.clock.now();
     let mut answer = match desk {
         Desk::Effect { effect, seen } => effect.answer(&asked, arrived.as_micros() as i64, seen),
@@ -208,6 +218,7 @@ async fn serve(request: Request<Incoming>, desk: &Desk, floor: &Floor) -> Result
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
     *response.status_mut() = status;
     response.headers_mut().extend(answer.headers);
+    held.store(false, Ordering::SeqCst);
     Ok(response)
 }
 

@@ -174,6 +174,24 @@ fn what_is_too_large_or_no_schema_for_the_registry_is_bounded_counted_and_hinder
 }
 
 #[test]
+fn whoever_hangs_up_on_an_answer_that_is_held_back_sent_no_broken_request() {
+    let (stubs, mut calls) = started(&format!("{PAY}    timeout-rate = '100%'\n"));
+    for key in ["one", "two", "three"] {
+        let mut stream = connect(&stubs, "effects.pay");
+        stream.write_all(request("/charges", key, "{}").as_bytes()).unwrap();
+        take(&mut calls, 1);
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
+    let mut stream = connect(&stubs, "effects.pay");
+    stream.write_all(b"POST /charges HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").unwrap();
+    stream.shutdown(Shutdown::Both).unwrap();
+    while stubs.server.broken() == 0 {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    assert_eq!(stubs.server.broken(), 1);
+}
+
+#[test]
 fn what_is_too_large_broken_or_cut_off_is_bounded_and_hinders_nobody() {
     let (stubs, mut calls) = started(&format!("{PAY}\n[stubs]\nbody-bytes-max = 1000\nrequest-timeout = '500ms'"));
     // Too large: answered, and what came after it on the same connection as well.
