@@ -408,7 +408,7 @@ impl From<ScenarioError> for Failure {
             ScenarioError::Drive(DriveError::Isolation(error)) => error.into(),
             error @ ScenarioError::Drive(DriveError::WallClock { .. }) => Self::surroundings(
                 error,
-                "Install another version of libfaketime, or leave `clock` and faults of that kind out: builds then have the machine's.",
+                "Install libfaketime, or another version of it, or leave `clock` and faults of that kind out: builds then have the machine's.",
             ),
             error @ ScenarioError::Drive(DriveError::Prepare { .. }) => Self::surroundings(
                 error,

@@ -24,6 +24,11 @@ fn says(drives: &BTreeMap<String, WallClockReport>) -> Vec<String> {
                 "{drive}: what the shell starts was not tried, and the shell itself may go by the machine's clock"
             ));
         }
+        if profile.starts_with("launcher") {
+            says.push(format!(
+                "{drive}: what its command starts was not tried; linked statically or written in Go it goes by the machine's clock"
+            ));
+        }
         says.extend(given_up.iter().map(|problem| format!("{drive}: given up: {problem}")));
         let set = match sets {
             0 | 1 => "never had to be set again".to_owned(),

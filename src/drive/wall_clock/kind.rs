@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Native,
     /// A shell, which may well look for its variables elsewhere than the library does: what it starts, with any luck.
     Shell,
+    /// A program that does nothing but start another one, such as `timeout`: what that is, nobody looks up.
+    Launcher,
     /// A Python interpreter, with the words by which it is started.
     Python(Vec<String>),
     /// A Java machine, as it is called.
@@ -48,11 +50,32 @@ impl Kind {
         match self {
             Self::Native => "native",
             Self::Shell => "shell",
+            Self::Launcher => "launcher",
             Self::Python(_) => "Python",
             Self::Jvm(_) => "JVM",
         }
     }
 }
+
+/// Programs that start the one that their words name.
+const LAUNCHERS: [&str; 16] = [
+    "env",
+    "nice",
+    "ionice",
+    "nohup",
+    "setsid",
+    "stdbuf",
+    "timeout",
+    "time",
+    "taskset",
+    "chrt",
+    "numactl",
+    "unshare",
+    "setpriv",
+    "tini",
+    "dumb-init",
+    "catchsegv",
+];
 
 /// Tells by what a program is called; `rest` are the words behind it.
 fn by_name(called: &str, rest: &[String]) -> Option<Kind> {
@@ -62,6 +85,9 @@ fn by_name(called: &str, rest: &[String]) -> Option<Kind> {
     }
     if ["sh", "bash", "dash", "ksh", "zsh", "ash"].contains(&name.as_str()) {
         return Some(Kind::Shell);
+    }
+    if LAUNCHERS.contains(&name.as_str()) {
+        return Some(Kind::Launcher);
     }
     let version = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"))?;
     if !version.chars().all(|c| c.is_ascii_digit() || c == '.') {
@@ -279,6 +305,8 @@ mod tests {
             ("./consumer", "#!/usr/bin/env -S python3 -u\n", python("python3 -u")),
             ("./consumer", "#!/bin/sh\njava -jar app.jar", Kind::Shell),
             ("bash consumer.sh", "", Kind::Shell),
+            ("timeout 100 ./consumer", "", Kind::Launcher),
+            ("/usr/bin/env X=1 ./consumer", "", Kind::Launcher),
             ("pythonista", "", Kind::Native),
             ("./consumer", "no script at all", Kind::Native),
         ] {

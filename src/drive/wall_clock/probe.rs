@@ -78,7 +78,7 @@ pub(in crate::drive) fn play() -> ExitCode {
 pub(super) fn words(kind: &Kind, native: &Path, folder: &Path) -> io::Result<Vec<OsString>> {
     let text = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
     match kind {
-        Kind::Native | Kind::Shell => Ok(vec![native.as_os_str().to_owned(), WORD.into()]),
+        Kind::Native | Kind::Shell | Kind::Launcher => Ok(vec![native.as_os_str().to_owned(), WORD.into()]),
         Kind::Python(own) => Ok(own.iter().map(OsString::from).chain(text(&["-c", PYTHON])).collect()),
         Kind::Jvm(java) => {
             fs::write(folder.join(format!("{JAVA_NAME}.class")), JAVA)?;

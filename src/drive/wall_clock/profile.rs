@@ -31,7 +31,7 @@ impl Profile {
     pub(super) fn all(kind: &Kind, speed: Option<f64>) -> Vec<Self> {
         let one = |monotonic, sleeps, speed| Self { kind: kind.name(), monotonic, sleeps, speed };
         match kind {
-            Kind::Native | Kind::Shell => vec![one(false, false, None)],
+            Kind::Native | Kind::Shell | Kind::Launcher => vec![one(false, false, None)],
             Kind::Python(_) => vec![one(false, false, None), one(false, true, None)],
             Kind::Jvm(_) => {
                 let sped_up = speed.filter(|speed| (speed - 1.0).abs() > f64::EPSILON);
