@@ -203,6 +203,11 @@ impl Isolation {
             let path = setup.sockets.get(index).ok_or(io::ErrorKind::InvalidData)?;
             edges.sockets.push((path.clone(), UnixListener::from(next()?)));
         }
+        if !self.enforces(Layer::Network) && self.enforces(Layer::Sockets) {
+            let remark = "those without a path (abstract ones) belong to the network, and stay in reach with it";
+            let remarks = self.remarks.entry(Layer::Sockets);
+            remarks.and_modify(|other| *other = format!("{other}; {remark}")).or_insert_with(|| remark.to_owned());
+        }
         let namespaces = Namespaces { handle, network, maker: Mutex::new(maker) };
         self.namespaces = Some(Arc::new(namespaces));
         edges.questions = self.questions();
@@ -363,7 +368,11 @@ impl Isolation {
             let missing = self.missing.get(&layer);
             let mut reason = missing.or_else(|| self.remarks.get(&layer)).cloned().unwrap_or_default();
             if layer == Layer::Attempts && !lock(&self.asking).is_empty() {
-                reason.push_str("; what was asked for by `connect` and `sendto` was seen, as well as that goes");
+                reason.push_str(if self.enforces(Layer::Network) {
+                    "; what was asked for by `connect` and `sendto` was seen, as well as that goes"
+                } else {
+                    "; connections that were refused were seen, as well as that goes: datagrams, and what nobody refused, went out unseen"
+                });
             }
             LayerState { layer, enforced: missing.is_none(), reason }
         };
