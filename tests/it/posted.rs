@@ -184,6 +184,18 @@ fn a_build_that_dies_hangs_or_hangs_up_is_told_apart() {
 }
 
 #[test]
+fn what_was_sent_on_a_connection_that_the_build_closes_counts_as_handed_over_twice() {
+    let desk = desk(10);
+    let closing = "gone = []\ndef answer(self, event):\n  if event['order_id'] == 4 and not gone:\n    gone.append(1)\n    \
+                   self.connection.shutdown(2)\n    return\n  self.send(200, json.dumps(event).encode())\nserve()";
+    let report = rehearse(desk.path(), ECHO, closing, &format!("repeat-old = 0\n{UNPACED}"));
+    assert_eq!(driven(&report, "new").ending, Ending::Finished);
+    let redelivered = |drive: &str| outcome(desk.path(), drive).ending().redelivered;
+    assert_eq!((redelivered("old"), redelivered("new")), (Some(0), Some(1)));
+    assert_eq!(outputs(&outcome(desk.path(), "new")).len(), 10);
+}
+
+#[test]
 fn a_build_is_ready_when_its_address_says_so_and_not_before() {
     let desk = desk(2);
     let counts = "def answer(self, event): self.send(200, json.dumps(len(seen_by_ready)).encode())\nserve()";

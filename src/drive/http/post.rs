@@ -325,7 +325,7 @@ impl Post {
     ) -> Result<Answer, PostEnd> {
         loop {
             let begun = self.stops.begun();
-            let why = match self.post_in_time(connection, sending).await {
+            let why = match self.post_in_time(connection, sending, number).await {
                 // A crash that begins with it takes it away: what was done for it is done, and nobody knows.
                 Ok(answer) if !self.stops.note_commit() => return Ok(answer),
                 Ok(_) => PostEnd::Stuck,
@@ -345,8 +345,9 @@ impl Post {
         &self,
         connection: &mut Option<Connection>,
         sending: &super::request::Sending,
+        number: u64,
     ) -> Result<Answer, PostEnd> {
-        let posted = self.post(connection, sending);
+        let posted = self.post(connection, sending, number);
         tokio::pin!(posted);
         loop {
             match tokio::time::timeout(self.drain_timeout, &mut posted).await {
@@ -387,13 +388,20 @@ impl Post {
     }
 
     /// Posts one delivery. A connection that was kept open may have been closed on the other side just now: where it ended before any
-    /// of an answer came, the request is made once more on a new one.
-    async fn post(&self, kept: &mut Option<Connection>, sending: &super::request::Sending) -> Result<Answer, String> {
+    /// of an answer came, the request is made once more on a new one. If it had been sent, the build may have it twice: it is told of as
+    /// handed over again.
+    async fn post(
+        &self,
+        kept: &mut Option<Connection>,
+        sending: &super::request::Sending,
+        number: u64,
+    ) -> Result<Answer, String> {
         let request = || request(Method::POST, &self.target, sending.headers.clone(), sending.body.clone());
         if let Some(mut connection) = kept.take().filter(Connection::is_open) {
             match connection.0.send_request(request()).await {
                 Ok(response) => return self.read(connection, response, kept).await,
-                Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
+                Err(error) if error.is_canceled() || error.is_closed() => {}
+                Err(error) if error.is_incomplete_message() => self.note(Note::Again { number, at_us: self.now_us() }),
                 Err(error) => return Err(in_one_line(&error)),
             }
         }
