@@ -24,11 +24,14 @@ pub(super) fn power(compared: u64, family: usize, drives: Drives) -> Option<u64>
     if drives.new_again && rate * rate * (compared as f64) < CHANCE_RECURRENCES_MAX {
         return Some(1);
     }
-    // Without noise new is odd at every changed identity, so the probability of proof jumps from none to all at one number.
+    by_count(family, drives).filter(|needed| *needed <= compared)
+}
+
+/// Changed outputs that the count alone proves. Without noise new is odd at each of them, so the probability of proof jumps from none to
+/// all at one number.
+fn by_count(family: usize, drives: Drives) -> Option<u64> {
     let share = 1.0 / (drives.old as f64 + 1.0);
-    let limit = limit_of_count(family, drives);
-    let needed = (limit.ln() / share.ln()).ceil() as u64;
-    (needed <= compared).then_some(needed)
+    (drives.old >= 2).then(|| (limit_of_count(family, drives).ln() / share.ln()).ceil() as u64)
 }
 
 /// As [`power`], on a pattern beside the noise that was seen of it: the count must carry it. Changes and noise are taken to come one by
@@ -72,7 +75,7 @@ impl Suffices {
     fn of(limit: u64, compared: u64, family: usize, drives: Drives) -> Self {
         let of_drives =
             |old: usize| power(compared, family, Drives { old, ..drives }).is_some_and(|least| least <= limit);
-        let of_outputs = power(u64::MAX, family, Drives { new_again: false, ..drives }).filter(|least| *least <= limit);
+        let of_outputs = by_count(family, drives).filter(|least| *least <= limit);
         Self {
             drives: (2..=DRIVES_MAX as usize).find(|old| of_drives(*old)).map(|old| old as u64),
             outputs: of_outputs.filter(|least| *least > compared),
