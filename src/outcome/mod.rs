@@ -248,8 +248,8 @@ pub struct RegistryCount {
     /// Schemas beyond those that are told of one by one.
     #[serde(default)]
     pub untold: u64,
-    /// Schemas by the ids that the recording does not know: what was registered and not refused, and what the recording's schemas refer to.
-    /// They describe values that the drive wrote.
+    /// Schemas that were registered and that the recording does not know, under the ids that they were given: they describe values that the
+    /// drive wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schemas: Vec<SchemaText>,
     /// Requests that were answered with an error other than that something is not there or cannot follow, by status: too large, broken,

@@ -94,7 +94,7 @@ impl Registry {
         RegistryCount {
             requests: state.requests,
             registered: state.shelf.registered().to_vec(),
-            schemas: state.shelf.unrecorded().cloned().collect(),
+            schemas: state.shelf.own().cloned().collect(),
             untold: state.shelf.untold(),
             missed: state.missed.clone(),
             errors: state.errors.clone(),

@@ -70,8 +70,6 @@ pub(super) struct Shelf {
     texts: BTreeMap<i32, SchemaText>,
     subjects: BTreeMap<String, Subject>,
     by_content: BTreeMap<u128, i32>,
-    /// First id that the recording does not know.
-    unrecorded: i32,
     /// First id behind those that what the recording's schemas refer to was given.
     next: i32,
     bytes: usize,
@@ -83,7 +81,7 @@ impl Shelf {
     /// Puts down the schemas of a recording; `seen` says under which topic and part (`key` or `value`) each was met, for those of which
     /// the registry did not tell the subjects.
     pub(super) fn new<'a>(schemas: &Schemas, seen: impl Iterator<Item = (&'a str, &'a str, i32)>) -> Self {
-        let mut shelf = Self { unrecorded: 1, next: 1, ..Self::default() };
+        let mut shelf = Self { next: 1, ..Self::default() };
         let mut by_topic = BTreeMap::<i32, BTreeSet<String>>::new();
         for (topic, part, id) in seen {
             by_topic.entry(id).or_default().insert(format!("{topic}-{part}"));
@@ -93,7 +91,6 @@ impl Shelf {
             shelf.by_content.entry(content(text)).or_insert(text.id);
             shelf.texts.insert(text.id, text.clone());
         }
-        shelf.unrecorded = shelf.next;
         for text in schemas.texts() {
             for SubjectVersion { subject, version } in &text.subjects {
                 shelf.place(subject, Version { number: *version, id: text.id });
@@ -117,7 +114,7 @@ impl Shelf {
                         references: text.references[..at].to_vec(),
                         subjects: Vec::new(),
                     });
-                    shelf.next = shelf.next.max(id + 1);
+                    shelf.next = shelf.next.max(id.saturating_add(1));
                     shelf.place(&reference.subject, Version { number: reference.version, id });
                 }
             }
@@ -142,19 +139,18 @@ impl Shelf {
     }
 
     /// An id for what a drive registers, by what it says: so it has the same in each drive, and what says something else has another.
-    fn id_by_content(&self, text: &SchemaText) -> i32 {
+    fn id_by_content(&self, text: &SchemaText) -> Option<i32> {
         let schemas = std::iter::once(&text.schema).chain(text.references.iter().map(|reference| &reference.schema));
         let said = schemas.map(|schema| text.kind.said(schema));
         let all: Vec<String> = std::iter::once(text.kind.name().to_owned()).chain(said).collect();
         let room = u64::from((i32::MAX - self.next).unsigned_abs()).max(1);
         let first = self.next.saturating_add((xxh3_64(all.join("\u{1}").as_bytes()) % room) as i32);
-        let free = (first..i32::MAX).chain(self.next..first).find(|id| !self.texts.contains_key(id));
-        free.unwrap_or(i32::MAX)
+        (first..i32::MAX).chain(self.next..first).find(|id| !self.texts.contains_key(id))
     }
 
-    /// Schemas that the recording does not know by an id, in order of id.
-    pub(super) fn unrecorded(&self) -> impl Iterator<Item = &SchemaText> {
-        self.texts.range(self.unrecorded..).map(|(_, text)| text)
+    /// Schemas that the drive registered and the recording does not know, in order of id.
+    pub(super) fn own(&self) -> impl Iterator<Item = &SchemaText> {
+        self.texts.range(self.next..).map(|(_, text)| text)
     }
 
     /// The schema of an id.
@@ -256,14 +252,16 @@ impl Shelf {
         }
         let against = self.against_latest(subject, &text);
         let broken = self.breaks(subject, &text, level);
-        if broken.is_empty() && self.bytes + text.schema.len() > TEXT_BYTES_MAX {
+        let bytes = text.schema.len() + text.references.iter().map(|reference| reference.schema.len()).sum::<usize>();
+        let id = self.id_by_content(&text).filter(|_| self.bytes + bytes <= TEXT_BYTES_MAX);
+        if broken.is_empty() && id.is_none() {
             return Err(Refusal::Full);
         }
         let (kind, hash) = (text.kind, content(&text));
-        let version = if broken.is_empty() {
-            self.bytes += text.schema.len();
+        let version = if let Some(id) = id.filter(|_| broken.is_empty()) {
+            self.bytes += bytes;
             let number = self.subjects.get(subject).map_or(0, |subject| subject.last) + 1;
-            let id = self.shelve(SchemaText { id: self.id_by_content(&text), ..text });
+            let id = self.shelve(SchemaText { id, ..text });
             self.place(subject, Version { number, id });
             Some(Version { number, id })
         } else {
