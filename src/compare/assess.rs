@@ -55,6 +55,7 @@ fn look(facts: &Facts<'_>, gate: &Gate, bounds: FidelityBounds) -> Seen {
         (Figure::Kind(Kind::NoProgress), Limit::Count(limit)) => {
             endings(facts, gate, &[Ending::TimedOut, Ending::StoppedReading], limit)
         }
+        (Figure::Kind(Kind::SinkDivergence), Limit::Count(limit)) => sinks(facts, gate, limit),
         (Figure::Kind(kind), Limit::Count(limit)) => differences(facts, gate, kind, limit),
         (Figure::RepeatedEffectsIncrease, Limit::Count(limit)) => repeated_effects_increase(facts, gate, limit),
         (Figure::RepeatedEffects, Limit::Count(limit)) => repeated_effects(facts, gate, limit),
@@ -136,6 +137,15 @@ fn differences(facts: &Facts<'_>, gate: &Gate, kind: Kind, limit: u64) -> Seen {
         (Some(true), Vec::new())
     };
     Seen { observed: Some(proven.to_string()), pass, note, sentences }
+}
+
+/// Differences of sinks, which say nothing where drives may have shared what they write to: the verdict says that once for all of them.
+fn sinks(facts: &Facts<'_>, gate: &Gate, limit: u64) -> Seen {
+    let has_sinks = facts.endings.values().any(|report| !report.sinks.is_empty());
+    match shared::state(facts.endings).filter(|_| has_sinks) {
+        Some(state) => Seen { sentences: Vec::new(), ..Seen::untold(gate, &state) },
+        None => differences(facts, gate, Kind::SinkDivergence, limit),
+    }
 }
 
 /// Says what is suspected, and what would have told.

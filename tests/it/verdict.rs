@@ -359,6 +359,12 @@ fn sinks_of_drives_that_share_what_they_write_to_give_no_verdict() {
     let judgement = check(&sharing(false, true), "", NoVerdict, "sinks cannot be judged");
     assert!(judgement.reasons[0].contains("had the same db.test:5432"), "{judgement:?}");
     assert!(judgement.warnings.is_empty(), "{judgement:?}");
+    // However sure the count is: what new left out, old or another drive of new may have left there.
+    let proven = |shared| sharing(shared, true).pattern(Kind::SinkDivergence, Standing::Proven, 5);
+    let judgement = check(&proven(false), "sink-divergence = 0", NoVerdict, "sinks cannot be judged");
+    let gate = judgement.gates.iter().find(|gate| gate.name == "sink-divergence").unwrap();
+    assert_eq!((gate.pass, gate.observed.as_deref()), (None, None), "{gate:?}");
+    check(&proven(true), "", Differ, "sink divergence in 5 rows");
     // Vouched for, or with no sink that rests on it: worth a word at most.
     assert_eq!(sharing(true, true).judge(&Gates::default()).verdict, Agree);
     let told = sharing(false, false).judge(&Gates::default());
