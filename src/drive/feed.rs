@@ -217,7 +217,7 @@ impl Draft {
         self.batch.deliveries.push(*delivery);
         self.batch.keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
         if let Some(lineage) = &rules.lineage {
-            self.batch.marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+            self.batch.marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas.now()));
         }
         self.batch.ends.push(self.lines.len());
         Ok(())

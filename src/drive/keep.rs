@@ -1,6 +1,6 @@
 //! Keeping outputs: what a mask leaves of them, numbered in the order in which they came.
 
-use super::DriveRules;
+use super::{DriveRules, KnownSchemas};
 use crate::mask::{Detection, Masker, Parts};
 use crate::outcome::{OutcomeError, OutputRow, OutputsWriter};
 use crate::recording::Header;
@@ -13,6 +13,7 @@ pub(super) const UNREAD: &[u8] = b"[redacted]";
 pub(super) struct Keep<'a> {
     outputs: &'a mut OutputsWriter,
     masker: Masker,
+    schemas: KnownSchemas,
     sequence: i64,
     /// Latest arrival of what was kept, in microseconds since the schedule's start.
     latest_us: i64,
@@ -20,9 +21,8 @@ pub(super) struct Keep<'a> {
 
 impl<'a> Keep<'a> {
     pub(super) fn new(rules: &DriveRules, outputs: &'a mut OutputsWriter) -> Self {
-        let mut masker = Masker::new(rules.mask.clone(), Detection::Off);
-        masker.know(rules.schemas.clone());
-        Self { outputs, masker, sequence: 0, latest_us: i64::MIN }
+        let masker = Masker::new(rules.mask.clone(), Detection::Off);
+        Self { outputs, masker, schemas: rules.schemas.clone(), sequence: 0, latest_us: i64::MIN }
     }
 
     /// Goes on behind what `outputs` has.
@@ -51,6 +51,8 @@ impl<'a> Keep<'a> {
         let sequence = self.sequence;
         let OutputRow { topic, partition, key, value, headers, .. } = *row;
         let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
+        // The build may have registered the schema of this one just now.
+        self.masker.know(self.schemas.now());
         let parts = Parts { topic, partition, offset: sequence, key, value };
         if let Ok(kept) = self.masker.mask(parts, headers) {
             let header = |(name, value): (&str, Option<&[u8]>)| Header {

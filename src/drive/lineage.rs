@@ -119,7 +119,7 @@ impl DriveRules {
     /// Finds the delivery that carried the same field as an output, else the same header; none without a lineage.
     pub(super) fn find_by_lineage(&self, ledger: &Ledger, value: Option<&[u8]>, headers: &[Header]) -> Option<Found> {
         let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
-        let marks = self.lineage.as_ref()?.of_output(value, headers, &self.schemas);
+        let marks = self.lineage.as_ref()?.of_output(value, headers, &self.schemas.now());
         marks.iter().find_map(|marks| ledger.last_of_marks(marks))
     }
 }

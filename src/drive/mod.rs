@@ -43,6 +43,7 @@ mod http;
 mod isolation;
 mod kafka;
 mod keep;
+mod known;
 mod leash;
 mod ledger;
 mod line;
@@ -74,6 +75,7 @@ pub use flags::check_flag_changes;
 pub use http::HttpRules;
 pub use isolation::{IsolationError, IsolationMode, IsolationRules, Place, launch_by, launch_if_asked};
 pub use kafka::{Finished, KafkaRules, TopicSettings};
+pub use known::KnownSchemas;
 pub use lineage::{Lineage, LineageSettings};
 pub use living::end_all_builds;
 pub use making::{MakeError, Making, make};
@@ -376,6 +378,8 @@ fn drive_by(
     stop: &Stop,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Outcome, DriveError> {
+    let rules = job.rules.of_one_drive();
+    let job = &Job { rules: &rules, ..job.clone() };
     let outside = Outside::open(job, world)?;
     match (&job.rules.http, &job.rules.kafka) {
         (Some(rules), _) => http::drive(job, rules, world, outside, stop, progress),

@@ -15,6 +15,7 @@ use super::cluster::PropertySettings;
 use super::http::HttpRules;
 use super::isolation::{IsolationMode, IsolationRules};
 use super::kafka::{Finished, KafkaRules, TopicSettings, check_faults, refuse_elsewhere};
+use super::known::KnownSchemas;
 use super::lineage::Lineage;
 use super::process::check_stops;
 use super::sink::Sink;
@@ -23,7 +24,6 @@ use super::stubs::StubRules;
 use super::wall_clock::WallClockMode;
 use crate::mask::Policy;
 use crate::plan::{FaultSettings, is_at_requests};
-use crate::schema::Schemas;
 use crate::settings::{SettingError, Span};
 
 /// Most drives of the old build beyond the first: each is a process, and far fewer tell what differs by chance.
@@ -339,7 +339,7 @@ pub struct DriveRules {
     /// How outputs find their causes, beyond what builds state.
     pub lineage: Option<Lineage>,
     /// Schemas by which masks and lineage look into events and what builds write.
-    pub schemas: Schemas,
+    pub schemas: KnownSchemas,
     /// What stands in for the world; none where nothing does.
     pub stubs: Option<StubRules>,
     /// What is looked at once a build has ended.
@@ -460,7 +460,7 @@ impl DriveSettings {
             dir_bytes_max: self.dir_bytes_max,
             mask: None,
             lineage: None,
-            schemas: Schemas::default(),
+            schemas: KnownSchemas::default(),
             stubs: None,
             sinks: Vec::new(),
             http,
@@ -472,6 +472,11 @@ impl DriveSettings {
 }
 
 impl DriveRules {
+    /// The same rules, with schemas that no other drive teaches.
+    pub(super) fn of_one_drive(&self) -> Self {
+        Self { schemas: self.schemas.apart(), ..self.clone() }
+    }
+
     /// Holds the settings against what is handed over: `inputs`, the topics of the plan, and kinds of the scenario's faults, in
     /// order.
     ///

@@ -100,7 +100,7 @@ pub fn check(mut scenario: Scenario, fault_log: Option<&Path>) -> Result<Checked
     let described = described.map(|one| (one.topic.as_str(), one.part.as_str(), one.id));
     let drive = drive.map(|((((drive, lineage), schemas), stubs), sinks)| {
         let stubs = stubs.with_schemas(settings.registry, &schemas, described);
-        DriveRules { lineage, schemas, sinks, stubs: Some(stubs), ..drive }
+        DriveRules { lineage, schemas: schemas.into(), sinks, stubs: Some(stubs), ..drive }
     });
     let expected = wrong.expectations()?;
     let rules = rules.zip(schemas).zip(expected).map(|((rules, schemas), expected)| {

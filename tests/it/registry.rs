@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use rehearsal::clock::Stop;
-use rehearsal::outcome::Outcome;
+use rehearsal::compare::Verdict;
+use rehearsal::outcome::{CauseBy, Outcome};
 use rehearsal::recording::{Event, EventBatchBuilder, RecordingWriter, Source};
 use rehearsal::scenario::{Destination, Scenario, check, run};
-use rehearsal::schema::{Part, SchemaKind, SchemaText, SubjectVersion};
+use rehearsal::schema::{Part, SchemaKind, SchemaText, Schemas, SubjectVersion};
 use serde_json::{Value as Json, json};
 
 use super::run::Silent;
@@ -109,4 +110,74 @@ fn confluents_client_finds_what_was_recorded_and_registers_above_it() {
     let registry = report.registry.unwrap();
     assert_eq!(registry.says, ["old and new register the same 6 schemas"]);
     assert_eq!(registry.drives["new"][0].compatibility.as_deref(), Some("full"));
+}
+
+/// Registers `schema` for what it writes, and writes a payout for each order: its id, who gets it, and what `extra` holds.
+fn registering(schema: &str, extra: &str) -> String {
+    format!(
+        "import base64, json, sys, urllib.request\n\
+         body = json.dumps({{'schema': json.dumps({schema})}}).encode()\n\
+         asked = urllib.request.Request(sys.argv[1] + '/subjects/payouts-value/versions', body, {{'content-type': 'application/json'}})\n\
+         number = json.load(urllib.request.urlopen(asked))['id']\n\
+         text = lambda said: bytes([len(said) * 2]) + said.encode()\n\
+         for line in sys.stdin:\n\
+         \x20   event = json.loads(line)\n\
+         \x20   order = json.loads(event['value'])['order'] if isinstance(event['value'], str) else event['value']['order']\n\
+         \x20   value = b'\\0' + number.to_bytes(4, 'big') + text('pay-' + order) + text(order) + text('ann@example.org') + bytes([{extra}])\n\
+         \x20   print(json.dumps({{'topic': 'payouts', 'value_base64': base64.b64encode(value).decode()}}), flush=True)\n"
+    )
+}
+
+const PAYOUT: &str = "{'type':'record','name':'Payout','fields':[{'name':'id','type':'string'},{'name':'order','type':'string'},\
+                      {'name':'mail','type':'string'},{'name':'amount','type':'long'}]}";
+
+#[test]
+fn masks_and_lineage_read_what_a_build_writes_by_the_schema_that_it_registered() {
+    let desk = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create(desk.path().join("orders"), Source::default()).unwrap();
+    let mut batch = EventBatchBuilder::new();
+    for offset in 0..40 {
+        let value = Some(format!("{{\"order\":\"o{offset}\"}}").into_bytes());
+        batch.push_event(&Event { topic: "orders".into(), offset, value, ..Event::default() });
+    }
+    writer.write(&batch.finish()).unwrap();
+    writer.seal().unwrap();
+    let policy = "[[rule]]\ntopics = ['payouts']\nvalue = ['$.mail']\nmethod = 'redact'\n";
+    fs::write(desk.path().join("mask.toml"), policy).unwrap();
+    let documented = PAYOUT.replace("'name':'Payout'", "'name':'Payout','doc':'what is paid out'");
+    let dearer = PAYOUT.replace("}]}", "},{'name':'fee','type':'long','default':0}]}");
+    let fields = |bytes: &[u8], schemas: &[SchemaText]| {
+        Schemas::new(schemas.to_vec()).decode_value(bytes).unwrap_or_else(|error| panic!("{error}: {bytes:?}"))
+    };
+    for (name, old, new, verdict, paths) in [
+        ("a comment more", registering(PAYOUT, "8"), registering(&documented, "8"), Verdict::Agree, vec![]),
+        ("another amount", registering(PAYOUT, "8"), registering(&documented, "10"), Verdict::Differ, vec!["$.amount"]),
+        ("a field more", registering(PAYOUT, "8"), registering(&dearer, "8, 2"), Verdict::Differ, vec!["$.fee"]),
+    ] {
+        fs::write(desk.path().join("old.py"), old).unwrap();
+        fs::write(desk.path().join("new.py"), new).unwrap();
+        let text = "recording = 'orders'\n[old]\ncommand = ['python3', 'old.py', '{registry}']\n[new]\ncommand = ['python3', 'new.py', \
+                    '{registry}']\n[drive]\noutputs = ['payouts']\nsettle = '50ms'\nrepeat-old = 3\n[pace]\nmode = 'unpaced'\n[mask]\npolicy = 'mask.toml'\n\
+                    [lineage]\nevent = '$.order'\noutput = '$.order'\n[compare]\nidentity = ['$.id']\n";
+        fs::write(desk.path().join("scenario.toml"), text).unwrap();
+        let checked = check(Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap(), None).unwrap();
+        let to = Destination::Folder { path: desk.path().join("run"), force: true };
+        let report = run(&checked, &to, &Silent, &Stop::new()).unwrap().report;
+        let differences: Vec<&str> = report.patterns.iter().filter_map(|one| one.path.as_deref()).collect();
+        assert_eq!((report.verdict, differences), (verdict, paths), "{name}: {:?}", report.reasons);
+        let outcome = Outcome::open(desk.path().join("run/outcomes/new")).unwrap();
+        let schemas = &outcome.ending().registry.as_ref().unwrap().schemas;
+        let mut causes = Vec::new();
+        for batch in outcome.outputs().unwrap().map(Result::unwrap) {
+            for row in (0..batch.len()).map(|row| batch.get(row).to_output()) {
+                // No more is taken away than the rule says, and that is.
+                let value = fields(row.value.as_deref().unwrap(), schemas);
+                assert_eq!(value["mail"], "[redacted]", "{name}");
+                assert_eq!(value["id"].as_str().unwrap()[4..], *value["order"].as_str().unwrap(), "{name}");
+                let cause = row.cause.unwrap();
+                causes.push((cause.by, format!("o{}", cause.offset) == value["order"].as_str().unwrap()));
+            }
+        }
+        assert_eq!(causes, [(CauseBy::Lineage, true); 40], "{name}");
+    }
 }

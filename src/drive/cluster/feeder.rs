@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         self.lookup.each(&places, |index, event| {
             keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
             if let Some(lineage) = &rules.lineage {
-                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas.now()));
             }
             rows.push(Row::of(lanes[index], &event, &mut bytes));
             Ok::<(), RecordingError>(())

@@ -90,7 +90,7 @@ pub(super) fn feed(job: &Job<'_>, shared: &Shared, room: &Arc<Semaphore>, handle
 }
 
 fn marks_of(lineage: &Lineage, event: &crate::recording::EventView<'_>, job: &Job<'_>) -> Vec<u64> {
-    lineage.of_event(event.value, event.headers.iter(), &job.rules.schemas)
+    lineage.of_event(event.value, event.headers.iter(), &job.rules.schemas.now())
 }
 
 /// Why no more are read.

@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         lookup.each(&places, |index, event| {
             keys.push(event.key.map(xxhash_rust::xxh3::xxh3_64));
             if let Some(lineage) = &rules.lineage {
-                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas));
+                marks.push(lineage.of_event(event.value, event.headers.iter(), &rules.schemas.now()));
             }
             if !fresh[index] {
                 return Ok(());

@@ -37,7 +37,7 @@ use serve::{Desk, Server};
 
 use super::flags::Flags;
 use super::world::World;
-use super::{DriveError, Job};
+use super::{DriveError, Job, KnownSchemas};
 use crate::clock::{Clock, SystemClock};
 use crate::outcome::{EffectCount, EndingReport};
 
@@ -63,7 +63,7 @@ impl Outside {
         let bounds = job.rules.stubs.as_ref().map_or_else(StubSettings::default, |rules| rules.bounds);
         let listener = |_: &str| world.listen((Ipv4Addr::LOCALHOST, 0).into());
         let failed = |source| DriveError::World { drive: job.name.to_owned(), source };
-        let (mut stubs, calls) = Stubs::start(rules, flags, bounds, listener).map_err(failed)?;
+        let (mut stubs, calls) = Stubs::start(rules, flags, bounds, &job.rules.schemas, listener).map_err(failed)?;
         stubs.masked = job.rules.mask.is_some();
         for (name, address) in &stubs.addresses {
             if let Some(isolation) = world.isolation() {
@@ -107,7 +107,7 @@ struct Stubs {
 }
 
 impl Stubs {
-    /// Starts the stubs of `rules` and, where there are `flags`, the one that evaluates them. `listener` is asked for a listener of each
+    /// Starts the stubs of `rules` and, where there are `flags`, the one that evaluates them. What is registered, `schemas` learn. `listener` is asked for a listener of each
     /// name: `effects.NAME`, `registry`, `ofrep`.
     ///
     /// # Errors
@@ -117,6 +117,7 @@ impl Stubs {
         rules: Option<&StubRules>,
         flags: Option<Arc<Flags>>,
         bounds: StubSettings,
+        schemas: &KnownSchemas,
         mut listener: impl FnMut(&str) -> io::Result<TcpListener>,
     ) -> io::Result<(Self, Calls)> {
         let (mut addresses, mut seen, mut desks) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -128,7 +129,7 @@ impl Stubs {
             seen.push((effect.name().to_owned(), Arc::clone(&of_drive)));
             desks.push((listening, Desk::Effect { effect: Arc::clone(effect), seen: of_drive }));
         }
-        let registry = rules.map(|rules| Arc::new(Registry::new(&rules.recorded)));
+        let registry = rules.map(|rules| Arc::new(Registry::new(&rules.recorded, schemas.clone())));
         if let Some(registry) = &registry {
             let listening = listener("registry")?;
             addresses.insert("registry".to_owned(), listening.local_addr()?);

@@ -32,7 +32,7 @@ fn started(toml: &str) -> (Stubs, Calls) {
     }
     let Scenario { effect, stubs } = toml::from_str(toml).unwrap();
     let rules = StubRules::check(&effect, stubs, Path::new("."), Seed(7)).unwrap();
-    Stubs::start(Some(&rules), None, rules.bounds, any_port).unwrap()
+    Stubs::start(Some(&rules), None, rules.bounds, &KnownSchemas::default(), any_port).unwrap()
 }
 
 fn connect(stubs: &Stubs, name: &str) -> TcpStream {

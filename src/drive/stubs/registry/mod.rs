@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::call::{Asked, Came};
 use super::serve::Answer;
+use crate::drive::KnownSchemas;
 use crate::outcome::RegistryCount;
 use crate::schema::{SchemaKind, SchemaText, Schemas};
 use shelf::{Refusal, Sent, Shelf, Version};
@@ -54,6 +55,7 @@ pub(super) struct Registry(Mutex<State>);
 #[derive(Debug)]
 struct State {
     shelf: Shelf,
+    known: KnownSchemas,
     level: Level,
     levels: BTreeMap<String, Level>,
     requests: u64,
@@ -82,10 +84,11 @@ fn unprocessable(code: u32, said: impl Into<String>) -> Fault {
 }
 
 impl Registry {
-    pub(super) fn new(recorded: &Recorded) -> Self {
+    /// What is registered, `known` learns ahead of whoever registered it being answered.
+    pub(super) fn new(recorded: &Recorded, known: KnownSchemas) -> Self {
         let Recorded { shelf, level } = recorded.clone();
         let (levels, missed, errors) = Default::default();
-        Self(Mutex::new(State { shelf, level, levels, requests: 0, missed, errors }))
+        Self(Mutex::new(State { shelf, known, level, levels, requests: 0, missed, errors }))
     }
 
     /// What this drive did with it.
@@ -239,12 +242,14 @@ impl State {
             ("POST", []) => {
                 let text = self.shelf.read(&sent(asked)?)?;
                 let found = self.shelf.find(subject, &text)?;
+                self.known.learn(self.shelf.hand_out(found.id)?);
                 self.version(subject, found)
             }
             ("POST", ["versions"]) => {
                 let text = self.shelf.read(&sent(asked)?)?;
                 let level = self.level_of(subject);
                 let found = self.shelf.register(subject, text, level)?;
+                self.known.learn(self.shelf.hand_out(found.id)?);
                 self.version(subject, found)
             }
             ("DELETE", []) => Ok(self.shelf.delete(subject, None)?.into()),

@@ -70,6 +70,10 @@ pub(super) struct Shelf {
     texts: BTreeMap<i32, SchemaText>,
     subjects: BTreeMap<String, Subject>,
     by_content: BTreeMap<u128, i32>,
+    /// First id that the recording does not know.
+    unrecorded: i32,
+    /// Ids that the drive was given for schemas of its own.
+    own: BTreeSet<i32>,
     /// First id behind those that what the recording's schemas refer to was given.
     next: i32,
     bytes: usize,
@@ -81,7 +85,7 @@ impl Shelf {
     /// Puts down the schemas of a recording; `seen` says under which topic and part (`key` or `value`) each was met, for those of which
     /// the registry did not tell the subjects.
     pub(super) fn new<'a>(schemas: &Schemas, seen: impl Iterator<Item = (&'a str, &'a str, i32)>) -> Self {
-        let mut shelf = Self { next: 1, ..Self::default() };
+        let mut shelf = Self { unrecorded: 1, next: 1, ..Self::default() };
         let mut by_topic = BTreeMap::<i32, BTreeSet<String>>::new();
         for (topic, part, id) in seen {
             by_topic.entry(id).or_default().insert(format!("{topic}-{part}"));
@@ -91,6 +95,7 @@ impl Shelf {
             shelf.by_content.entry(content(text)).or_insert(text.id);
             shelf.texts.insert(text.id, text.clone());
         }
+        shelf.unrecorded = shelf.next;
         for text in schemas.texts() {
             for SubjectVersion { subject, version } in &text.subjects {
                 shelf.place(subject, Version { number: *version, id: text.id });
@@ -148,9 +153,17 @@ impl Shelf {
         (first..i32::MAX).chain(self.next..first).find(|id| !self.texts.contains_key(id))
     }
 
-    /// Schemas that the drive registered and the recording does not know, in order of id.
+    /// The schema of an id that the drive is given for what it brought, and may write values by from now on.
+    pub(super) fn hand_out(&mut self, id: i32) -> Result<&SchemaText, Refusal> {
+        if id >= self.unrecorded {
+            self.own.insert(id);
+        }
+        self.text(id)
+    }
+
+    /// Schemas that the drive brought and the recording does not know, in order of id.
     pub(super) fn own(&self) -> impl Iterator<Item = &SchemaText> {
-        self.texts.range(self.next..).map(|(_, text)| text)
+        self.own.iter().filter_map(|id| self.texts.get(id))
     }
 
     /// The schema of an id.

@@ -21,7 +21,7 @@ fn text(id: i32, schema: &str, subjects: &[(&str, i32)]) -> SchemaText {
 fn registry() -> Registry {
     let schemas = Schemas::new([text(7, V1, &[("orders-value", 3)]), text(9, "\"string\"", &[])]);
     let seen = [("orders", "value", 7), ("orders", "key", 9)];
-    Registry::new(&Recorded::new(&schemas, seen.into_iter(), Level::Backward))
+    Registry::new(&Recorded::new(&schemas, seen.into_iter(), Level::Backward), KnownSchemas::default())
 }
 
 fn ask(registry: &Registry, method: &str, target: &str, body: &Value) -> (u16, Value) {
@@ -162,7 +162,8 @@ fn what_a_schema_refers_to_is_found_in_the_recording_and_among_what_was_register
         Reference { name: "shop.Address".into(), subject: "address".into(), version: 2, schema: address.into() };
     let recorded = SchemaText { references: vec![reference], ..text(5, customer, &[("c-value", 1)]) };
     let schemas = Schemas::new([recorded]);
-    let registry = Registry::new(&Recorded::new(&schemas, std::iter::empty(), Level::Backward));
+    let registry =
+        Registry::new(&Recorded::new(&schemas, std::iter::empty(), Level::Backward), KnownSchemas::default());
     assert_eq!(get(&registry, "/schemas/ids/5").1["references"][0]["subject"], "address");
     let served = get(&registry, "/subjects/address/versions/2");
     assert_eq!((served.0, &served.1["schema"], &served.1["id"]), (200, &json!(address), &json!(6)));
