@@ -430,6 +430,12 @@ fn what_is_allowed_is_let_through_and_counted() {
             "",
         );
         assert_eq!(driven.found()["write"], "written", "{user:?}");
+        // Who answers at a socket there acts outside of the drive.
+        let reason = driven.reason(Layer::Sockets);
+        let told = reason.contains(&format!("{} let through to", outside.path("socket")));
+        assert!(driven.enforces(Layer::Sockets) && told, "{reason}");
+        let without = desk.tries("without", &["write", &outside.path("file")], &[], "");
+        assert!(!without.reason(Layer::Sockets).contains("let through"), "{}", without.reason(Layer::Sockets));
     }
 }
 

@@ -65,15 +65,14 @@ fn named(build: &Build, folder: &Path) -> Vec<PathBuf> {
     named
 }
 
-/// Unix sockets of the machine that have a path, in order, but for those below `let_through`.
-pub(super) fn sockets(let_through: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+/// Unix sockets of the machine that have a path, in order, but for those below `own`.
+pub(super) fn sockets(own: &Path) -> io::Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/net/unix")?;
     // The path is the last of a line, and may hold spaces.
     let paths = table.lines().skip(1).filter_map(|line| Some(PathBuf::from(&line[line.find(" /")? + 1..])));
     let paths: BTreeSet<PathBuf> = paths.collect();
-    let is_let_through = |path: &PathBuf| let_through.iter().any(|one| path.starts_with(one));
     let is_socket = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    Ok(paths.into_iter().filter(|path| !is_let_through(path) && is_socket(path)).collect())
+    Ok(paths.into_iter().filter(|path| !path.starts_with(own) && is_socket(path)).collect())
 }
 
 #[cfg(test)]

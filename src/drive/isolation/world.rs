@@ -189,7 +189,9 @@ impl Isolation {
             return Err(io::ErrorKind::InvalidData.into());
         };
         self.missing.extend(missing);
-        self.remarks.extend(remarks);
+        for (layer, remark) in remarks {
+            self.remark(layer, &remark);
+        }
         let mut files = files.into_iter();
         let mut next = || files.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
         let handle = next()?;
@@ -205,8 +207,7 @@ impl Isolation {
         }
         if !self.enforces(Layer::Network) && self.enforces(Layer::Sockets) {
             let remark = "those without a path (abstract ones) belong to the network, and stay in reach with it";
-            let remarks = self.remarks.entry(Layer::Sockets);
-            remarks.and_modify(|other| *other = format!("{other}; {remark}")).or_insert_with(|| remark.to_owned());
+            self.remark(Layer::Sockets, remark);
         }
         let namespaces = Namespaces { handle, network, maker: Mutex::new(maker) };
         self.namespaces = Some(Arc::new(namespaces));
@@ -277,13 +278,26 @@ impl Isolation {
         named.chain([dir.to_owned()]).filter(lies_there).collect()
     }
 
+    /// Notes what a layer leaves open.
+    fn remark(&mut self, layer: Layer, remark: &str) {
+        let remarks = self.remarks.entry(layer);
+        remarks.and_modify(|other| *other = format!("{other}; {remark}")).or_insert_with(|| remark.to_owned());
+    }
+
     /// Sockets of the machine that are put out of reach: those of this drive, and where it may write, are not.
     fn sockets(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let let_through: Vec<PathBuf> = self.rules.writable.iter().cloned().chain([dir.to_owned()]).collect();
-        let mut sockets = machine::sockets(&let_through)?;
+        let is_let_through = |path: &PathBuf| self.rules.writable.iter().any(|one| path.starts_with(one));
+        let (let_through, mut sockets): (Vec<PathBuf>, Vec<PathBuf>) =
+            machine::sockets(dir)?.into_iter().partition(is_let_through);
+        if let Some(first) = let_through.first() {
+            let more = if let_through.len() > 1 { " and others" } else { "" };
+            let remark =
+                format!("{}{more} let through to: what answers there may act beyond all layers", first.display());
+            self.remark(Layer::Sockets, &remark);
+        }
         if sockets.len() > SOCKETS_MAX {
             let beyond = sockets.len() - SOCKETS_MAX;
-            self.remarks.insert(Layer::Sockets, format!("{beyond} of the machine's sockets are too many and stay"));
+            self.remark(Layer::Sockets, &format!("{beyond} of the machine's sockets are too many and stay"));
             sockets.truncate(SOCKETS_MAX);
         }
         Ok(sockets)

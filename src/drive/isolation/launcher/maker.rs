@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::CWD;
 use rustix::mount::{
@@ -32,7 +33,11 @@ const NO_NETWORK: &str = "the drive has no network of its own";
 pub(super) fn play(control: &UnixStream) -> io::Result<()> {
     let (setup, _) = receive::<Setup>(control)?;
     if let Err(error) = unshare(CloneFlags::CLONE_NEWUSER) {
-        let reason = format!("the system grants no user namespace ({})", io::Error::from(error));
+        let why = match error {
+            Errno::ENOSPC => "there are as many as `user.max_user_namespaces` permits".to_owned(),
+            other => io::Error::from(other).to_string(),
+        };
+        let reason = format!("the system grants no user namespace ({why})");
         return send(control, &Told::Refused(reason), &[]);
     }
     send(control, &Told::Unshared, &[])?;
