@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sentences::{count, counted};
-use crate::outcome::EndingReport;
+use crate::outcome::{EndingReport, Isolation, Layer};
 
 /// Addresses of `allow` that several drives reached under the same name, and paths of `writable`, each with these drives in order; those that are known to be
 /// shared left out.
@@ -30,6 +30,26 @@ pub(super) fn state(endings: &BTreeMap<String, EndingReport>) -> Option<String> 
     Some(format!("{} had the same {address}, so what one leaves there another may find{others}", drives.join(", ")))
 }
 
+/// Layers that would have kept drives from meeting, and were not in force in several of them; none where they are not known to matter.
+pub(super) fn unguarded(endings: &BTreeMap<String, EndingReport>) -> Option<String> {
+    let worlds: Vec<(&str, &Isolation)> =
+        endings.iter().filter_map(|(drive, report)| Some((drive.as_str(), report.isolation.as_ref()?))).collect();
+    let mut open: Vec<(Layer, Vec<&str>)> = Vec::new();
+    for layer in [Layer::Network, Layer::Sockets, Layer::Temporary, Layer::Writes] {
+        let is_open = |world: &Isolation| world.layers.iter().any(|state| state.layer == layer && !state.enforced);
+        let without = worlds.iter().filter(|(_, world)| is_open(world)).map(|(drive, _)| *drive).collect();
+        open.push((layer, without));
+    }
+    open.retain(|(_, drives)| drives.len() > 1);
+    let drives = &open.first()?.1;
+    let layers: Vec<&str> = open.iter().map(|(layer, _)| layer.name()).collect();
+    Some(format!(
+        "{} not enforced ({}), so what one drive left outside of its folder another may have found",
+        layers.join(", "),
+        drives.join(", ")
+    ))
+}
+
 /// What builds tried to reach and could not: worth knowing, and no verdict.
 pub(super) fn refused(endings: &BTreeMap<String, EndingReport>) -> Vec<String> {
     let sentence = |(drive, report): (&String, &EndingReport)| {
@@ -52,7 +72,7 @@ pub(super) fn refused(endings: &BTreeMap<String, EndingReport>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Allowed, Ending, Isolation};
+    use crate::outcome::{Allowed, Ending, Isolation, LayerState};
 
     fn endings(drives: &[(&str, u64, u64, bool)]) -> BTreeMap<String, EndingReport> {
         let ending = |(drive, connections, failed, shared): &(&str, u64, u64, bool)| {
@@ -87,5 +107,27 @@ mod tests {
         ] {
             assert_eq!(state(&endings(alone)), None, "{alone:?}");
         }
+    }
+
+    #[test]
+    fn layers_that_several_drives_were_without_are_told_where_something_may_rest_on_them() {
+        let worlds = |drives: &[(&str, &[Layer])]| {
+            let ending = |(drive, open): &(&str, &[Layer])| {
+                let state = |layer| LayerState { layer, enforced: !open.contains(&layer), reason: String::new() };
+                let layers = Layer::ALL.into_iter().map(state).collect();
+                let report = EndingReport::new(Ending::Finished, "");
+                let isolation = Some(Isolation { layers, ..Isolation::default() });
+                ((*drive).to_owned(), EndingReport { isolation, ..report })
+            };
+            unguarded(&drives.iter().map(ending).collect())
+        };
+        let open = &[Layer::Writes, Layer::Network, Layer::Attempts][..];
+        let told = worlds(&[("old", open), ("new", open)]).unwrap();
+        assert!(told.starts_with("network, writes not enforced (new, old), so"), "{told}");
+        // One alone meets nobody, and what only sees or hides nothing of others keeps nobody apart.
+        assert_eq!(worlds(&[("old", open), ("new", &[])]), None);
+        let others = &[Layer::Attempts, Layer::Names, Layer::Processes][..];
+        assert_eq!(worlds(&[("old", others), ("new", others)]), None);
+        assert_eq!(unguarded(&endings(&[("old", 1, 0, false), ("new", 1, 0, false)])), None);
     }
 }

@@ -402,8 +402,11 @@ fn warnings(facts: &Facts<'_>, gates: &Gates, bounds: FidelityBounds, warned: &[
     warnings.extend(time_shift(facts, |found| found.untold.is_none() && found.old.breaks() && found.new.breaks()));
     warnings.extend(identity_unfound(facts.comparison));
     warnings.extend(moved_at_most(facts.comparison));
-    if resting_on_state(facts).is_none() {
-        warnings.extend(shared::state(facts.endings));
+    match resting_on_state(facts) {
+        None => warnings.extend(shared::state(facts.endings)),
+        Some(what) => {
+            warnings.extend(shared::unguarded(facts.endings).map(|why| format!("{what} may rest on more: {why}")));
+        }
     }
     warnings.extend(shared::refused(facts.endings));
     warnings.extend(warned.iter().flat_map(|finding| finding.sentences.clone()));
