@@ -14,8 +14,8 @@ use super::run::Terms;
 use super::source::Problem;
 use super::stand::{Stand, stand};
 use super::time_shift::{SHIFTED, ShiftRules};
-use super::{Scenario, ScenarioError};
-use crate::compare::{Expectations, FidelityBounds, Figures, Gates, Rules};
+use super::{Scenario, ScenarioError, ScenarioSettings};
+use crate::compare::{Expectations, FidelityBounds, Figures, Gates, Order, Rules};
 use crate::drive::{
     Build, BuildSettings, DriveRules, Offers, StubRules, check_clock, check_flag_changes, check_instances, check_sinks,
 };
@@ -210,6 +210,7 @@ impl Wrong<'_> {
     fn comparison(&mut self) -> (Option<Rules>, Option<Gates>) {
         let settings = &self.scenario.settings;
         let rules = self.keep(settings.compare.check());
+        self.keep::<()>(keeps_order(settings));
         let figures = self.keep(Figures::check(&settings.figure));
         let gates = self.keep(Gates::check(&settings.gates, &settings.warnings));
         if let (Some(gates), Some(figures)) = (&gates, &figures) {
@@ -268,6 +269,18 @@ pub(super) fn known_topics(scenario: &Scenario, recording: Option<&Recording>) -
     let effects = settings.effect.iter().map(|effect| &effect.name);
     let sinks = settings.sink.iter().map(|sink| &sink.name);
     recorded.chain(named).chain(effects).chain(sinks).cloned().collect()
+}
+
+/// Checks that no order counts which the transport does not keep: it would be held against a build.
+fn keeps_order(settings: &ScenarioSettings) -> Result<(), SettingError> {
+    match settings.drive.in_flight {
+        Some(several) if several > 1 && settings.compare.order != Order::None => {
+            let problem = format!("{several} requests of a partition at once overtake each other, also within a key");
+            let instead = "Write `order = \"none\"` under `[compare]`, or `in-flight = 1` to keep their order.";
+            Err(SettingError::new("drive.in-flight", problem, instead))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the schemas that the recording keeps.

@@ -256,9 +256,17 @@ fn a_partition_keeps_its_order_and_holds_up_no_other() {
     assert!(kept.iter().all(|one| one["at_once"] == 1 && one["before"].as_i64() == one["n"].as_i64().map(|n| n - 1)));
     assert!(kept.iter().any(|one| one["of_all"].as_i64() > Some(1)), "one partition waited for another");
     let _ = fs::remove_dir_all(desk.path().join("runs"));
-    rehearse(desk.path(), COUNTS, COUNTS, &format!("in-flight = 3\n{UNPACED}"));
+    rehearse(desk.path(), COUNTS, COUNTS, &format!("in-flight = 3\n[compare]\norder = 'none'\n{UNPACED}"));
     let at_once = |output: &Output| value(output)["at_once"].as_i64().unwrap();
     assert_eq!(outputs(&outcome(desk.path(), "new")).iter().map(at_once).max(), Some(3));
+    // What overtakes what is no doing of a build: an order that would be held against it is refused.
+    let text = fs::read_to_string(desk.path().join("scenario.toml")).unwrap();
+    for order in ["key", "total"] {
+        let counts = text.replace("order = 'none'", &format!("order = '{order}'"));
+        fs::write(desk.path().join("scenario.toml"), counts).unwrap();
+        let refused = check(Scenario::read(desk.path().join("scenario.toml"), &[]).unwrap(), None).unwrap_err();
+        assert!(refused.to_string().contains("3 requests of a partition at once overtake each other"), "{refused}");
+    }
 }
 
 #[test]
