@@ -159,6 +159,8 @@ fn meanwhile<T: Send>(work: impl FnOnce() -> T + Send, mut look: impl FnMut()) -
         while ended.recv_timeout(POLL_WAIT) == Err(RecvTimeoutError::Timeout) {
             look();
         }
+        // What came to pass since: a store that answers again lets the work end.
+        look();
         working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
