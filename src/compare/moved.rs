@@ -78,6 +78,11 @@ impl Engine<'_> {
         if noise > 0 {
             *self.tally.noise.entry(found.kind).or_default() += noise;
         }
+        if !turned && self.drives.len() > self.olds + 1 {
+            let is_steady = between.iter().all(|((_, other), moved)| *other == self.olds || *moved == 0);
+            let is_apart = is_steady && moved(0, self.olds + 1)? > 0;
+            self.tally.patterns.tally(&found).counts.again_apart += u64::from(is_apart);
+        }
         match odd(drives, |one, other| between[&(one, other)] == 0) {
             Agreement::Odd(drive) => {
                 let is_again = !turned && drive == self.olds && self.drives.len() > self.olds + 1;
@@ -157,6 +162,8 @@ impl Engine<'_> {
             *self.tally.noise.entry(signature.kind).or_default() += 1;
             self.tally.patterns.tally(&signature).counts.noise += 1;
         }
+        let is_steady = !(1..self.olds).any(is_late);
+        self.tally.patterns.tally(&signature).counts.again_apart += u64::from(is_steady && is_late(self.olds + 1));
         // The first drive of old is what lateness is measured against: where all others came late, it is the odd one.
         let judged = (1..=self.olds).filter(|drive| is_late(*drive)).collect::<Vec<_>>();
         let drive = match judged.as_slice() {

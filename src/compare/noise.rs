@@ -67,6 +67,8 @@ pub(super) struct Counts {
     pub(super) recurred: u64,
     /// Identities on which new again disagrees with all others, which agree.
     pub(super) odd_again: u64,
+    /// Identities on which all of old agree and new again stands apart from them, in new's place or beside it.
+    pub(super) again_apart: u64,
     /// How likely new is odd so often where each stretch of the outputs is one piece of evidence; none where there are too few.
     pub(super) p_by_stretch: Option<f64>,
     /// Units on which both drives of new agree and stand apart from all of old, which agree.
@@ -85,7 +87,7 @@ impl Counts {
     /// Adds what was counted of another pattern.
     pub(super) fn add(&mut self, other: &Self) {
         let Self { raw, noise, compared, odd_new, odd_any, odd_all, odd_old, unsteady, odd_moving, .. } = other;
-        let Self { first_odd, recurred, odd_again, pairs_new, pairs_any, .. } = other;
+        let Self { first_odd, recurred, odd_again, again_apart, pairs_new, pairs_any, .. } = other;
         self.raw += raw;
         self.noise += noise;
         self.compared += compared;
@@ -98,6 +100,7 @@ impl Counts {
         self.recurred += recurred;
         self.odd_moving += odd_moving;
         self.odd_again += odd_again;
+        self.again_apart += again_apart;
         self.pairs_new += pairs_new;
         self.pairs_any += pairs_any;
     }
@@ -144,7 +147,8 @@ fn p_by_pairs(counts: &Counts, drives: Drives) -> Option<f64> {
 
 /// Everything about a test but its place in the family: the adjusted p-value is none until that is known.
 pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
-    let beyond = |odd: u64| binomial_tail(odd + counts.odd_moving, 1.0 / (drives.old as f64 + 1.0), odd);
+    let beside = |odd: u64, noise: u64| binomial_tail(odd + noise, 1.0 / (drives.old as f64 + 1.0), odd);
+    let beyond = |odd: u64| beside(odd, counts.odd_moving);
     let is_tested = drives.old >= 2;
     let p_pairs = p_by_pairs(counts, drives).filter(|_| is_tested);
     let by_count = is_tested.then(|| p_by_count(counts, drives));
@@ -161,6 +165,8 @@ pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
         odd_moving: counts.odd_moving,
         p_beside_noise: is_tested.then(|| beyond(counts.odd_new)),
         p_again: (is_tested && drives.new_again).then(|| beyond(counts.odd_again)),
+        p_again_apart: (is_tested && drives.new_again)
+            .then(|| beside(counts.again_apart, counts.unsteady.max(counts.noise))),
         seen_in_old: counts.odd_old + counts.first_odd + counts.noise > 0,
         p_by_stretch: counts.p_by_stretch.filter(|_| is_tested),
         pairs_new: drives.new_again.then_some(counts.pairs_new),
@@ -233,10 +239,11 @@ fn rests_on_pairs(test: &Statistics) -> bool {
 
 /// Whether new driven again bears out what the count says: the same comes back where old is steady, or as much of it is odd
 /// elsewhere. A burst that comes in old's own drives as well may come back as one. More than a burst needs no
-/// second witness, unless old is unsteady at many identities.
+/// second witness, unless old is unsteady at many identities; where nobody knows how far one reaches, new again must stand apart as well.
 fn is_confirmed(test: &Statistics, chance_recurrences: f64) -> bool {
     let Some(recurred) = test.recurred else { return is_steady(test) };
-    (is_beyond_a_burst(test) && is_steady(test))
+    let is_beyond = is_beyond_a_burst(test) && (!is_of_unknown_reach(test) || is_small(test.p_again_apart));
+    (is_beyond && is_steady(test))
         || (test.odd_moving == 0 && !is_chance(recurred, chance_recurrences))
         || test.p_again.is_some_and(|p| p <= FALSE_DISCOVERIES)
 }
@@ -248,7 +255,12 @@ fn is_steady(test: &Statistics) -> bool {
 
 /// Whether a proof may rest on one burst, so that new should be driven again to tell.
 pub(super) fn may_be_a_burst(test: &Statistics) -> bool {
-    test.recurred.is_none() && test.odd_new > 0 && !is_beyond_a_burst(test)
+    test.recurred.is_none() && test.odd_new > 0 && (!is_beyond_a_burst(test) || is_of_unknown_reach(test))
+}
+
+/// Whether nobody knows how far one burst reaches: old shows the like, and there are too few outputs for stretches.
+fn is_of_unknown_reach(test: &Statistics) -> bool {
+    test.seen_in_old && test.p_by_stretch.is_none()
 }
 
 /// Whether one burst of noise does not reach as far: by the stretches in which new is odd, or where there are too few, by number.
@@ -421,6 +433,15 @@ mod tests {
         assert_eq!(one(Counts { odd_again: 2, ..burst }, AGAIN).standing, Standing::Suspected);
         let many = Counts { raw: 80, odd_new: 80, odd_any: 80, ..burst };
         assert_eq!(one(many, AGAIN).standing, Standing::Proven);
+        // Where old does the like, how far a burst reaches nobody knows: a machine that is busy for a moment moves as many.
+        let like_old = Counts { odd_any: 84, odd_old: 4, unsteady: 4, odd_moving: 4, noise: 4, ..many };
+        assert!(may_be_a_burst(&measure(&like_old, TWICE)) && !may_be_a_burst(&measure(&many, TWICE)));
+        assert_eq!(one(like_old, TWICE).standing, Standing::Proven);
+        let again = |again_apart| one(Counts { again_apart, ..like_old }, AGAIN).standing;
+        assert_eq!([0, 3, 70].map(again), [Standing::Suspected, Standing::Suspected, Standing::Proven]);
+        // Long enough for stretches, these tell.
+        let long = Counts { p_by_stretch: Some(1e-9), compared: 40_000, ..like_old };
+        assert_eq!(one(long, AGAIN).standing, Standing::Proven);
     }
 
     #[test]

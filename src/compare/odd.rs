@@ -67,10 +67,15 @@ impl Engine<'_> {
             let alone = &compared.between(0, new + 1).findings;
             let others = compared.features(new + 1);
             let also = compared.between(new, new + 1);
-            let odd = alone.iter().map(|finding| &finding.signature);
-            let odd = odd.filter(|found| !others.contains(&found.feature()) && also.has(&found.feature()));
-            for signature in odd.collect::<BTreeSet<_>>() {
-                self.tally.patterns.tally(signature).counts.odd_again += 1;
+            let among_old = compared.features(new);
+            for signature in alone.iter().map(|finding| &finding.signature).collect::<BTreeSet<_>>() {
+                let feature = signature.feature();
+                if among_old.contains(&feature) {
+                    continue;
+                }
+                let counts = &mut self.tally.patterns.tally(signature).counts;
+                counts.odd_again += u64::from(!others.contains(&feature) && also.has(&feature));
+                counts.again_apart += 1;
             }
             self.note_apart(sides, place, compared);
         }

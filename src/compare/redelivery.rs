@@ -231,6 +231,7 @@ impl Relation<'_> {
         if agree {
             // Only more than old is what the gate asks; less is mended, and the odd one of a two-sided test all the same.
             let again = repeated.get(olds + 1);
+            counts.again_apart += u64::from(again.is_some_and(|again| *again > old[0]));
             if new == old[0] {
                 counts.odd_again += u64::from(again.is_some_and(|again| *again > new));
             } else {

@@ -124,6 +124,50 @@ fn bursts_that_old_has_as_well_prove_nothing_however_many_outputs_they_hold() {
 // ---- pairs ----
 
 #[test]
+fn a_disorder_that_old_shows_as_well_is_proven_where_new_again_shows_as_much() {
+    // Outputs 2n and 2n + 1, of one key, change places where `swaps` says so.
+    let ordered = |swaps: &dyn Fn(u64) -> bool| {
+        drive((0..200_u64).flat_map(|pair| {
+            let ids = if swaps(pair) { [1, 0] } else { [0, 1] };
+            ids.map(|id| output(format!("k{pair}"), format!("{{\"id\":{}}}", pair * 2 + id)))
+        }))
+    };
+    let a_little = |drive: u64| ordered(&move |pair| pair % 50 == drive);
+    let (steady, burst) = (ordered(&|_| false), ordered(&|pair| (100..160).contains(&pair)));
+    for order in ["key", "total"] {
+        let toml = format!("identity = ['$.id']\norder = '{order}'");
+        let standing =
+            |old: [&Remembered; 3], new: &[&Remembered]| of_kind(&compared(&old, new, &toml), Kind::Reordered).standing;
+        let [first, second, third] = [0, 1, 2].map(a_little);
+        let old = [&first, &second, &third];
+        // A machine that was busy for a moment is no build.
+        assert_eq!(standing(old, &[&burst, &a_little(3)]), Standing::Suspected, "{order}");
+        // As many at the same places, or at others: that is what new does.
+        assert_eq!(standing(old, &[&burst, &burst]), Standing::Proven, "{order}");
+        let elsewhere = ordered(&|pair| (20..80).contains(&pair));
+        assert_eq!(standing(old, &[&burst, &elsewhere]), Standing::Proven, "{order}");
+        // So is more than a burst where old never does it.
+        assert_eq!(standing([&steady; 3], &[&burst, &steady]), Standing::Proven, "{order}");
+        // What was not driven again is judged by what there is, and asks for it.
+        let found = compared(&old, &[&burst], &toml);
+        let standing = of_kind(&found, Kind::Reordered).standing;
+        assert!(standing == Standing::Proven && found.wants_new_again, "{order}");
+    }
+}
+
+#[test]
+fn values_that_new_makes_up_each_time_are_proven_beside_a_little_noise_in_few_outputs() {
+    let old = [0, 1, 2].map(|drive| made(400, move |number| (number % 100 == drive).then_some(7)));
+    let made_up = |drive: u64| made(400, move |number| Some(1_000 * drive + number));
+    let standing = |again: &Remembered| {
+        let found = compared(&[&old[0], &old[1], &old[2]], &[&made_up(1), again], "");
+        of_kind(&found, Kind::Changed).standing
+    };
+    assert_eq!(standing(&made_up(2)), Standing::Proven);
+    assert_eq!(standing(&made(400, |number| (number % 100 == 3).then_some(7))), Standing::Suspected);
+}
+
+#[test]
 fn ten_wrong_outputs_are_found_beside_a_hundred_noisy_ones_a_drive() {
     let planted = |number: u64| (number % 1_000 == 501).then_some(7);
     let old = [0, 1].map(|of| made(10_000, move |number| noisy(of, number)));

@@ -497,6 +497,7 @@ fn rounding() -> Pattern {
             odd_moving: 0,
             p_beside_noise: None,
             p_again: None,
+            p_again_apart: None,
             p_by_stretch: Some(0.000_244),
             pairs_new: None,
             pairs_any: None,
