@@ -329,8 +329,8 @@ pub struct Statistics {
     /// As `p_beside_noise`, for the identities on which only new again disagrees; none where it was not driven.
     #[serde(default)]
     pub p_again: Option<f64>,
-    /// As `p_again`, for all identities on which new again disagrees with old, whose drives agree, where new does so, too, as well: beside
-    /// all on which these disagree, since where new is odd everywhere none of them is.
+    /// How likely new again would disagree at least so often by chance with drives of old that agree, whether new does there or not, beside
+    /// as many identities as old shows noise at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_again_apart: Option<f64>,
     /// As `p_value` by count, where each stretch of the outputs is one piece of evidence however many stand in it; none with one

@@ -120,6 +120,8 @@ impl<'a> Keeper<'a> {
                 }
             }
             Note::Again { number, at_us } => {
+                // Whatever the build called for it until then belongs to the first try.
+                self.keep_calls(at_us)?;
                 self.again += 1;
                 self.redelivered += 1;
                 if let Some(open) = self.open.get(&number) {

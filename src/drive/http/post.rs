@@ -397,16 +397,21 @@ impl Post {
         number: u64,
     ) -> Result<Answer, String> {
         let request = || request(Method::POST, &self.target, sending.headers.clone(), sending.body.clone());
+        let mut was_sent = false;
         if let Some(mut connection) = kept.take().filter(Connection::is_open) {
             match connection.0.send_request(request()).await {
                 Ok(response) => return self.read(connection, response, kept).await,
                 Err(error) if error.is_canceled() || error.is_closed() => {}
-                Err(error) if error.is_incomplete_message() => self.note(Note::Again { number, at_us: self.now_us() }),
+                Err(error) if error.is_incomplete_message() => was_sent = true,
                 Err(error) => return Err(in_one_line(&error)),
             }
         }
         let mut connection =
             self.open(&self.target).await.map_err(|error| format!("{}: {error}", self.target.address))?;
+        // Where nobody takes connections any more, whoever begins anew tells of it.
+        if was_sent {
+            self.note(Note::Again { number, at_us: self.now_us() });
+        }
         let response = connection.0.send_request(request()).await.map_err(|error| in_one_line(&error))?;
         self.read(connection, response, kept).await
     }
