@@ -74,7 +74,9 @@ impl Engine<'_> {
         // Of drives that say what the noise is, the first two; of new against production those are new's.
         let noise = between[&if turned { (1, 2) } else { (0, 1) }];
         let (judged, first_noisy) = if turned { (0, 1) } else { (self.olds, 0) };
-        self.tally.patterns.tally(&found).counts.noise += noise;
+        let counts = &mut self.tally.patterns.tally(&found).counts;
+        counts.noise += noise;
+        counts.noise_within += noise.saturating_sub(1);
         if noise > 0 {
             *self.tally.noise.entry(found.kind).or_default() += noise;
         }

@@ -48,6 +48,8 @@ pub(super) struct Counts {
     pub(super) noise: u64,
     /// Identities compared.
     pub(super) compared: u64,
+    /// Of the noise, what stands in a unit of which something else is counted already.
+    pub(super) noise_within: u64,
     /// Units on which only new disagrees.
     pub(super) odd_new: u64,
     /// Units on which exactly one drive disagrees.
@@ -87,9 +89,10 @@ impl Counts {
     /// Adds what was counted of another pattern.
     pub(super) fn add(&mut self, other: &Self) {
         let Self { raw, noise, compared, odd_new, odd_any, odd_all, odd_old, unsteady, odd_moving, .. } = other;
-        let Self { first_odd, recurred, odd_again, again_apart, pairs_new, pairs_any, .. } = other;
+        let Self { first_odd, recurred, odd_again, again_apart, pairs_new, pairs_any, noise_within, .. } = other;
         self.raw += raw;
         self.noise += noise;
+        self.noise_within += noise_within;
         self.compared += compared;
         self.odd_new += odd_new;
         self.odd_any += odd_any;
@@ -103,6 +106,11 @@ impl Counts {
         self.again_apart += again_apart;
         self.pairs_new += pairs_new;
         self.pairs_any += pairs_any;
+    }
+
+    /// Units on which drives of old disagree.
+    fn noisy_units(&self) -> u64 {
+        self.unsteady.max(self.noise.saturating_sub(self.noise_within))
     }
 
     /// Whether drives of old differ in what the pattern is about.
@@ -165,8 +173,7 @@ pub(super) fn measure(counts: &Counts, drives: Drives) -> Statistics {
         odd_moving: counts.odd_moving,
         p_beside_noise: is_tested.then(|| beyond(counts.odd_new)),
         p_again: (is_tested && drives.new_again).then(|| beyond(counts.odd_again)),
-        p_again_apart: (is_tested && drives.new_again)
-            .then(|| beside(counts.again_apart, counts.unsteady.max(counts.noise))),
+        p_again_apart: (is_tested && drives.new_again).then(|| beside(counts.again_apart, counts.noisy_units())),
         seen_in_old: counts.odd_old + counts.first_odd + counts.noise > 0,
         p_by_stretch: counts.p_by_stretch.filter(|_| is_tested),
         pairs_new: drives.new_again.then_some(counts.pairs_new),
@@ -439,6 +446,9 @@ mod tests {
         assert_eq!(one(like_old, TWICE).standing, Standing::Proven);
         let again = |again_apart| one(Counts { again_apart, ..like_old }, AGAIN).standing;
         assert_eq!([0, 3, 70].map(again), [Standing::Suspected, Standing::Suspected, Standing::Proven]);
+        // Sixty outputs of one key that moved in old are one key.
+        let moved = |noise_within| Counts { noise: 63, noise_within, again_apart: 20, ..like_old };
+        assert_eq!([0, 59].map(|within| one(moved(within), AGAIN).standing), [Standing::Suspected, Standing::Proven]);
         // Long enough for stretches, these tell.
         let long = Counts { p_by_stretch: Some(1e-9), compared: 40_000, ..like_old };
         assert_eq!(one(long, AGAIN).standing, Standing::Proven);

@@ -226,7 +226,9 @@ impl Relation<'_> {
         if olds < 2 {
             return;
         }
-        counts.noise += old[1].saturating_sub(old[0]);
+        let noise = old[1].saturating_sub(old[0]);
+        counts.noise += noise;
+        counts.noise_within += noise.saturating_sub(1);
         let agree = old.iter().all(|count| *count == old[0]);
         if agree {
             // Only more than old is what the gate asks; less is mended, and the odd one of a two-sided test all the same.

@@ -248,6 +248,9 @@ fn statistics(pattern: &Pattern, noisy: &str) -> String {
     if let Some(p) = pattern.statistics.p_again {
         let _ = write!(text, " What it did elsewhere: p {}.", probability(p));
     }
+    if let Some(p) = pattern.statistics.p_again_apart {
+        let _ = write!(text, " What new again did wherever old agrees: p {}.", probability(p));
+    }
     text
 }
 
