@@ -34,20 +34,22 @@ pub(super) fn state(endings: &BTreeMap<String, EndingReport>) -> Option<String> 
 pub(super) fn unguarded(endings: &BTreeMap<String, EndingReport>) -> Option<String> {
     let worlds: Vec<(&str, &Isolation)> =
         endings.iter().filter_map(|(drive, report)| Some((drive.as_str(), report.isolation.as_ref()?))).collect();
-    let mut open: Vec<(Layer, Vec<&str>)> = Vec::new();
+    // Layers that the same drives were without stand together.
+    let mut open: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
     for layer in [Layer::Network, Layer::Sockets, Layer::Temporary, Layer::Writes] {
         let is_open = |world: &Isolation| world.layers.iter().any(|state| state.layer == layer && !state.enforced);
-        let without = worlds.iter().filter(|(_, world)| is_open(world)).map(|(drive, _)| *drive).collect();
-        open.push((layer, without));
+        let without: Vec<&str> = worlds.iter().filter(|(_, world)| is_open(world)).map(|(drive, _)| *drive).collect();
+        match open.iter_mut().find(|(_, drives)| *drives == without) {
+            Some((layers, _)) => layers.push(layer.name()),
+            None => open.push((vec![layer.name()], without)),
+        }
     }
     open.retain(|(_, drives)| drives.len() > 1);
-    let drives = &open.first()?.1;
-    let layers: Vec<&str> = open.iter().map(|(layer, _)| layer.name()).collect();
-    Some(format!(
-        "{} not enforced ({}), so what one drive left outside of its folder another may have found",
-        layers.join(", "),
-        drives.join(", ")
-    ))
+    let told =
+        open.iter().map(|(layers, drives)| format!("{} not enforced ({})", layers.join(", "), drives.join(", ")));
+    let told: Vec<String> = told.collect();
+    let so = "so what one drive left outside of its folder another may have found";
+    (!told.is_empty()).then(|| format!("{}, {so}", told.join(", ")))
 }
 
 /// What builds tried to reach and could not: worth knowing, and no verdict.
@@ -124,6 +126,8 @@ mod tests {
         let open = &[Layer::Writes, Layer::Network, Layer::Attempts][..];
         let told = worlds(&[("old", open), ("new", open)]).unwrap();
         assert!(told.starts_with("network, writes not enforced (new, old), so"), "{told}");
+        let told = worlds(&[("a", open), ("b", &[Layer::Writes]), ("c", &[Layer::Writes, Layer::Network])]).unwrap();
+        assert!(told.starts_with("network not enforced (a, c), writes not enforced (a, b, c), so"), "{told}");
         // One alone meets nobody, and what only sees or hides nothing of others keeps nobody apart.
         assert_eq!(worlds(&[("old", open), ("new", &[])]), None);
         let others = &[Layer::Attempts, Layer::Names, Layer::Processes][..];

@@ -10,8 +10,8 @@ use rehearsal::compare::{
     latency, off_schedule, settle,
 };
 use rehearsal::outcome::{
-    Allowed, Cause, CauseBy, Ending, EndingReport, FaultCount, Isolation, Lateness, Outcome, OutcomeWriter, Output,
-    SinkReport,
+    Allowed, Cause, CauseBy, Ending, EndingReport, FaultCount, Isolation, Lateness, Layer, LayerState, Outcome,
+    OutcomeWriter, Output, SinkReport,
 };
 use rehearsal::plan::{AtRequests, Delivery, FaultSummary, Legality, Phase, PlanSummary, Seed};
 use rehearsal::recording::Place;
@@ -359,6 +359,18 @@ fn sinks_of_drives_that_share_what_they_write_to_give_no_verdict() {
     let judgement = check(&sharing(false, true), "", NoVerdict, "sinks cannot be judged");
     assert!(judgement.reasons[0].contains("had the same db.test:5432"), "{judgement:?}");
     assert!(judgement.warnings.is_empty(), "{judgement:?}");
+    // What kept them apart nowhere else is told as well, whether they are known to share anything or not.
+    for shared in [false, true] {
+        let open = sharing(shared, true).with(|run| {
+            for report in run.endings.values_mut() {
+                let state = LayerState { layer: Layer::Writes, enforced: false, reason: String::new() };
+                report.isolation.as_mut().unwrap().layers.push(state);
+            }
+        });
+        let judgement = open.judge(&Gates::default());
+        assert_eq!(judgement.verdict, if shared { Agree } else { NoVerdict });
+        assert!(judgement.warnings[0].starts_with("sinks may rest on more: writes not enforced ("), "{judgement:?}");
+    }
     // However sure the count is: what new left out, old or another drive of new may have left there.
     let proven = |shared| sharing(shared, true).pattern(Kind::SinkDivergence, Standing::Proven, 5);
     let judgement = check(&proven(false), "sink-divergence = 0", NoVerdict, "sinks cannot be judged");
