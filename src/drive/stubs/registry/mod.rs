@@ -233,7 +233,11 @@ impl State {
             ("GET", ["versions", version, rest @ ..]) => {
                 let found = self.shelf.version(subject, number(version)?)?;
                 match rest {
-                    [] => self.version(subject, found),
+                    [] => {
+                        // Whoever asks for the latest writes by the id that it is told.
+                        self.known.learn(self.shelf.hand_out(found.id)?);
+                        self.version(subject, found)
+                    }
                     ["schema"] => Ok(raw(self.shelf.text(found.id)?)),
                     ["referencedby"] => Ok(json!([])),
                     _ => Err(unknown()),

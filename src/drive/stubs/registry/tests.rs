@@ -165,8 +165,13 @@ fn what_a_schema_refers_to_is_found_in_the_recording_and_among_what_was_register
     let registry =
         Registry::new(&Recorded::new(&schemas, std::iter::empty(), Level::Backward), KnownSchemas::default());
     assert_eq!(get(&registry, "/schemas/ids/5").1["references"][0]["subject"], "address");
+    assert!(registry.count().schemas.is_empty(), "nobody asked for it");
     let served = get(&registry, "/subjects/address/versions/2");
     assert_eq!((served.0, &served.1["schema"], &served.1["id"]), (200, &json!(address), &json!(6)));
+    // Whoever asked may write by it.
+    assert_eq!(registry.count().schemas.iter().map(|text| text.id).collect::<Vec<_>>(), [6]);
+    assert_eq!(get(&registry, "/subjects/c-value/versions/latest").1["id"], 5);
+    assert_eq!(registry.count().schemas.len(), 1, "what the recording has is kept with it");
     let body =
         json!({"schema": customer, "references": [{"name": "shop.Address", "subject": "address", "version": 2}]});
     assert_eq!(ask(&registry, "POST", "/subjects/c-value/versions", &body).1["id"], 5);
