@@ -160,14 +160,16 @@ fn a_build_that_dies_hangs_or_hangs_up_is_told_apart() {
             "def answer(self, event):\n  if event['order_id'] == 4: {what}\n  self.send(200, json.dumps(event).encode())\nserve()"
         )
     };
-    for (what, ending, reason) in [
-        ("os._exit(7)", Ending::Died, "exit code 7 after 5 of 10 deliveries, before it was told to stop"),
+    for (what, ending, redelivered, reason) in [
+        // Nobody was there to be handed it again.
+        ("os._exit(7)", Ending::Died, 0, "exit code 7 after 5 of 10 deliveries, before it was told to stop"),
         (
             "time.sleep(60)",
             Ending::StoppedReading,
+            0,
             "did not answer for 300ms (`drain-timeout`) after 5 of 10 deliveries",
         ),
-        ("self.connection.shutdown(2)", Ending::StoppedReading, "took no more requests after 5 of 10 deliveries: "),
+        ("self.connection.shutdown(2)", Ending::StoppedReading, 1, "took no more requests after 5 of 10 deliveries: "),
     ] {
         let folder = desk.path();
         let _ = fs::remove_dir_all(folder.join("runs"));
@@ -176,6 +178,7 @@ fn a_build_that_dies_hangs_or_hangs_up_is_told_apart() {
         assert_eq!((new.ending, new.sent), (ending, 5), "{what}: {}", new.reason);
         assert!(new.reason.starts_with(reason), "{what}: {}", new.reason);
         assert_eq!(driven(&report, "old").ending, Ending::Finished);
+        assert_eq!(outcome(folder, "new").ending().redelivered, Some(redelivered), "{what}");
         let receipts: Vec<_> = outcome(folder, "new").deliveries().unwrap().unwrap().flat_map(Result::unwrap).collect();
         let sent: Vec<_> = receipts.iter().map(|receipt| receipt.sent_us.is_some()).collect();
         assert_eq!(sent, [vec![true; 5], vec![false; 5]].concat(), "{what}");

@@ -119,10 +119,10 @@ impl<'a> Keeper<'a> {
                     self.receipt(number, Receipt { delivery: open.delivery, sent_us, room: open.room })?;
                 }
             }
-            Note::Again { number, at_us } => {
+            Note::Again { number, at_us, gone } => {
                 // Whatever the build called for it until then belongs to the first try.
                 self.keep_calls(at_us)?;
-                self.again += 1;
+                self.again += u64::from(gone);
                 self.redelivered += 1;
                 if let Some(open) = self.open.get(&number) {
                     let delivery = Delivery { attempt: open.delivery.attempt + 1, ..open.delivery };

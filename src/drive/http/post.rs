@@ -40,8 +40,9 @@ pub(super) enum Note {
     /// A delivery is handed over at this moment of the drive's clock, in microseconds; it was let go at `free_us`: when it was due, or
     /// when the request ahead of it had its answer.
     Sent { posting: Posting, at_us: i64, free_us: i64 },
-    /// The delivery of this number is handed over once more: the process that had it is gone, and its answer with it.
-    Again { number: u64, at_us: i64 },
+    /// The delivery of this number is handed over once more: the process that had it is gone, and its answer with it, or where it is
+    /// not, the connection alone.
+    Again { number: u64, at_us: i64, gone: bool },
     /// The delivery of this number was answered.
     Answered { number: u64, at_us: i64, answer: Answer },
     /// A delivery is never handed over.
@@ -336,7 +337,7 @@ impl Post {
             }
             *connection = None;
             self.wait_until_back().await?;
-            self.note(Note::Again { number, at_us: self.now_us() });
+            self.note(Note::Again { number, at_us: self.now_us(), gone: true });
         }
     }
 
@@ -410,7 +411,7 @@ impl Post {
             self.open(&self.target).await.map_err(|error| format!("{}: {error}", self.target.address))?;
         // Where nobody takes connections any more, whoever begins anew tells of it.
         if was_sent {
-            self.note(Note::Again { number, at_us: self.now_us() });
+            self.note(Note::Again { number, at_us: self.now_us(), gone: false });
         }
         let response = connection.0.send_request(request()).await.map_err(|error| in_one_line(&error))?;
         self.read(connection, response, kept).await
