@@ -97,18 +97,33 @@ impl Packed {
 
     /// The heads of maps and arrays that edits take members from.
     fn fewer(&self, bytes: &[u8], edits: &[(usize, PackedEdit)]) -> Vec<Patch> {
-        let dropped = edits.iter().filter(|(_, edit)| *edit == PackedEdit::Drop);
-        let mut parents: Vec<usize> = dropped.filter_map(|(number, _)| self.parent(*number)).collect();
+        let dropped = edits.iter().filter(|(_, edit)| *edit == PackedEdit::Drop).map(|(number, _)| *number);
+        let mut parents = self.parents(dropped);
         parents.sort_unstable();
         let heads = parents.chunk_by(|one, other| one == other);
         heads.map(|gone| head(bytes, self.places[gone[0]].start, gone.len() as u64)).collect()
     }
 
-    /// The map or array that holds a value: the last one that begins ahead of it and ends behind it.
-    fn parent(&self, number: usize) -> Option<usize> {
-        let place = self.places.get(number)?;
-        let holds = |other: &Place| other.end >= place.end && !matches!(other.form, Form::Within(_));
-        (0..number).rev().find(|at| holds(&self.places[*at]))
+    /// The maps and arrays that hold these values, which are in ascending order: of each the last one that begins ahead of it and
+    /// ends behind it.
+    fn parents(&self, numbers: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut numbers = numbers.peekable();
+        // Those that have begun and not ended, the innermost last.
+        let mut open: Vec<usize> = Vec::new();
+        let mut parents = Vec::new();
+        let own = self.places.iter().enumerate().filter(|(_, place)| !matches!(place.form, Form::Within(_)));
+        for (at, place) in own {
+            while numbers.next_if(|number| *number < at).is_some() {}
+            if numbers.peek().is_none() {
+                break;
+            }
+            while open.pop_if(|last| self.places[*last].end < place.end).is_some() {}
+            if numbers.next_if_eq(&at).is_some() {
+                parents.extend(open.last());
+            }
+            open.push(at);
+        }
+        parents
     }
 }
 
@@ -234,6 +249,10 @@ mod tests {
             (b"\x82\xa1a\x07\xa1b\x01", vec![(1, PackedEdit::Drop), (2, PackedEdit::Drop)], b"\x80"),
             (b"\x92\x91\x01\x02", vec![(2, PackedEdit::Drop)], b"\x92\x90\x02"),
             (b"\x92\x91\x01\x02", vec![(1, PackedEdit::Drop)], b"\x91\x02"),
+            // From two beside each other, from one inside of another, and from the one around both.
+            (b"\x92\x91\x01\x91\x02", vec![(2, PackedEdit::Drop), (4, PackedEdit::Drop)], b"\x92\x90\x90"),
+            (b"\x92\x92\x01\x91\x02\x03", vec![(2, PackedEdit::Drop), (4, PackedEdit::Drop)], b"\x92\x91\x90\x03"),
+            (b"\x92\x91\x01\x02", vec![(2, PackedEdit::Drop), (3, PackedEdit::Drop)], b"\x91\x90"),
             (b"\xde\x00\x02\xa1a\x07\xa1b\x01", vec![(2, PackedEdit::Drop)], b"\xde\x00\x01\xa1a\x07"),
             (b"\xdf\x00\x00\x00\x01\xa1a\x07", vec![(1, PackedEdit::Nil)], b"\xdf\x00\x00\x00\x01\xa1a\xc0"),
             // Bytes stand as an object in the text: what is behind them is counted behind its one member.
