@@ -2,8 +2,8 @@
 // and an API that moves the money. Both find where these are in their environment, as a service of Spring does.
 //
 // `old` writes down which flights it has dealt with, in the transaction of the payment, and leaves those alone. `new` trusts that
-// nothing is read twice. What was polled together is committed together; told to end, either finishes the payment in hand and leaves
-// the rest, with what it had paid of them, to whoever is started next.
+// nothing is read twice. Either commits behind each hundred payments, and when there is nothing to do; told to end, it finishes the
+// payment in hand and leaves the rest, with what it had paid since it last committed, to whoever is started next.
 //
 //   java -cp 'CLASSES:ARTIFACTS/*' Payments old|new
 
@@ -19,17 +19,23 @@ import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.time.Duration;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 public class Payments {
     static final int LATE_MINUTES = 15;
     static final int AMOUNT = 25_000;
+    static final int COMMIT_EVERY = 100;
 
     record Payment(String flight_id, int amount) {}
 
@@ -39,6 +45,7 @@ public class Payments {
     final ObjectMapper json = new ObjectMapper();
     final Connection database;
     final boolean once;
+    int paid;
 
     Payments(Connection database, boolean once) {
         this.database = database;
@@ -71,7 +78,15 @@ public class Payments {
     }
 
     void listen(KafkaConsumer<String, String> consumer) throws Exception {
-        consumer.subscribe(List.of(System.getenv("FLIGHTS_TOPIC")));
+        consumer.subscribe(List.of(System.getenv("FLIGHTS_TOPIC")), new ConsumerRebalanceListener() {
+            public void onPartitionsRevoked(Collection<TopicPartition> partitions) {}
+
+            // As a listener of Spring does: where it begins stands from the start.
+            public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+                consumer.commitSync(partitions.stream().collect(
+                    Collectors.toMap(partition -> partition, partition -> new OffsetAndMetadata(consumer.position(partition)))));
+            }
+        });
         try {
             while (!ending) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(200));
@@ -79,7 +94,10 @@ public class Payments {
                     if (ending) return;
                     take(json.readTree(record.value()));
                 }
-                if (!records.isEmpty()) consumer.commitSync();
+                if (paid >= COMMIT_EVERY || records.isEmpty() && paid > 0) {
+                    consumer.commitSync();
+                    paid = 0;
+                }
             }
         } catch (WakeupException told) {
             // To end: what is not committed is delivered again.
@@ -91,6 +109,7 @@ public class Payments {
         String flight = event.get("flight_id").asText();
         if (!once || change("insert into handled (flight_id) values (?) on conflict do nothing", flight) == 1) {
             charge(flight);
+            paid++;
             change("insert into payments (flight_id, amount) values (?, " + AMOUNT + ")", flight);
         }
         database.commit();
