@@ -1,23 +1,23 @@
 //! What does not agree by its hashes: read again, and compared closely, drive with drive.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::CompareError;
 use super::drives::{Coordinates, Drive};
 use super::engine::Engine;
 use super::gather::Entry;
-use super::matching::{Context, Differences, Seen, final_state, other_last, stated_cause};
+use super::matching::{Context, Differences, Seen, changed_once, final_state, other_last};
 use super::odd::Compared;
-use super::rules::{EventTime, Order};
+use super::rules::{EventTime, Order, Rules};
 use super::state::Way;
 use super::strays::Tag;
-use super::threads::{one_ahead, side_by_side};
+use super::threads::{side_by_side, two_ahead};
 use super::watched::go_on;
 use crate::outcome::{Ending, Output};
 
-/// Outputs read again at a time.
-const READ_MAX: usize = 1 << 16;
+/// Outputs read again at a time: four times as many are in memory.
+const READ_MAX: usize = 1 << 15;
 
 /// Outputs that wait to be read again: the more, the fewer times outcomes are gone through.
 const WAITING_MAX: usize = 1 << 19;
@@ -29,7 +29,7 @@ impl Engine<'_> {
         if self.waiting >= WAITING_MAX { self.work() } else { Ok(()) }
     }
 
-    /// Reads the outputs of all waiting jobs and compares them; what is next is read meanwhile.
+    /// Reads the outputs of all waiting jobs and compares them; what is next is read and looked at meanwhile.
     pub(super) fn work(&mut self) -> Result<(), CompareError> {
         self.waiting = 0;
         let mut jobs = std::mem::take(&mut self.jobs);
@@ -50,49 +50,41 @@ impl Engine<'_> {
             batches.push(batch);
             rest = others;
         }
-        let (drives, production) = (self.drives, self.drive_of_production());
+        let (drives, rules, olds) = (self.drives, self.rules, self.olds);
+        let production = self.drive_of_production();
         let read = |number: usize| Ok((number, read_again(batches[number], drives, production)?));
-        one_ahead(batches.len(), read, |(number, outputs)| self.work_on(batches[number], outputs))
+        let look = |(number, outputs): (usize, Vec<Vec<Output>>)| {
+            let outputs: Vec<Again> = outputs.into_iter().map(Again::new).collect();
+            let find = |entry: &Entry| outputs[written_by(entry, production)].find(entry.sequence).map(Arc::clone);
+            let read = batches[number].iter().map(|job| Read::of(job, find, rules, (drives.len(), olds)));
+            (number, read.collect::<Result<Vec<_>, _>>())
+        };
+        two_ahead(batches.len(), read, look, |(number, read)| self.work_on(batches[number], read?))
     }
 
-    fn work_on(&mut self, jobs: &[Job], outputs: Vec<Vec<Output>>) -> Result<(), CompareError> {
-        let outputs: Vec<Again> = outputs.into_iter().map(Again::new).collect();
-        let production = self.drive_of_production();
-        let find = |entry: &Entry| outputs[written_by(entry, production)].find(entry.sequence);
-        let times = self.times_of(jobs, find)?;
-        for job in jobs {
+    fn work_on(&mut self, jobs: &[Job], read: Vec<Read>) -> Result<(), CompareError> {
+        let times = self.times_of(&read)?;
+        for (job, read) in jobs.iter().zip(read) {
             go_on(self.spill)?;
-            let mut sides: Vec<Vec<Seen>> = (0..self.drives.len()).map(|_| Vec::with_capacity(1)).collect();
-            let see = if job.may_be_changed_once(self.drives.len()) { Seen::unhashed } else { Seen::new };
-            for entry in &job.entries {
-                sides[usize::from(entry.drive)].push(see(Rc::clone(find(entry)?), entry, self.rules));
-            }
             match job.what {
                 What::Identity { wrote_more, ordered } => {
-                    self.compare_identity(&mut sides, job, wrote_more, ordered, &times)?;
+                    self.compare_identity(read, job, wrote_more, ordered, &times)?;
                 }
-                What::Final(way) => self.compare_final(&sides, &job.entries, way),
-                What::Row => self.compare_rows(&sides, job.entries.first().map_or(0, |row| row.topic)),
+                What::Final(way) => self.compare_final(&read.sides, &job.entries, way),
+                What::Row => self.compare_rows(&read.sides, job.entries.first().map_or(0, |row| row.topic)),
             }
         }
         Ok(())
     }
 
     /// Finds the event times of causes, where drives name different ones.
-    fn times_of<'o>(
-        &self,
-        jobs: &[Job],
-        find: impl Fn(&Entry) -> Result<&'o Rc<Output>, CompareError>,
-    ) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
+    fn times_of(&self, read: &[Read]) -> Result<BTreeMap<Coordinates, i64>, CompareError> {
         let Some(times) = self.times.filter(|_| self.rules.settings.event_time == EventTime::Cause) else {
             return Ok(BTreeMap::new());
         };
         let mut wanted = BTreeSet::new();
-        for job in jobs {
-            let mut causes = BTreeSet::new();
-            for entry in &job.entries {
-                causes.extend(stated_cause(find(entry)?));
-            }
+        for read in read {
+            let causes: BTreeSet<Coordinates> = read.sides.iter().flatten().filter_map(Seen::stated_cause).collect();
             if causes.len() > 1 {
                 wanted.extend(causes);
             }
@@ -102,7 +94,7 @@ impl Engine<'_> {
 
     fn compare_identity(
         &mut self,
-        sides: &mut [Vec<Seen>],
+        Read { sides, mut changed_once }: Read,
         job: &Job,
         wrote_more: u64,
         ordered: bool,
@@ -110,13 +102,6 @@ impl Engine<'_> {
     ) -> Result<(), CompareError> {
         let new = self.olds;
         let mut compared = Compared::new(sides.len());
-        let mut changed_once = None;
-        if job.may_be_changed_once(sides.len()) {
-            changed_once = self.context((0, 1), wrote_more, ordered, times).changed_once(&sides[0], &sides[1]);
-            if changed_once.is_none() {
-                sides.iter_mut().flatten().for_each(|seen| seen.hash(self.rules));
-            }
-        }
         for one in 0..sides.len() {
             for other in 0..sides.len() {
                 if one < other || (one == 1 && other == 0 && new > 1) {
@@ -135,12 +120,12 @@ impl Engine<'_> {
         if new > 1 && sides.len() > new + 1 && !compared.between(0, 2).is_empty() {
             compared.back = self.context((2, 0), wrote_more, ordered, times).compare(&sides[2], &sides[0]);
         }
-        self.note_raw(sides, job, &compared)?;
+        self.note_raw(&sides, job, &compared)?;
         if self.olds >= 2 {
-            self.note_noise(sides, &compared);
-            self.note_odd(sides, job, &compared);
+            self.note_noise(&sides, &compared);
+            self.note_odd(&sides, job, &compared);
         } else if self.turned() {
-            self.note_turned(sides, job, &compared);
+            self.note_turned(&sides, job, &compared);
         }
         Ok(())
     }
@@ -283,9 +268,42 @@ fn read_again(jobs: &[Job], drives: &[&dyn Drive], production: usize) -> Result<
     })
 }
 
+/// What was read again for a job.
+struct Read {
+    /// Outputs of each drive.
+    sides: Vec<Vec<Seen>>,
+    /// How the only two differ, where that could be told from their values alone.
+    changed_once: Option<Differences>,
+}
+
+impl Read {
+    /// Looks at the outputs of a job as far as neither others nor what was noted before count; of the drives, `olds` are of old.
+    fn of(
+        job: &Job,
+        find: impl Fn(&Entry) -> Result<Arc<Output>, CompareError>,
+        rules: &Rules,
+        (drives, olds): (usize, usize),
+    ) -> Result<Self, CompareError> {
+        let may_be_changed_once = job.may_be_changed_once(drives);
+        let see = if may_be_changed_once { Seen::unhashed } else { Seen::new };
+        let mut sides: Vec<Vec<Seen>> = (0..drives).map(|_| Vec::with_capacity(1)).collect();
+        for entry in &job.entries {
+            sides[usize::from(entry.drive)].push(see(find(entry)?, entry, rules));
+        }
+        let mut found = None;
+        if may_be_changed_once {
+            found = changed_once(&sides[0], &sides[1], rules, olds == 1);
+            if found.is_none() {
+                sides.iter_mut().flatten().for_each(|seen| seen.hash(rules));
+            }
+        }
+        Ok(Self { sides, changed_once: found })
+    }
+}
+
 /// Outputs of one drive that were read again.
 struct Again {
-    outputs: Vec<Rc<Output>>,
+    outputs: Vec<Arc<Output>>,
     /// Sequences of `outputs`, ascending, by themselves: they are looked through more often than what stands at them.
     sequences: Vec<i64>,
 }
@@ -293,10 +311,10 @@ struct Again {
 impl Again {
     fn new(outputs: Vec<Output>) -> Self {
         let sequences = outputs.iter().map(|output| output.sequence).collect();
-        Self { outputs: outputs.into_iter().map(Rc::new).collect(), sequences }
+        Self { outputs: outputs.into_iter().map(Arc::new).collect(), sequences }
     }
 
-    fn find(&self, sequence: i64) -> Result<&Rc<Output>, CompareError> {
+    fn find(&self, sequence: i64) -> Result<&Arc<Output>, CompareError> {
         let first = self.sequences.first().copied().unwrap_or_default();
         // Where all outputs were read, none is missing in between.
         let direct = usize::try_from(sequence.wrapping_sub(first)).ok();

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,9 +23,9 @@ use crate::outcome::{Channel, Output};
 /// One output that was read again for close comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    pub(super) output: Rc<Output>,
+    pub(super) output: Arc<Output>,
     /// What the value says, where a schema describes it.
-    decoded: Option<Rc<[u8]>>,
+    decoded: Option<Arc<[u8]>>,
     /// Bytes that frame the value.
     frame_bytes: usize,
     /// Hash of what the value says, tolerated places included.
@@ -46,19 +46,19 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Takes an output that stood at `entry`.
-    pub(super) fn new(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
+    pub(super) fn new(output: Arc<Output>, entry: &Entry, rules: &Rules) -> Self {
         let mut seen = Self::unhashed(output, entry, rules);
         seen.hash(rules);
         seen
     }
 
-    /// Takes an output that stood at `entry`, as far as [`Context::changed_once`] needs it.
-    pub(super) fn unhashed(output: Rc<Output>, entry: &Entry, rules: &Rules) -> Self {
+    /// Takes an output that stood at `entry`, as far as [`changed_once`] needs it.
+    pub(super) fn unhashed(output: Arc<Output>, entry: &Entry, rules: &Rules) -> Self {
         let (frame, value) = rules.of(&output.topic).unframed(output.value.as_deref().unwrap_or_default());
         let (echo, stood, ignored) = (entry.is(Entry::ECHO), entry.is(Entry::STOOD), entry.ignored);
         let frame_bytes = frame.len();
         let decoded = match value {
-            Cow::Owned(said) => Some(Rc::from(said)),
+            Cow::Owned(said) => Some(Arc::from(said)),
             Cow::Borrowed(_) => None,
         };
         Self { output, decoded, frame_bytes, said: 0, loose: 0, spelled: 0, headers: 0, route: 0, echo, stood, ignored }
@@ -243,6 +243,33 @@ pub(super) struct Differences {
     pub(super) tolerated: BTreeMap<String, u64>,
 }
 
+/// Compares one output with one of the same topic and key, where their values differ: then nothing else about them counts, and
+/// [`Context::compare`] would find the same. None where it takes a closer look, for which both must be hashed. `is_judged` is whether
+/// what is expected of new counts between them.
+pub(super) fn changed_once(old: &[Seen], new: &[Seen], rules: &Rules, is_judged: bool) -> Option<Differences> {
+    let ([old], [new]) = (old, new) else { return None };
+    let (one, other) = (&old.output, &new.output);
+    let is_plain = rules.updates.is_empty() && rules.of(&one.topic).keeps_shape();
+    let is_same_place = one.channel == other.channel && one.topic == other.topic && one.key == other.key;
+    if !is_plain || !is_same_place || old.is_malformed() || new.is_malformed() {
+        return None;
+    }
+    let found = differ(old, new, rules, is_judged);
+    let found = found.filter(|found| !found.changes.is_empty() || !found.expected.is_empty())?;
+    let mut compared = Differences::default();
+    Context::changed((0, old), (0, new), found, &mut compared);
+    Some(compared)
+}
+
+/// Compares two values; none where one of them is a tombstone.
+fn differ(old: &Seen, new: &Seen, rules: &Rules, is_judged: bool) -> Option<Found> {
+    let values = old.value().zip(new.value())?;
+    let rules = rules.of(&old.output.topic);
+    let is_judged = is_judged && !rules.expected().is_empty();
+    let judged = is_judged.then(|| Context::finding(Kind::Changed, None, None, Some((0, old)), None).signature);
+    Some(differences_beyond(judged.as_ref(), Some(values.0), Some(values.1), rules))
+}
+
 /// What the comparison of two drives must know beside their outputs.
 #[derive(Debug)]
 pub(super) struct Context<'c> {
@@ -290,32 +317,6 @@ impl Context<'_> {
         self.unpaired(old, new, &old_left, &new_left, &mut compared);
         self.refine(old, new, &mut compared);
         compared
-    }
-
-    /// Compares one output with one of the same topic and key, where their values differ: then nothing else about them counts, and
-    /// [`Self::compare`] would find the same. None where it takes a closer look, for which both must be hashed.
-    pub(super) fn changed_once(&self, old: &[Seen], new: &[Seen]) -> Option<Differences> {
-        let ([old], [new]) = (old, new) else { return None };
-        let (one, other) = (&old.output, &new.output);
-        let is_plain = self.rules.updates.is_empty() && self.rules.of(&one.topic).keeps_shape();
-        let is_same_place = one.channel == other.channel && one.topic == other.topic && one.key == other.key;
-        if !is_plain || !is_same_place || old.is_malformed() || new.is_malformed() {
-            return None;
-        }
-        let found =
-            self.differences(old, new).filter(|found| !found.changes.is_empty() || !found.expected.is_empty())?;
-        let mut compared = Differences::default();
-        Self::changed((0, old), (0, new), found, &mut compared);
-        Some(compared)
-    }
-
-    /// Compares two values; none where one of them is a tombstone.
-    fn differences(&self, old: &Seen, new: &Seen) -> Option<Found> {
-        let values = old.value().zip(new.value())?;
-        let rules = self.rules.of(&old.output.topic);
-        let is_judged = self.is_judged() && !rules.expected().is_empty();
-        let judged = is_judged.then(|| Self::finding(Kind::Changed, None, None, Some((0, old)), None).signature);
-        Some(differences_beyond(judged.as_ref(), Some(values.0), Some(values.1), rules))
     }
 
     fn pair_equal(&self, old: &[u64], new: &[u64]) -> Aligned {
@@ -405,7 +406,7 @@ impl Context<'_> {
 
     fn changed_pair(&self, old: (usize, &Seen), new: (usize, &Seen), compared: &mut Differences) {
         let one_is_gone = || Found { changes: vec![("$".to_owned(), Change::Type)], ..Found::default() };
-        let found = self.differences(old.1, new.1).unwrap_or_else(one_is_gone);
+        let found = differ(old.1, new.1, self.rules, self.is_judged()).unwrap_or_else(one_is_gone);
         Self::changed(old, new, found, compared);
     }
 

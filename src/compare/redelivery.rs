@@ -1,7 +1,7 @@
 //! Redelivery idempotence: a build against itself, with and without redelivered deliveries, then old against new.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::bounds::Bounds;
 use super::buckets::{BUCKETS, Item as _};
@@ -309,7 +309,7 @@ impl Relation<'_> {
             let drive = &outputs[usize::from(entry.drive)];
             let at = drive.binary_search_by_key(&entry.sequence, |output| output.sequence);
             let at = at.map_err(|_| CompareError::Vanished { sequence: entry.sequence })?;
-            Ok::<_, CompareError>(Seen::new(Rc::new(drive[at].clone()), entry, self.rules))
+            Ok::<_, CompareError>(Seen::new(Arc::new(drive[at].clone()), entry, self.rules))
         };
         for (number, once, with) in &lasts {
             if !final_state(&see(once)?, &see(with)?, self.rules, false).1.changes.is_empty() {
