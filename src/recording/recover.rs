@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use parquet::file::metadata::ParquetMetaDataReader;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::coverage::{Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY, Tracker};
+use super::coverage::{COVERAGE_KEY, Coverage, GroupBytes, GroupCoverage, MASKS_KEY, SCHEMAS_KEY, SOURCE_KEY, Tracker};
 use super::gaps::Ledger;
 use super::gather::remove_left;
 use super::manifest::{self, FooterMasks, Manifest, Mask, SchemaSeen, SegmentFacts, Source};
@@ -247,13 +247,18 @@ fn segment_files(recording: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     Ok(files)
 }
 
-/// Whether the segment ends with a footer and holds all that it says. One that another tool wrote need only be readable.
+/// Whether the segment ends with a footer and holds all that it says. One that another tool wrote need only be readable, and must
+/// name that tool: zeros read as the end of what Parquet's metadata holds, so that a torn footer of ours may have lost what it
+/// covers, and then it has lost the name behind that, too.
 fn is_whole(path: &Path) -> Result<bool, RecordingError> {
     let segment = match Segment::open(path) {
         Ok(segment) => segment,
         Err(RecordingError::Parquet { .. }) => return Ok(false),
         Err(error) => return Err(error),
     };
+    if segment.footer_text(COVERAGE_KEY).is_none() && !segment.names_its_writer() {
+        return Ok(false);
+    }
     let Ok(coverage) = segment.coverage() else { return Ok(false) };
     if coverage.row_groups.iter().all(|group| group.bytes.is_none()) {
         return Ok(true);
@@ -334,18 +339,16 @@ fn cut_back(path: &Path) -> Result<bool, RecordingError> {
     Ok(false)
 }
 
-/// Whether a footer ends at `end`, ahead of which everything stands. The mark alone may stand in the bytes of an event.
+/// Whether a footer of ours ends at `end`, ahead of which everything stands. The mark alone may stand in the bytes of an event.
 fn whole_footer(file: &fs::File, end: u64, path: &Path, checked: &mut Checked) -> std::io::Result<bool> {
     let Some((start, bytes)) = footer_before(file, end)? else { return Ok(false) };
     let Ok(metadata) = ParquetMetaDataReader::decode_metadata(&bytes[..bytes.len() - 8]) else { return Ok(false) };
     if metadata.num_row_groups() == 0 {
         return Ok(false);
     }
-    let coverage = match Coverage::from_footer(metadata.file_metadata().key_value_metadata(), path) {
-        Ok(Some(coverage)) => coverage,
-        // Another tool's.
-        Ok(None) => return Ok(true),
-        Err(_) => return Ok(false),
+    // Torn, or what an event holds: another tool writes one footer, which is looked at as a whole.
+    let Ok(Some(coverage)) = Coverage::from_footer(metadata.file_metadata().key_value_metadata(), path) else {
+        return Ok(false);
     };
     // Only footers that vouch for themselves count: the last one of a segment does not. Early ones of the format had no hashes.
     let early = coverage.row_groups.iter().all(|group| group.bytes.is_none());

@@ -110,6 +110,11 @@ impl Segment {
         entries.into_iter().flatten().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
     }
 
+    /// Whether the footer names what wrote it, which stands behind all else in it.
+    pub(super) fn names_its_writer(&self) -> bool {
+        self.metadata.metadata().file_metadata().created_by().is_some()
+    }
+
     fn scan(&self) -> Result<Coverage, RecordingError> {
         let mut tracker = Tracker::default();
         let mut row_groups = Vec::new();

@@ -157,6 +157,31 @@ fn bytes_that_a_loss_of_power_took_from_the_middle_are_found_and_cut_off() {
     assert!([0, 10, 20, 30].iter().all(|next| harmed.contains(next)), "{harmed:?}");
 }
 
+/// Zeros read as the end of what Parquet's metadata holds: a footer whose end is gone may look like one of another tool's.
+#[test]
+fn a_footer_that_lost_what_it_says_of_events_is_no_other_tools() {
+    let ((_, of_one), (folder, length)) = (written(1), written(2));
+    let (of_one, length) = (of_one as usize, length as usize);
+    let bytes = fs::read(segment(folder.path(), 0)).unwrap();
+    let mut rows = Vec::new();
+    let footer = u32::from_le_bytes(bytes[length - 8..length - 4].try_into().unwrap()) as usize;
+    // Of the second row group's first column something is gone with it, or of its last.
+    let (first, last) = (of_one + 20..of_one + 40, length - footer - 80..length - footer - 60);
+    for (start, damaged) in
+        (length - 8 - footer..length - 8).flat_map(|start| [(start, first.clone()), (start, last.clone())])
+    {
+        let mut left = bytes.clone();
+        left[start..length - 8].fill(0);
+        left[damaged].fill(0);
+        let again = copy(folder.path());
+        fs::write(segment(again.path(), 0), &left).unwrap();
+        let (writer, resumed) = RecordingWriter::resume(again.path()).unwrap();
+        assert_eq!(resumed.cut.len(), 1, "zeros from {start}");
+        rows.push(writer.rows());
+    }
+    assert!(rows.iter().all(|rows| *rows == 10), "{rows:?}");
+}
+
 #[test]
 fn the_last_footer_of_a_segment_that_no_manifest_vouches_for_is_held_against_the_events() {
     let ((_, of_two), (folder, _)) = (written(2), written(3));
