@@ -198,6 +198,20 @@ fn what_was_sent_on_a_connection_that_the_build_closes_counts_as_handed_over_twi
     assert_eq!(outputs(&outcome(desk.path(), "new")).len(), 10);
 }
 
+/// The system takes connections for as long as anybody holds the address open, a process that is ending or one that it left.
+#[test]
+fn what_was_sent_anew_to_a_build_that_had_died_counts_as_handed_over_once() {
+    let desk = desk(10);
+    let dying = "import socketserver\nServer.process_request = socketserver.BaseServer.process_request\n\
+                 def answer(self, event):\n  if event['order_id'] == 4:\n    if os.fork() == 0:\n      \
+                 self.connection.shutdown(2)\n      time.sleep(60)\n    time.sleep(0.1)\n    os._exit(7)\n  \
+                 self.send(200, json.dumps(event).encode())\nserve()";
+    let report = rehearse(desk.path(), ECHO, dying, &format!("repeat-old = 0\n{UNPACED}"));
+    let new = driven(&report, "new");
+    assert_eq!((new.ending, new.sent), (Ending::Died, 5), "{}", new.reason);
+    assert_eq!(outcome(desk.path(), "new").ending().redelivered, Some(0));
+}
+
 #[test]
 fn a_build_is_ready_when_its_address_says_so_and_not_before() {
     let desk = desk(2);

@@ -1,6 +1,6 @@
 //! What a drive leaves, gathered while it goes on: receipts in the order of the plan, answers as outputs, each with its delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use base64::Engine as _;
@@ -21,7 +21,7 @@ use crate::drive::shared::Shared;
 use crate::drive::stubs::Calls;
 use crate::drive::{DriveError, Job};
 use crate::outcome::{
-    CauseBy, Channel, DeliveriesWriter, EndingReport, OutcomeError, OutputRow, OutputsWriter, ResponseCount,
+    CauseBy, Channel, DeliveriesWriter, Ending, EndingReport, OutcomeError, OutputRow, OutputsWriter, ResponseCount,
 };
 use crate::plan::{Delivery, Phase};
 use crate::recording::Header;
@@ -65,6 +65,8 @@ pub(super) struct Keeper<'a> {
     sent: u64,
     redelivered: u64,
     again: u64,
+    /// Deliveries that went out once more on a new connection and have no answer yet.
+    on_another_connection: BTreeSet<u64>,
     responses: ResponseCount,
     /// Longest answer since it was last told, in microseconds.
     slowest_us: Option<i64>,
@@ -93,6 +95,7 @@ impl<'a> Keeper<'a> {
             sent: 0,
             redelivered: 0,
             again: 0,
+            on_another_connection: BTreeSet::new(),
             responses: ResponseCount::default(),
             slowest_us: None,
         })
@@ -113,6 +116,7 @@ impl<'a> Keeper<'a> {
             Note::Answered { number, at_us, answer } => {
                 // Whatever the build called for it came before.
                 self.keep_calls(at_us)?;
+                self.on_another_connection.remove(&number);
                 if let Some(open) = self.open.remove(&number) {
                     self.answered(&open, at_us, &answer)?;
                     let sent_us = Some(self.shared.relative_us(open.sent_us));
@@ -124,6 +128,9 @@ impl<'a> Keeper<'a> {
                 self.keep_calls(at_us)?;
                 self.again += u64::from(gone);
                 self.redelivered += 1;
+                if !gone {
+                    self.on_another_connection.insert(number);
+                }
                 if let Some(open) = self.open.get(&number) {
                     let delivery = Delivery { attempt: open.delivery.attempt + 1, ..open.delivery };
                     self.ledger.note(&delivery, open.key.as_deref().map(xxh3_64), &[], at_us);
@@ -192,7 +199,9 @@ impl<'a> Keeper<'a> {
     pub(super) fn report(&self, report: &mut EndingReport) {
         report.deliveries = Some(self.next.max(self.job.deliveries.unwrap_or(0)));
         report.sent = Some(self.sent);
-        report.redelivered = Some(self.redelivered);
+        // The system takes a connection for a process that is ending: whether the second request reached it nobody knows.
+        let unseen = if report.ending == Ending::Died { self.on_another_connection.len() as u64 } else { 0 };
+        report.redelivered = Some(self.redelivered.saturating_sub(unseen));
         report.lateness = self.timing.report().filter(|_| self.job.plan.paced());
         report.responses = Some(self.responses.clone());
     }
